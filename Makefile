@@ -1,0 +1,50 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first if it is missing or older than the pins.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint types wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, print the table"
+	@echo "make test   set up, run the tests"
+	@echo "make lint | types | wheel   what continuous integration runs besides"
+	@echo "make clean  remove .venv and build products (not runs/)"
+
+setup: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 12)))' \
+	  || { echo "Python 3.10, 3.11 or 3.12 is needed (Procgen has no wheel for others); try: make PYTHON=python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[procgen,dev]'
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	  echo "OpenCV cannot load here (a server image without libGL or glib: apt-get install libgl1 libglib2.0-0); taking its headless build"; \
+	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt opencv-python-headless && \
+	  $(BIN)/python -c 'import cv2'; }
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/camal-rl compare demo --out runs/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Outside the root: there the folder camal_rl/ would hide the installed package with its rooms.
+types: $(STAMP)
+	cd tests && ../$(BIN)/mypy --config-file ../setup.cfg -p camal_rl
+
+wheel: $(STAMP)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info

@@ -1,0 +1,22 @@
+"""Agents that learn where to look: encoders, the policy with attention, CAMAL PPO."""
+
+from camal_rl.agents.callbacks import HParamCallback, OverlayCallback
+from camal_rl.agents.camal_ppo import CAMALPPO
+from camal_rl.agents.config import CamalConfig
+from camal_rl.agents.encoders import ENCODERS, CamEncoder, CompactEncoder, ImpalaEncoder, NatureEncoder
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
+
+__all__ = [
+    "CAMALPPO",
+    "ENCODERS",
+    "CamEncoder",
+    "CamPolicy",
+    "CamalConfig",
+    "CamalRolloutBuffer",
+    "CompactEncoder",
+    "HParamCallback",
+    "ImpalaEncoder",
+    "NatureEncoder",
+    "OverlayCallback",
+]

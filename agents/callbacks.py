@@ -1,0 +1,86 @@
+"""Callbacks that fill TensorBoard: attention pictures of fixed frames, and hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HParam, Image
+
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.overlays import attention_sheet
+
+HIDDEN_FROM = ("stdout", "log", "json", "csv")
+
+
+class OverlayCallback(BaseCallback):
+    """Writes where the policy looks on a fixed set of frames, at the start, every ``every_steps`` and at the end.
+
+    Args:
+        frames: ``uint8 (N, H, W, 3)``.
+        labels: their label maps ``uint8 (N, H, W)``.
+        relevant: ``bool (256,)``, which labels are relevant (``SegmentationSpec.relevant_lookup()``).
+        every_steps: environment steps between pictures, at least 1.
+    """
+
+    def __init__(
+        self,
+        frames: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.uint8],
+        relevant: npt.NDArray[np.bool_],
+        every_steps: int,
+    ) -> None:
+        super().__init__()
+        if frames.ndim != 4 or frames.shape[:3] != labels.shape:
+            raise ValueError(
+                "expected frames (N, H, W, 3) and labels (N, H, W) with the same N, H and W, "
+                f"got {frames.shape} and {labels.shape}"
+            )
+        if every_steps < 1:
+            raise ValueError(f"every_steps must be at least 1, got {every_steps}")
+        self.frames, self.labels, self.relevant, self.every_steps = frames, labels, relevant, every_steps
+        self._next = 0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # At rollout boundaries the logger is about to be dumped, so the picture carries the right step.
+        if self.num_timesteps >= self._next:
+            self._next = self.num_timesteps + self.every_steps
+            self._draw()
+
+    def _on_training_end(self) -> None:
+        self._draw()
+        self.logger.dump(self.num_timesteps)
+
+    def _draw(self) -> None:
+        policy = cast(CamPolicy, self.model.policy)
+        maps = {str(target): cam.cpu().numpy() for target, cam in policy.attention(self.frames).items()}
+        sheet = attention_sheet(self.frames, self.labels, self.relevant, maps)
+        self.logger.record("camal/attention", Image(sheet, "HWC"), exclude=HIDDEN_FROM)
+
+
+class HParamCallback(BaseCallback):
+    """Writes the hyperparameters of a run for TensorBoard's HPARAMS page.
+
+    Args:
+        hyperparameters: flat mapping; values that TensorBoard cannot hold are written as text.
+    """
+
+    def __init__(self, hyperparameters: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.hyperparameters = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in hyperparameters.items()
+        }
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_start(self) -> None:
+        metrics = {"rollout/ep_rew_mean": 0.0, "camal/value/epg": 0.0, "camal/policy/epg": 0.0}
+        self.logger.record("hparams", HParam(self.hyperparameters, metrics), exclude=HIDDEN_FROM)

@@ -1,0 +1,264 @@
+"""PPO with the CAMAL term."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import defaultdict
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BasePolicy
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from camal_rl.agents.config import CamalConfig
+from camal_rl.agents.policy import ActionEvaluation, CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
+from camal_rl.attention import normalize_cam, zero_maps
+from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
+from camal_rl.losses import attention_loss
+from camal_rl.metrics.alignment import energy_pointing_game, iou
+from camal_rl.targets import grid_target, target_tensor
+
+# Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.
+COARSE_CELL = 8
+
+Records = dict[str, list[float]]
+
+
+class CAMALPPO(PPO):
+    """PPO whose attention is supervised by the simulator's segmentation.
+
+    Everything of SB3's PPO stays. In training, each minibatch's attention maps are compared with the target masks of
+    the same observations, and ``weight(t) * sum of the losses`` joins the PPO loss (one backward pass). With weight 0
+    the parameters are those of stock PPO, bit for bit; where the environment has masks, alignment is logged all the
+    same. Nothing changes at inference: the saved model needs no masks and loads with SB3's ``PPO.load`` as well.
+
+    Args:
+        policy: ``"CamPolicy"`` (any policy of PPO's is accepted with weight 0).
+        env: an environment with segmentation (``camal_rl.envs.make_vec``), needed for weights above 0.
+        *args: as in ``stable_baselines3.PPO``.
+        camal: what is supervised, and how strongly.
+        **kwargs: as in ``stable_baselines3.PPO``.
+
+    Raises:
+        ValueError: weight above 0 with an environment that has no segmentation or a policy that has no attention.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "CamPolicy": CamPolicy}
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        camal: CamalConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.camal = CamalConfig() if camal is None else camal
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
+
+    def _setup_model(self) -> None:
+        if self.rollout_buffer_class is None:
+            self.rollout_buffer_class = CamalRolloutBuffer
+        if not issubclass(self.rollout_buffer_class, CamalRolloutBuffer):
+            raise ValueError(
+                f"rollout_buffer_class must be a CamalRolloutBuffer, got {self.rollout_buffer_class.__name__}"
+            )
+        super()._setup_model()
+        if self.camal.weight > 0:
+            self._check_policy()
+            if self.env is not None:
+                self._segmented(self.env)
+
+    def _excluded_save_params(self) -> list[str]:
+        # The buffer's class is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
+        return [*super()._excluded_save_params(), "rollout_buffer_class"]
+
+    def _check_policy(self) -> None:
+        if not isinstance(self.policy, CamPolicy):
+            raise ValueError(
+                f"CAMAL needs a policy with attention maps, got {type(self.policy).__name__}; "
+                'use policy="CamPolicy" or weight 0'
+            )
+        height, width = cast(tuple[int, ...], self.observation_space.shape)[-2:]
+        h, w = self.policy.cam_grid
+        if max(height / h, width / w) > COARSE_CELL:
+            warnings.warn(
+                f"the CAM grid of encoder {self.policy.encoder!r} is {h}x{w} on {height}x{width} images: one cell is "
+                f"{height / h:.0f}x{width / w:.0f} pixels, coarser than small objects; 'compact' has a finer grid",
+                stacklevel=2,
+            )
+
+    def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
+        segmented = find_segmented(env)
+        if segmented is None and self.camal.weight > 0:
+            raise ValueError(
+                "CAMAL needs an environment with segmentation; make it with camal_rl.envs.make_vec, wrap it with "
+                "camal_rl.envs.wrap_vec, or use weight 0"
+            )
+        return segmented
+
+    # Rollouts -----------------------------------------------------------------------------------------------------
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Collect experience as SB3 does; the buffer fetches the masks of the observations that it stores."""
+        segmented = self._segmented(env)
+        buffer = cast(CamalRolloutBuffer, rollout_buffer)
+        if segmented is None or not segmented.has_segmentation or not isinstance(self.policy, CamPolicy):
+            buffer.target_source = None
+        else:
+            buffer.target_source = functools.partial(self._target_masks, segmented, self.policy.cam_grid)
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+
+    def _target_masks(self, env: SegmentedVecEnv, grid: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        labels = env.segmentation()
+        height, width = cast(tuple[int, ...], self.observation_space.shape)[-2:]
+        expected = (env.num_envs, height, width)
+        if labels.shape != expected or labels.dtype != np.uint8:
+            raise ValueError(
+                f"segmentation() must return uint8 label maps of shape {expected}, one for each observation, "
+                f"got {labels.dtype} of shape {labels.shape}; check_segmented_env() helps to find out why"
+            )
+        return grid_target(labels, env.spec.relevant_lookup(), grid, self.camal.coverage)
+
+    # Update -------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Update the policy from the rollout buffer: SB3's PPO update with the CAMAL term in the loss."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        remaining = self._current_progress_remaining
+        clip_range = self.clip_range(remaining)  # type: ignore[operator]
+        clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(remaining)  # type: ignore[operator]
+        weight = self.camal.weight_at(1.0 - remaining)
+
+        records: Records = defaultdict(list)
+        batch: CamalRolloutSamples | None = None
+        continue_training = True
+        for epoch in range(self.n_epochs):
+            kl_divergences = []
+            for batch in cast(CamalRolloutBuffer, self.rollout_buffer).get(self.batch_size):
+                evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
+                with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
+                    log_ratio = evaluation.log_prob - batch.old_log_prob
+                    kl_divergences.append(torch.mean((torch.exp(log_ratio) - 1) - log_ratio).item())
+                if self.target_kl is not None and kl_divergences[-1] > 1.5 * self.target_kl:
+                    continue_training = False
+                    if self.verbose >= 1:
+                        print(f"Early stopping at step {epoch} due to reaching max kl: {kl_divergences[-1]:.2f}")
+                    break
+                if weight > 0:
+                    loss = loss + weight * self._camal_loss(evaluation, batch, records)
+                records["train/loss"].append(loss.item())
+                self.policy.optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                self.policy.optimizer.step()
+            self._n_updates += 1
+            if not continue_training:
+                break
+
+        records["train/approx_kl"] = kl_divergences
+        records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
+        self._log_update(records, clip_range, clip_range_vf)
+        if batch is not None and batch.targets is not None:
+            self._log_alignment(batch, weight)
+
+    def _ppo_loss(
+        self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
+    ) -> tuple[ActionEvaluation, Tensor]:
+        """Return the evaluated minibatch and PPO's clipped loss, operation by operation as in SB3."""
+        actions = batch.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else batch.actions
+        evaluation = self._evaluate(batch.observations, actions)
+        advantages = batch.advantages
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        ratio = torch.exp(evaluation.log_prob - batch.old_log_prob)
+        clipped = advantages * torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
+        policy_loss = -torch.min(advantages * ratio, clipped).mean()
+
+        values = evaluation.value
+        if clip_range_vf is not None:
+            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
+        value_loss = F.mse_loss(batch.returns, values)
+        surprise = -evaluation.log_prob if evaluation.entropy is None else evaluation.entropy
+        entropy_loss = -torch.mean(surprise)
+
+        records["train/entropy_loss"].append(entropy_loss.item())
+        records["train/policy_gradient_loss"].append(policy_loss.item())
+        records["train/value_loss"].append(value_loss.item())
+        records["train/clip_fraction"].append(torch.mean((torch.abs(ratio - 1) > clip_range).float()).item())
+        return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+
+    def _evaluate(self, observations: Tensor, actions: Tensor) -> ActionEvaluation:
+        if isinstance(self.policy, CamPolicy):
+            return self.policy.evaluate_for_attention(observations, actions)
+        values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
+        return ActionEvaluation(actions, values.flatten(), log_prob, entropy, self.policy.action_dist, {})
+
+    def _attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> dict[Any, Tensor]:
+        return cast(CamPolicy, self.policy).attention_maps(
+            evaluation, self.camal.targets, self.camal.method, self.camal.value_rectification, create_graph
+        )
+
+    def _camal_loss(self, evaluation: ActionEvaluation, batch: CamalRolloutSamples, records: Records) -> Tensor:
+        """Return the sum over the targets of the attention loss, for the maps of one minibatch."""
+        loss = attention_loss(self.camal.loss)
+        target = target_tensor(cast(Tensor, batch.targets))
+        total = torch.zeros((), device=target.device)
+        for name, cam in self._attention_maps(evaluation, create_graph=True).items():
+            parts = loss(normalize_cam(cam), target)
+            total = total + parts.total
+            records[f"camal/{name}/inside"].append(parts.inside.item())
+            records[f"camal/{name}/outside"].append(parts.outside.item())
+            records[f"camal/{name}/zero_maps"].append(zero_maps(cam).float().mean().item())
+        records["camal/loss"].append(total.item())
+        records["camal/inside"].append(sum(records[f"camal/{name}/inside"][-1] for name in self.camal.targets))
+        records["camal/outside"].append(sum(records[f"camal/{name}/outside"][-1] for name in self.camal.targets))
+        return total
+
+    # Logs ---------------------------------------------------------------------------------------------------------
+
+    def _log_update(self, records: Records, clip_range: float, clip_range_vf: float | None) -> None:
+        for key, values in records.items():
+            if values:
+                self.logger.record(key, np.mean(values))
+        buffer = self.rollout_buffer
+        variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        self.logger.record("train/explained_variance", variance)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+
+    def _log_alignment(self, batch: CamalRolloutSamples, weight: float) -> None:
+        """Log where the updated policy looks, on the last minibatch, with or without the CAMAL term."""
+        target = target_tensor(cast(Tensor, batch.targets))
+        actions = batch.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else batch.actions
+        self.policy.set_training_mode(False)
+        with torch.enable_grad():
+            evaluation = self._evaluate(batch.observations, actions)
+            maps = self._attention_maps(evaluation, create_graph=False)
+        for name, cam in maps.items():
+            cam = normalize_cam(cam.detach())
+            self.logger.record(f"camal/{name}/epg", energy_pointing_game(cam, target).nanmean().item())
+            self.logger.record(f"camal/{name}/iou", iou(cam, target).nanmean().item())
+        valid = target.flatten(1).amax(dim=1) > 0
+        self.logger.record("camal/valid_fraction", valid.float().mean().item())
+        self.logger.record("camal/area_fraction", target.mean().item())
+        self.logger.record("camal/weight", weight)

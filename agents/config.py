@@ -1,0 +1,79 @@
+"""The settings of CAMAL for an agent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from camal_rl.attention import CAM_METHODS, CamMethod, Rectification
+from camal_rl.losses import attention_loss
+from camal_rl.targets import Coverage
+
+AttentionTarget = Literal["value", "policy"]
+Schedule = Literal["constant", "warmup", "decay"]
+
+ATTENTION_TARGETS: tuple[AttentionTarget, ...] = get_args(AttentionTarget)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"camal.{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class CamalConfig:
+    """What the CAMAL term supervises and how strongly.
+
+    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``.
+
+    Attributes:
+        weight: coefficient of the term, at least 0; 0 is stock PPO, bit for bit.
+        targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
+            the action that was taken).
+        method: the class activation map: gradcam, hirescam, layercam or gradcam++.
+        loss: ``camal``, or a peer's loss on the same maps: energy, l1, ppce, rrr, mse.
+        schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
+            ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
+        schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
+        coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
+            vanish), or ``soft``, the share of relevant pixels.
+        value_rectification: how contributions that lower the value count. ``absolute`` (our choice): as much as those
+            that raise it, since the sign of a value carries no meaning for attention (a hazard matters because it
+            lowers the value); ``relu``: not at all, as in Grad-CAM for classes.
+    """
+
+    weight: float = 0.1
+    targets: tuple[AttentionTarget, ...] = ATTENTION_TARGETS
+    method: CamMethod = "gradcam"
+    loss: str = "camal"
+    schedule: Schedule = "constant"
+    schedule_fraction: float = 0.25
+    coverage: Coverage = "any"
+    value_rectification: Rectification = "absolute"
+
+    def __post_init__(self) -> None:
+        """Check every setting; a ValueError names the setting, what was expected and what came."""
+        if not math.isfinite(self.weight) or self.weight < 0:
+            raise ValueError(f"camal.weight must be a finite number of at least 0, got {self.weight}")
+        if not self.targets:
+            raise ValueError("camal.targets must name at least one of value, policy; use weight 0 for plain PPO")
+        for target in self.targets:
+            _check_choice("targets", target, ATTENTION_TARGETS)
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"camal.targets must not repeat itself, got {list(self.targets)}")
+        _check_choice("method", self.method, CAM_METHODS)
+        attention_loss(self.loss)
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        if not 0 < self.schedule_fraction <= 1:
+            raise ValueError(f"camal.schedule_fraction must be in (0, 1], got {self.schedule_fraction}")
+        _check_choice("coverage", self.coverage, get_args(Coverage))
+        _check_choice("value_rectification", self.value_rectification, get_args(Rectification))
+
+    def weight_at(self, progress: float) -> float:
+        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        if self.schedule == "warmup":
+            return self.weight * min(1.0, progress / self.schedule_fraction)
+        if self.schedule == "decay":
+            return self.weight * min(1.0, (1.0 - progress) / self.schedule_fraction)
+        return self.weight

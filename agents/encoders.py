@@ -1,0 +1,174 @@
+"""Image encoders that end in CAM layer -> Flatten -> Linear -> ReLU, so that attention has a closed form."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal, cast, get_args
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from torch import Tensor, nn
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class CamEncoder(BaseFeaturesExtractor):
+    """A convolutional encoder whose last feature map is open to attention.
+
+    ``forward`` is ``head(cam_features(observations))``. Subclasses set ``cnn`` (its output, after the last ReLU, is
+    the CAM layer) and ``linear`` (Linear -> ReLU over the flattened CAM layer), and say in ``channels_last`` which
+    memory format their convolutions are faster in.
+
+    Args:
+        observation_space: channels-first images ``(C, H, W)``.
+        features_dim: units of the linear layer.
+        precision: arithmetic of the encoder; ``bfloat16`` uses torch's autocast, parameters stay float32. The heads
+            always compute in float32.
+    """
+
+    cnn: nn.Module
+    linear: nn.Sequential
+    channels_last = True
+
+    def __init__(
+        self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
+    ) -> None:
+        if not is_image_space(observation_space, check_channels=False):
+            raise ValueError(
+                f"a CAM encoder needs uint8 images in [0, 255], got {observation_space}; "
+                "for other images give your own features extractor class as `encoder`"
+            )
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+        super().__init__(observation_space, features_dim)
+        self.precision = precision
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def cam_features(self, observations: Tensor) -> Tensor:
+        """Return the CAM layer's output ``(B, C, h, w)`` for images ``(B, C, H, W)`` in [0, 1]."""
+        if self.channels_last:
+            observations = observations.contiguous(memory_format=torch.channels_last)
+        with self._autocast(observations.device):
+            # One copy into channels-first order here serves the flattening below and the attention maps.
+            return cast(Tensor, self.cnn(observations)).contiguous()
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """Return the first linear layer's pre-activation ``(B, U)`` for CAM features ``(B, C, h, w)``."""
+        with self._autocast(features.device):
+            return cast(Tensor, self.linear[0](features.flatten(1))).float()
+
+    def hidden_weight(self, features: Tensor) -> Tensor:
+        """Return the first linear layer's weight on the CAM grid, ``(U, C, h, w)``."""
+        return cast(Tensor, self.linear[0].weight).view(-1, *features.shape[1:])
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)`` in [0, 1]."""
+        return torch.relu(self.hidden(self.cam_features(observations)))
+
+    def _build_linear(self, features_dim: int) -> nn.Sequential:
+        """Return Linear -> ReLU over the flattened output of ``cnn``, measured by one forward pass."""
+        shape = cast(tuple[int, ...], self._observation_space.shape)
+        with torch.no_grad():
+            flat = self.cnn(torch.zeros(1, *shape)).flatten(1).shape[1]
+        return nn.Sequential(nn.Linear(flat, features_dim), nn.ReLU())
+
+
+class NatureEncoder(CamEncoder):
+    """SB3's NatureCNN (Mnih et al. 2015), the same layers in the same order; CAM grid 4x4 on 64x64 images."""
+
+    channels_last = False
+
+    def __init__(
+        self, observation_space: spaces.Box, features_dim: int = 512, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(observation_space, features_dim, precision)
+        stock = NatureCNN(observation_space, features_dim)
+        self.cnn = stock.cnn[:-1]
+        self.linear = stock.linear
+
+
+class CompactEncoder(CamEncoder):
+    """A three-layer encoder for CPUs that keeps a fine CAM grid: 16x16 on 64x64 images."""
+
+    def __init__(
+        self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(observation_space, features_dim, precision)
+        self.cnn = nn.Sequential(
+            nn.Conv2d(observation_space.shape[0], 16, kernel_size=5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, kernel_size=3, stride=1, padding=1),
+            nn.ReLU(),
+        )
+        self.linear = self._build_linear(features_dim)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + cast(Tensor, self.second(torch.relu(self.first(torch.relu(x)))))
+
+
+class ImpalaEncoder(CamEncoder):
+    """The residual network of IMPALA (Espeholt et al. 2018), the usual one on Procgen; CAM grid 8x8 on 64x64."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        features_dim: int = 256,
+        precision: Precision = "float32",
+        depths: tuple[int, ...] = (16, 32, 32),
+    ) -> None:
+        super().__init__(observation_space, features_dim, precision)
+        layers: list[nn.Module] = []
+        channels = observation_space.shape[0]
+        for depth in depths:
+            layers += [
+                nn.Conv2d(channels, depth, kernel_size=3, padding=1),
+                nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+                _ResidualBlock(depth),
+                _ResidualBlock(depth),
+            ]
+            channels = depth
+        self.cnn = nn.Sequential(*layers, nn.ReLU())
+        self.linear = self._build_linear(features_dim)
+
+
+ENCODERS: dict[str, type[CamEncoder]] = {
+    "nature": NatureEncoder,
+    "impala": ImpalaEncoder,
+    "compact": CompactEncoder,
+}
+
+
+def encoder_class(encoder: str | type[BaseFeaturesExtractor]) -> type[BaseFeaturesExtractor]:
+    """Return the features extractor class for an encoder's name (a class is returned as it is).
+
+    Raises:
+        ValueError: unknown name; the message names the nearest known one.
+    """
+    if not isinstance(encoder, str):
+        return encoder
+    if encoder not in ENCODERS:
+        near = difflib.get_close_matches(encoder, ENCODERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown encoder {encoder!r}; did you mean {near!r}? Known: {', '.join(ENCODERS)}")
+    return ENCODERS[encoder]
+
+
+def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -> dict[str, Any]:
+    """Return what an encoder class is built with: own features extractors know nothing of ``precision``."""
+    if issubclass(encoder, CamEncoder):
+        return {"precision": precision}
+    if precision != "float32":
+        raise ValueError(f"precision={precision!r} needs one of the encoders {', '.join(ENCODERS)}")
+    return {}

@@ -1,0 +1,196 @@
+"""Class activation maps that can be trained on: differentiable in the map, the features and the weights."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CamMethod = Literal["gradcam", "hirescam", "layercam", "gradcam++"]
+Rectification = Literal["relu", "absolute"]
+CAM_METHODS: tuple[str, ...] = get_args(CamMethod)
+RECTIFICATIONS: tuple[str, ...] = get_args(Rectification)
+
+ZERO_PEAK = 1e-12
+"""A map whose largest value is at most this counts as zero everywhere."""
+
+
+def class_activation_map(
+    features: Tensor,
+    score: Tensor,
+    method: CamMethod = "gradcam",
+    create_graph: bool = False,
+    rectify: Rectification = "relu",
+) -> Tensor:
+    """Return the class activation map of ``score`` at ``features``, by automatic differentiation.
+
+    The gradient is that of ``score.sum()``; it is the gradient of each sample's own score as long as no layer
+    mixes samples (batch normalisation in training mode does). Neither ``.grad`` fields nor training modes
+    change, and the graph is kept, so that several scores (value, policy) can share one forward pass.
+
+    Args:
+        features: output ``(B, C, h, w)`` of the CAM layer, part of the graph of ``score``.
+        score: ``(B,)``, one number per sample, e.g. a value or the logarithm of an action's probability.
+        method: one of :data:`CAM_METHODS`; :func:`cam_from_gradient` holds the formulas.
+        create_graph: ``True`` gives a map through which a loss can be trained (gradients flow through the
+            features and through the gradient of the score); ``False`` a detached one.
+        rectify: ``"relu"`` or ``"absolute"``, see :func:`cam_from_gradient`.
+
+    Returns:
+        ``(B, h, w)``, non-negative, not normalised.
+
+    Raises:
+        TypeError: ``features`` or ``score`` is not floating point.
+        ValueError: wrong shapes, unknown method, or a score that does not depend on the features.
+    """
+    _check_features(features)
+    if not score.is_floating_point():
+        raise TypeError(f"score must be floating point, got {score.dtype}")
+    if score.shape != features.shape[:1]:
+        raise ValueError(
+            f"score must have one number per sample, shape ({features.shape[0]},), got {tuple(score.shape)}; "
+            "select one output per sample first"
+        )
+    gradient = None
+    if features.requires_grad and score.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            score.sum(), features, create_graph=create_graph, retain_graph=True, allow_unused=True
+        )
+    if gradient is None:
+        raise ValueError(
+            "score does not depend on features in the autograd graph; compute the score from exactly this "
+            "tensor, with gradients enabled and with features that require them"
+        )
+    return cam_from_gradient(features if create_graph else features.detach(), gradient, method, rectify)
+
+
+def cam_from_gradient(
+    features: Tensor, gradient: Tensor, method: CamMethod = "gradcam", rectify: Rectification = "relu"
+) -> Tensor:
+    r"""Combine features ``A`` and the gradient ``G = d score / d A`` into a map.
+
+    With ``i`` a position and ``c`` a channel, before the final rectification:
+
+    * gradcam: ``sum_c mean_i(G_c) A_ci`` (Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2);
+    * hirescam: ``sum_c G_ci A_ci`` (Draelos and Carin 2020, arXiv 2011.08891);
+    * layercam: ``sum_c relu(G_ci) A_ci`` (Jiang et al. 2021, doi 10.1109/TIP.2021.3089943);
+    * gradcam++: ``sum_c w_c A_ci`` with ``w_c = sum_i a_ci relu(G_ci)`` and
+      ``a_ci = G_ci^2 / (2 G_ci^2 + sum_j A_cj G_cj^3)``, 0 where the denominator is 0 (Chattopadhay et al.
+      2018, arXiv 1710.11063, eq. 10 and 19, with powers of the gradient for the higher derivatives).
+
+    ``rectify="relu"`` keeps what raises the score. ``rectify="absolute"`` is for scores whose sign carries no
+    meaning for attention (values): the magnitude of the sum over channels. LayerCAM and Grad-CAM++ also
+    rectify single gradients; there the absolute variant puts ``|G|`` in the place of ``G``. In every method
+    the absolute map of ``-score`` equals that of ``score``.
+
+    Args:
+        features: ``(B, C, h, w)``.
+        gradient: ``(B, C, h, w)``.
+        method: one of :data:`CAM_METHODS`.
+        rectify: ``"relu"`` or ``"absolute"``.
+
+    Returns:
+        ``(B, h, w)``, non-negative; gradients flow through both arguments.
+    """
+    _check_features(features)
+    if gradient.shape != features.shape:
+        raise ValueError(f"gradient must have the features' shape {tuple(features.shape)}, got {gradient.shape}")
+    check_cam_options(method, rectify)
+    if method == "gradcam":
+        weights = gradient.mean(dim=(2, 3))
+        return rectified(weighted_channel_sums(features, weights.unsqueeze(1))[:, 0], rectify)
+    if method == "hirescam":
+        return rectified((gradient * features).sum(dim=1), rectify)
+    slope = gradient.abs() if rectify == "absolute" else gradient
+    if method == "layercam":
+        return rectified((slope.relu() * features).sum(dim=1), rectify)
+    weights = _gradcam_plus_plus_weights(features, slope)
+    return rectified(weighted_channel_sums(features, weights.unsqueeze(1))[:, 0], rectify)
+
+
+def weighted_channel_sums(features: Tensor, weights: Tensor) -> Tensor:
+    """Return the signed maps ``(B, K, h, w)`` of K sets of channel weights ``(B, K, C)`` on ``features (B, C, h, w)``.
+
+    The product is taken in the features' precision and returned in that of the weights.
+    """
+    batch, _, height, width = features.shape
+    signed = torch.bmm(weights.to(features.dtype), features.flatten(2))
+    return signed.view(batch, -1, height, width).to(weights.dtype)
+
+
+def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
+    """Divide each map by its own maximum.
+
+    Gradients flow through the map and its maximum (shared evenly among tied maxima). A map whose maximum is
+    at most ``eps`` is returned as it is: an all-zero map stays zero, with finite gradients;
+    :func:`zero_maps` reports it. Nothing is repaired: a NaN makes its whole map NaN, an infinity its own
+    cell; :func:`nonfinite_maps` reports both.
+
+    Args:
+        cam: ``(B, h, w)``, non-negative.
+        eps: largest value that still counts as zero.
+
+    Returns:
+        ``(B, h, w)`` in [0, 1].
+    """
+    _check_map(cam)
+    peak = cam.amax(dim=(1, 2), keepdim=True)
+    return cam / torch.where(peak <= eps, torch.ones_like(peak), peak)
+
+
+def zero_maps(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
+    """Return ``bool (B,)``: which maps ``(B, h, w)`` are zero everywhere and say nothing."""
+    _check_map(cam)
+    return cam.amax(dim=(1, 2)) <= eps
+
+
+def nonfinite_maps(cam: Tensor) -> Tensor:
+    """Return ``bool (B,)``: which maps ``(B, h, w)`` hold a NaN or an infinite value."""
+    _check_map(cam)
+    return ~cam.isfinite().all(dim=2).all(dim=1)
+
+
+def upsample_cam(cam: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge maps ``(B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centres aligned as in OpenCV."""
+    _check_map(cam)
+    image = cam.unsqueeze(1)
+    return functional.interpolate(image, size=size, mode="bilinear", align_corners=False).squeeze(1)
+
+
+def check_cam_options(method: str, rectify: str) -> None:
+    """Raise a ValueError for an unknown method or rectification."""
+    if method not in CAM_METHODS:
+        raise ValueError(f"unknown CAM method {method!r}; choose one of {', '.join(CAM_METHODS)}")
+    if rectify not in RECTIFICATIONS:
+        raise ValueError(f"unknown rectification {rectify!r}; choose one of {', '.join(RECTIFICATIONS)}")
+
+
+def _gradcam_plus_plus_weights(features: Tensor, slope: Tensor) -> Tensor:
+    """Return the channel weights ``(B, C)`` of Grad-CAM++."""
+    square = slope.square()
+    denominator = 2 * square + (features * slope * square).sum(dim=(2, 3), keepdim=True)
+    defined = denominator != 0
+    # The inner torch.where keeps the backward pass free of 0 * inf = NaN.
+    share = torch.where(defined, square / torch.where(defined, denominator, 1.0), 0.0)
+    return (share * slope.relu()).sum(dim=(2, 3))
+
+
+def rectified(signed: Tensor, rectify: Rectification) -> Tensor:
+    """Return the non-negative map of a signed one: its positive part (``relu``) or its magnitude (``absolute``)."""
+    return signed.abs() if rectify == "absolute" else signed.relu()
+
+
+def _check_features(features: Tensor) -> None:
+    if features.dim() != 4:
+        raise ValueError(f"features must be (B, C, h, w), got shape {tuple(features.shape)}")
+    if not features.is_floating_point():
+        raise TypeError(f"features must be floating point, got {features.dtype}")
+
+
+def _check_map(cam: Tensor) -> None:
+    if cam.dim() != 3 or 0 in cam.shape[1:]:
+        raise ValueError(f"maps must be (B, h, w) with at least one cell, got shape {tuple(cam.shape)}")
+    if not cam.is_floating_point():
+        raise TypeError(f"maps must be floating point, got {cam.dtype}")

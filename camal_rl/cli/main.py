@@ -1,0 +1,54 @@
+"""Entry point of ``camal-rl``: one module for each verb."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from camal_rl.cli.errors import BadInput
+from camal_rl.cli.evaluate import evaluate
+from camal_rl.cli.train import train
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+# Typer carries its own copy of Click or uses the installed one, depending on its version.
+_UsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="camal-rl",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.command()(evaluate)
+
+
+@app.callback()
+def _about() -> None:
+    """Train agents that look where it matters, and measure whether they do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; leaves with the exit code."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)
+    except BadInput as error:
+        _fail(str(error))
+    except _UsageError as error:
+        _fail(f"{error.format_message()} (camal-rl --help lists the commands)")  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"camal-rl: {message}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

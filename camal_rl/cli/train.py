@@ -1,0 +1,54 @@
+"""``camal-rl train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+
+def train(
+    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over those of the file.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
+    ] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Train one agent and write its run folder.
+
+    Examples:
+
+      camal-rl train toy_grid
+
+      camal-rl train procgen/starpilot seed=1 camal.weight=0.05
+
+      camal-rl train procgen env.id=procgen/maze camal.weight=0 --run-dir runs/maze-ppo
+    """
+    with checking_input():
+        from camal_rl.cli.progress import wanted
+        from camal_rl.experiments.loading import load_config
+        from camal_rl.experiments.run_folder import RunFolder, default_run_dir
+        from camal_rl.experiments.training import prepare, run
+
+        settings = load_config(config, overrides or ())
+        folder = RunFolder(run_dir or default_run_dir(settings))
+        trial = prepare(settings, folder)
+    summary = run(trial, sys.argv, wanted(progress))
+    mean = summary["last_mean_return"]
+    print(
+        f"{summary['timesteps']:,} steps in {summary['seconds']:.0f} s ({summary['steps_per_second']:,.0f} steps/s), "
+        f"mean return of the last episodes {'unknown' if mean is None else f'{mean:.2f}'}"
+    )
+    print(f"run folder: {folder.path}\nTensorBoard: tensorboard --logdir {folder.tensorboard}")
+    if summary["interrupted"]:
+        print("interrupted; the model so far is saved", file=sys.stderr)
+        raise typer.Exit(130)

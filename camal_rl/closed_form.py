@@ -1,0 +1,138 @@
+"""Class activation maps without a second backward pass, where the layers above the CAM layer are simple.
+
+If the network after the CAM layer is ``Flatten -> Linear -> ReLU -> Linear`` (NatureCNN and IMPALA under
+the default heads of Stable-Baselines3), the gradient of a score is a product of weights and the ReLU's
+pattern::
+
+    hidden = relu(W · features + b)
+    d score / d features = (1[W · features + b > 0] * d score / d hidden) · W
+
+Values and gradients with respect to features, weights and score gradient equal those of automatic
+differentiation (:func:`camal_rl.attention.class_activation_map` with ``create_graph=True``), which is twice
+as costly in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from camal_rl.attention import (
+    CamMethod,
+    Rectification,
+    cam_from_gradient,
+    check_cam_options,
+    rectified,
+    weighted_channel_sums,
+)
+
+
+def closed_form_cam(
+    features: Tensor,
+    hidden_weight: Tensor,
+    active: Tensor,
+    score_gradient: Tensor,
+    method: CamMethod = "gradcam",
+    rectify: Rectification = "relu",
+) -> Tensor:
+    """Return the class activation map of a score that reads the features through one hidden ReLU layer.
+
+    Grad-CAM's channel weights are ``alpha = (active * score_gradient) @ mean_positions(W)``: no gradient of
+    the features' size is ever made. The other methods need that gradient and make it with one matrix
+    product.
+
+    Args:
+        features: ``(B, C, h, w)``, the CAM layer's output that is flattened into the hidden layer.
+        hidden_weight: ``(U, C, h, w)``, the linear layer's weight ``(U, C*h*w)`` viewed on the features'
+            axes.
+        active: ``bool (B, U)``, which hidden units are above 0.
+        score_gradient: ``d score / d hidden``, ``(B, U)`` or, the same for all samples, ``(U,)``.
+        method: one of :data:`camal_rl.attention.CAM_METHODS`.
+        rectify: ``"relu"`` or ``"absolute"``, see :func:`camal_rl.attention.cam_from_gradient`.
+
+    Returns:
+        ``(B, h, w)``, non-negative, not normalised; gradients flow to features, weight and score gradient.
+
+    Raises:
+        TypeError: ``active`` is not boolean.
+        ValueError: shapes that do not belong together, or an unknown method.
+    """
+    return closed_form_cams(features, hidden_weight, active, [score_gradient], method, [rectify])[0]
+
+
+def closed_form_cams(
+    features: Tensor,
+    hidden_weight: Tensor,
+    active: Tensor,
+    score_gradients: Sequence[Tensor],
+    method: CamMethod,
+    rectify: Sequence[Rectification],
+) -> list[Tensor]:
+    """Return the maps of several scores that read the same features through the same hidden layer.
+
+    The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
+    read once instead of once for every score. Features in a lower precision than the weights keep it in that product.
+    """
+    for score_gradient, rectification in zip(score_gradients, rectify, strict=True):
+        _check_shapes(features, hidden_weight, active, score_gradient)
+        check_cam_options(method, rectification)
+    gates = [active * score_gradient for score_gradient in score_gradients]
+    if method == "gradcam":
+        alphas = torch.stack(gates, dim=1) @ hidden_weight.mean(dim=(2, 3))
+        signed = weighted_channel_sums(features, alphas)
+        return [rectified(signed[:, k], rectification) for k, rectification in enumerate(rectify)]
+    gradients = [(gate @ hidden_weight.flatten(1)).view_as(features) for gate in gates]
+    return [
+        cam_from_gradient(features, gradient, method, rectification)
+        for gradient, rectification in zip(gradients, rectify, strict=True)
+    ]
+
+
+def value_score_gradient(value_weight: Tensor) -> Tensor:
+    """Return ``d V / d hidden (U,)`` from the weight ``(1, U)`` of a linear value head."""
+    if value_weight.dim() != 2 or value_weight.shape[0] != 1:
+        raise ValueError(f"a value head's weight must be (1, U), got shape {tuple(value_weight.shape)}")
+    return value_weight[0]
+
+
+def log_prob_score_gradient(policy_weight: Tensor, probabilities: Tensor, actions: Tensor) -> Tensor:
+    """Return ``d log pi(a) / d hidden = (onehot(a) - pi) @ W``, ``(B, U)``, of a linear policy head.
+
+    Args:
+        policy_weight: ``W (A, U)``; gradients flow through it.
+        probabilities: ``pi (B, A)``; gradients flow through them.
+        actions: ``(B,)``, integers in ``0 .. A-1``.
+    """
+    if policy_weight.dim() != 2 or probabilities.dim() != 2 or policy_weight.shape[0] != probabilities.shape[1]:
+        raise ValueError(
+            "policy_weight must be (A, U) and probabilities (B, A) with the same number of actions, got "
+            f"{tuple(policy_weight.shape)} and {tuple(probabilities.shape)}"
+        )
+    if actions.is_floating_point() or actions.dtype == torch.bool:
+        raise TypeError(f"actions must be integers, got {actions.dtype}; convert them with .long()")
+    if actions.shape != probabilities.shape[:1]:
+        raise ValueError(f"actions must be ({probabilities.shape[0]},), got shape {tuple(actions.shape)}")
+    chosen = functional.one_hot(actions.long(), probabilities.shape[1])
+    return (chosen - probabilities) @ policy_weight
+
+
+def _check_shapes(features: Tensor, hidden_weight: Tensor, active: Tensor, score_gradient: Tensor) -> None:
+    if features.dim() != 4:
+        raise ValueError(f"features must be (B, C, h, w), got shape {tuple(features.shape)}")
+    if hidden_weight.dim() != 4 or hidden_weight.shape[1:] != features.shape[1:]:
+        raise ValueError(
+            f"hidden_weight must be (U, {', '.join(map(str, features.shape[1:]))}), got shape "
+            f"{tuple(hidden_weight.shape)}; view the linear layer's weight on the features' axes"
+        )
+    units = (features.shape[0], hidden_weight.shape[0])
+    if active.dtype != torch.bool:
+        raise TypeError(f"active must be boolean (pre-activation > 0), got {active.dtype}")
+    if active.shape != units:
+        raise ValueError(f"active must be (B, U) = {units}, got shape {tuple(active.shape)}")
+    if score_gradient.shape not in (units, units[1:]):
+        raise ValueError(
+            f"score_gradient must be (B, U) = {units} or (U,) = {units[1:]}, got shape {tuple(score_gradient.shape)}"
+        )

@@ -1,0 +1,62 @@
+"""Frames on which attention is measured, taken by a fixed rule from the policy's own play."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from camal_rl.envs import SegmentedVecEnv
+from camal_rl.experiments.returns import Actor
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames with their ground truth.
+
+    Attributes:
+        images: ``uint8 (N, H, W, 3)``.
+        labels: label maps ``uint8 (N, H, W)``.
+        relevant: ``bool (256,)``, which labels are relevant.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    relevant: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.images)
+
+
+def sample_frames(model: Actor, venv: SegmentedVecEnv, frames: int, every: int, seed: int) -> FrameSet:
+    """Play with sampled actions and keep the frames of all environments at every ``every``-th step.
+
+    No frame is chosen by what it shows. The rule depends on nothing but its arguments, and torch's global generators
+    are left as they were.
+
+    Args:
+        model: acts on the observations.
+        venv: environment with masks; it is reset first.
+        frames: number of frames, at least 1; surplus ones of the last step are cut off.
+        every: steps between frames, at least 1; the first are taken after ``every`` steps.
+        seed: seed of the sampled actions.
+    """
+    if frames < 1 or every < 1:
+        raise ValueError(f"frames and every must be at least 1, got {frames} and {every}")
+    images: list[npt.NDArray[np.uint8]] = []
+    labels: list[npt.NDArray[np.uint8]] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        observations = np.asarray(venv.reset())
+        while len(images) * venv.num_envs < frames:
+            for _ in range(every):
+                actions, _ = model.predict(observations, deterministic=False)
+                observations = np.asarray(venv.step(actions)[0])
+            images.append(observations.copy())
+            labels.append(venv.segmentation())
+    return FrameSet(
+        np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup()
+    )

@@ -1,0 +1,155 @@
+"""From a YAML file and ``key=value`` overrides to a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from yaml import YAMLError
+
+from camal_rl import configs
+from camal_rl.experiments.config import ExperimentConfig
+
+_ADAPTER = TypeAdapter(ExperimentConfig)
+_BASE_KEY = "_base_"
+
+
+def shipped_configs() -> tuple[str, ...]:
+    """Return the names of the configurations that come with the package, such as ``procgen/starpilot``."""
+    root = _shipped_root()
+    return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a configuration.
+
+    Args:
+        source: name of a shipped configuration or path of a YAML file. A file whose ``_base_`` names another one
+            is laid over it.
+        overrides: ``key=value`` with dotted keys; the values are YAML.
+
+    Raises:
+        FileNotFoundError: no such configuration.
+        ValueError: not YAML, an unknown key (the message names the nearest known one), or a bad value.
+    """
+    data = _read(str(source))
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(data), _dotlist(overrides))
+        plain = cast(dict[str, Any], OmegaConf.to_container(merged, resolve=True))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"cannot read the overrides: {_one_line(error)}") from error
+    return config_from_dict(plain)
+
+
+def config_from_dict(data: Mapping[str, Any]) -> ExperimentConfig:
+    """Check plain data, as YAML holds it, and return the configuration."""
+    _check_keys(data)
+    try:
+        return _ADAPTER.validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from error
+    except TypeError as error:
+        raise ValueError(f"the configuration holds something that is not plain data: {error}") from error
+
+
+def dump_yaml(config: ExperimentConfig) -> str:
+    """Return the resolved configuration as YAML; :func:`load_config` reads it back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.create(config.as_dict()))
+
+
+def _shipped_root() -> Path:
+    return Path(str(configs.__file__)).parent
+
+
+def _read(source: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the file's data laid over that of its base."""
+    if source in seen:
+        raise ValueError(f"configurations are based on each other in a circle: {' -> '.join((*seen, source))}")
+    try:
+        data = OmegaConf.create(_text(source))
+        if not OmegaConf.is_dict(data):
+            raise ValueError(f"{source}: a configuration is a mapping of keys to values")
+        base = data.pop(_BASE_KEY, None)
+        if base is not None:
+            data = OmegaConf.merge(OmegaConf.create(_read(str(base), (*seen, source))), data)
+        return cast(dict[str, Any], OmegaConf.to_container(data))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"{source}: not a YAML configuration: {_one_line(error)}") from error
+
+
+def _text(source: str) -> str:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise FileNotFoundError(f"no configuration file {source}")
+        return path.read_text(encoding="utf-8")
+    names = shipped_configs()
+    if source not in names:
+        near = difflib.get_close_matches(source, names, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise FileNotFoundError(
+            f"no configuration {source!r}; {hint}shipped ones are {', '.join(names)}; a file's name ends in .yaml"
+        )
+    return (_shipped_root() / f"{source}.yaml").read_text(encoding="utf-8")
+
+
+def _dotlist(overrides: Sequence[str]) -> Any:
+    for item in overrides:
+        key, equals, _ = item.partition("=")
+        if not equals or not key:
+            raise ValueError(f"an override is key=value, for example camal.weight=0.05, got {item!r}")
+    return OmegaConf.from_dotlist(list(overrides))
+
+
+def _check_keys(data: Mapping[str, Any]) -> None:
+    known = dict(_known_keys(ExperimentConfig, ""))
+    for key in _given_keys(data, "", known):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0) + _same_leaf(key, known)
+            raise ValueError(f"unknown key {key!r}; did you mean {near[-1]!r}?")
+
+
+def _same_leaf(key: str, known: Mapping[str, bool]) -> list[str]:
+    """Return the known key whose last part is exactly that of ``key``, if it is the only one."""
+    matches = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    return matches if len(matches) == 1 else []
+
+
+def _known_keys(owner: type, prefix: str) -> Iterator[tuple[str, bool]]:
+    """Yield every dotted key and whether it is a section with known keys of its own."""
+    hints = get_type_hints(owner)
+    for item in fields(owner):
+        section = is_dataclass(hints[item.name])
+        yield prefix + item.name, section
+        if section:
+            yield from _known_keys(hints[item.name], f"{prefix}{item.name}.")
+
+
+def _given_keys(data: Mapping[str, Any], prefix: str, known: Mapping[str, bool]) -> Iterator[str]:
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        yield name
+        if known.get(name, False) and isinstance(value, Mapping):
+            yield from _given_keys(value, f"{name}.", known)
+
+
+def _explain(error: ValidationError) -> str:
+    """Return the first problem in one line: key, what is wrong, what came."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return f"{key or 'the configuration'} is missing"
+    return f"{key}: {first['msg'].lower()}, got {first['input']!r}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,129 @@
+"""Returns over a fixed number of episodes, without favouring short ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+
+IsDuplicate = Callable[[npt.NDArray[np.uint8]], bool]
+
+
+class Actor(Protocol):
+    """Anything that acts as an SB3 model does."""
+
+    def predict(self, observation: npt.NDArray[Any], *, deterministic: bool = False) -> tuple[Any, Any]:
+        """Return actions for a batch of observations, and a state that is not used."""
+
+
+@dataclass(frozen=True)
+class EpisodeReturns:
+    """Results of the episodes that count.
+
+    Attributes:
+        returns: sum of the raw rewards of each episode.
+        lengths: steps of each episode.
+        excluded: episodes that were played but do not count, since their level is one of the training levels.
+    """
+
+    returns: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+    excluded: int
+
+    def summary(self) -> dict[str, Any]:
+        """Return mean, spread and counts; the mean of no episodes is NaN."""
+        some = len(self.returns) > 0
+        return {
+            "mean": float(self.returns.mean()) if some else float("nan"),
+            "std": float(self.returns.std()) if some else float("nan"),
+            "episodes": len(self.returns),
+            "excluded": self.excluded,
+            "mean_length": float(self.lengths.mean()) if some else float("nan"),
+        }
+
+
+def episode_quota(episodes: int, num_envs: int) -> npt.NDArray[np.int64]:
+    """Return how many episodes each environment plays: as equal as possible, ``sum = episodes``."""
+    return np.array([(episodes + index) // num_envs for index in range(num_envs)], dtype=np.int64)
+
+
+def play_episodes(
+    model: Actor,
+    venv: VecEnv,
+    episodes: int,
+    deterministic: bool,
+    seed: int,
+    is_duplicate: IsDuplicate | None = None,
+) -> EpisodeReturns:
+    """Play episodes and return what they gave.
+
+    Every environment plays a number of episodes that is fixed beforehand. Taking the first ``episodes`` that end
+    would favour short ones, which in many games are the bad ones.
+
+    Args:
+        model: acts on the observations.
+        venv: environment with raw rewards; it is reset first.
+        episodes: how many episodes are played, at least 1.
+        deterministic: preferred actions instead of sampled ones.
+        seed: seed of the sampled actions; torch's global generators are left as they were.
+        is_duplicate: given the first frame of an episode, says that its level must not count.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    remaining = episode_quota(episodes, venv.num_envs)
+    tally = _Tally(venv.num_envs, is_duplicate)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        observations = np.asarray(venv.reset())
+        tally.start(np.arange(venv.num_envs), observations)
+        while (remaining > 0).any():
+            actions, _ = model.predict(observations, deterministic=deterministic)
+            stepped, rewards, dones, _ = venv.step(actions)
+            observations = np.asarray(stepped)
+            tally.add(rewards)
+            ended = np.flatnonzero(dones)
+            tally.finish(ended[remaining[ended] > 0])
+            remaining[ended] -= 1
+            tally.start(ended[remaining[ended] > 0], observations)
+            tally.clear(ended)
+    return tally.result()
+
+
+class _Tally:
+    """Running sums of the episodes in progress, and the results of those that ended."""
+
+    def __init__(self, num_envs: int, is_duplicate: IsDuplicate | None) -> None:
+        self._sums = np.zeros(num_envs)
+        self._steps = np.zeros(num_envs, dtype=np.int64)
+        self._duplicate = np.zeros(num_envs, dtype=bool)
+        self._is_duplicate = is_duplicate
+        self._returns: list[float] = []
+        self._lengths: list[int] = []
+        self._excluded = 0
+
+    def start(self, indices: npt.NDArray[np.int64], observations: npt.NDArray[np.uint8]) -> None:
+        if self._is_duplicate is not None:
+            for index in indices:
+                self._duplicate[index] = self._is_duplicate(observations[index])
+
+    def add(self, rewards: npt.NDArray[np.float32]) -> None:
+        self._sums += rewards
+        self._steps += 1
+
+    def finish(self, indices: npt.NDArray[np.int64]) -> None:
+        counting = indices[~self._duplicate[indices]]
+        self._returns += self._sums[counting].tolist()
+        self._lengths += self._steps[counting].tolist()
+        self._excluded += len(indices) - len(counting)
+
+    def clear(self, indices: npt.NDArray[np.int64]) -> None:
+        self._sums[indices] = 0
+        self._steps[indices] = 0
+
+    def result(self) -> EpisodeReturns:
+        return EpisodeReturns(np.array(self._returns), np.array(self._lengths, dtype=np.int64), self._excluded)

@@ -1,0 +1,174 @@
+"""Train one run: check everything first, then fill a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback
+from camal_rl.experiments.config import ExperimentConfig
+from camal_rl.experiments.environments import level_set_options, make_level_set_env, make_training_env
+from camal_rl.experiments.run_folder import RunFolder, write_json
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run that is ready to start: nothing on disk yet, but environment and model exist.
+
+    Attributes:
+        config: the configuration.
+        folder: where the run will be written.
+        venv: the training environment.
+        model: the untrained agent.
+        overlay: the callback that draws overlays, where asked for.
+    """
+
+    config: ExperimentConfig
+    folder: RunFolder
+    venv: VecEnv
+    model: CAMALPPO
+    overlay: OverlayCallback | None
+
+
+def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
+    """Make environment and model, so that every mistake in the configuration shows before anything is written.
+
+    Raises:
+        FileExistsError: the run folder exists and is not empty.
+        ValueError, TypeError: a value that the environment or the agent refuses.
+        MissingExtraError: the simulator is not installed.
+    """
+    folder.check_free()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
+    for name in {*config.evaluation.sets, *config.evaluation.attention_sets}:
+        level_set_options(config.env, name)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    overlay = overlay_callback(config)
+    venv = make_training_env(config)
+    try:
+        model = make_model(config, venv, folder)
+    except BaseException:
+        venv.close()
+        raise
+    return Trial(config, folder, venv, model, overlay)
+
+
+def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
+    """Make the untrained agent of an experiment."""
+    algorithm = config.algorithm
+    rate: Any = algorithm.learning_rate
+    return CAMALPPO(
+        "CamPolicy",
+        venv,
+        camal=config.camal,
+        policy_kwargs={"encoder": config.policy.encoder, "precision": config.policy.precision},
+        learning_rate=LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
+        n_steps=algorithm.n_steps,
+        batch_size=algorithm.batch_size,
+        n_epochs=algorithm.n_epochs,
+        gamma=algorithm.gamma,
+        gae_lambda=algorithm.gae_lambda,
+        clip_range=algorithm.clip_range,
+        ent_coef=algorithm.ent_coef,
+        vf_coef=algorithm.vf_coef,
+        max_grad_norm=algorithm.max_grad_norm,
+        tensorboard_log=str(folder.tensorboard),
+        seed=config.seed,
+        device=config.device,
+        verbose=0,
+    )
+
+
+def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
+    """Return the callback that draws overlays on frames of the last attention set, reached by random actions."""
+    log = config.log
+    if not log.overlay_every or config.env.segmentation is None:
+        return None
+    venv = make_level_set_env(
+        config, config.evaluation.attention_sets[-1], log.overlay_frames, config.evaluation.seed, masks=True
+    )
+    try:
+        frames = venv.reset()
+        venv.action_space.seed(config.evaluation.seed)
+        for _ in range(config.evaluation.frame_every):
+            actions = np.array([venv.action_space.sample() for _ in range(venv.num_envs)])
+            frames, _, _, _ = venv.step(actions)
+        labels = venv.segmentation()
+    finally:
+        venv.close()
+    return OverlayCallback(np.asarray(frames), labels, venv.spec.relevant_lookup(), log.overlay_every)
+
+
+def run(
+    trial: Trial, command: Sequence[str], progress: bool = False, callbacks: Sequence[BaseCallback] = ()
+) -> dict[str, Any]:
+    """Train and fill the run folder.
+
+    Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+
+    Args:
+        trial: from :func:`prepare`.
+        command: the command line, kept in the folder.
+        progress: show SB3's progress bar.
+        callbacks: further callbacks.
+
+    Returns:
+        What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes.
+    """
+    config, folder, model = trial.config, trial.folder, trial.model
+    folder.create(config, command)
+    started = time.perf_counter()
+    interrupted = False
+    try:
+        model.learn(
+            config.total_timesteps,
+            callback=[*_callbacks(trial), *callbacks],
+            tb_log_name="run",
+            progress_bar=progress,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.perf_counter() - started
+    model.save(folder.model_file)
+    trial.venv.close()
+    returns = [episode["r"] for episode in model.ep_info_buffer or ()]
+    summary = {
+        "interrupted": interrupted,
+        "timesteps": model.num_timesteps,
+        "seconds": seconds,
+        "steps_per_second": model.num_timesteps / seconds,
+        "last_mean_return": float(np.mean(returns)) if returns else None,
+    }
+    write_json(folder.train_file, summary)
+    return summary
+
+
+def _callbacks(trial: Trial) -> list[BaseCallback]:
+    config, folder = trial.config, trial.folder
+    callbacks: list[BaseCallback] = [HParamCallback(_flat(config.as_dict()))]
+    if trial.overlay is not None:
+        callbacks.append(trial.overlay)
+    if config.log.checkpoint_every:
+        every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
+        callbacks.append(CheckpointCallback(every_calls, str(folder.checkpoints), "model"))
+    return callbacks
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

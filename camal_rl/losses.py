@@ -1,0 +1,170 @@
+"""Losses that pull an attention map towards a target region: CAMAL's and those of its peers.
+
+Every loss takes a map ``cam (B, h, w)`` in [0, 1] (:func:`camal_rl.attention.normalize_cam`) and a target
+``(B, h, w)`` in [0, 1] (:func:`camal_rl.targets.target_tensor`), hard or soft, and returns a
+:class:`CamalLoss`. They share one rule, so that they can be compared: a frame whose target is empty
+contributes nothing, and the loss is the mean over the other frames (0, with a graph, when there is none).
+Values are not range-checked: a check would make a GPU wait in every training step. A NaN in the map
+therefore reaches the loss.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+PPCE_FLOOR = 1e-3
+"""Added to the map before the logarithm: bounds the gradient of :func:`ppce_loss` at ``1 / PPCE_FLOOR``."""
+
+
+@dataclass(frozen=True)
+class CamalLoss:
+    """A loss and its parts.
+
+    Attributes:
+        total: scalar, ``inside + outside``; the one to minimise.
+        inside: scalar, what the target region contributes.
+        outside: scalar, what the rest of the frame contributes.
+        valid_fraction: scalar without gradient, share of frames whose target is not empty.
+    """
+
+    total: Tensor
+    inside: Tensor
+    outside: Tensor
+    valid_fraction: Tensor
+
+
+class AttentionLoss(Protocol):
+    """A function of a normalised map and its target."""
+
+    def __call__(self, cam: Tensor, target: Tensor) -> CamalLoss:
+        """Return the loss of ``cam (B, h, w)`` against ``target (B, h, w)``, both in [0, 1]."""
+
+
+def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """CAMAL: encourage attention inside the target, suppress it elsewhere (arXiv 2605.08325; our formula).
+
+    Per frame, with map ``m`` and target ``t``::
+
+        inside  = sum t (1 - m)^2 / sum t              in [0, 1]
+        outside = sum (1 - t) m^2 / sum (1 - t)        in [0, 1]
+
+    Each part is averaged over its own region, so that small objects count as much as large ones. A frame
+    with a full target has only the inside part. Gradients flow through ``cam``.
+    """
+    valid = _valid_frames(cam, target)
+    inside = _region_mean((1 - cam).square(), target)
+    outside = _region_mean(cam.square(), 1 - target)
+    return _mean_over_valid(inside, outside, valid)
+
+
+def energy_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """Energy: ``1 - sum t m / sum m`` (Rao et al., ICCV 2023, arXiv 2303.11932). All of it counts as outside.
+
+    A map that is zero everywhere has no energy inside: its loss is 1, with a gradient of 0 at the map's ReLU.
+    """
+    valid = _valid_frames(cam, target)
+    energy = cam.sum(dim=(1, 2))
+    share = (cam * target).sum(dim=(1, 2)) / torch.where(energy == 0, torch.ones_like(energy), energy)
+    return _mean_over_valid(torch.zeros_like(share), 1 - share, valid)
+
+
+def l1_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """L1: ``mean |m - t|`` over the frame (GRADIA, Gao et al. 2022)."""
+    valid = _valid_frames(cam, target)
+    return _split_frame_mean((cam - target).abs(), target, valid)
+
+
+def mse_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """Squared error: ``mean (m - t)^2`` over the frame, as in segmentation-guided attention."""
+    valid = _valid_frames(cam, target)
+    return _split_frame_mean((cam - target).square(), target, valid)
+
+
+def ppce_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """PPCE: cross-entropy of the map against 1, inside the target only (HAICS, Shen et al. 2021).
+
+    ``sum t (-log m') / sum t`` with ``m' = (m + f) / (1 + f)`` and ``f =`` :data:`PPCE_FLOOR`, our
+    addition: without it the gradient is unbounded at a map of 0. Attention outside the target costs
+    nothing.
+    """
+    valid = _valid_frames(cam, target)
+    inside = _region_mean(-torch.log((cam + PPCE_FLOOR) / (1 + PPCE_FLOOR)), target)
+    return _mean_over_valid(inside, torch.zeros_like(inside), valid)
+
+
+def rrr_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """RRR-style: ``sum (1 - t) m^2``, in [0, h w] (Ross et al. 2017, arXiv 1703.03717).
+
+    A sum, not a mean: it grows with the grid. A lack of attention inside the target costs nothing.
+    """
+    valid = _valid_frames(cam, target)
+    outside = ((1 - target) * cam.square()).sum(dim=(1, 2))
+    return _mean_over_valid(torch.zeros_like(outside), outside, valid)
+
+
+LOSSES: Mapping[str, AttentionLoss] = MappingProxyType(
+    {
+        "camal": camal_loss,
+        "energy": energy_loss,
+        "l1": l1_loss,
+        "ppce": ppce_loss,
+        "rrr": rrr_loss,
+        "mse": mse_loss,
+    }
+)
+
+
+def attention_loss(name: str) -> AttentionLoss:
+    """Return the loss called ``name``.
+
+    Raises:
+        ValueError: unknown name; the message holds the nearest known one and the list.
+    """
+    if name not in LOSSES:
+        near = difflib.get_close_matches(name, LOSSES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown attention loss {name!r}; {hint}the losses are {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def _valid_frames(cam: Tensor, target: Tensor) -> Tensor:
+    """Check types and shapes and return ``bool (B,)``, which targets are not empty."""
+    for name, tensor in (("cam", cam), ("target", target)):
+        if not tensor.is_floating_point():
+            remedy = "; camal_rl.targets.target_tensor converts a stored mask" if name == "target" else ""
+            raise TypeError(f"{name} must be floating point in [0, 1], got {tensor.dtype}{remedy}")
+    if cam.dim() != 3 or cam.shape != target.shape:
+        raise ValueError(
+            "cam and target must have the same shape (B, h, w), got "
+            f"{tuple(cam.shape)} and {tuple(target.shape)}; make the target on the map's grid"
+        )
+    return target.sum(dim=(1, 2)) > 0
+
+
+def _region_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean ``(B,)`` of ``values (B, h, w)``; 0 where the weights are all 0."""
+    area = weight.sum(dim=(1, 2))
+    return (values * weight).sum(dim=(1, 2)) / torch.where(area > 0, area, torch.ones_like(area))
+
+
+def _split_frame_mean(values: Tensor, target: Tensor, valid: Tensor) -> CamalLoss:
+    """Return the mean over the whole frame, split into what the target and what the rest contribute."""
+    inside = (target * values).mean(dim=(1, 2))
+    outside = ((1 - target) * values).mean(dim=(1, 2))
+    return _mean_over_valid(inside, outside, valid)
+
+
+def _mean_over_valid(inside: Tensor, outside: Tensor, valid: Tensor) -> CamalLoss:
+    """Average the frames' parts ``(B,)`` over the valid frames."""
+    weight = valid.to(inside.dtype)
+    count = weight.sum().clamp_min(1)
+    inside_mean = (inside * weight).sum() / count
+    outside_mean = (outside * weight).sum() / count
+    return CamalLoss(inside_mean + outside_mean, inside_mean, outside_mean, weight.sum() / max(len(weight), 1))

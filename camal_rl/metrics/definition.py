@@ -1,0 +1,58 @@
+"""What each metric means for a reader: its range, which direction is better, where it comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: key in dictionaries, JSON files and tables.
+        range: smallest and largest possible value.
+        higher_is_better: ``None`` for a figure that describes the data and judges nothing.
+        source: paper or convention it follows.
+    """
+
+    name: str
+    range: tuple[float, float]
+    higher_is_better: bool | None
+    source: str
+
+    @property
+    def arrow(self) -> str:
+        """``↑`` if higher is better, ``↓`` if lower is, empty if it judges nothing."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+
+
+_UNIT = (0.0, 1.0)
+_REAL = (-math.inf, math.inf)
+
+ALIGNMENT_METRICS: tuple[Metric, ...] = (
+    Metric("epg", _UNIT, True, "Rao et al. 2023, arXiv 2303.11932: energy pointing game"),
+    Metric("area_fraction", _UNIT, None, "share of the frame that the target covers; the EPG of a uniform map"),
+    Metric("epg_over_area", (0.0, math.inf), True, "EPG divided by the area fraction; 1 for a uniform map"),
+    Metric("pointing_game", _UNIT, True, "Zhang et al. 2018, arXiv 1608.00507; ties by their share inside"),
+    Metric("iou", _UNIT, True, "intersection over union of the min-max map at threshold .5"),
+    Metric("iou_auc", _UNIT, True, "IoU averaged over the thresholds .05, .10, ..., .95"),
+    Metric("soft_dice", _UNIT, True, "2 sum(m t) / (sum m + sum t) of the min-max map"),
+    Metric("mae", _UNIT, False, "mean |m - t| of the min-max map"),
+    Metric("auroc", _UNIT, True, "area under the ROC curve over cells; ties count half"),
+    Metric("auprc", _UNIT, True, "average precision over cells; chance level is the area fraction"),
+)
+
+_RISE = "after RISE, arXiv 1806.07421: area under the CHANGE"
+
+FAITHFULNESS_METRICS: tuple[Metric, ...] = (
+    Metric("deletion_effect", _REAL, True, "mean change over the deleted fractions in (0, .5]"),
+    Metric("deletion_auc", _REAL, True, f"{_RISE} while the most salient pixels are removed"),
+    Metric("insertion_auc", _REAL, False, f"{_RISE} while the most salient pixels are shown first"),
+)
+
+METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS
+METRICS_BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})

@@ -1,0 +1,172 @@
+"""Pictures for people: image | segmentation | attention, in sheets with titles and a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+
+_GAP = 6
+_TITLE = 22
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_SCALE = 0.42
+_BACKGROUND = 24
+_DIMMED = 0.35
+
+
+def class_colours() -> npt.NDArray[np.uint8]:
+    """Return one colour for each of the 256 class ids, ``uint8 (256, 3)``; 0 is dark grey.
+
+    Hues step by the golden angle, so neighbouring ids differ most.
+    """
+    ids = np.arange(256)
+    hues = (ids * 137.508 / 2) % 180
+    hsv = np.stack([hues, np.full(256, 190), np.where(ids % 2 == 0, 255, 215)], axis=1).astype(np.uint8)
+    colours = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colours[0] = 60
+    return np.asarray(colours, dtype=np.uint8)
+
+
+def segmentation_picture(labels: npt.NDArray[np.uint8]) -> Picture:
+    """Return label maps ``uint8 (..., H, W)`` in the classes' colours, ``uint8 (..., H, W, 3)``."""
+    if labels.dtype != np.uint8:
+        raise TypeError(f"label maps must be uint8, got {labels.dtype}")
+    return class_colours()[labels]
+
+
+def mask_overlay(image: Picture, mask: npt.NDArray[np.bool_]) -> Picture:
+    """Return ``image (H, W, 3)`` darkened wherever ``mask (H, W)`` is false."""
+    if image.shape[:2] != mask.shape:
+        raise ValueError(f"the mask must have the image's size {image.shape[:2]}, got {mask.shape}")
+    return np.where(mask[..., None], image, (image * _DIMMED).astype(np.uint8))
+
+
+def heat_overlay(image: Picture, cam: npt.NDArray[np.floating], strength: float = 0.6) -> Picture:
+    """Return ``image (H, W, 3)`` under a heat map.
+
+    Args:
+        image: uint8 RGB.
+        cam: ``(h, w)`` in [0, 1], enlarged to the image's size.
+        strength: opacity of the heat where ``cam`` is 1; nothing is drawn where it is 0.
+    """
+    if cam.ndim != 2:
+        raise ValueError(f"a heat map must be (h, w), got shape {cam.shape}")
+    height, width = image.shape[:2]
+    large = cv2.resize(cam.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    heat = cv2.applyColorMap((large * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = strength * large[..., None] + 0.25 * (1 - large[..., None])
+    return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
+
+
+def sheet(columns: Mapping[str, Sequence[Picture]], height: int = 128) -> Picture:
+    """Lay out pictures in titled columns of equal length.
+
+    Args:
+        columns: title to pictures ``uint8 (H, W, 3)``, all of one size.
+        height: height of each picture in the sheet; small images grow by whole numbers, pixels stay sharp.
+
+    Returns:
+        ``uint8 (rows, columns, 3)``.
+    """
+    if len({len(pictures) for pictures in columns.values()}) != 1:
+        raise ValueError("every column of a sheet needs the same number of pictures, at least one column")
+    drawn = [_column(title, pictures, height) for title, pictures in columns.items()]
+    return np.concatenate([part for column in drawn for part in (_gap(column.shape[0], _GAP), column)][1:], axis=1)
+
+
+def attention_sheet(
+    frames: Picture,
+    labels: npt.NDArray[np.uint8],
+    relevant: npt.NDArray[np.bool_],
+    maps: Mapping[str, npt.NDArray[np.floating]],
+) -> Picture:
+    """Return a sheet: image | image with all but the relevant dimmed | one heat map for each entry of ``maps``.
+
+    Args:
+        frames: ``uint8 (N, H, W, 3)``.
+        labels: label maps ``uint8 (N, H, W)``.
+        relevant: ``bool (256,)``, which labels are relevant.
+        maps: title to maps ``(N, h, w)`` in [0, 1].
+    """
+    columns: dict[str, Sequence[Picture]] = {
+        "image": frames,
+        "relevant": [mask_overlay(image, relevant[label]) for image, label in zip(frames, labels, strict=True)],
+    }
+    for title, cams in maps.items():
+        columns[title] = [heat_overlay(image, cam) for image, cam in zip(frames, cams, strict=True)]
+    return sheet(columns)
+
+
+def segmentation_sheet(
+    frames: Picture,
+    labels: npt.NDArray[np.uint8],
+    names: Sequence[str],
+    relevant: npt.NDArray[np.bool_],
+    height: int = 192,
+) -> Picture:
+    """Return a sheet image | segmentation | relevant with a legend of the classes that occur.
+
+    Args:
+        frames: ``uint8 (N, H, W, 3)``.
+        labels: label maps ``uint8 (N, H, W)``.
+        names: ``names[id]`` is the class name.
+        relevant: ``bool (256,)``, which labels are relevant; the legend marks them with ``*``.
+        height: height of each picture in the sheet.
+    """
+    pictures = sheet(
+        {
+            "image": frames,
+            "segmentation": list(segmentation_picture(labels)),
+            "relevant": [mask_overlay(image, relevant[label]) for image, label in zip(frames, labels, strict=True)],
+        },
+        height,
+    )
+    present = [int(label) for label in np.unique(labels)]
+    entries = {label: names[label] + (" *" if relevant[label] else "") for label in present}
+    legend = _legend(entries, pictures.shape[1])
+    return np.concatenate([pictures, legend], axis=0)
+
+
+def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:
+    grown = [_grow(picture, height) for picture in pictures]
+    width = grown[0].shape[1]
+    parts = [_text(title, width)]
+    for picture in grown:
+        parts += [picture, _gap(_GAP, width)]
+    return np.concatenate(parts[:-1], axis=0)
+
+
+def _grow(picture: Picture, height: int) -> Picture:
+    factor = max(1, round(height / picture.shape[0]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _gap(height: int, width: int) -> Picture:
+    return np.full((height, width, 3), _BACKGROUND, dtype=np.uint8)
+
+
+def _text(text: str, width: int) -> Picture:
+    strip = _gap(_TITLE, width)
+    cv2.putText(strip, text, (3, _TITLE - 7), _FONT, _FONT_SCALE, (235, 235, 235), 1, cv2.LINE_AA)
+    return strip
+
+
+def _legend(entries: Mapping[int, str], width: int) -> Picture:
+    """Return colour patches with names, in as many lines as the width needs."""
+    colours = class_colours()
+    lines = [_gap(_TITLE, width)]
+    left = 4
+    for label, name in [*entries.items(), (-1, "* relevant")]:
+        needed = 18 + cv2.getTextSize(name, _FONT, _FONT_SCALE, 1)[0][0] + 14
+        if left + needed > width and left > 4:
+            lines.append(_gap(_TITLE, width))
+            left = 4
+        if label >= 0:
+            lines[-1][6:18, left : left + 12] = colours[label]
+        cv2.putText(lines[-1], name, (left + 18, 16), _FONT, _FONT_SCALE, (235, 235, 235), 1, cv2.LINE_AA)
+        left += needed
+    return np.concatenate([_gap(_GAP, width), *lines, _gap(_GAP, width)], axis=0)

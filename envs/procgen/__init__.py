@@ -1,0 +1,43 @@
+"""The 16 Procgen games, vectorised natively, with segmentation from simulator state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.vec_env import ProcgenVecEnv
+from camal_rl.envs.segmentation import SegmentationSpec
+
+__all__ = ["ProcgenVecEnv", "env_names", "level_sets", "make_vec", "segmentation_spec"]
+
+NUM_TRAIN_LEVELS = 200
+_NUM_HELD_OUT_LEVELS = 1_000_000
+
+
+def env_names() -> tuple[str, ...]:
+    """Return the names of the games."""
+    return tuple(GAMES)
+
+
+def segmentation_spec(name: str) -> SegmentationSpec:
+    """Return a game's classes and its default relevant set."""
+    return GAMES[name].spec
+
+
+def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the options of each level set: the 200 training levels, and levels that are none of them.
+
+    ``num_levels=0`` would mean every level, the training ones included; the held-out set is a range that starts after
+    them.
+    """
+    held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
+    return {
+        "train": {"start_level": 0, "num_levels": NUM_TRAIN_LEVELS, "distribution_mode": "easy"},
+        "held_out": {**held_out, "distribution_mode": "easy"},
+    }
+
+
+def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> ProcgenVecEnv:
+    """Make a game's vectorised environment; see :class:`ProcgenVecEnv` for the options."""
+    return ProcgenVecEnv(name, num_envs, seed, **options)

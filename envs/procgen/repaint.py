@@ -1,0 +1,77 @@
+"""States for the flat-colour twin: drawing options changed, and objects that share a drawn type told apart.
+
+What is edited decides what is painted, and nothing else. Drawn types are not read by the games' rules; where themes are
+(plunder's targets), the tables that give them their meaning are edited alike, and the themes' images have equal sizes.
+Flat boxes are never turned: two objects that nothing collides with and that are shown turned get their box turned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from camal_rl.envs.procgen.state import entities, set_options
+
+_HEIST_KEY_ON_RING = 11
+_PLUNDER_PLAYER, _PLUNDER_LEGEND, _PLUNDER_LEGEND_BACKGROUND, _PLUNDER_SHIP = 0, 2, 3, 7
+_PLUNDER_BACKGROUND_DRAWN = 4
+# Bytes from the end of a plunder state: two vectors of a count and six ints, then five lane velocities, four ints, five
+# floats and the end marker.
+_PLUNDER_PERMUTATION = slice(-88, -64)
+_PLUNDER_TARGETS = slice(-116, -92)
+
+
+def twin_state(state: bytes, game: str, keep_themes: bool) -> bytes:
+    """Return the state that makes the twin draw the frame of ``state`` in flat colours.
+
+    Args:
+        state: a state of the real environment.
+        game: name of the game.
+        keep_themes: leave ``restrict_themes`` as it is, for games whose twin has to choose the same sprite sizes.
+    """
+    edited = bytearray(state)
+    options = {"use_monochrome_assets": True, "use_backgrounds": False, "paint_vel_info": False}
+    set_options(edited, **options if keep_themes else {**options, "restrict_themes": True})
+    if game in _REPAINT:
+        _REPAINT[game](edited)
+    return bytes(edited)
+
+
+def _repaint_heist(state: bytearray) -> None:
+    """Give the keys on the ring, which are drawn as keys, a drawn type of their own, and the turned keys' box."""
+    found = entities(state)
+    on_ring = found["type"] == _HEIST_KEY_ON_RING
+    found["image_type"][on_ring] = _HEIST_KEY_ON_RING
+    found["radius"][on_ring] = found["radius"][on_ring][:, ::-1]
+
+
+def _repaint_plunder(state: bytearray) -> None:
+    """Give the player, the legend and its background drawn types of their own, and the ships themes 0 and 2.
+
+    Every ship's image has the same size, so themes can be exchanged. The two themes in use are the first two of the
+    game's permutation, the first of which is the target; 0 and 2 because their colours are no other object's.
+    """
+    found = entities(state)
+    target, other = np.frombuffer(bytes(state[_PLUNDER_PERMUTATION]), dtype="<i4")[:2]
+    ships = found["type"] == _PLUNDER_SHIP
+    themes = found["image_theme"]
+    is_target, is_other = ships & (themes == target), ships & (themes == other)
+    themes[is_target], themes[is_other] = 0, 2
+    for kind, drawn in (
+        (_PLUNDER_PLAYER, _PLUNDER_PLAYER),
+        (_PLUNDER_LEGEND, _PLUNDER_LEGEND),
+        (_PLUNDER_LEGEND_BACKGROUND, _PLUNDER_BACKGROUND_DRAWN),
+    ):
+        found["image_type"][found["type"] == kind] = drawn
+        found["image_theme"][found["type"] == kind] = 0
+    legend = found["type"] == _PLUNDER_LEGEND
+    found["radius"][legend] = found["radius"][legend][:, ::-1]
+    state[_PLUNDER_PERMUTATION] = np.array([0, 2, 1, 3, 4, 5], dtype="<i4").tobytes()
+    state[_PLUNDER_TARGETS] = np.array([1, 0, 0, 0, 0, 0], dtype="<i4").tobytes()
+
+
+_REPAINT: Mapping[str, Callable[[bytearray], None]] = MappingProxyType(
+    {"heist": _repaint_heist, "plunder": _repaint_plunder}
+)

@@ -1,0 +1,89 @@
+"""Procgen's C++ simulator behind a small typed surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs import quiet_gym as _quiet_gym
+from camal_rl.envs.registry import MissingExtraError
+
+__all__ = ["Simulator", "StepResult"]
+
+_NOTICES_SILENCED = _quiet_gym
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What the simulator shows after a step (or at the start).
+
+    Attributes:
+        rewards: ``float32[n]``.
+        frames: ``uint8[n, 64, 64, 3]``; for an episode that ended, the first frame of the next one.
+        first: ``bool[n]``, whether the frame is the first of an episode.
+        level_complete: ``bool[n]``, whether the step completed a level.
+        level_seeds: ``int32[n]``, the level of the frame.
+        infos: what Procgen reports per environment, and what else it renders.
+    """
+
+    rewards: npt.NDArray[np.float32]
+    frames: npt.NDArray[np.uint8]
+    first: npt.NDArray[np.bool_]
+    level_complete: npt.NDArray[np.bool_]
+    level_seeds: npt.NDArray[np.int32]
+    infos: list[dict[str, Any]]
+
+
+class Simulator:
+    """``num`` copies of one game, stepped together by the simulator's own threads."""
+
+    def __init__(self, game: str, num: int, seed: int, arguments: dict[str, Any]) -> None:
+        try:
+            from cffi import FFI
+            from procgen.env import MAX_STATE_SIZE, ProcgenGym3Env
+        except ImportError as error:
+            raise MissingExtraError("Procgen", "procgen") from error
+        self.num = num
+        self._env = ProcgenGym3Env(num=num, env_name=game, rand_seed=seed, **arguments)
+        self._ffi = FFI()
+        self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
+        self._has_state = not arguments["use_generated_assets"]
+
+    def act(self, actions: npt.NDArray[np.int32]) -> None:
+        """Start a step; -1 ends the episode."""
+        self._env.act(actions)
+
+    def observe(self) -> StepResult:
+        """Wait for the step and return what it shows."""
+        rewards, observation, first = self._env.observe()
+        infos = self._env.get_info()
+        return StepResult(
+            rewards=rewards,
+            frames=observation["rgb"],
+            first=first,
+            level_complete=np.array([info["prev_level_complete"] for info in infos], dtype=bool),
+            level_seeds=np.array([info["level_seed"] for info in infos], dtype=np.int32),
+            infos=infos,
+        )
+
+    def get_state(self, index: int) -> bytes:
+        """Return the state of one copy.
+
+        Raises:
+            ValueError: generated assets, whose textures a state does not hold.
+        """
+        if not self._has_state:
+            raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
+        length = self._env.call_c_func("get_state", int(index), self._buffer, len(self._buffer))
+        return bytes(self._ffi.buffer(self._buffer, length))
+
+    def set_state(self, index: int, state: bytes) -> None:
+        """Give one copy a state; :meth:`observe` shows it."""
+        self._env.call_c_func("set_state", int(index), state, len(state))
+
+    def close(self) -> None:
+        """End the threads and free the memory; harmless when repeated."""
+        self._env.close()

@@ -1,0 +1,88 @@
+"""Reading and editing the bytes of a Procgen simulator state.
+
+Layout (little-endian, 32 bits each unless said otherwise; ``game.cpp``, ``basic-abstract-game.cpp`` and ``entity.cpp``
+of openai/procgen 0.10.7): version, name length, name, 12 options, 5 settings, 2 random generators (flag, length, text),
+15 fields of step data and counters, grid size, number of entities, 31 fields per entity, and then what belongs to the
+world and to the game.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_OPTION_INDEX = {
+    "paint_vel_info": 0,
+    "use_monochrome_assets": 2,
+    "restrict_themes": 3,
+    "use_backgrounds": 4,
+}
+_OPTIONS, _SETTINGS, _STEP_DATA, _ENTITY_FIELDS = 12, 5, 15, 31
+_CURRENT_TIME_FROM_END_OF_STEP_DATA = 2
+_ENTITY_DTYPE = np.dtype(
+    [("position", "<f4", 2), ("velocity", "<f4", 2), ("radius", "<f4", 2)]
+    + [(name, "<i4") for name in ("type", "image_type", "image_theme", "render_z")]
+    + [("other", "<i4", 15), ("alpha", "<f4"), ("rest", "<f4", 5)]
+)
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """Byte offsets of one state.
+
+    Attributes:
+        options: where the option fields start.
+        current_time: the step of the episode (an int32).
+        entities: where the entities start.
+        num_entities: how many there are.
+    """
+
+    options: int
+    current_time: int
+    entities: int
+    num_entities: int
+
+
+def _int32(state: bytes | bytearray, offset: int) -> int:
+    return int.from_bytes(state[offset : offset + 4], "little", signed=True)
+
+
+def layout(state: bytes | bytearray) -> StateLayout:
+    """Find the fields of a state whose length depends on what it holds."""
+    options = 8 + _int32(state, 4)
+    offset = options + 4 * (_OPTIONS + _SETTINGS)
+    for _ in range(2):
+        offset += 8 + _int32(state, offset + 4)
+    offset += 4 * _STEP_DATA
+    return StateLayout(
+        options=options,
+        current_time=offset - 4 * _CURRENT_TIME_FROM_END_OF_STEP_DATA,
+        entities=offset + 8,
+        num_entities=_int32(state, offset + 4),
+    )
+
+
+def current_time(state: bytes) -> int:
+    """Return the number of steps taken in the episode."""
+    return _int32(state, layout(state).current_time)
+
+
+def game_name(state: bytes) -> str:
+    """Return the name of the game that a state belongs to."""
+    return state[8 : 8 + _int32(state, 4)].decode()
+
+
+def entities(state: bytearray) -> npt.NDArray[np.void]:
+    """Return the entities as a structured array that shares its memory with ``state``."""
+    found = layout(state)
+    return np.frombuffer(state, dtype=_ENTITY_DTYPE, count=found.num_entities, offset=found.entities)
+
+
+def set_options(state: bytearray, **options: bool) -> None:
+    """Overwrite drawing options in place, for example ``use_backgrounds=False``."""
+    first = layout(state).options
+    for name, value in options.items():
+        offset = first + 4 * _OPTION_INDEX[name]
+        state[offset : offset + 4] = int(value).to_bytes(4, "little")

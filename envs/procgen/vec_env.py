@@ -1,0 +1,234 @@
+"""Procgen as a native Stable-Baselines3 ``VecEnv`` with segmentation from simulator state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.options import check_seed, parse_options
+from camal_rl.envs.procgen.simulator import Simulator, StepResult
+from camal_rl.envs.procgen.state import current_time, game_name
+from camal_rl.envs.procgen.twin import FlatColourTwin
+from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
+
+NUM_ACTIONS = 15
+FRAME_SHAPE = (64, 64, 3)
+_END_EPISODE = -1
+SEGMENTATIONS = ("box", None)
+
+
+class ProcgenVecEnv(SegmentedVecEnv):
+    """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
+
+    Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
+    observation of a step that ends an episode is the first frame of the next one. Two things are Procgen's:
+
+    * The simulator replaces the last frame of an episode before anyone sees it, so there is no
+      ``terminal_observation`` in ``infos``.
+    * It does not say whether an episode ended by itself or by its time limit (500 to 6,000 steps, by game), so every
+      end counts as a termination, as in published Procgen results.
+
+    Each of ``infos`` holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the
+    level played in this step), and ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor has it) when an episode ended.
+
+    Args:
+        game: one of the 16 games.
+        num_envs: number of copies.
+        seed: seed of the level sampling, in [0, 2^31).
+        segmentation: ``"box"`` fills each object's box; ``None`` switches masks off, at no cost.
+        relevant: class names that replace the game's default relevant set.
+        **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.
+
+    Raises:
+        TypeError: unknown option, or one of the wrong type.
+        ValueError: a value that the game does not have.
+        MissingExtraError: Procgen is not installed.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int,
+        seed: int,
+        *,
+        segmentation: str | None = "box",
+        relevant: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        parsed = parse_options(game, options)
+        if segmentation not in SEGMENTATIONS:
+            raise ValueError(f"segmentation must be 'box' or None for Procgen, got {segmentation!r}")
+        if segmentation is not None and parsed.use_generated_assets:
+            raise ValueError("Procgen gives no masks with use_generated_assets=True; add segmentation=None")
+        self.game = game
+        self.spec = GAMES[game].spec.with_relevant(relevant)
+        self.options = parsed
+        self.segmentation_mode = segmentation
+        self._seed = check_seed(seed)
+        super().__init__(num_envs, spaces.Box(0, 255, FRAME_SHAPE, np.uint8), spaces.Discrete(NUM_ACTIONS))
+        self.render_mode = "rgb_array"
+        self._start_simulators()
+
+    def _start_simulators(self) -> None:
+        arguments = self.options.simulator_arguments()
+        self._real = Simulator(self.game, self.num_envs, self._seed, arguments)
+        self._twin: FlatColourTwin | None = None
+        if self.segmentation_mode is not None:
+            self._twin = FlatColourTwin(self.game, self._real, self._seed, arguments)
+        self._current = self._real.observe()
+        self._started, self._needs_restart = False, False
+        self._clear_episodes()
+
+    def _clear_episodes(self) -> None:
+        self._returns = np.zeros(self.num_envs, dtype=np.float64)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+        self._start_time = time.time()
+
+    @property
+    def mask_heals(self) -> int:
+        """How often a mask had to be mended because the twin had left the simulator's state; 0 is expected."""
+        return 0 if self._twin is None else self._twin.heals
+
+    def reset(self) -> npt.NDArray[np.uint8]:
+        """Start a new episode everywhere and return its first frames.
+
+        The first call returns the episodes that the simulator started with. Later ones end every episode and let the
+        level sampling go on; after :meth:`seed` the simulator is made again, so that the same levels come again.
+        """
+        if self._needs_restart:
+            self._close_simulators()
+            self._start_simulators()
+        elif self._started:
+            self._advance(np.full(self.num_envs, _END_EPISODE, dtype=np.int32))
+        self._clear_episodes()
+        self._started = True
+        self.reset_infos = [dict(info) for info in self._current.infos]
+        return self._current.frames
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Start a step with ``int[num_envs]`` actions in [0, 15)."""
+        self._act(np.asarray(actions).astype(np.int32).reshape(self.num_envs))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return observations, rewards, episode ends and infos of the step."""
+        result = self._observe()
+        self._started = True
+        self._returns += result.rewards
+        self._lengths += 1
+        for index in np.flatnonzero(result.first):
+            result.infos[index]["episode"] = {
+                "r": float(self._returns[index]),
+                "l": int(self._lengths[index]),
+                "t": round(time.time() - self._start_time, 6),
+            }
+        self._returns[result.first] = 0.0
+        self._lengths[result.first] = 0
+        return result.frames, result.rewards, result.first, result.infos
+
+    def _advance(self, actions: npt.NDArray[np.int32]) -> None:
+        self._act(actions)
+        self._observe()
+
+    def _act(self, actions: npt.NDArray[np.int32]) -> None:
+        self._real.act(actions)
+        if self._twin is not None:
+            self._twin.act(actions)
+
+    def _observe(self) -> StepResult:
+        self._current = self._real.observe()
+        if self._twin is not None:
+            self._twin.follow(self._current)
+        return self._current
+
+    def segmentation(self) -> LabelMap:
+        """Return the label maps ``uint8[num_envs, 64, 64]`` of the current observations.
+
+        Raises:
+            ValueError: the environment was made with ``segmentation=None``.
+        """
+        if self._twin is None:
+            raise ValueError("masks are switched off; make the environment with segmentation='box'")
+        return self._twin.labels()
+
+    def get_state(self) -> list[bytes]:
+        """Return the simulator states, one per environment."""
+        return [self._real.get_state(index) for index in range(self.num_envs)]
+
+    def set_state(self, states: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+        """Give every environment a state of the same game and return the frames they show, with masks to match.
+
+        The states bring their level set and their drawing options with them. Episode returns and lengths count from
+        here: a state does not hold them.
+
+        Raises:
+            ValueError: another number of states, or states of another game.
+        """
+        if len(states) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} states, one per environment, got {len(states)}")
+        for index, state in enumerate(states):
+            if game_name(state) != self.game:
+                raise ValueError(f"state {index} belongs to {game_name(state)!r}, not to {self.game!r}")
+        for index, state in enumerate(states):
+            self._real.set_state(index, state)
+        self._current = self._real.observe()
+        if self._twin is not None:
+            self._twin.expect_new_states([current_time(state) for state in states])
+        self._started = True
+        self._clear_episodes()
+        return self._current.frames
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        """Make the simulator again with this seed at the next :meth:`reset`; ``None`` changes nothing."""
+        if seed is not None:
+            self._seed = check_seed(seed)
+            self._needs_restart = True
+        return [seed] * self.num_envs
+
+    def close(self) -> None:
+        """End the simulators' threads; harmless when repeated."""
+        self._close_simulators()
+
+    def _close_simulators(self) -> None:
+        self._real.close()
+        if self._twin is not None:
+            self._twin.close()
+
+    def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
+        """Return the frames that ``render("rgb_array")`` tiles: the observations, or 512 x 512 when asked for."""
+        if self.options.render_mode is None:
+            return list(self._current.frames)
+        return [info["rgb"] for info in self._current.infos]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of this object once per environment: the copies share everything."""
+        value = "rgb_array" if attr_name == "render_mode" else getattr(self, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the copies live inside the simulator and have no attributes of their own.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(f"Procgen environments have no attribute {attr_name!r} to set; give options to make_vec")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refuse: the copies live inside the simulator and have no methods of their own.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(f"Procgen environments have no method {method_name!r}; call it on the vectorised one")
+
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
+        """Return ``False`` for every environment: nothing wraps a single copy."""
+        return [False for _ in self._get_indices(indices)]

@@ -1,0 +1,97 @@
+"""Environment ids such as ``procgen/coinrun``: which exist, what they show, and how to make them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
+
+
+class Family(Protocol):
+    """What the module of a simulator family offers; names are without the family's prefix."""
+
+    def env_names(self) -> tuple[str, ...]:
+        """Return the names of the family's environments; needs no simulator installed."""
+
+    def segmentation_spec(self, name: str) -> SegmentationSpec:
+        """Return the classes of one environment and its default relevant set."""
+
+    def level_sets(self, name: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist."""
+
+    def make_vec(self, name: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
+        """Make ``num_envs`` copies as one vectorised environment."""
+
+
+_FAMILY_MODULES = {
+    "toy_grid": "camal_rl.envs.toy_grid",
+    "procgen": "camal_rl.envs.procgen",
+}
+
+
+class MissingExtraError(ImportError):
+    """A simulator that is not installed; the message holds the install line."""
+
+    def __init__(self, simulator: str, extra: str) -> None:
+        super().__init__(f"{simulator} is not installed; install it with: pip install 'camal-rl[{extra}]'")
+
+
+def _load(family: str) -> Family:
+    return cast(Family, importlib.import_module(_FAMILY_MODULES[family]))
+
+
+def env_ids() -> tuple[str, ...]:
+    """Return every id that :func:`make_vec` takes, also of simulators that are not installed."""
+    return tuple(f"{family}/{name}" for family in _FAMILY_MODULES for name in _load(family).env_names())
+
+
+def family_of(env_id: str) -> tuple[Family, str]:
+    """Split an id into its family's module and the name inside the family.
+
+    Raises:
+        ValueError: unknown id; the message names the nearest known one.
+    """
+    family, _, name = env_id.partition("/")
+    if family in _FAMILY_MODULES:
+        module = _load(family)
+        if name in module.env_names():
+            return module, name
+    near = difflib.get_close_matches(env_id, env_ids(), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all")
+
+
+def segmentation_spec(env_id: str) -> SegmentationSpec:
+    """Return the classes of an environment and its default relevant set, without starting a simulator."""
+    module, name = family_of(env_id)
+    return module.segmentation_spec(name)
+
+
+def level_sets(env_id: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the options of :func:`make_vec` that select each level set (``train``, ``held_out``, ...)."""
+    module, name = family_of(env_id)
+    return module.level_sets(name)
+
+
+def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
+    """Make a vectorised environment with segmentation.
+
+    Args:
+        env_id: ``toy_grid/<variant>`` or ``procgen/<game>``; :func:`env_ids` lists them.
+        num_envs: number of copies that step together.
+        seed: seed of the level sampling and of everything random in the simulator.
+        **options: the level set as the simulator calls it (``start_level``, ``num_levels``, ...), ``relevant``
+            (class names, overrides the default relevant set) and ``segmentation`` (``None`` switches masks off).
+
+    Raises:
+        ValueError: unknown id or option value.
+        TypeError: unknown option.
+        MissingExtraError: the simulator is not installed.
+    """
+    module, name = family_of(env_id)
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    return module.make_vec(name, num_envs, seed, **options)

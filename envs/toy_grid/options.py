@@ -1,0 +1,134 @@
+"""What a user can choose about the toy grid, checked where it enters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from camal_rl.envs.segmentation import SegmentationSpec
+
+MAX_LEVEL = 2**31 - 1
+THEMES = ("train", "held_out")
+SEGMENTATIONS = ("silhouette", "box", None)
+SPEC = SegmentationSpec(
+    names=("background", "agent", "goal", "hazard", "wall", "distractor", "cue"),
+    relevant=("agent", "goal", "hazard", "wall"),
+)
+
+
+@dataclass(frozen=True)
+class LevelDesign:
+    """Everything but the seed that a level depends on.
+
+    Attributes:
+        cue_strength: probability in [0, 1] that the cue of a level tells the goal's quadrant; otherwise the cue
+            is drawn uniformly from the four quadrants, so 0 makes it carry no information.
+        theme: ``"train"`` or ``"held_out"``: two disjoint sets of textures, colours and object drawings.
+        num_walls: walls inside the frame, 0 to 6; fewer where more would cut the goal off.
+        num_hazards: hazards, 0 to 3, at most one in each quadrant without the goal.
+        num_distractors: things to walk over without effect, 0 to 6.
+    """
+
+    cue_strength: float = 1.0
+    theme: str = "train"
+    num_walls: int = 2
+    num_hazards: int = 2
+    num_distractors: int = 2
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if not 0.0 <= self.cue_strength <= 1.0:
+            raise ValueError(f"cue_strength is a probability in [0, 1], got {self.cue_strength}")
+        if self.theme not in THEMES:
+            raise ValueError(f"theme is one of {', '.join(THEMES)}, got {self.theme!r}")
+        for name, high in (("num_walls", 6), ("num_hazards", 3), ("num_distractors", 6)):
+            _check_int(name, getattr(self, name), 0, high)
+
+
+@dataclass(frozen=True)
+class ToyGridOptions:
+    """The options of ``make_vec("toy_grid/<variant>", ...)`` besides those of :class:`LevelDesign`.
+
+    Attributes:
+        design: what the levels hold.
+        start_level: the first level seed.
+        num_levels: how many consecutive level seeds are used; 0 means all up to 2**31 - 1.
+        max_steps: time limit of an episode (a truncation).
+        step_cost: subtracted at every step that reaches neither goal nor hazard.
+        segmentation: ``"silhouette"`` labels exactly the drawn pixels, ``"box"`` the whole 8x8 cell of every
+            object, ``None`` switches label maps off.
+        relevant: class names that override the default relevant set.
+    """
+
+    design: LevelDesign = field(default_factory=LevelDesign)
+    start_level: int = 0
+    num_levels: int = 200
+    max_steps: int = 20
+    step_cost: float = 0.02
+    segmentation: Literal["silhouette", "box"] | None = "silhouette"
+    relevant: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        _check_int("start_level", self.start_level, 0, MAX_LEVEL)
+        _check_int("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
+        _check_int("max_steps", self.max_steps, 1, 10_000)
+        if not 0.0 <= self.step_cost <= 1.0:
+            raise ValueError(f"step_cost is in [0, 1], got {self.step_cost}")
+        if self.segmentation not in SEGMENTATIONS:
+            raise ValueError(f"segmentation is 'silhouette', 'box' or None, got {self.segmentation!r}")
+        self.spec()
+
+    def spec(self) -> SegmentationSpec:
+        """Return the classes with the relevant set of these options."""
+        return SPEC.with_relevant(self.relevant)
+
+    def level_count(self) -> int:
+        """Return how many level seeds can occur."""
+        return self.num_levels or MAX_LEVEL + 1 - self.start_level
+
+
+def _check_int(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
+
+
+_DESIGN_KEYS = tuple(item.name for item in fields(LevelDesign))
+OPTION_NAMES = tuple(item.name for item in fields(ToyGridOptions) if item.name != "design") + _DESIGN_KEYS
+
+
+def parse_options(defaults: ToyGridOptions, given: dict[str, Any]) -> ToyGridOptions:
+    """Return ``defaults`` with the given keyword options.
+
+    Raises:
+        TypeError: unknown option (the message names the nearest) or a value of the wrong type.
+        ValueError: a value out of its range.
+    """
+    for key in given:
+        if key not in OPTION_NAMES:
+            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(OPTION_NAMES)}"
+            raise TypeError(f"unknown option {key!r} of the toy grid{hint}")
+    _check_number(given, "cue_strength")
+    _check_number(given, "step_cost")
+    design = replace(defaults.design, **{key: given[key] for key in _DESIGN_KEYS if key in given})
+    rest = {key: value for key, value in given.items() if key not in _DESIGN_KEYS}
+    if rest.get("relevant") is not None:
+        rest["relevant"] = _as_names(rest["relevant"])
+    return replace(defaults, design=design, **rest)
+
+
+def _check_number(given: dict[str, Any], key: str) -> None:
+    value = given.get(key, 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{key} is a number, got {value!r}")
+
+
+def _as_names(relevant: object) -> tuple[str, ...]:
+    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
+        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
+    return tuple(str(name) for name in relevant)

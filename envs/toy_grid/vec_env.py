@@ -1,0 +1,144 @@
+"""The toy grid as a natively vectorised SB3 environment."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
+from camal_rl.envs.toy_grid.art import Image
+from camal_rl.envs.toy_grid.game import Ints, ToyGridGames
+from camal_rl.envs.toy_grid.layout import MOVES
+from camal_rl.envs.toy_grid.level import SIZE
+from camal_rl.envs.toy_grid.options import ToyGridOptions
+from camal_rl.envs.toy_grid.stream import Stream
+
+_STREAM = struct.Struct("<qq")
+
+
+def observation_space() -> spaces.Box:
+    """Return the space of the pictures, uint8[64, 64, 3]."""
+    return spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
+
+
+def action_space() -> spaces.Discrete:
+    """Return the four moves: 0 up, 1 right, 2 down, 3 left."""
+    return spaces.Discrete(len(MOVES))
+
+
+class ToyGridVecEnv(SegmentedVecEnv):
+    """Many toy grids in one process, stepped by NumPy.
+
+    The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
+    needs no generator.
+    """
+
+    def __init__(self, num_envs: int, seed: int, options: ToyGridOptions) -> None:
+        """Make ``num_envs`` games; call :meth:`reset` before the first step."""
+        self.render_mode = "rgb_array"
+        super().__init__(num_envs, observation_space(), action_space())
+        self.spec = options.spec()
+        self.options = options
+        self._games = ToyGridGames(num_envs, options)
+        self._streams = np.full(num_envs, seed, dtype=np.int64)
+        self._episodes = np.zeros(num_envs, dtype=np.int64)
+        self._actions = np.zeros(num_envs, dtype=np.int64)
+
+    def reset(self) -> VecEnvObs:
+        """Start a new episode everywhere; a seed given to :meth:`seed` restarts the level streams."""
+        for index, seed in enumerate(self._seeds):
+            if seed is not None:
+                self._streams[index], self._episodes[index] = seed, 0
+        self._next_episodes(np.arange(self.num_envs))
+        self._reset_seeds()
+        self._reset_options()
+        return self._games.images.copy()
+
+    def _next_episodes(self, games: Ints) -> None:
+        count = self.options.level_count()
+        picks = [Stream(int(self._streams[i]), i, int(self._episodes[i])).below(count) for i in games.tolist()]
+        self._episodes[games] += 1
+        self._games.place(games, self.options.start_level + np.array(picks, dtype=np.int64))
+        for index in games.tolist():
+            self.reset_infos[index] = {"level": int(self._games.levels[index])}
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions of the next :meth:`step_wait`."""
+        given = np.asarray(actions)
+        if given.shape != (self.num_envs,) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"actions are {self.num_envs} integers, got shape {given.shape} and dtype {given.dtype}")
+        if given.min() < 0 or given.max() >= len(MOVES):
+            raise ValueError(f"actions are in [0, {len(MOVES) - 1}], got {given.min()} to {given.max()}")
+        self._actions = given.astype(np.int64)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every game; a finished one starts its next episode, as in SB3's own vectorised environments."""
+        outcome = self._games.step(self._actions)
+        dones = outcome.terminated | outcome.truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        finished = np.flatnonzero(dones)
+        for index in finished.tolist():
+            infos[index] = {
+                "terminal_observation": self._games.images[index].copy(),
+                "TimeLimit.truncated": bool(outcome.truncated[index]),
+                "is_success": bool(outcome.success[index]),
+                "level": int(self._games.levels[index]),
+            }
+        if len(finished):
+            self._next_episodes(finished)
+        return self._games.images.copy(), outcome.rewards, dones, infos
+
+    def segmentation(self) -> LabelMap:
+        """Return the label maps uint8[num_envs, 64, 64] of the current observations."""
+        if self.options.segmentation is None:
+            raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
+        return self._games.labels.copy()
+
+    def get_state(self) -> list[bytes]:
+        """Return every game's state, the position in its stream of levels included."""
+        return [
+            _STREAM.pack(int(self._streams[index]), int(self._episodes[index])) + self._games.get_state(index)
+            for index in range(self.num_envs)
+        ]
+
+    def set_state(self, states: Sequence[bytes]) -> VecEnvObs:
+        """Put every game into a state of :meth:`get_state` and return the observations."""
+        if len(states) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} states, one for each environment, got {len(states)}")
+        for index, state in enumerate(states):
+            self._games.set_state(index, state[_STREAM.size :])
+            self._streams[index], self._episodes[index] = _STREAM.unpack(state[: _STREAM.size])
+        return self._games.images.copy()
+
+    def close(self) -> None:
+        """Do nothing: the games hold no resources."""
+
+    def get_images(self) -> Sequence[Image | None]:
+        """Return the current pictures."""
+        return list(self._games.images.copy())
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of this environment once for each index."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute; the games share it, so all indices are needed."""
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError("the games of a toy grid share their attributes; set them for all indices")
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of this environment once and return its result for each index."""
+        result = getattr(self, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
+        """Return False for each index: the games have no Gymnasium wrappers."""
+        return [False for _ in self._get_indices(indices)]
