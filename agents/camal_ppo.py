@@ -101,11 +101,14 @@ class CAMALPPO(PPO):
             )
 
     def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
+        """Return the environment that gives masks, ``None`` where there is none and none is needed."""
         segmented = find_segmented(env)
+        if segmented is not None and not segmented.has_segmentation:
+            segmented = None
         if segmented is None and self.camal.weight > 0:
             raise ValueError(
-                "CAMAL needs an environment with segmentation; make it with camal_rl.envs.make_vec, wrap it with "
-                "camal_rl.envs.wrap_vec, or use weight 0"
+                "CAMAL needs an environment with segmentation; make it with camal_rl.envs.make_vec, masks on, "
+                "wrap it with camal_rl.envs.wrap_vec, or use weight 0"
             )
         return segmented
 
@@ -117,7 +120,7 @@ class CAMALPPO(PPO):
         """Collect experience as SB3 does; the buffer fetches the masks of the observations that it stores."""
         segmented = self._segmented(env)
         buffer = cast(CamalRolloutBuffer, rollout_buffer)
-        if segmented is None or not segmented.has_segmentation or not isinstance(self.policy, CamPolicy):
+        if segmented is None or not isinstance(self.policy, CamPolicy):
             buffer.target_source = None
         else:
             buffer.target_source = functools.partial(self._target_masks, segmented, self.policy.cam_grid)
@@ -152,6 +155,9 @@ class CAMALPPO(PPO):
             kl_divergences = []
             for batch in cast(CamalRolloutBuffer, self.rollout_buffer).get(self.batch_size):
                 evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
+                if weight > 0:
+                    loss = loss + weight * self._camal_loss(evaluation, batch, records)
+                records["train/loss"].append(loss.item())
                 with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
                     log_ratio = evaluation.log_prob - batch.old_log_prob
                     kl_divergences.append(torch.mean((torch.exp(log_ratio) - 1) - log_ratio).item())
@@ -160,9 +166,6 @@ class CAMALPPO(PPO):
                     if self.verbose >= 1:
                         print(f"Early stopping at step {epoch} due to reaching max kl: {kl_divergences[-1]:.2f}")
                     break
-                if weight > 0:
-                    loss = loss + weight * self._camal_loss(evaluation, batch, records)
-                records["train/loss"].append(loss.item())
                 self.policy.optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)

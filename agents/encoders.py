@@ -59,7 +59,8 @@ class CamEncoder(BaseFeaturesExtractor):
     def hidden(self, features: Tensor) -> Tensor:
         """Return the first linear layer's pre-activation ``(B, U)`` for CAM features ``(B, C, h, w)``."""
         with self._autocast(features.device):
-            return cast(Tensor, self.linear[0](features.flatten(1))).float()
+            hidden = cast(Tensor, self.linear[0](features.flatten(1)))
+        return hidden.float() if self.precision == "bfloat16" else hidden
 
     def hidden_weight(self, features: Tensor) -> Tensor:
         """Return the first linear layer's weight on the CAM grid, ``(U, C, h, w)``."""

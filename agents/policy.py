@@ -112,7 +112,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         """Height and width ``(h, w)`` of the attention maps."""
         shape = cast(tuple[int, ...], self.observation_space.shape)
         with _evaluating(self), torch.no_grad():
-            image = torch.zeros(1, *shape, device=self.device)
+            image = torch.zeros(1, *shape, device=self.device, dtype=self.value_net.weight.dtype)
             h, w = self._encode(image, self._extractors()["value"]).cam_features.shape[-2:]
         return int(h), int(w)
 

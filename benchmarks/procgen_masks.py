@@ -1,8 +1,8 @@
 """Claim: Procgen's masks equal those of state copying on every frame, in all 16 games; and what masks cost.
 
-Every frame of a random run is labelled twice: by the environment (a twin that follows the simulator in lockstep) and by
-a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colours that no class
-explains are counted as well, in the same frames.
+Every frame of a random run is labelled twice: by the environment (a twin that follows the simulator in lockstep) and
+by a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colours that no
+class explains are counted as well, in the same frames.
 
     python benchmarks/procgen_masks.py                      # table and benchmarks/results/procgen_masks.json
     python benchmarks/procgen_masks.py --games coinrun --steps 200

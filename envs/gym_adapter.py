@@ -59,8 +59,7 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
     frame's ``info`` is in ``venv.reset_infos``. Each label map is therefore read from ``infos[i]`` within an episode
-    and from ``reset_infos[i]`` at its end. What is handed on holds no label maps but that of a terminal frame, which
-    goes with ``terminal_observation``.
+    and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
     """
 
     def __init__(self, venv: VecEnv, spec: SegmentationSpec) -> None:
@@ -87,17 +86,14 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
         observations, rewards, dones, infos = self.venv.step_wait()
         if self._label_maps is None:
             raise RuntimeError("step() came before reset(); call reset() first")
-        handed_on = []
-        for index, (done, info) in enumerate(zip(dones, infos, strict=True)):
+        for index, done in enumerate(dones):
             if done:
                 fresh = self._innermost.reset_infos[index]
                 self._label_maps[index] = self._take(fresh, index, "reset")
                 self.reset_infos[index] = _without_key(fresh)
-                handed_on.append(info)
             else:
-                self._label_maps[index] = self._take(info, index, "step")
-                handed_on.append(_without_key(info))
-        return observations, rewards, dones, handed_on
+                self._label_maps[index] = self._take(infos[index], index, "step")
+        return observations, rewards, dones, [_without_key(info) for info in infos]
 
     def segmentation(self) -> LabelMap:
         """Return the label maps uint8[num_envs, H, W] of the current observations."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class BadInput(Exception):  # noqa: N818 - it is what the user gave, not what we did
+class BadInput(Exception):
     """Something the user can mend; the message is one line."""
 
 

@@ -24,7 +24,7 @@ def evaluate(
 
     Writes metrics.json into the run folder, over an earlier one.
 
-    Examples:
+    For example:
 
       camal-rl evaluate runs/toy_grid-default/camal-seed0
 
@@ -48,11 +48,10 @@ def evaluate(
 
 
 def _print_tables(metrics: dict[str, object]) -> None:
-    from rich.console import Console
-
+    from camal_rl.cli.console import table_console
     from camal_rl.experiments.tables import alignment_table, faithfulness_table, returns_table
 
-    console = Console()
+    console = table_console()
     console.print(returns_table(metrics))
     if metrics["attention"]:
         console.print(alignment_table(metrics))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
+from camal_rl.cli.compare import compare
+from camal_rl.cli.envs import envs
 from camal_rl.cli.errors import BadInput
 from camal_rl.cli.evaluate import evaluate
+from camal_rl.cli.masks import masks
 from camal_rl.cli.train import train
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 # Typer carries its own copy of Click or uses the installed one, depending on its version.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="camal-rl",
@@ -23,8 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(envs)
+app.command()(masks)
 app.command()(train)
 app.command()(evaluate)
+app.command()(compare)
 
 
 @app.callback()
@@ -39,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BadInput as error:
         _fail(str(error))
     except _UsageError as error:
-        _fail(f"{error.format_message()} (camal-rl --help lists the commands)")  # type: ignore[attr-defined]
+        _fail(f"{error.format_message()} (camal-rl --help lists the commands)")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def wanted(choice: bool | None) -> bool:
@@ -15,12 +23,12 @@ def wanted(choice: bool | None) -> bool:
     return sys.stderr.isatty() if choice is None else choice
 
 
-def progress_bar(shown: bool) -> Progress:
-    """Return rich's progress display, to be used as a context manager."""
+def progress_bar(shown: bool, percent: bool = False) -> Progress:
+    """Return rich's progress display, to be used as a context manager; it counts, or tells the percentage."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn() if percent else MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),

@@ -14,7 +14,7 @@ from camal_rl.cli.errors import checking_input
 def train(
     config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over those of the file.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
     ] = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
@@ -25,7 +25,7 @@ def train(
 ) -> None:
     """Train one agent and write its run folder.
 
-    Examples:
+    For example:
 
       camal-rl train toy_grid
 

@@ -24,8 +24,12 @@ OnStage = Callable[[str], None]
 
 def evaluation_settings(config: ExperimentConfig, episodes: int | None, frames: int | None) -> EvaluationConfig:
     """Return a run's evaluation settings with the given numbers in place of its own."""
-    changes = {"episodes": episodes, "frames": frames}
-    return replace(config.evaluation, **{key: value for key, value in changes.items() if value is not None})
+    settings = config.evaluation
+    return replace(
+        settings,
+        episodes=settings.episodes if episodes is None else episodes,
+        frames=settings.frames if frames is None else frames,
+    )
 
 
 def stages(settings: EvaluationConfig) -> list[str]:

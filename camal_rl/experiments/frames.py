@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv
 from camal_rl.experiments.returns import Actor
@@ -57,6 +58,17 @@ def sample_frames(model: Actor, venv: SegmentedVecEnv, frames: int, every: int, 
                 observations = np.asarray(venv.step(actions)[0])
             images.append(observations.copy())
             labels.append(venv.segmentation())
-    return FrameSet(
-        np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup()
-    )
+    return FrameSet(np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup())
+
+
+def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:
+    """Return the frames of all environments after ``steps`` random actions; ``seed`` is that of the actions."""
+    rng = np.random.default_rng(seed)
+    observations = venv.reset()
+    space = venv.action_space
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(f"random frames need discrete actions, got {space}")
+    for _ in range(steps):
+        actions = space.start + rng.integers(space.n, size=venv.num_envs)
+        observations = venv.step(actions)[0]
+    return FrameSet(np.array(observations), venv.segmentation(), venv.spec.relevant_lookup())

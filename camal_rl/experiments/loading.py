@@ -39,13 +39,21 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Experiment
         FileNotFoundError: no such configuration.
         ValueError: not YAML, an unknown key (the message names the nearest known one), or a bad value.
     """
-    data = _read(str(source))
+    merged = OmegaConf.merge(_read(str(source)), parse_overrides(overrides))
+    return config_from_dict(cast(dict[str, Any], OmegaConf.to_container(merged)))
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return nested data for ``key=value`` items with dotted keys; the values are YAML."""
+    for item in overrides:
+        key, equals, _ = item.partition("=")
+        if not equals or not key:
+            raise ValueError(f"a setting is key=value, for example camal.weight=0.05, got {item!r}")
     try:
-        merged = OmegaConf.merge(OmegaConf.create(data), _dotlist(overrides))
-        plain = cast(dict[str, Any], OmegaConf.to_container(merged, resolve=True))
+        data = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"cannot read the overrides: {_one_line(error)}") from error
-    return config_from_dict(plain)
+        raise ValueError(f"cannot read the settings {' '.join(overrides)!r}: {_one_line(error)}") from error
+    return cast(dict[str, Any], data)
 
 
 def config_from_dict(data: Mapping[str, Any]) -> ExperimentConfig:
@@ -73,13 +81,13 @@ def _read(source: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     if source in seen:
         raise ValueError(f"configurations are based on each other in a circle: {' -> '.join((*seen, source))}")
     try:
-        data = OmegaConf.create(_text(source))
-        if not OmegaConf.is_dict(data):
+        data = OmegaConf.to_container(OmegaConf.create(_text(source)), resolve=True)
+        if not isinstance(data, dict):
             raise ValueError(f"{source}: a configuration is a mapping of keys to values")
         base = data.pop(_BASE_KEY, None)
         if base is not None:
-            data = OmegaConf.merge(OmegaConf.create(_read(str(base), (*seen, source))), data)
-        return cast(dict[str, Any], OmegaConf.to_container(data))
+            data = OmegaConf.to_container(OmegaConf.merge(_read(str(base), (*seen, source)), data))
+        return cast(dict[str, Any], data)
     except (OmegaConfBaseException, YAMLError) as error:
         raise ValueError(f"{source}: not a YAML configuration: {_one_line(error)}") from error
 
@@ -98,14 +106,6 @@ def _text(source: str) -> str:
             f"no configuration {source!r}; {hint}shipped ones are {', '.join(names)}; a file's name ends in .yaml"
         )
     return (_shipped_root() / f"{source}.yaml").read_text(encoding="utf-8")
-
-
-def _dotlist(overrides: Sequence[str]) -> Any:
-    for item in overrides:
-        key, equals, _ = item.partition("=")
-        if not equals or not key:
-            raise ValueError(f"an override is key=value, for example camal.weight=0.05, got {item!r}")
-    return OmegaConf.from_dotlist(list(overrides))
 
 
 def _check_keys(data: Mapping[str, Any]) -> None:

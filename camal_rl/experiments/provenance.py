@@ -9,7 +9,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("camal-rl", "torch", "stable-baselines3", "gymnasium", "numpy", "opencv-python", "procgen", "procgen-mirror")
+_PACKAGES = (
+    "camal-rl",
+    "torch",
+    "stable-baselines3",
+    "gymnasium",
+    "numpy",
+    "opencv-python",
+    "procgen",
+    "procgen-mirror",
+)
 
 
 def provenance() -> dict[str, Any]:

@@ -14,7 +14,7 @@ ALIGNMENT_COLUMNS = ("epg", "area_fraction", "pointing_game", "iou", "mae")
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number for a table; a missing one is a dash."""
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def returns_table(metrics: Mapping[str, Any]) -> Table:
@@ -41,7 +41,9 @@ def returns_table(metrics: Mapping[str, Any]) -> Table:
 
 def alignment_table(metrics: Mapping[str, Any]) -> Table:
     """Return agreement of the attention with the masks, by level set and target."""
-    table = Table(title=f"Alignment of attention with the relevant objects, {metrics['settings']['frames']} frames each")
+    table = Table(
+        title=f"Alignment of attention with the relevant objects, {metrics['settings']['frames']} frames each"
+    )
     table.add_column("level set")
     table.add_column("map of")
     for name in ALIGNMENT_COLUMNS:

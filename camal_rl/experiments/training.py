@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback
 from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.environments import level_set_options, make_level_set_env, make_training_env
+from camal_rl.experiments.frames import random_frames
 from camal_rl.experiments.run_folder import RunFolder, write_json
 
 
@@ -98,15 +99,10 @@ def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
         config, config.evaluation.attention_sets[-1], log.overlay_frames, config.evaluation.seed, masks=True
     )
     try:
-        frames = venv.reset()
-        venv.action_space.seed(config.evaluation.seed)
-        for _ in range(config.evaluation.frame_every):
-            actions = np.array([venv.action_space.sample() for _ in range(venv.num_envs)])
-            frames, _, _, _ = venv.step(actions)
-        labels = venv.segmentation()
+        frames = random_frames(venv, config.evaluation.frame_every, config.evaluation.seed)
     finally:
         venv.close()
-    return OverlayCallback(np.asarray(frames), labels, venv.spec.relevant_lookup(), log.overlay_every)
+    return OverlayCallback(frames.images, frames.labels, frames.relevant, log.overlay_every)
 
 
 def run(

@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium
+
 from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.gym_env import ProcgenEnv
+from camal_rl.envs.procgen.levels import duplicate_levels, first_frames, frame_fingerprint, training_fingerprints
+from camal_rl.envs.procgen.scores import normalized_score
 from camal_rl.envs.procgen.vec_env import ProcgenVecEnv
 from camal_rl.envs.segmentation import SegmentationSpec
 
-__all__ = ["ProcgenVecEnv", "env_names", "level_sets", "make_vec", "segmentation_spec"]
+__all__ = [
+    "ProcgenEnv",
+    "ProcgenVecEnv",
+    "duplicate_levels",
+    "env_names",
+    "first_frames",
+    "frame_fingerprint",
+    "level_sets",
+    "make_vec",
+    "normalized_score",
+    "register",
+    "segmentation_spec",
+    "training_fingerprints",
+]
 
 NUM_TRAIN_LEVELS = 200
 _NUM_HELD_OUT_LEVELS = 1_000_000
@@ -41,3 +59,11 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> ProcgenVecEnv:
     """Make a game's vectorised environment; see :class:`ProcgenVecEnv` for the options."""
     return ProcgenVecEnv(name, num_envs, seed, **options)
+
+
+def register() -> None:
+    """Register ``camal_rl/procgen-<game>-v0`` with Gymnasium; calling it again changes nothing."""
+    for name in GAMES:
+        env_id = f"camal_rl/procgen-{name}-v0"
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point="camal_rl.envs.procgen.gym_env:ProcgenEnv", kwargs={"game": name})

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-_INT32_MAX = 2**31 - 1
+MAX_SEED = 2**31 - 1
 _EVERY_GAME = ("easy", "hard")
 _MODE_GAMES = {
     "extreme": ("chaser", "dodgeball", "leaper", "starpilot"),
@@ -106,8 +106,8 @@ def _check_values(game: str, options: ProcgenOptions, given: dict[str, Any]) -> 
         raise ValueError(
             f"start_level and num_levels must be at least 0, got {options.start_level} and {options.num_levels}"
         )
-    if options.start_level + options.num_levels > _INT32_MAX:
-        raise ValueError(f"start_level + num_levels must be at most {_INT32_MAX}: level seeds are 32-bit integers")
+    if options.start_level + options.num_levels > MAX_SEED:
+        raise ValueError(f"start_level + num_levels must be at most {MAX_SEED}: level seeds are 32-bit integers")
     if options.num_threads is not None and options.num_threads < 0:
         raise ValueError(f"num_threads must be at least 0, got {options.num_threads}")
     if options.render_mode not in (None, "rgb_array"):
@@ -120,6 +120,6 @@ def check_seed(seed: int) -> int:
     Raises:
         ValueError: not in [0, 2^31).
     """
-    if not 0 <= seed <= _INT32_MAX:
-        raise ValueError(f"seed must be in [0, {_INT32_MAX}], got {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be in [0, {MAX_SEED}], got {seed}")
     return int(seed)

@@ -11,7 +11,7 @@ from camal_rl.envs.segmentation import LabelMap
 
 _EDGE_WIDTH = 2
 # Sixteenths are exact in float32, so that vectorised and scalar code round alike.
-_GREY_WEIGHTS = (None, (6, 4, 6), (5, 9, 2), (7, 3, 6), (2, 3, 11))
+_GREY_WEIGHTS = (None, (7, 4, 5))
 
 
 def flat_colour(drawn_type: int, theme: int = 0) -> Colour:
@@ -36,9 +36,7 @@ def colour_table(game: GameClasses) -> dict[Colour, int]:
         pairs += [(flat_colour(drawn_type, theme), label[name]) for theme in range(game.themes.get(drawn_type, 1))]
     pairs += [(flat_colour(*drawn), label[name]) for drawn, name in game.theme_classes.items()]
     opaque = pairs + [(colour, label[name]) for colour, name in game.colours.items()]
-    blended = [
-        (_blend(over, alpha, below), index) for over, alpha in game.translucent for below, index in opaque
-    ]
+    blended = [(_blend(over, alpha, below), index) for over, alpha in game.translucent for below, index in opaque]
     table: dict[Colour, int] = {}
     for colour, index in opaque + blended:
         if table.setdefault(colour, index) != index:
@@ -95,7 +93,7 @@ def _separating_grey(
     """Find a conversion to grey that gives colours of different classes different values, and its lookup table.
 
     OpenCV's grey conversion and lookup are several times as fast as indexing with three channels; its own grey weights
-    (``None``) are the fastest and separate the classes of every game but jumper.
+    (``None``) are the fastest and separate the classes of every game but coinrun and jumper.
     """
     for weights in _GREY_WEIGHTS:
         values = _to_grey(colours, weights)[0]

@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.envs import quiet_gym as _quiet_gym
 from camal_rl.envs.registry import MissingExtraError
-
-__all__ = ["Simulator", "StepResult"]
-
-_NOTICES_SILENCED = _quiet_gym
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,8 @@ class StepResult:
         first: ``bool[n]``, whether the frame is the first of an episode.
         level_complete: ``bool[n]``, whether the step completed a level.
         level_seeds: ``int32[n]``, the level of the frame.
-        infos: what Procgen reports per environment, and what else it renders.
+        infos: what Procgen reports per environment.
+        pictures: with ``render_mode="rgb_array"``, frames of 512 x 512; else empty.
     """
 
     rewards: npt.NDArray[np.float32]
@@ -35,6 +31,7 @@ class StepResult:
     level_complete: npt.NDArray[np.bool_]
     level_seeds: npt.NDArray[np.int32]
     infos: list[dict[str, Any]]
+    pictures: list[npt.NDArray[np.uint8]]
 
 
 class Simulator:
@@ -67,6 +64,7 @@ class Simulator:
             level_complete=np.array([info["prev_level_complete"] for info in infos], dtype=bool),
             level_seeds=np.array([info["level_seed"] for info in infos], dtype=np.int32),
             infos=infos,
+            pictures=[info.pop("rgb") for info in infos if "rgb" in info],
         )
 
     def get_state(self, index: int) -> bytes:

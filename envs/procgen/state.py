@@ -86,3 +86,9 @@ def set_options(state: bytearray, **options: bool) -> None:
     for name, value in options.items():
         offset = first + 4 * _OPTION_INDEX[name]
         state[offset : offset + 4] = int(value).to_bytes(4, "little")
+
+
+def set_levels(state: bytearray, first: int, stop: int) -> None:
+    """Overwrite, in place, the range ``[first, stop)`` that the next levels are drawn from."""
+    offset = layout(state).options + 4 * (_OPTIONS + 1)
+    state[offset : offset + 8] = first.to_bytes(4, "little") + stop.to_bytes(4, "little")

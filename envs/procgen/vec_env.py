@@ -62,6 +62,8 @@ class ProcgenVecEnv(SegmentedVecEnv):
         relevant: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
+        if game not in GAMES:
+            raise ValueError(f"unknown Procgen game {game!r}; the games are {', '.join(GAMES)}")
         parsed = parse_options(game, options)
         if segmentation not in SEGMENTATIONS:
             raise ValueError(f"segmentation must be 'box' or None for Procgen, got {segmentation!r}")
@@ -109,7 +111,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
             self._advance(np.full(self.num_envs, _END_EPISODE, dtype=np.int32))
         self._clear_episodes()
         self._started = True
-        self.reset_infos = [dict(info) for info in self._current.infos]
+        self.reset_infos = [{"level_seed": int(seed)} for seed in self._current.level_seeds]
         return self._current.frames
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
@@ -128,6 +130,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
                 "l": int(self._lengths[index]),
                 "t": round(time.time() - self._start_time, 6),
             }
+            self.reset_infos[index] = {"level_seed": int(result.level_seeds[index])}
         self._returns[result.first] = 0.0
         self._lengths[result.first] = 0
         return result.frames, result.rewards, result.first, result.infos
@@ -147,6 +150,10 @@ class ProcgenVecEnv(SegmentedVecEnv):
             self._twin.follow(self._current)
         return self._current
 
+    def observations(self) -> npt.NDArray[np.uint8]:
+        """Return the current observations again, ``uint8[num_envs, 64, 64, 3]``."""
+        return self._current.frames
+
     def segmentation(self) -> LabelMap:
         """Return the label maps ``uint8[num_envs, 64, 64]`` of the current observations.
 
@@ -155,7 +162,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
         """
         if self._twin is None:
             raise ValueError("masks are switched off; make the environment with segmentation='box'")
-        return self._twin.labels()
+        return self._twin.labels().copy()
 
     def get_state(self) -> list[bytes]:
         """Return the simulator states, one per environment."""
@@ -202,9 +209,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
 
     def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
         """Return the frames that ``render("rgb_array")`` tiles: the observations, or 512 x 512 when asked for."""
-        if self.options.render_mode is None:
-            return list(self._current.frames)
-        return [info["rgb"] for info in self._current.infos]
+        return list(self._current.pictures or self._current.frames)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of this object once per environment: the copies share everything."""

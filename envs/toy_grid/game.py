@@ -49,6 +49,12 @@ class _Canvas:
         return cls(pixels, pixels.reshape(count, GRID, CELL, GRID, CELL, *channels))
 
 
+def _offsets(mask: Flags) -> Ints:
+    """Return how far the marked pixels of a cell lie behind its corner in a flattened picture."""
+    rows, cols = np.nonzero(mask)
+    return (rows * SIZE + cols).astype(np.int64)
+
+
 class ToyGridGames:
     """``count`` games that step together; only the cells that an agent leaves or enters are drawn again."""
 
@@ -65,9 +71,9 @@ class ToyGridGames:
         self._moves = np.array(MOVES, dtype=np.int64)
         self._everyone = np.arange(count)
         agent = build_level(options.start_level, options.design, self._boxes).agent
-        self._agent_mask = agent.mask[..., None]
-        self._agent_colour = agent.colour
-        self._agent_label = agent.mask | self._boxes
+        self._agent_pixels = _offsets(agent.mask)
+        self._agent_labelled = _offsets(agent.mask | self._boxes)
+        self._agent_colours = agent.colour[agent.mask]
 
     @property
     def _boxes(self) -> bool:
@@ -136,9 +142,8 @@ class ToyGridGames:
             self._labels.cells[where] = self._empty_labels.cells[where]
 
     def _draw_agents(self, games: Ints) -> None:
-        where = (games, self.rows[games], slice(None), self.cols[games])
-        below = self._empty_image.cells[where]
-        self._image.cells[where] = np.where(self._agent_mask, self._agent_colour, below)
+        """Draw agents onto cells that show no agent."""
+        corners = (games * SIZE + self.rows[games] * CELL) * SIZE + self.cols[games] * CELL
+        self._image.pixels.reshape(-1, 3)[corners[:, None] + self._agent_pixels] = self._agent_colours
         if self.options.segmentation is not None:
-            below = self._empty_labels.cells[where]
-            self._labels.cells[where] = np.where(self._agent_label, LABEL["agent"], below)
+            self._labels.pixels.reshape(-1)[corners[:, None] + self._agent_labelled] = LABEL["agent"]

@@ -18,7 +18,7 @@ SIZE = GRID * CELL
 FREE, WALL, GOAL, HAZARD = 0, 1, 2, 3
 LABEL = {name: label for label, name in enumerate(SPEC.names)}
 
-_ART_STREAM = 2
+_ART_STREAM, _GRAIN_STREAM = 2, 3
 # 2,048 levels of about 20 kB: all 200 training levels and the last ones of an unlimited set.
 _CACHED_LEVELS = 2048
 # Both themes hold fewer: 4 floors x 3 textures x 8 phases.
@@ -93,10 +93,17 @@ def _paint_background(theme: str, floor: int, texture: int, phase: int) -> Image
     art = THEME_ART[theme]
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.uint8)
     inside = _blend(art.textures[texture](y, x, phase), *art.floors[floor])
-    inside += np.random.default_rng((floor, texture, phase)).integers(-4, 5, size=(SIZE, SIZE, 1))
+    inside += _grain()
     picture = _blend((((y // 2) + (x // 2)) % 2).astype(float), *art.frame)
     picture[CELL:-CELL, CELL:-CELL] = inside[CELL:-CELL, CELL:-CELL]
     return picture.clip(0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> npt.NDArray[np.float64]:
+    stream = Stream(_GRAIN_STREAM)
+    flat = [stream.below(9) - 4 for _ in range(SIZE * SIZE)]
+    return np.array(flat, dtype=float).reshape(SIZE, SIZE, 1)
 
 
 def _blend(

@@ -93,9 +93,14 @@ class ToyGridVecEnv(SegmentedVecEnv):
             self._next_episodes(finished)
         return self._games.images.copy(), outcome.rewards, dones, infos
 
+    @property
+    def has_segmentation(self) -> bool:
+        """Whether label maps are switched on."""
+        return self.options.segmentation is not None
+
     def segmentation(self) -> LabelMap:
         """Return the label maps uint8[num_envs, 64, 64] of the current observations."""
-        if self.options.segmentation is None:
+        if not self.has_segmentation:
             raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
         return self._games.labels.copy()
 

@@ -6,7 +6,12 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from camal_rl.attention import CAM_METHODS, RECTIFICATIONS, class_activation_map, normalize_cam
-from camal_rl.closed_form import closed_form_cam, log_prob_score_gradient, value_score_gradient
+from camal_rl.closed_form import (
+    closed_form_cam,
+    closed_form_cams,
+    log_prob_score_gradient,
+    value_score_gradient,
+)
 from camal_rl.losses import camal_loss
 
 BATCH, CHANNELS, HEIGHT, WIDTH, UNITS, ACTIONS = 6, 3, 4, 5, 8, 4
@@ -76,6 +81,34 @@ def test_equals_double_backward(method, target, rectify):
     assert bool((pairs[1][1] != 0).any()), "the hidden weight must receive a gradient"
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_several_scores_at_once_equal_one_by_one(method):
+    network = Network(seed=2)
+    features, before, _, logits = network.forward()
+    slopes = [
+        value_score_gradient(network.value_weight),
+        log_prob_score_gradient(network.policy_weight, logits.softmax(dim=1), network.action),
+    ]
+    weight = network.weight.view(UNITS, CHANNELS, HEIGHT, WIDTH)
+    together = closed_form_cams(features, weight, before > 0, slopes, method, ["absolute", "relu"])
+    assert len(together) == 2
+    singles = [network.closed_cam("value", method, "absolute"), network.closed_cam("policy", method, "relu")]
+    torch.testing.assert_close(together, singles)
+    found, expected = network.gradients(sum(together)), network.gradients(sum(singles))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_features_in_low_precision_give_nearly_the_same_map_in_full_precision():
+    torch.manual_seed(0)
+    features, weight = torch.rand(4, 3, 4, 5), torch.randn(8, 3, 4, 5)
+    active, slope = torch.rand(4, 8) > 0.5, torch.randn(8)
+    exact = closed_form_cam(features, weight, active, slope, rectify="absolute")
+    rough = closed_form_cam(features.bfloat16(), weight, active, slope, rectify="absolute")
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0, atol=0.02 * exact.max().item())
 
 
 @pytest.mark.parametrize("rectify", RECTIFICATIONS)

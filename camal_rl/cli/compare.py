@@ -1,0 +1,92 @@
+"""``camal-rl compare``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+if TYPE_CHECKING:
+    from camal_rl.experiments.comparison import PlannedRun
+
+
+def compare(
+    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated: ppo, camal, or a peer's loss (energy, l1, ppce, rrr, mse).")
+    ] = "ppo,camal",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds for each method.")] = 3,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Train and evaluate methods over seeds; write a table, statistics and figures.
+
+    Runs that the folder already holds, finished and with the same configuration, are used again.
+
+    For example:
+
+      camal-rl compare toy_grid --seeds 5 --jobs 2
+
+      camal-rl compare procgen/starpilot --methods ppo,camal,energy --seeds 3 total_timesteps=500000
+    """
+    with checking_input():
+        from camal_rl.experiments.comparison import check_runs, plan_runs
+        from camal_rl.experiments.loading import load_config
+
+        settings = load_config(config, overrides or ())
+        folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
+        runs = plan_runs(settings, [name.strip() for name in methods.split(",") if name.strip()], seeds, folder)
+        check_runs(runs)
+    _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
+    if not all(planned.folder.is_trained() for planned in runs):
+        print("interrupted; remove the unfinished run folders to go on", file=sys.stderr)
+        raise typer.Exit(130)
+    _report(runs, folder)
+
+
+def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
+    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.experiments.comparison import execute_runs
+
+    with progress_bar(wanted(progress), percent=True) as bar:
+        whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
+        tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
+        shares = [0.0] * len(runs)
+
+        def on_progress(index: int, share: float, activity: str) -> None:
+            shares[index] = share
+            description = f"{runs[index].label}: {activity}"
+            bar.update(tasks[index], completed=share, description=description, visible=share < 1)
+            bar.update(whole, completed=sum(shares))
+
+        execute_runs(runs, jobs, sys.argv, on_progress)
+
+
+def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
+    from camal_rl.cli.console import table_console
+    from camal_rl.experiments.comparison_report import compare_runs, comparison_markdown, comparison_table
+    from camal_rl.experiments.figures import write_figures
+    from camal_rl.experiments.run_folder import write_json
+
+    comparison = compare_runs(runs)
+    write_json(folder / "comparison.json", comparison)
+    (folder / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
+    pictures = write_figures(runs, comparison, folder / "figures")
+    table_console().print(comparison_table(comparison))
+    print(f"table: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}")
+    print(f"pictures: {', '.join(str(path) for path in pictures)}")
+    print(f"TensorBoard: tensorboard --logdir {folder}")

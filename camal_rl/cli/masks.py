@@ -1,0 +1,43 @@
+"""``camal-rl masks``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+
+def masks(
+    env: Annotated[str, typer.Argument(help="Environment id, for example toy_grid/default.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the environment.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to write; by default masks-<env>.png.")] = None,
+    level_set: Annotated[str, typer.Option(help="Level set to draw from.")] = "train",
+    frames: Annotated[int, typer.Option(min=1, max=64, help="Number of frames.")] = 6,
+    steps: Annotated[int, typer.Option(min=0, help="Random actions before the frames.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the levels and actions.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+) -> None:
+    """Draw a sheet image | segmentation | relevant, to see what an environment's masks show.
+
+    For example:
+
+      camal-rl masks toy_grid/default
+
+      camal-rl masks procgen/coinrun --level-set held_out --frames 8 --out coinrun.png
+
+      camal-rl masks toy_grid/default theme=held_out segmentation=box
+    """
+    with checking_input():
+        from camal_rl.experiments.mask_sheet import mask_sheet, write_png
+
+        path = out if out is not None else Path(f"masks-{env.replace('/', '-')}.png")
+        if path.exists() and not force:
+            raise FileExistsError(f"{path} exists; give another --out, or --force to overwrite it")
+        picture = mask_sheet(env, level_set, frames, steps, seed, overrides or ())
+        write_png(path, picture)
+    print(f"{frames} frames of {env}, level set {level_set}: {path}")

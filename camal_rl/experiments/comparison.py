@@ -1,0 +1,173 @@
+"""Compare methods over seeds: plan the runs, train and evaluate them in worker processes, reuse finished ones."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from camal_rl.experiments.config import ExperimentConfig
+from camal_rl.experiments.evaluation import evaluate_run, load_model, stages
+from camal_rl.experiments.run_folder import RunFolder, read_json
+from camal_rl.experiments.training import prepare, run
+from camal_rl.losses import attention_loss
+
+OnProgress = Callable[[int, float, str], None]
+"""Called with a run's index, the share of it that is done in [0, 1], and what it is doing."""
+
+_TRAINING_SHARE = 0.9
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """One run of a comparison; two are the same only if they are one object, so that runs can be keys."""
+
+    method: str
+    seed: int
+    config: ExperimentConfig
+    folder: RunFolder
+
+    @property
+    def label(self) -> str:
+        """What tables and bars call the run."""
+        return f"{self.method} seed {self.seed}"
+
+    def is_evaluated(self) -> bool:
+        """Say whether the run's evaluation, with these settings, is there."""
+        settings = self.config.as_dict()["evaluation"]
+        return self.folder.metrics_file.is_file() and read_json(self.folder.metrics_file)["settings"] == settings
+
+
+def method_config(config: ExperimentConfig, method: str, seed: int) -> ExperimentConfig:
+    """Return the configuration of one method: ``ppo`` is weight 0, any other name is an attention loss.
+
+    Raises:
+        ValueError: unknown method, or a weight of 0 for a method that has an attention loss.
+    """
+    camal = config.camal
+    if method == "ppo":
+        camal = replace(camal, weight=0.0)
+    else:
+        attention_loss(method)
+        if camal.weight == 0:
+            raise ValueError(f"camal.weight is 0, which makes {method} the same as ppo; give a weight above 0")
+        camal = replace(camal, loss=method)
+    # One thread for each process: results do not depend on how many run at once.
+    return replace(config, camal=camal, seed=seed, threads=1)
+
+
+def plan_runs(config: ExperimentConfig, methods: Sequence[str], seeds: int, out: Path) -> list[PlannedRun]:
+    """Return the runs of a comparison; seeds count from the configuration's own.
+
+    Raises:
+        ValueError: no or repeated methods, no seeds, or a method that does not exist.
+        FileExistsError: a run's folder holds something else than a finished run of the same configuration.
+    """
+    if not methods or len(set(methods)) != len(methods):
+        raise ValueError(f"methods must be at least one name, each once, got {','.join(methods) or 'none'}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    runs = []
+    for seed in range(config.seed, config.seed + seeds):
+        for method in methods:
+            settings = method_config(config, method, seed)
+            runs.append(PlannedRun(method, seed, settings, RunFolder(out / f"{method}-seed{seed}")))
+    for planned in runs:
+        _check_reusable(planned)
+    return runs
+
+
+def check_runs(runs: Sequence[PlannedRun]) -> None:
+    """Make environment and model of each method once, so that mistakes show before training starts."""
+    seen: set[str] = set()
+    for planned in runs:
+        if planned.method not in seen and not planned.folder.is_trained():
+            prepare(planned.config, planned.folder).venv.close()
+        seen.add(planned.method)
+
+
+def execute_runs(runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], on_progress: OnProgress) -> None:
+    """Train and evaluate the runs that are not finished, ``jobs`` at a time.
+
+    Each run has a process with one torch thread, so results do not depend on ``jobs``.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(min(jobs, len(runs)), context) as pool:
+        messages = manager.Queue()
+        pending: set[Future[None]] = set()
+        for index, planned in enumerate(runs):
+            pending.add(pool.submit(_execute, index, planned, list(command), messages))
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                _forward(messages, on_progress)
+                for future in done:
+                    future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+class _ReportSteps(BaseCallback):
+    """Sends the share of training that is done after each rollout."""
+
+    def __init__(self, index: int, messages: Any, total: int) -> None:
+        super().__init__()
+        self.index, self.messages, self.total = index, messages, total
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        share = min(1.0, self.num_timesteps / self.total)
+        self.messages.put((self.index, _TRAINING_SHARE * share, "training"))
+
+
+def _execute(index: int, planned: PlannedRun, command: list[str], messages: Any) -> None:
+    """Train and evaluate one run, in a worker process."""
+    torch.set_num_threads(1)
+    config, folder = planned.config, planned.folder
+    if not folder.is_trained():
+        summary = run(
+            prepare(config, folder), command, callbacks=[_ReportSteps(index, messages, config.total_timesteps)]
+        )
+        if summary["interrupted"]:
+            return
+    if not planned.is_evaluated():
+        step = (1 - _TRAINING_SHARE) / len(stages(config.evaluation))
+        done = _TRAINING_SHARE
+
+        def on_stage(_: str) -> None:
+            nonlocal done
+            done += step
+            messages.put((index, done, "evaluation"))
+
+        evaluate_run(folder, load_model(folder), config.evaluation, on_stage)
+    messages.put((index, 1.0, "done"))
+
+
+def _check_reusable(planned: PlannedRun) -> None:
+    folder = planned.folder
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return
+    if not folder.is_trained():
+        raise FileExistsError(f"{folder.path} holds a run that did not finish; remove it or give another --out")
+    if folder.config() != planned.config:
+        raise FileExistsError(f"{folder.path} holds a run of another configuration; remove it or give another --out")
+
+
+def _forward(messages: Any, on_progress: OnProgress) -> None:
+    while True:
+        try:
+            message = messages.get_nowait()
+        except queue.Empty:
+            return
+        on_progress(*message)

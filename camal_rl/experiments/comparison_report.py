@@ -1,0 +1,155 @@
+"""What a comparison found: per-seed values, spread, intervals and tests, as JSON, Markdown and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from camal_rl.experiments.comparison import PlannedRun
+from camal_rl.experiments.run_folder import read_json
+from camal_rl.experiments.tables import number
+from camal_rl.metrics import METRICS_BY_NAME
+from camal_rl.statistics import bootstrap_interval, mann_whitney_p, spread
+
+Values = Mapping[str, float]
+_TABLE_ALIGNMENT = ("epg", "pointing_game", "iou")
+
+
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures of a ``metrics.json`` by name; those that are not defined are left out.
+
+    Names: ``return/<set>``, ``return_deterministic/<set>``, ``normalized/<set>``, ``gap/<set>``, alignment metrics
+    ``<metric>/<target>/<set>``, and ``deletion_effect/<target>/<set>`` with ``_random`` and ``_mask`` controls.
+    """
+    flat: dict[str, float | None] = {}
+    for name, result in metrics["returns"].items():
+        flat[f"return/{name}"] = result["stochastic"]["mean"]
+        flat[f"return_deterministic/{name}"] = result["deterministic"]["mean"]
+        flat[f"normalized/{name}"] = result["stochastic"].get("normalized")
+    for name, gap in metrics["gap"].items():
+        flat[f"gap/{name}"] = gap["stochastic"]
+    for set_name, targets in metrics["attention"].items():
+        for target, result in targets.items():
+            for metric, value in result["alignment"].items():
+                flat[f"{metric}/{target}/{set_name}"] = value
+            for kind, effect in result["faithfulness"].items():
+                suffix = "" if kind == "own" else f"_{kind}"
+                flat[f"deletion_effect{suffix}/{target}/{set_name}"] = effect["deletion_effect"]
+    return {name: float(value) for name, value in flat.items() if value is not None}
+
+
+def compare_runs(runs: Sequence[PlannedRun]) -> dict[str, Any]:
+    """Return the comparison: for each figure and method per-seed values, mean, std and a 95 % bootstrap interval.
+
+    Methods are tested against the first one (two-sided Mann-Whitney p); with n seeds each the smallest possible p is
+    .10 for 3 seeds and .008 for 5, so few seeds cannot show significance.
+    """
+    methods = list(dict.fromkeys(planned.method for planned in runs))
+    by_run = {planned: flat_metrics(read_json(planned.folder.metrics_file)) for planned in runs}
+    names = list(dict.fromkeys(name for values in by_run.values() for name in values))
+    figures: dict[str, Any] = {}
+    for name in names:
+        seeds = {
+            method: {str(run.seed): by_run[run][name] for run in runs if run.method == method and name in by_run[run]}
+            for method in methods
+        }
+        figures[name] = {method: _summary(values, seeds[methods[0]]) for method, values in seeds.items()}
+        figures[name][methods[0]]["p_against_first"] = None
+    return {
+        "env": runs[0].config.env.id,
+        "methods": methods,
+        "seeds": sorted({planned.seed for planned in runs}),
+        "total_timesteps": runs[0].config.total_timesteps,
+        "figures": figures,
+    }
+
+
+def _summary(values: Values, baseline: Values) -> dict[str, Any]:
+    scores = list(values.values())
+    if not scores:
+        return {"seeds": {}, "mean": None, "std": None, "interval": None, "p_against_first": None}
+    both = len(scores) > 1 and len(baseline) > 1
+    summary = spread(scores)
+    interval = bootstrap_interval(scores, np.random.default_rng(0), statistic=lambda sample: float(sample.mean()))
+    return {
+        "seeds": dict(values),
+        "mean": summary.mean,
+        "std": summary.std,
+        "interval": [interval.low, interval.high] if len(scores) > 1 else None,
+        "p_against_first": mann_whitney_p(scores, list(baseline.values())) if both else None,
+    }
+
+
+def headline_figures(comparison: Mapping[str, Any]) -> list[str]:
+    """Return the names of the figures that the table shows: returns, and attention on the last attention set."""
+    names = list(comparison["figures"])
+    returns = [name for name in names if name.startswith(("return/", "gap/held_out"))]
+    measured = [name for name in names if name.startswith("epg/value/")]
+    if not measured:
+        return returns
+    set_name = measured[-1].rpartition("/")[2]
+    attention = [f"{metric}/{target}/{set_name}" for metric in _TABLE_ALIGNMENT for target in ("value", "policy")]
+    effects = [
+        f"deletion_effect{kind}/{target}/{set_name}" for target in ("value", "policy") for kind in ("", "_random")
+    ]
+    return [name for name in (*returns, *attention, *effects) if name in names]
+
+
+def comparison_rows(comparison: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table, as text."""
+    first, *others = comparison["methods"]
+    header = ["figure", *comparison["methods"], *(f"p {method} / {first}" for method in others)]
+    rows = []
+    for name in headline_figures(comparison):
+        figure = comparison["figures"][name]
+        arrow = METRICS_BY_NAME[name.partition("/")[0]].arrow if name.partition("/")[0] in METRICS_BY_NAME else ""
+        cells = [f"{name} {arrow}".strip()]
+        for method in comparison["methods"]:
+            mean, std = figure[method]["mean"], figure[method]["std"]
+            cells.append(f"{number(mean)} ± {number(std)}")
+        cells += [number(figure[method]["p_against_first"]) for method in others]
+        rows.append(cells)
+    return header, rows
+
+
+def _title(comparison: Mapping[str, Any]) -> str:
+    seeds = len(comparison["seeds"])
+    return (
+        f"{comparison['env']}, {comparison['total_timesteps']:,} steps, mean ± std over {seeds} seed{'s' * (seeds > 1)}"
+    )
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> Table:
+    """Return the table for the terminal."""
+    header, rows = comparison_rows(comparison)
+    table = Table(title=_title(comparison))
+    for column, title in enumerate(header):
+        table.add_column(title, justify="left" if column == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def comparison_markdown(comparison: Mapping[str, Any]) -> str:
+    """Return the table and every method's per-seed values as Markdown."""
+    header, rows = comparison_rows(comparison)
+    lines = [f"# {_title(comparison)}", "", *_markdown_table(header, rows), "", "## Every seed", ""]
+    names = headline_figures(comparison)
+    seeds = [str(seed) for seed in comparison["seeds"]]
+    detail = []
+    for name in names:
+        for method in comparison["methods"]:
+            figure = comparison["figures"][name][method]
+            interval = figure["interval"]
+            span = "-" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
+            detail.append([name, method, span, *(number(figure["seeds"].get(seed)) for seed in seeds)])
+    lines += _markdown_table(["figure", "method", "95 % interval", *(f"seed {seed}" for seed in seeds)], detail)
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]

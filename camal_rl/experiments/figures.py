@@ -1,0 +1,121 @@
+"""Figures of a comparison: learning curves, every seed's results, and attention on the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from camal_rl.agents import CamPolicy
+from camal_rl.experiments.attention_report import attention_maps
+from camal_rl.experiments.comparison import PlannedRun
+from camal_rl.experiments.comparison_report import headline_figures
+from camal_rl.experiments.curves import Curve, mean_curve, read_curves
+from camal_rl.experiments.environments import make_level_set_env
+from camal_rl.experiments.evaluation import load_model
+from camal_rl.experiments.frames import random_frames
+from camal_rl.experiments.mask_sheet import write_png
+from camal_rl.overlays import attention_sheet
+
+_CURVES = {
+    "rollout/ep_rew_mean": "return on training levels",
+    "camal/value/epg": "EPG of the value map",
+    "camal/policy/epg": "EPG of the policy map",
+}
+_PICTURE_FRAMES = 5
+
+
+def write_figures(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write the figures of a finished comparison into a folder and return their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / "learning_curves.png", out / "seeds.png"]
+    _save(learning_curves(runs), paths[0])
+    _save(seed_plot(comparison), paths[1])
+    if runs[0].config.env.segmentation is not None:
+        paths.append(out / "attention.png")
+        write_png(paths[2], attention_picture(runs))
+    return paths
+
+
+def learning_curves(runs: Sequence[PlannedRun]) -> Figure:
+    """Plot return and alignment over training: thin lines are seeds, thick ones their mean."""
+    curves = {planned: read_curves(planned.folder.tensorboard, list(_CURVES)) for planned in runs}
+    shown = [tag for tag in _CURVES if any(tag in found for found in curves.values())]
+    figure = Figure(figsize=(5 * max(1, len(shown)), 3.6), layout="constrained")
+    for column, tag in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), column + 1)
+        for method, colour in _colours(runs).items():
+            of_method = [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
+            _plot_method(axes, of_method, method, colour)
+        axes.set(xlabel="environment steps", title=_CURVES[tag])
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return figure
+
+
+def seed_plot(comparison: Mapping[str, Any]) -> Figure:
+    """Plot the headline figures: one dot for each seed, a bar at the mean."""
+    names = headline_figures(comparison)
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")
+    colours = [f"C{index}" for index in range(len(comparison["methods"]))]
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        for place, method in enumerate(comparison["methods"]):
+            values = list(comparison["figures"][name][method]["seeds"].values())
+            shift = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
+            axes.scatter(place + shift, values, color=colours[place], alpha=0.7, s=22, zorder=2)
+            if values:
+                axes.hlines(np.mean(values), place - 0.3, place + 0.3, color=colours[place], linewidth=2.5, zorder=3)
+        axes.set_xticks(range(len(comparison["methods"])), comparison["methods"])
+        axes.set_xlim(-0.6, len(comparison["methods"]) - 0.4)
+        axes.set_title(name, fontsize=9)
+        axes.grid(alpha=0.3, axis="y")
+    return figure
+
+
+def attention_picture(runs: Sequence[PlannedRun]) -> np.ndarray[Any, Any]:
+    """Return a sheet: image | relevant | the maps of each method's first seed, on the same held-out frames."""
+    first = {planned.method: planned for planned in reversed(runs)}
+    config = runs[0].config
+    settings = config.evaluation
+    venv = make_level_set_env(config, settings.attention_sets[-1], _PICTURE_FRAMES, settings.seed, masks=True)
+    try:
+        frames = random_frames(venv, settings.frame_every, settings.seed)
+    finally:
+        venv.close()
+    maps = {}
+    for target in ("value", "policy"):
+        for method in _colours(runs):
+            policy = load_model(first[method].folder).policy
+            assert isinstance(policy, CamPolicy)
+            maps[f"{method} {target}"] = attention_maps(policy, frames.images)[target].numpy()
+    return attention_sheet(frames.images, frames.labels, frames.relevant, maps)
+
+
+def _colours(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    methods = dict.fromkeys(planned.method for planned in runs)
+    return {method: f"C{index}" for index, method in enumerate(methods)}
+
+
+def _plot_method(axes: Axes, curves: Sequence[Curve], method: str, colour: str) -> None:
+    for steps, values in curves:
+        # A curve of one point would be an invisible line.
+        axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9, marker="." if len(steps) == 1 else None)
+    if curves:
+        label = f"{method}, {len(curves)} seed{'s' * (len(curves) > 1)}"
+        axes.plot(*mean_curve(curves), color=colour, linewidth=2.2, label=label)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure without the global state of pyplot."""
+    FigureCanvasAgg(figure)
+    with mpl.rc_context({"font.size": 9}):
+        figure.savefig(path, dpi=130)

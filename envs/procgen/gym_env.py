@@ -1,0 +1,110 @@
+"""Procgen as a single Gymnasium environment; the simulator and the masks are those of the vectorised one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.procgen.options import MAX_SEED
+from camal_rl.envs.procgen.vec_env import FRAME_SHAPE, NUM_ACTIONS, ProcgenVecEnv
+from camal_rl.envs.segmentation import LabelMap
+
+Frame = npt.NDArray[np.uint8]
+
+
+class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
+    """One Procgen game, with the label map of each observation as ``info["segmentation"]``.
+
+    Procgen resets itself and never shows an episode's last frame. ``step`` therefore returns, when it terminates, the
+    frame before (with its own label map), and ``reset`` then returns the first frame of the episode that the simulator
+    has already started. Within an episode ``reset`` ends it and starts the next. Every end is a termination: the
+    simulator does not tell its time limit apart.
+
+    ``reset(seed=...)`` makes the simulator again, so that the same seed gives the same levels.
+
+    Args:
+        game: one of the 16 games.
+        segmentation: ``"box"``, or ``None`` for no masks in ``info``.
+        relevant: class names that replace the game's default relevant set.
+        render_mode: ``rgb_array`` for frames of 512 x 512, or ``None``.
+        **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012, Gymnasium's own declaration
+
+    def __init__(
+        self,
+        game: str,
+        segmentation: str | None = "box",
+        relevant: Sequence[str] | None = None,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.render_mode = render_mode
+        options = {"num_threads": 0, **options, "render_mode": render_mode}
+        self._venv = ProcgenVecEnv(game, 1, 0, segmentation=segmentation, relevant=relevant, **options)
+        self.segmentation_spec = self._venv.spec
+        self.observation_space = self._venv.observation_space
+        self.action_space = self._venv.action_space
+        self._seeded = False
+        self._episode_is_new = False
+        self._frame: Frame = np.zeros(FRAME_SHAPE, dtype=np.uint8)
+        self._picture: Frame = self._frame
+        self._labels: LabelMap | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frame, dict[str, Any]]:
+        """Start an episode; with a seed, or the first time, the simulator starts anew."""
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self._venv.seed(int(self.np_random.integers(MAX_SEED)))
+        if seed is not None or not self._seeded or not self._episode_is_new:
+            self._venv.reset()
+        self._seeded, self._episode_is_new = True, False
+        self._look()
+        return self._frame, self._info(self._venv.reset_infos[0]["level_seed"])
+
+    def step(self, action: np.int64) -> tuple[Frame, float, bool, bool, dict[str, Any]]:
+        """Take one of the 15 actions.
+
+        Raises:
+            ValueError: not an action.
+            RuntimeError: the episode is over, or none was started.
+        """
+        if not self.action_space.contains(action):
+            raise ValueError(f"the action is an integer in [0, {NUM_ACTIONS - 1}], got {action!r}")
+        if not self._seeded or self._episode_is_new:
+            raise RuntimeError("there is no episode to step in; call reset() first")
+        _, rewards, dones, infos = self._venv.step(np.array([action]))
+        terminated = bool(dones[0])
+        self._episode_is_new = terminated
+        if not terminated:
+            self._look()
+        info = self._info(infos[0]["prev_level_seed" if terminated else "level_seed"])
+        info["level_complete"] = bool(infos[0]["prev_level_complete"])
+        return self._frame, float(rewards[0]), terminated, False, info
+
+    def _look(self) -> None:
+        """Take over what the simulator shows: copies, because an episode's last frame outlives it there."""
+        self._frame = self._venv.observations()[0].copy()
+        if self.render_mode is not None:
+            self._picture = self._venv.get_images()[0]
+        if self._venv.segmentation_mode is not None:
+            self._labels = self._venv.segmentation()[0]
+
+    def _info(self, level_seed: int) -> dict[str, Any]:
+        info: dict[str, Any] = {"level_seed": int(level_seed)}
+        if self._labels is not None:
+            info["segmentation"] = self._labels
+        return info
+
+    def render(self) -> Frame | None:  # type: ignore[override]
+        """Return the frame of the present observation in 512 x 512 pixels, with ``render_mode="rgb_array"``."""
+        return None if self.render_mode is None else self._picture
+
+    def close(self) -> None:
+        """End the simulator; harmless when repeated."""
+        self._venv.close()

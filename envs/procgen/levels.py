@@ -1,0 +1,90 @@
+"""Held-out levels that look like training levels: how to find and exclude them.
+
+Different seeds can give the same level, in easy mode most of all (openai/procgen issue 100: coinrun 24 %, maze 20 %,
+ninja 4 % of test levels). What can be known without playing is the first frame: an episode that starts with a frame of
+a training level counts as a duplicate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.procgen.options import parse_options
+from camal_rl.envs.procgen.simulator import Simulator
+from camal_rl.envs.procgen.state import set_levels
+
+_MAX_COPIES = 64
+_END_EPISODE = -1
+_OF_NO_EFFECT_ON_A_LEVEL = ("start_level", "num_levels", "num_threads", "render_mode", "segmentation", "relevant")
+
+
+def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
+    """Return 16 bytes that equal frames share: a hash of a frame ``uint8[64, 64, 3]``."""
+    return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
+
+
+def first_frames(game: str, start_level: int, num_levels: int, **options: Any) -> dict[int, bytes]:
+    """Return the fingerprint of the first frame of each level in ``[start_level, start_level + num_levels)``.
+
+    Args:
+        game: name of the game.
+        start_level: seed of the first level.
+        num_levels: how many levels, at least 1.
+        **options: Procgen's other options, as the environment has whose levels are meant.
+
+    Raises:
+        ValueError: ``num_levels`` below 1, or generated assets.
+    """
+    if num_levels < 1:
+        raise ValueError(f"num_levels must be at least 1, got {num_levels}: all levels (0) cannot be listed")
+    kept = {name: value for name, value in options.items() if name not in _OF_NO_EFFECT_ON_A_LEVEL}
+    if kept.get("distribution_mode") != "exploration":
+        kept |= {"start_level": start_level, "num_levels": num_levels}
+    arguments = parse_options(game, kept).simulator_arguments()
+    simulator = Simulator(game, min(_MAX_COPIES, num_levels), 0, arguments)
+    try:
+        return _visit(simulator, range(start_level, start_level + num_levels))
+    finally:
+        simulator.close()
+
+
+def _visit(simulator: Simulator, levels: range) -> dict[int, bytes]:
+    """Send the simulator's copies to one level after the other, through the level range in their state."""
+    found: dict[int, bytes] = {}
+    for first in range(0, len(levels), simulator.num):
+        batch = levels[first : first + simulator.num]
+        for index, level in enumerate(batch):
+            state = bytearray(simulator.get_state(index))
+            set_levels(state, level, level + 1)
+            simulator.set_state(index, bytes(state))
+        simulator.act(np.full(simulator.num, _END_EPISODE, dtype=np.int32))
+        frames = simulator.observe().frames
+        found |= {level: frame_fingerprint(frames[index]) for index, level in enumerate(batch)}
+    return found
+
+
+def training_fingerprints(game: str, train_options: Mapping[str, Any]) -> frozenset[bytes]:
+    """Return the fingerprints of the first frames of all training levels.
+
+    An evaluation on held-out levels leaves out (and counts) the episodes whose first frame is one of these.
+
+    Args:
+        game: name of the game.
+        train_options: the options of training; ``num_levels`` has to be there and not 0.
+    """
+    options = dict(train_options)
+    start_level, num_levels = options.pop("start_level", 0), options.pop("num_levels", 0)
+    return frozenset(first_frames(game, start_level, num_levels, **options).values())
+
+
+def duplicate_levels(game: str, train_options: Mapping[str, Any], start_level: int, num_levels: int) -> list[int]:
+    """Return the levels in ``[start_level, start_level + num_levels)`` that start with a training level's frame."""
+    known = training_fingerprints(game, train_options)
+    options = {name: value for name, value in train_options.items() if name not in ("start_level", "num_levels")}
+    frames = first_frames(game, start_level, num_levels, **options)
+    return [level for level, fingerprint in frames.items() if fingerprint in known]
