@@ -1,5 +1,6 @@
 """Agents that learn where to look: encoders, the policy with attention, CAMAL PPO."""
 
+from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
 from camal_rl.agents.callbacks import HParamCallback, OverlayCallback
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.config import CamalConfig

@@ -3,17 +3,35 @@
 Importing this package registers the Gymnasium ids, for example ``gym.make("camal_rl/procgen-coinrun-v0")``.
 """
 
-from camal_rl.envs.registry import env_ids, family_of, level_sets, make_vec, segmentation_spec
+from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
+from camal_rl.envs.checker import check_segmented_env
+from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec, wrap_vec
+from camal_rl.envs.registry import (
+    MissingExtraError,
+    env_ids,
+    family_of,
+    level_sets,
+    make_vec,
+    register_gymnasium_ids,
+    segmentation_spec,
+)
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, find_segmented
 
 __all__ = [
     "LabelMap",
+    "MissingExtraError",
     "SegmentationSpec",
+    "SegmentedGymVecEnv",
     "SegmentedVecEnv",
+    "check_segmented_env",
     "env_ids",
     "family_of",
     "find_segmented",
     "level_sets",
+    "make_segmented_vec",
     "make_vec",
     "segmentation_spec",
+    "wrap_vec",
 ]
+
+register_gymnasium_ids()

@@ -25,6 +25,9 @@ class Family(Protocol):
     def make_vec(self, name: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
         """Make ``num_envs`` copies as one vectorised environment."""
 
+    def register(self) -> None:
+        """Register the family's Gymnasium ids; needs no simulator installed."""
+
 
 _FAMILY_MODULES = {
     "toy_grid": "camal_rl.envs.toy_grid",
@@ -46,6 +49,12 @@ def _load(family: str) -> Family:
 def env_ids() -> tuple[str, ...]:
     """Return every id that :func:`make_vec` takes, also of simulators that are not installed."""
     return tuple(f"{family}/{name}" for family in _FAMILY_MODULES for name in _load(family).env_names())
+
+
+def register_gymnasium_ids() -> None:
+    """Register ``camal_rl/<family>-<name>-v0`` for every environment; calling it again changes nothing."""
+    for family in _FAMILY_MODULES:
+        _load(family).register()
 
 
 def family_of(env_id: str) -> tuple[Family, str]:

@@ -35,6 +35,10 @@ class SegmentationSpec:
         if unknown:
             raise ValueError(f"unknown relevant class {unknown[0]!r}; the classes are {', '.join(self.names)}")
 
+    @property
+    def id(self) -> None:
+        """Nothing: SB3's ``VecMonitor`` takes every ``env.spec`` for Gymnasium's and writes its ``id`` to its log."""
+
     def with_relevant(self, relevant: Sequence[str] | None) -> SegmentationSpec:
         """Return this spec with another relevant set (``None`` keeps the present one)."""
         return self if relevant is None else replace(self, relevant=tuple(relevant))

@@ -43,7 +43,9 @@ def load_model(folder: RunFolder) -> CAMALPPO:
     """Load a run's trained model, without an environment."""
     if not folder.model_file.is_file():
         raise FileNotFoundError(f"{folder.path} holds no {folder.model_file.name}; has its training ended?")
-    return CAMALPPO.load(folder.model_file, device=folder.config().device)
+    # A run that was trained on a GPU can be evaluated where there is none.
+    device = "cpu" if folder.config().device == "cpu" else "auto"
+    return CAMALPPO.load(folder.model_file, device=device)
 
 
 def evaluate_run(
