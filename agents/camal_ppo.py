@@ -214,7 +214,7 @@ class CAMALPPO(PPO):
 
     def _attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> dict[Any, Tensor]:
         return cast(CamPolicy, self.policy).attention_maps(
-            evaluation, self.camal.targets, self.camal.method, self.camal.value_rectification, create_graph
+            evaluation, self.camal.targets, self.camal.method, self.camal.rectification, create_graph
         )
 
     def _camal_loss(self, evaluation: ActionEvaluation, batch: CamalRolloutSamples, records: Records) -> Tensor:

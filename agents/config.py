@@ -38,9 +38,9 @@ class CamalConfig:
         schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
         coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
             vanish), or ``soft``, the share of relevant pixels.
-        value_rectification: how contributions that lower the value count. ``absolute`` (our choice): as much as those
-            that raise it, since the sign of a value carries no meaning for attention (a hazard matters because it
-            lowers the value); ``relu``: not at all, as in Grad-CAM for classes.
+        value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
+            classes; ``absolute``, as much as those that raise it.
+        policy_rectification: the same for contributions that lower the action's log-probability.
     """
 
     weight: float = 0.1
@@ -50,7 +50,8 @@ class CamalConfig:
     schedule: Schedule = "constant"
     schedule_fraction: float = 0.25
     coverage: Coverage = "any"
-    value_rectification: Rectification = "absolute"
+    value_rectification: Rectification = "relu"
+    policy_rectification: Rectification = "relu"
 
     def __post_init__(self) -> None:
         """Check every setting; a ValueError names the setting, what was expected and what came."""
@@ -68,7 +69,13 @@ class CamalConfig:
         if not 0 < self.schedule_fraction <= 1:
             raise ValueError(f"camal.schedule_fraction must be in (0, 1], got {self.schedule_fraction}")
         _check_choice("coverage", self.coverage, get_args(Coverage))
-        _check_choice("value_rectification", self.value_rectification, get_args(Rectification))
+        for name in ("value_rectification", "policy_rectification"):
+            _check_choice(name, getattr(self, name), get_args(Rectification))
+
+    @property
+    def rectification(self) -> dict[AttentionTarget, Rectification]:
+        """The rectification of each target's map."""
+        return {"value": self.value_rectification, "policy": self.policy_rectification}
 
     def weight_at(self, progress: float) -> float:
         """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""

@@ -18,10 +18,12 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
+from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
 from camal_rl.agents.encoders import CamEncoder, Precision, encoder_class, encoder_kwargs
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam
 from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, value_score_gradient
+
+DEFAULT_RECTIFICATION: Mapping[AttentionTarget, Rectification] = CamalConfig().rectification
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         evaluation: ActionEvaluation,
         targets: Iterable[AttentionTarget] = ATTENTION_TARGETS,
         method: CamMethod = "gradcam",
-        value_rectification: Rectification = "absolute",
+        rectification: Mapping[AttentionTarget, Rectification] = DEFAULT_RECTIFICATION,
         create_graph: bool = False,
     ) -> dict[AttentionTarget, Tensor]:
         """Return the non-negative, not yet normalised map ``(B, h, w)`` of each target.
@@ -173,19 +175,18 @@ class CamPolicy(ActorCriticCnnPolicy):
         The score is ``V(s)`` for ``value`` and ``log pi(a|s)`` for ``policy``. The closed form serves where it
         applies, autograd otherwise; the two agree (``tests/agents/test_policy.py``).
         """
-        rectify: dict[AttentionTarget, Rectification] = {"value": value_rectification, "policy": "relu"}
         wanted = list(targets)
         closed = [target for target in wanted if self.has_closed_form(target)]
         # Targets that share an encoder share the pass over its features.
         groups = [closed] if self.share_features_extractor else [[target] for target in closed]
         maps: dict[AttentionTarget, Tensor] = {}
         for group in filter(None, groups):
-            maps.update(self._closed_form_maps(group, evaluation, method, [rectify[target] for target in group]))
+            maps.update(self._closed_form_maps(group, evaluation, method, [rectification[target] for target in group]))
         for target in wanted:
             if target not in maps:
                 score = evaluation.value if target == "value" else evaluation.log_prob
                 features = evaluation.encoded[target].cam_features
-                maps[target] = class_activation_map(features, score, method, create_graph, rectify[target])
+                maps[target] = class_activation_map(features, score, method, create_graph, rectification[target])
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
@@ -222,7 +223,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         observations: Tensor | np.ndarray[Any, Any],
         actions: Tensor | None = None,
         method: CamMethod = "gradcam",
-        value_rectification: Rectification = "absolute",
+        rectification: Mapping[AttentionTarget, Rectification] = DEFAULT_RECTIFICATION,
     ) -> dict[AttentionTarget, Tensor]:
         """Return the attention maps of images, ``{"value": (B, h, w), "policy": (B, h, w)}`` in [0, 1].
 
@@ -230,13 +231,13 @@ class CamPolicy(ActorCriticCnnPolicy):
             observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``.
             actions: actions ``(B,)`` that the policy maps explain; by default those that the policy prefers.
             method: gradcam, hirescam, layercam or gradcam++.
-            value_rectification: see :class:`camal_rl.agents.CamalConfig`.
+            rectification: ``relu`` or ``absolute`` for each target, see :class:`camal_rl.agents.CamalConfig`.
 
         Nothing is left behind: no gradient, no hook, no changed training mode.
         """
         with _evaluating(self), torch.enable_grad():
             evaluation = self.evaluate_for_attention(self._as_batch(observations), actions)
-            maps = self.attention_maps(evaluation, method=method, value_rectification=value_rectification)
+            maps = self.attention_maps(evaluation, method=method, rectification=rectification)
         return {target: normalize_cam(cam.detach()) for target, cam in maps.items()}
 
     def _as_batch(self, observations: Tensor | np.ndarray[Any, Any]) -> Tensor:

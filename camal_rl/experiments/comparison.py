@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,15 @@ def execute_runs(runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], 
 
     Each run has a process with one torch thread, so results do not depend on ``jobs``.
     """
+    waiting = {index: planned for index, planned in enumerate(runs) if not planned.is_evaluated()}
+    for index in set(range(len(runs))) - set(waiting):
+        on_progress(index, 1.0, "done before")
+    if not waiting:
+        return
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(jobs, len(runs)), context) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(min(jobs, len(waiting)), context) as pool:
         messages = manager.Queue()
-        pending: set[Future[None]] = set()
-        for index, planned in enumerate(runs):
-            pending.add(pool.submit(_execute, index, planned, list(command), messages))
+        pending = {pool.submit(_execute, index, planned, list(command), messages) for index, planned in waiting.items()}
         try:
             while pending:
                 done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)

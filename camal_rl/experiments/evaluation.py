@@ -113,7 +113,7 @@ def _attention(config: ExperimentConfig, settings: EvaluationConfig, model: CAMA
         frames = sample_frames(model, venv, settings.frames, settings.frame_every, settings.seed)
     finally:
         venv.close()
-    return attention_report(model.policy, frames, settings.seed)
+    return attention_report(model.policy, frames, config.camal, settings.seed)
 
 
 def _gaps(returns: Mapping[str, Any]) -> dict[str, dict[str, float]]:

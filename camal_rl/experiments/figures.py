@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from camal_rl.agents import CamPolicy
+from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.experiments.attention_report import attention_maps
 from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.comparison_report import headline_figures
@@ -92,11 +93,11 @@ def attention_picture(runs: Sequence[PlannedRun]) -> np.ndarray[Any, Any]:
     finally:
         venv.close()
     maps = {}
-    for target in ("value", "policy"):
+    for target in ATTENTION_TARGETS:
         for method in _colours(runs):
             policy = load_model(first[method].folder).policy
             assert isinstance(policy, CamPolicy)
-            maps[f"{method} {target}"] = attention_maps(policy, frames.images)[target].numpy()
+            maps[f"{method} {target}"] = attention_maps(policy, frames.images, config.camal)[target].numpy()
     return attention_sheet(frames.images, frames.labels, frames.relevant, maps)
 
 

@@ -260,7 +260,8 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             display=("display",),
             turned=("agent",),
         ),
-        # Clouds hide what flies behind them but do no harm; the agent's own bullets change nothing.
+        # A bullet of the agent's own is reward on its way: the value depends on it. Clouds hide what flies behind them
+        # but do no harm.
         "starpilot": GameClasses(
             drawn={
                 0: "agent",
@@ -275,7 +276,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
                 9: "finish_line",
                 **_EXPLOSION,
             },
-            relevant=("agent", "enemy_bullet", "flyer", "meteor", "turret", "finish_line"),
+            relevant=("agent", "player_bullet", "enemy_bullet", "flyer", "meteor", "turret", "finish_line"),
         ),
     }
 )

@@ -73,14 +73,22 @@ class Simulator:
         Raises:
             ValueError: generated assets, whose textures a state does not hold.
         """
-        if not self._has_state:
-            raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
+        self._check_has_state()
         length = self._env.call_c_func("get_state", int(index), self._buffer, len(self._buffer))
         return bytes(self._ffi.buffer(self._buffer, length))
 
     def set_state(self, index: int, state: bytes) -> None:
-        """Give one copy a state; :meth:`observe` shows it."""
+        """Give one copy a state; :meth:`observe` shows it.
+
+        Raises:
+            ValueError: generated assets, as for :meth:`get_state`.
+        """
+        self._check_has_state()
         self._env.call_c_func("set_state", int(index), state, len(state))
+
+    def _check_has_state(self) -> None:
+        if not self._has_state:
+            raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
 
     def close(self) -> None:
         """End the threads and free the memory; harmless when repeated."""

@@ -115,8 +115,15 @@ class ProcgenVecEnv(SegmentedVecEnv):
         return self._current.frames
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Start a step with ``int[num_envs]`` actions in [0, 15)."""
-        self._act(np.asarray(actions).astype(np.int32).reshape(self.num_envs))
+        """Start a step with ``int[num_envs]`` actions in [0, 15).
+
+        Raises:
+            ValueError: another number of actions, or one that does not exist (the simulator would take -1 for a reset).
+        """
+        chosen = np.asarray(actions)
+        if chosen.size != self.num_envs or chosen.min() < 0 or chosen.max() >= NUM_ACTIONS:
+            raise ValueError(f"expected {self.num_envs} actions in [0, {NUM_ACTIONS - 1}], got {chosen.tolist()}")
+        self._act(chosen.astype(np.int32).reshape(self.num_envs))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Return observations, rewards, episode ends and infos of the step."""

@@ -51,7 +51,8 @@ def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(en
         return torch.autograd.grad(loss, list(policy.parameters()), retain_graph=True, allow_unused=True)
 
     evaluation = policy.evaluate_for_attention(observations, actions)
-    closed = policy.attention_maps(evaluation, method=method, create_graph=True)
+    rectification = {"value": "absolute", "policy": "relu"}
+    closed = policy.attention_maps(evaluation, method=method, rectification=rectification, create_graph=True)
     features = evaluation.encoded["value"].cam_features
     by_autograd = {
         "value": class_activation_map(features, evaluation.value, method, True, "absolute"),

@@ -169,6 +169,14 @@ def test_bad_seed_and_game_are_refused():
         ProcgenVecEnv("doom", 1, 0)
 
 
+@pytest.mark.parametrize("actions", [[0, -1], [0, 15], [0, 1, 2]])
+def test_actions_that_do_not_exist_are_refused(actions):
+    env = make("maze", num_envs=2)
+    env.reset()
+    with pytest.raises(ValueError, match="expected 2 actions"):
+        env.step(np.array(actions))
+
+
 def test_generated_assets_play_without_masks_and_without_states():
     env = make("coinrun", num_envs=2, use_generated_assets=True, segmentation=None)
     env.reset()
