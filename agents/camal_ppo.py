@@ -224,7 +224,7 @@ class CAMALPPO(PPO):
         total = torch.zeros((), device=target.device)
         for name, cam in self._attention_maps(evaluation, create_graph=True).items():
             parts = loss(normalize_cam(cam), target)
-            total = total + parts.total
+            total = total + self.camal.inside_weight * parts.inside + parts.outside
             records[f"camal/{name}/inside"].append(parts.inside.item())
             records[f"camal/{name}/outside"].append(parts.outside.item())
             records[f"camal/{name}/zero_maps"].append(zero_maps(cam).float().mean().item())

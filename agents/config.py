@@ -33,6 +33,8 @@ class CamalConfig:
             the action that was taken).
         method: the class activation map: gradcam, hirescam, layercam or gradcam++.
         loss: ``camal``, or a peer's loss on the same maps: energy, l1, ppce, rrr, mse.
+        inside_weight: coefficient of the loss's part inside the target, relative to the part outside. Below 1, attention
+            outside is suppressed without asking for the same attention on every relevant object.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
         schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
@@ -47,6 +49,7 @@ class CamalConfig:
     targets: tuple[AttentionTarget, ...] = ATTENTION_TARGETS
     method: CamMethod = "gradcam"
     loss: str = "camal"
+    inside_weight: float = 1.0
     schedule: Schedule = "constant"
     schedule_fraction: float = 0.25
     coverage: Coverage = "any"
@@ -55,8 +58,10 @@ class CamalConfig:
 
     def __post_init__(self) -> None:
         """Check every setting; a ValueError names the setting, what was expected and what came."""
-        if not math.isfinite(self.weight) or self.weight < 0:
-            raise ValueError(f"camal.weight must be a finite number of at least 0, got {self.weight}")
+        for name in ("weight", "inside_weight"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"camal.{name} must be a finite number of at least 0, got {value}")
         if not self.targets:
             raise ValueError("camal.targets must name at least one of value, policy; use weight 0 for plain PPO")
         for target in self.targets:

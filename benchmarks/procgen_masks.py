@@ -138,13 +138,15 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
     )
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int | float]:
+    """Describe the machine; the load at the start tells how far the speeds can be trusted."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
         models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = models[0] if models else cpu
-    return {"cpu": cpu, "cores": os.cpu_count() or 1, "python": platform.python_version()}
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0
+    return {"cpu": cpu, "cores": os.cpu_count() or 1, "python": platform.python_version(), "load_at_start": load}
 
 
 def label_colours(count: int) -> Image:
@@ -223,6 +225,7 @@ def write_sheets(games: list[str], mode: str, folder: Path) -> None:
 
 
 def run(games: list[str], mode: str, steps: int, num_envs: int, out: Path) -> int:
+    described = machine()
     print("game        mode  frames  episodes  wrong  unnamed  heals  relevant  steps/s off  steps/s on")
     results = []
     for game in games:
@@ -236,7 +239,7 @@ def run(games: list[str], mode: str, steps: int, num_envs: int, out: Path) -> in
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     report = {
-        "machine": machine(),
+        "machine": described,
         "steps": steps,
         "num_envs": num_envs,
         "games": [asdict(result) for result in results],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -51,9 +52,12 @@ def compare(
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
         runs = plan_runs(settings, [name.strip() for name in methods.split(",") if name.strip()], seeds, folder)
         check_runs(runs)
-    _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
-    if not all(planned.folder.is_trained() for planned in runs):
-        print("interrupted; remove the unfinished run folders to go on", file=sys.stderr)
+    with contextlib.suppress(KeyboardInterrupt):
+        _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
+    unfinished = [planned for planned in runs if not planned.is_evaluated()]
+    if unfinished:
+        message = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; finished ones will be used again"
+        print(message, file=sys.stderr)
         raise typer.Exit(130)
     _report(runs, folder)
 

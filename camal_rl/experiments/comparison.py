@@ -17,7 +17,6 @@ from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.evaluation import evaluate_run, load_model, stages
 from camal_rl.experiments.run_folder import RunFolder, read_json
 from camal_rl.experiments.training import prepare, run
-from camal_rl.losses import attention_loss
 
 OnProgress = Callable[[int, float, str], None]
 """Called with a run's index, the share of it that is done in [0, 1], and what it is doing."""
@@ -52,14 +51,9 @@ def method_config(config: ExperimentConfig, method: str, seed: int) -> Experimen
     Raises:
         ValueError: unknown method, or a weight of 0 for a method that has an attention loss.
     """
-    camal = config.camal
-    if method == "ppo":
-        camal = replace(camal, weight=0.0)
-    else:
-        attention_loss(method)
-        if camal.weight == 0:
-            raise ValueError(f"camal.weight is 0, which makes {method} the same as ppo; give a weight above 0")
-        camal = replace(camal, loss=method)
+    camal = config.camal_for(method)
+    if method != "ppo" and camal.weight == 0:
+        raise ValueError(f"camal.weight is 0, which makes {method} the same as ppo; give a weight above 0")
     # One thread for each process: results do not depend on how many run at once.
     return replace(config, camal=camal, seed=seed, threads=1)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from camal_rl.agents.config import CamalConfig
@@ -154,6 +155,7 @@ class ExperimentConfig:
         algorithm: PPO's settings.
         policy: the network.
         camal: what of the attention is supervised, and how strongly.
+        methods: settings of ``camal`` for single methods of a comparison, by attention loss: losses differ in scale.
         evaluation: what is measured after training.
         log: what is written while training runs.
     """
@@ -167,6 +169,7 @@ class ExperimentConfig:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     camal: CamalConfig = field(default_factory=CamalConfig)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -182,8 +185,22 @@ class ExperimentConfig:
                 f"algorithm.batch_size must divide env.num_envs * algorithm.n_steps = {rollout}, "
                 f"got {self.algorithm.batch_size}"
             )
+        for method in self.methods:
+            self.camal_for(method)
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
+
+    def camal_for(self, method: str) -> CamalConfig:
+        """Return ``camal`` for a method of a comparison: ``ppo`` is weight 0, any other name is an attention loss."""
+        if method == "ppo":
+            return replace(self.camal, weight=0.0)
+        settings = self.methods.get(method, {})
+        known = [each.name for each in fields(CamalConfig)]
+        for key in settings:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                raise ValueError(f"unknown key 'methods.{method}.{key}'; did you mean 'methods.{method}.{near}'?")
+        return replace(self.camal, loss=method, **settings)
 
     @property
     def experiment_name(self) -> str:

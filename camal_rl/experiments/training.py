@@ -14,6 +14,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback
+from camal_rl.experiments.allocator import keep_freed_memory
 from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.experiments.frames import random_frames
@@ -122,6 +123,7 @@ def run(
         What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes.
     """
     config, folder, model = trial.config, trial.folder, trial.model
+    keep_freed_memory()
     folder.create(config, command)
     started = time.perf_counter()
     interrupted = False

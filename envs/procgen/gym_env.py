@@ -101,7 +101,7 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
             info["segmentation"] = self._labels
         return info
 
-    def render(self) -> Frame | None:  # type: ignore[override]
+    def render(self) -> Frame | None:
         """Return the frame of the present observation in 512 x 512 pixels, with ``render_mode="rgb_array"``."""
         return None if self.render_mode is None else self._picture
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,13 @@ class Simulator:
 
     def __init__(self, game: str, num: int, seed: int, arguments: dict[str, Any]) -> None:
         try:
-            from cffi import FFI
+            cffi = importlib.import_module("cffi")
             from procgen.env import MAX_STATE_SIZE, ProcgenGym3Env
         except ImportError as error:
             raise MissingExtraError("Procgen", "procgen") from error
         self.num = num
         self._env = ProcgenGym3Env(num=num, env_name=game, rand_seed=seed, **arguments)
-        self._ffi = FFI()
+        self._ffi = cffi.FFI()
         self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
         self._has_state = not arguments["use_generated_assets"]
 

@@ -214,7 +214,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
         if self._twin is not None:
             self._twin.close()
 
-    def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
+    def get_images(self) -> list[npt.NDArray[np.uint8]]:
         """Return the frames that ``render("rgb_array")`` tiles: the observations, or 512 x 512 when asked for."""
         return list(self._current.pictures or self._current.frames)
 

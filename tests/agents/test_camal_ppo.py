@@ -65,6 +65,12 @@ def test_what_is_logged():
     assert log["camal/loss"] == pytest.approx(log["camal/inside"] + log["camal/outside"], rel=1e-5)
 
 
+def test_the_inside_weight_scales_the_part_inside_alone():
+    camal = CamalConfig(weight=0.1, inside_weight=0.25)
+    log = trained(CAMALPPO, "CamPolicy", steps=128, camal=camal).logger.name_to_value
+    assert log["camal/loss"] == pytest.approx(0.25 * log["camal/inside"] + log["camal/outside"], rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["energy", "l1", "ppce", "rrr", "mse"])
 def test_the_peers_losses_train(loss):
     model = trained(CAMALPPO, "CamPolicy", steps=128, camal=CamalConfig(weight=0.1, loss=loss, targets=("value",)))

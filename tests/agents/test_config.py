@@ -6,9 +6,10 @@ from camal_rl.agents import CamalConfig
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
-def test_weight_must_be_finite_and_not_negative(weight):
-    with pytest.raises(ValueError, match=r"camal\.weight must be a finite number of at least 0"):
-        CamalConfig(weight=weight)
+def test_weights_must_be_finite_and_not_negative(weight):
+    for name in ("weight", "inside_weight"):
+        with pytest.raises(ValueError, match=rf"camal\.{name} must be a finite number of at least 0"):
+            CamalConfig(**{name: weight})
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ def test_weight_must_be_finite_and_not_negative(weight):
         ("schedule_fraction", 0.0, r"must be in \(0, 1\]"),
         ("coverage", "most", "must be one of any, soft"),
         ("value_rectification", "abs", "must be one of relu, absolute"),
+        ("policy_rectification", "abs", "must be one of relu, absolute"),
     ],
 )
 def test_bad_settings_say_what_was_expected(setting, value, message):

@@ -181,3 +181,14 @@ def test_help_shows_examples_and_starts_without_torch(tmp_path):
 def test_every_verb_has_help_with_an_example(capsys, verb):
     assert run_main(verb, "--help") == 0
     assert f"camal-rl {verb}" in capsys.readouterr().out.split("For example:")[1]
+
+
+def test_ctrl_c_in_a_comparison_says_what_is_left(in_tmp, capsys, monkeypatch):
+    from camal_rl.experiments import comparison
+
+    def press_ctrl_c(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "execute_runs", press_ctrl_c)
+    assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == 130
+    assert "interrupted with 4 of 4 runs to do" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from camal_rl.attention import upsample_cam
 from camal_rl.envs import make_vec
 from camal_rl.experiments import evaluation
 from camal_rl.experiments.attention_report import attention_maps, attention_report
+from camal_rl.experiments.environments import make_level_set_env
 from camal_rl.experiments.evaluation import evaluate_run, evaluation_settings, load_model, stages
 from camal_rl.experiments.frames import FrameSet, random_frames, sample_frames
 from camal_rl.experiments.loading import load_config
@@ -164,3 +165,13 @@ def test_duplicates_and_normalised_scores_come_from_the_family(monkeypatch):
 def test_families_without_duplicates_or_scores_have_none():
     assert evaluation._duplicate_check(load_config("toy_grid"), "held_out") is None
     assert evaluation._normalized("toy_grid/default", np.array([1.0])) == {}
+
+
+def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():
+    pytest.importorskip("procgen")
+    config = load_config("procgen/starpilot", ["env.options.num_levels=8"])
+    check = evaluation._duplicate_check(config, "held_out")
+    seen = make_level_set_env(config, "train", 16, 3, masks=False).reset()
+    new = make_level_set_env(config, "held_out", 16, 3, masks=False).reset()
+    assert all(check(frame) for frame in seen)
+    assert sum(check(frame) for frame in new) <= 2
