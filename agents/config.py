@@ -33,7 +33,7 @@ class CamalConfig:
             the action that was taken).
         method: the class activation map: gradcam, hirescam, layercam or gradcam++.
         loss: ``camal``, or a peer's loss on the same maps: energy, l1, ppce, rrr, mse.
-        inside_weight: coefficient of the loss's part inside the target, relative to the part outside. Below 1, attention
+        inside_weight: coefficient of the loss's part inside the target, relative to that outside. Below 1, attention
             outside is suppressed without asking for the same attention on every relevant object.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.

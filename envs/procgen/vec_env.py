@@ -94,6 +94,11 @@ class ProcgenVecEnv(SegmentedVecEnv):
         self._start_time = time.time()
 
     @property
+    def has_segmentation(self) -> bool:
+        """Whether masks are switched on."""
+        return self._twin is not None
+
+    @property
     def mask_heals(self) -> int:
         """How often a mask had to be mended because the twin had left the simulator's state; 0 is expected."""
         return 0 if self._twin is None else self._twin.heals
