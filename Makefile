@@ -38,13 +38,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Outside the root: there the folder camal_rl/ would hide the installed package with its rooms.
-types: $(STAMP)
-	cd tests && ../$(BIN)/mypy --config-file ../setup.cfg -p camal_rl
-
 wheel: $(STAMP)
 	rm -rf build dist
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
+
+# Type checkers do not see through an editable install whose folders are mapped: they check the wheel's copy.
+types: wheel
+	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg -p camal_rl
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from camal_rl.envs import make_vec
+from camal_rl.experiments.provenance import provenance
 
 NUM_ENVS = 64
 STEPS = 3000
@@ -27,16 +27,6 @@ CASES: dict[str, dict[str, Any]] = {
     "image and silhouettes, unlimited levels": {"segmentation": "silhouette", "num_levels": 0},
     "image only, unlimited levels": {"segmentation": None, "num_levels": 0},
 }
-
-
-def cpu_model() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def measure(options: dict[str, Any]) -> dict[str, int]:
@@ -71,9 +61,7 @@ def main() -> None:
     result = {
         "num_envs": NUM_ENVS,
         "threads": 1,
-        "cores": os.cpu_count(),
-        "cpu": cpu_model(),
-        "numpy": np.__version__,
+        **provenance(),
         "load_before": round(load, 1),
         "steps_per_second": speeds,
     }

@@ -6,25 +6,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
 from camal_rl.experiments.config import EnvConfig, ExperimentConfig
 
 _EVERY_LEVEL = 2**31 - 1
-
-
-class _Plain(VecEnvWrapper):
-    """Hides ``spec`` from SB3's VecMonitor, which takes every ``spec`` for Gymnasium's and reads its ``id``."""
-
-    spec = None
-
-    def reset(self) -> VecEnvObs:
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        return self.venv.step_wait()
 
 
 def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
@@ -52,7 +39,7 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
 def make_training_env(config: ExperimentConfig) -> VecEnv:
     """Make the environment of the training levels, raw returns recorded, rewards normalised where asked for."""
     masks = config.env.segmentation is not None
-    venv: VecEnv = VecMonitor(_Plain(make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)))
+    venv: VecEnv = VecMonitor(make_level_set_env(config, "train", config.env.num_envs, config.seed, masks))
     if config.env.normalize_reward:
         venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=config.algorithm.gamma)
     return venv

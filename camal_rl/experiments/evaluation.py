@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.envs import family_of
@@ -64,6 +65,8 @@ def evaluate_run(
         (return on ``train`` minus return on the set), ``attention`` by level set and target.
     """
     config = folder.config()
+    if config.threads:
+        torch.set_num_threads(config.threads)
     returns: dict[str, Any] = {}
     for name in settings.sets:
         returns[name] = _returns(config, settings, model, name, on_stage)

@@ -59,7 +59,10 @@ def alignment_table(metrics: Mapping[str, Any]) -> Table:
 
 def faithfulness_table(metrics: Mapping[str, Any]) -> Table:
     """Return the effect of deleting pixels in the order of the model's map and of the two control maps."""
-    table = Table(title="Deletion effect (policy: drop of the preferred action's probability; value: |ΔV| / std V)")
+    table = Table(
+        title="Deletion effect",
+        caption="policy: drop of the preferred action's probability; value: |ΔV| / std V",
+    )
     table.add_column("level set")
     table.add_column("map of")
     for title in ("own map ↑", "random map", "mask as map", "insertion, own ↓"):

@@ -1,8 +1,8 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from camal_rl.agents import CamalConfig
 from camal_rl.envs import level_sets
 from camal_rl.experiments.environments import level_set_options
 from camal_rl.experiments.loading import config_from_dict, dump_yaml, load_config, parse_overrides, shipped_configs
@@ -48,7 +48,7 @@ def test_overrides_reach_every_kind_of_field():
         ],
     )
     assert config.seed == 7
-    assert config.camal == CamalConfig(weight=0.25, targets=("value",))
+    assert config.camal == replace(load_config("toy_grid").camal, weight=0.25, targets=("value",))
     assert config.env.options == {"cue_strength": 0.5}
     assert config.env.relevant == ("goal", "hazard")
     assert config.algorithm.anneal_learning_rate is True
