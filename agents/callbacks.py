@@ -10,6 +10,7 @@ import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam, Image
 
+from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.overlays import attention_sheet
 
@@ -18,6 +19,8 @@ HIDDEN_FROM = ("stdout", "log", "json", "csv")
 
 class OverlayCallback(BaseCallback):
     """Writes where the policy looks on a fixed set of frames, at the start, every ``every_steps`` and at the end.
+
+    The model is a :class:`CAMALPPO`; the maps are of the kind that it trains on.
 
     Args:
         frames: ``uint8 (N, H, W, 3)``.
@@ -58,9 +61,11 @@ class OverlayCallback(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
     def _draw(self) -> None:
-        policy = cast(CamPolicy, self.model.policy)
-        maps = {str(target): cam.cpu().numpy() for target, cam in policy.attention(self.frames).items()}
-        sheet = attention_sheet(self.frames, self.labels, self.relevant, maps)
+        model = cast(CAMALPPO, self.model)
+        policy = cast(CamPolicy, model.policy)
+        maps = policy.attention(self.frames, method=model.camal.method, rectification=model.camal.rectification)
+        pictures = {str(target): cam.cpu().numpy() for target, cam in maps.items()}
+        sheet = attention_sheet(self.frames, self.labels, self.relevant, pictures)
         self.logger.record("camal/attention", Image(sheet, "HWC"), exclude=HIDDEN_FROM)
 
 
