@@ -32,6 +32,8 @@ from camal_rl.targets import grid_target, target_tensor
 
 # Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.
 COARSE_CELL = 8
+# Alignment is logged after every update on so many frames: enough for a curve, cheap beside the update.
+ALIGNMENT_FRAMES = 256
 
 Records = dict[str, list[float]]
 
@@ -250,12 +252,14 @@ class CAMALPPO(PPO):
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
     def _log_alignment(self, batch: CamalRolloutSamples, weight: float) -> None:
-        """Log where the updated policy looks, on the last minibatch, with or without the CAMAL term."""
-        target = target_tensor(cast(Tensor, batch.targets))
-        actions = batch.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else batch.actions
+        """Log where the updated policy looks, on frames of the last minibatch, with or without the CAMAL term."""
+        target = target_tensor(cast(Tensor, batch.targets)[:ALIGNMENT_FRAMES])
+        actions = batch.actions[:ALIGNMENT_FRAMES]
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
         self.policy.set_training_mode(False)
         with torch.enable_grad():
-            evaluation = self._evaluate(batch.observations, actions)
+            evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], actions)
             maps = self._attention_maps(evaluation, create_graph=False)
         for name, cam in maps.items():
             cam = normalize_cam(cam.detach())
