@@ -29,7 +29,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/camal-rl compare demo --out runs/demo
+	$(BIN)/camal-rl compare demo --methods ppo,camal,energy --seeds 2 --jobs 2 --out runs/demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
