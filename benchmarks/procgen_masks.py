@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from camal_rl.envs.procgen.palette import LabelPainter, colour_table
 from camal_rl.envs.procgen.repaint import twin_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.segmentation import SegmentationSpec
+from camal_rl.experiments.provenance import provenance
 
 Image = npt.NDArray[np.uint8]
 
@@ -138,15 +138,9 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
     )
 
 
-def machine() -> dict[str, str | int | float]:
-    """Describe the machine; the load at the start tells how far the speeds can be trusted."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = models[0] if models else cpu
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0
-    return {"cpu": cpu, "cores": os.cpu_count() or 1, "python": platform.python_version(), "load_at_start": load}
+def machine() -> dict[str, Any]:
+    """Describe versions and machine; the load at the start tells how far the speeds can be trusted."""
+    return {**provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
 
 
 def label_colours(count: int) -> Image:
