@@ -186,8 +186,7 @@ class CAMALPPO(PPO):
         self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
     ) -> tuple[ActionEvaluation, Tensor]:
         """Return the evaluated minibatch and PPO's clipped loss, operation by operation as in SB3."""
-        actions = batch.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else batch.actions
-        evaluation = self._evaluate(batch.observations, actions)
+        evaluation = self._evaluate(batch.observations, batch.actions)
         advantages = batch.advantages
         if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -209,6 +208,9 @@ class CAMALPPO(PPO):
         return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
 
     def _evaluate(self, observations: Tensor, actions: Tensor) -> ActionEvaluation:
+        """Evaluate actions as the rollout buffer stores them: discrete ones come as a column."""
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
         if isinstance(self.policy, CamPolicy):
             return self.policy.evaluate_for_attention(observations, actions)
         values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
@@ -254,12 +256,9 @@ class CAMALPPO(PPO):
     def _log_alignment(self, batch: CamalRolloutSamples, weight: float) -> None:
         """Log where the updated policy looks, on frames of the last minibatch, with or without the CAMAL term."""
         target = target_tensor(cast(Tensor, batch.targets)[:ALIGNMENT_FRAMES])
-        actions = batch.actions[:ALIGNMENT_FRAMES]
-        if isinstance(self.action_space, spaces.Discrete):
-            actions = actions.long().flatten()
         self.policy.set_training_mode(False)
         with torch.enable_grad():
-            evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], actions)
+            evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], batch.actions[:ALIGNMENT_FRAMES])
             maps = self._attention_maps(evaluation, create_graph=False)
         for name, cam in maps.items():
             cam = normalize_cam(cam.detach())
