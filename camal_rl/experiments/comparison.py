@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from multiprocessing import connection
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +103,9 @@ def execute_runs(runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], 
     if not waiting:
         return
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(jobs, len(waiting)), context) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(end_with_parent)
+    with manager, ProcessPoolExecutor(min(jobs, len(waiting)), context, end_with_parent) as pool:
         messages = manager.Queue()
         pending = {pool.submit(_execute, index, planned, list(command), messages) for index, planned in waiting.items()}
         try:
@@ -111,6 +117,19 @@ def execute_runs(runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], 
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when its parent does, also when the parent is killed; called in the worker."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("end_with_parent() is for worker processes, this one has no parent of multiprocessing's")
+
+    def wait_for_end(sentinel: int) -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, args=(parent.sentinel,), daemon=True).start()
 
 
 class _ReportSteps(BaseCallback):

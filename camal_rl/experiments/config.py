@@ -191,9 +191,13 @@ class ExperimentConfig:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
     def camal_for(self, method: str) -> CamalConfig:
-        """Return ``camal`` for a method of a comparison: ``ppo`` is weight 0, any other name is an attention loss."""
+        """Return ``camal`` for a method of a comparison: ``ppo`` is weight 0, any other name is an attention loss.
+
+        For ``ppo`` only what says which map is measured stays, so that its runs serve every setting of the term.
+        """
         if method == "ppo":
-            return replace(self.camal, weight=0.0)
+            kept = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
+            return CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in kept})
         settings = self.methods.get(method, {})
         known = [each.name for each in fields(CamalConfig)]
         for key in settings:

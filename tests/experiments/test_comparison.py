@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +110,15 @@ def test_methods_are_weights_and_losses():
     assert (ppo.camal.weight, ppo.seed, ppo.threads) == (0, 4, 1)
     assert (energy.camal.weight, energy.camal.loss) == (0.3, "energy")
     assert replace(energy, camal=config.camal) == replace(config, seed=4, threads=1)
+    assert energy.camal.schedule == "constant" != config.camal.schedule
+
+
+def test_ppo_depends_only_on_which_map_is_measured():
+    base = load_config("toy_grid")
+    retuned = load_config("toy_grid", ["camal.weight=1", "camal.loss=l1", "camal.schedule=decay"])
+    assert method_config(retuned, "ppo", 0) == method_config(base, "ppo", 0)
+    other_map = load_config("toy_grid", ["camal.method=gradcam"])
+    assert method_config(other_map, "ppo", 0) != method_config(base, "ppo", 0)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +185,33 @@ def test_ctrl_c_saves_the_model_and_says_so(tmp_path):
     assert summary["timesteps"] == 128
     assert not trial.folder.is_trained()
     assert CAMALPPO.load(trial.folder.model_file).num_timesteps == 128
+
+
+_POOL = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from camal_rl.experiments.comparison import end_with_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 60).result()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test kills with a signal")
+def test_workers_end_when_the_comparison_is_killed(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(_POOL)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent")
