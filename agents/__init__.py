@@ -1,6 +1,7 @@
 """Agents that learn where to look: encoders, the policy with attention, CAMAL PPO."""
 
 from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
+from camal_rl.agents.attributions import EXPLAIN_METHODS, explain, policy_scores
 from camal_rl.agents.callbacks import HParamCallback, OverlayCallback
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.config import CamalConfig
@@ -11,6 +12,7 @@ from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 __all__ = [
     "CAMALPPO",
     "ENCODERS",
+    "EXPLAIN_METHODS",
     "CamEncoder",
     "CamPolicy",
     "CamalConfig",
@@ -20,4 +22,6 @@ __all__ = [
     "ImpalaEncoder",
     "NatureEncoder",
     "OverlayCallback",
+    "explain",
+    "policy_scores",
 ]

@@ -230,7 +230,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         Args:
             observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``.
             actions: actions ``(B,)`` that the policy maps explain; by default those that the policy prefers.
-            method: gradcam, hirescam, layercam or gradcam++.
+            method: gradcam, hirescam, layercam, gradcam++ or normgrad.
             rectification: ``relu`` or ``absolute`` for each target, see :class:`camal_rl.agents.CamalConfig`.
 
         Nothing is left behind: no gradient, no hook, no changed training mode.

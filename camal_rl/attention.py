@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CamMethod = Literal["gradcam", "hirescam", "layercam", "gradcam++"]
+CamMethod = Literal["gradcam", "hirescam", "layercam", "gradcam++", "normgrad"]
 Rectification = Literal["relu", "absolute"]
 CAM_METHODS: tuple[str, ...] = get_args(CamMethod)
 RECTIFICATIONS: tuple[str, ...] = get_args(Rectification)
@@ -77,13 +77,17 @@ def cam_from_gradient(
     * hirescam: ``sum_c G_ci A_ci`` (Draelos and Carin 2020, arXiv 2011.08891);
     * layercam: ``sum_c relu(G_ci) A_ci`` (Jiang et al. 2021, doi 10.1109/TIP.2021.3089943);
     * gradcam++: ``sum_c w_c A_ci`` with ``w_c = sum_i a_ci relu(G_ci)`` and
-      ``a_ci = G_ci^2 / (2 G_ci^2 + sum_j A_cj G_cj^3)``, 0 where the denominator is 0 (Chattopadhay et al.
-      2018, arXiv 1710.11063, eq. 10 and 19, with powers of the gradient for the higher derivatives).
+      ``a_ci = G_ci^2 / (2 G_ci^2 + (sum_j A_cj) G_ci^3)``, 0 where the denominator is 0 (Chattopadhay et al.
+      2018, arXiv 1710.11063, eq. 10 and 19, with powers of the gradient for the higher derivatives);
+    * normgrad: ``|G_:i| |A_:i|`` with Euclidean norms over the channels: the variant with a virtual 1x1
+      convolution of NormGrad (Rebuffi et al. 2020, arXiv 2004.02866). That convolution is the identity, its
+      weight's gradient gets the outer product ``G_:i A_:i^T`` from position ``i``, whose Frobenius norm this is.
 
     ``rectify="relu"`` keeps what raises the score. ``rectify="absolute"`` is for scores whose sign carries no
     meaning for attention (values): the magnitude of the sum over channels. LayerCAM and Grad-CAM++ also
     rectify single gradients; there the absolute variant puts ``|G|`` in the place of ``G``. In every method
-    the absolute map of ``-score`` equals that of ``score``.
+    the absolute map of ``-score`` equals that of ``score``. NormGrad has no sign to rectify: both variants are
+    the same map. Its derivative at a norm of 0 is 0.
 
     Args:
         features: ``(B, C, h, w)``.
@@ -103,6 +107,8 @@ def cam_from_gradient(
         return rectified(weighted_channel_sums(features, weights.unsqueeze(1))[:, 0], rectify)
     if method == "hirescam":
         return rectified((gradient * features).sum(dim=1), rectify)
+    if method == "normgrad":
+        return torch.linalg.vector_norm(gradient, dim=1) * torch.linalg.vector_norm(features, dim=1)
     slope = gradient.abs() if rectify == "absolute" else gradient
     if method == "layercam":
         return rectified((slope.relu() * features).sum(dim=1), rectify)
@@ -170,7 +176,7 @@ def check_cam_options(method: str, rectify: str) -> None:
 def _gradcam_plus_plus_weights(features: Tensor, slope: Tensor) -> Tensor:
     """Return the channel weights ``(B, C)`` of Grad-CAM++."""
     square = slope.square()
-    denominator = 2 * square + (features * slope * square).sum(dim=(2, 3), keepdim=True)
+    denominator = 2 * square + features.sum(dim=(2, 3), keepdim=True) * slope * square
     defined = denominator != 0
     # The inner torch.where keeps the backward pass free of 0 * inf = NaN.
     share = torch.where(defined, square / torch.where(defined, denominator, 1.0), 0.0)

@@ -1,43 +1,70 @@
-"""Metrics of attention: agreement with the target, and whether attended pixels drive the decision."""
+"""Metrics of attention: agreement with the target, faithfulness to the decision, and stability."""
 
 from camal_rl.metrics.alignment import AlignmentSummary, alignment, energy_pointing_game, iou
+from camal_rl.metrics.changes import (
+    Change,
+    ClassScoreDrop,
+    policy_divergence,
+    preferred_action_drop,
+    sarfa,
+    value_change,
+)
+from camal_rl.metrics.confidence import average_drop, explanation_images, increase_in_confidence
+from camal_rl.metrics.consistency import Consistency, Shift, UniformNoise, explanation_consistency
+from camal_rl.metrics.controls import random_saliency
+from camal_rl.metrics.correlation import faithfulness_correlation
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     FAITHFULNESS_METRICS,
     METRICS,
     METRICS_BY_NAME,
+    STABILITY_METRICS,
     Metric,
 )
-from camal_rl.metrics.faithfulness import (
-    PerturbationEffect,
-    area_under_curve,
-    deletion_effect,
-    policy_divergence,
-    preferred_action_drop,
-    random_saliency,
-    sarfa,
-    value_change,
-)
-from camal_rl.metrics.perturbation import fill_images, perturbation_curve
+from camal_rl.metrics.deletion import PerturbationEffect, area_under_curve, deletion_effect
+from camal_rl.metrics.faithfulness import Faithfulness, faithfulness
+from camal_rl.metrics.fills import FILLS, Fill, fill_images, remove_pixels
+from camal_rl.metrics.perturbation import perturbation_curve
+from camal_rl.metrics.randomisation import Randomisation, randomisation_check
+from camal_rl.metrics.ranking import spearman
 
 __all__ = [
     "ALIGNMENT_METRICS",
     "FAITHFULNESS_METRICS",
+    "FILLS",
     "METRICS",
     "METRICS_BY_NAME",
+    "STABILITY_METRICS",
     "AlignmentSummary",
+    "Change",
+    "ClassScoreDrop",
+    "Consistency",
+    "Faithfulness",
+    "Fill",
     "Metric",
     "PerturbationEffect",
+    "Randomisation",
+    "Shift",
+    "UniformNoise",
     "alignment",
     "area_under_curve",
+    "average_drop",
     "deletion_effect",
     "energy_pointing_game",
+    "explanation_consistency",
+    "explanation_images",
+    "faithfulness",
+    "faithfulness_correlation",
     "fill_images",
+    "increase_in_confidence",
     "iou",
     "perturbation_curve",
     "policy_divergence",
     "preferred_action_drop",
     "random_saliency",
+    "randomisation_check",
+    "remove_pixels",
     "sarfa",
+    "spearman",
     "value_change",
 ]

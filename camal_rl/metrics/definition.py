@@ -32,6 +32,7 @@ class Metric:
 
 _UNIT = (0.0, 1.0)
 _REAL = (-math.inf, math.inf)
+_SIGNED = (-1.0, 1.0)
 
 ALIGNMENT_METRICS: tuple[Metric, ...] = (
     Metric("epg", _UNIT, True, "Rao et al. 2023, arXiv 2303.11932: energy pointing game"),
@@ -48,11 +49,31 @@ ALIGNMENT_METRICS: tuple[Metric, ...] = (
 
 _RISE = "after RISE, arXiv 1806.07421: area under the CHANGE"
 
+_GRADCAM_PP = "Grad-CAM++, arXiv 1710.11063, on image times map (ADCC, arXiv 2104.10252)"
+_ERASER = "after ERASER, arXiv 1911.03429: change"
+
 FAITHFULNESS_METRICS: tuple[Metric, ...] = (
     Metric("deletion_effect", _REAL, True, "mean change over the deleted fractions in (0, .5]"),
     Metric("deletion_auc", _REAL, True, f"{_RISE} while the most salient pixels are removed"),
     Metric("insertion_auc", _REAL, False, f"{_RISE} while the most salient pixels are shown first"),
+    Metric(
+        "deletion_effect_lerf", _REAL, False, "deletion_effect, least salient pixels first (ROAD, arXiv 2202.00449)"
+    ),
+    Metric("order_gap", _REAL, True, "deletion_effect - deletion_effect_lerf; 0 for a random map"),
+    Metric("comprehensiveness", _REAL, True, f"{_ERASER} without the most salient 20 % (by default) of the pixels"),
+    Metric("sufficiency", _REAL, False, f"{_ERASER} with only the most salient 20 % (by default) of the pixels"),
+    Metric("average_drop", _UNIT, False, f"{_GRADCAM_PP}: relative drop of the probability"),
+    Metric("increase_in_confidence", _UNIT, True, f"{_GRADCAM_PP}: share of frames whose probability rises"),
+    Metric("faithfulness_correlation", _SIGNED, True, "Bhatt et al. 2020, arXiv 2005.00631, on subsets of grid cells"),
 )
 
-METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS
+STABILITY_METRICS: tuple[Metric, ...] = (
+    Metric("consistency_spearman", _SIGNED, True, "rank correlation with the map under a small perturbation"),
+    Metric("consistency_cosine", _UNIT, True, "cosine with the map under a small perturbation"),
+    Metric(
+        "randomised_spearman", _SIGNED, False, "Adebayo et al. 2018, arXiv 1810.03292; all layers random, ideally 0"
+    ),
+)
+
+METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS + STABILITY_METRICS
 METRICS_BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})

@@ -1,205 +1,205 @@
-"""Does what a model attends to drive its decision: the change of its outputs when those pixels are removed.
+"""Does what a model attends to drive its decision: every figure of one map and one fill, in one pass.
 
-A map is only as good as the change it causes beyond that of its controls: report, beside each figure, that of
-:func:`random_saliency` and of the target mask itself used as the map.
+A map is only as good as the figures it earns beyond those of its controls: report, beside each figure, that of
+:func:`camal_rl.metrics.controls.random_saliency` and of the target mask itself used as the map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from camal_rl.attention import nonfinite_maps, upsample_cam, zero_maps
-from camal_rl.metrics.perturbation import FRACTIONS, Fill, perturbation_curve
+from camal_rl.attention import nonfinite_maps, zero_maps
+from camal_rl.metrics.changes import Change, confidence
+from camal_rl.metrics.confidence import average_drop, explanation_images, increase_in_confidence
+from camal_rl.metrics.correlation import CellSubsets, correlate
+from camal_rl.metrics.definition import FAITHFULNESS_METRICS
+from camal_rl.metrics.deletion import area_under_curve, early_points
+from camal_rl.metrics.fills import Fill, imputation_noise
+from camal_rl.metrics.perturbation import (
+    FRACTIONS,
+    Evaluate,
+    check_perturbation,
+    evaluated,
+    outputs_without,
+    rank_masks,
+    removed_ranks,
+    saliency_ranks,
+)
 
-EFFECT_LIMIT = 0.5
-"""The headline figure averages over deleted fractions above 0 and up to this one."""
-
-Change = Callable[[Tensor, Tensor], Tensor]
-"""Turns unperturbed outputs ``(N, K)`` and perturbed ones ``(F, N, K)`` into a change ``(F, N)``."""
-
-
-def preferred_action_drop(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return the drop in probability of the action that the unperturbed policy prefers.
-
-    Args:
-        reference: probabilities ``(N, A)`` for the unperturbed images.
-        perturbed: probabilities ``(F, N, A)``.
-
-    Returns:
-        ``pi(a* | x) - pi(a* | x')``, ``(F, N)`` in [-1, 1].
-    """
-    _check_outputs(reference, perturbed)
-    best = reference.argmax(dim=1, keepdim=True)
-    after = perturbed.gather(2, best.expand(len(perturbed), -1, -1)).squeeze(2)
-    return reference.gather(1, best).squeeze(1) - after
-
-
-def policy_divergence(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return ``KL(pi(x) || pi(x'))``, ``(F, N)`` in nats; arguments as in :func:`preferred_action_drop`."""
-    _check_outputs(reference, perturbed)
-    return _divergence(reference.expand_as(perturbed), perturbed)
-
-
-def sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return SARFA (Puri et al. 2020, arXiv 1912.12191): a drop that is specific to the preferred action.
-
-    ``2 d K / (d + K)`` with ``d`` the drop of :func:`preferred_action_drop` (0 if negative) and
-    ``K = 1 / (1 + KL(pi'(other actions) || pi(other actions)))``, both renormalised over the other actions.
-
-    Args:
-        reference: probabilities ``(N, A)``, A at least 2.
-        perturbed: probabilities ``(F, N, A)``.
-
-    Returns:
-        ``(F, N)`` in [0, 1].
-    """
-    drop = preferred_action_drop(reference, perturbed).clamp_min(0)
-    best = reference.argmax(dim=1, keepdim=True)
-    others = reference.scatter(1, best, 0.0).expand_as(perturbed)
-    others_after = perturbed.scatter(2, best.expand(len(perturbed), -1, -1), 0.0)
-    specific = 1 / (1 + _divergence(_renormalised(others_after), _renormalised(others)))
-    return 2 * drop * specific / (drop + specific)
-
-
-def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return ``|V(x) - V(x')|`` in units of the standard deviation of ``V(x)`` over the frames.
-
-    Args:
-        reference: values ``(N, 1)``.
-        perturbed: values ``(F, N, 1)``.
-
-    Returns:
-        ``(F, N)``, non-negative; NaN if the value is the same on every frame (no scale to measure by).
-    """
-    _check_outputs(reference, perturbed)
-    if reference.shape[1] != 1:
-        raise ValueError(f"values must be (N, 1), got shape {tuple(reference.shape)}")
-    scale = reference.std(correction=0)
-    change = (reference - perturbed).abs().squeeze(2) / scale
-    return torch.where(scale > 0, change, torch.nan)
-
-
-def area_under_curve(fractions: Sequence[float], curve: Tensor) -> Tensor:
-    """Return the trapezoidal area under ``curve (F, ...)`` divided by the span of the fractions.
-
-    A constant curve has its own height as area. The fractions must increase.
-    """
-    if len(fractions) != len(curve) or len(fractions) < 2:
-        raise ValueError(f"need the same two or more points, got {len(fractions)} fractions and {len(curve)} rows")
-    if any(right <= left for left, right in pairwise(fractions)):
-        raise ValueError(f"fractions must increase, got {tuple(fractions)}")
-    points = torch.as_tensor(fractions, dtype=curve.dtype, device=curve.device)
-    return torch.trapezoid(curve.movedim(0, -1), points, dim=-1) / (points[-1] - points[0])
-
-
-def random_saliency(shape: tuple[int, int, int], size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Return random maps as coarse as a class activation map: the control for perturbation figures.
-
-    Independent noise per pixel would remove scattered single pixels, another kind of damage than the blobs
-    that a coarse map removes; a control must differ from the map only in where it points.
-
-    Args:
-        shape: ``(N, h, w)`` of the class activation maps.
-        size: ``(H, W)`` of the images; the random maps are enlarged to it just as class activation maps are.
-        generator: source of randomness, whose device the result is on.
-
-    Returns:
-        ``(N, H, W)`` in [0, 1].
-    """
-    return upsample_cam(torch.rand(shape, generator=generator, device=generator.device), size)
+CURVES = ("deletion", "insertion", "deletion_lerf")
 
 
 @dataclass(frozen=True)
-class PerturbationEffect:
-    """What a map's pixels do to the decision; each field ``(N,)``, NaN where the map is zero or not finite.
+class Faithfulness:
+    """What a map's pixels do to the decision, frame by frame.
 
-    All figures are areas under, or means of, the CHANGE from the unperturbed output, for policies and
-    values alike. (RISE's area under the probability itself is the unperturbed probability minus ours.)
+    Every figure is ``(N,)``, NaN where it is not defined: a zero or non-finite map (all figures), a value or a
+    probability of 0 (the confidence figures), no variance (the correlation). All but the confidence figures and
+    the correlation are in the unit of the CHANGE from the unperturbed output. MoRF and LeRF mean most and least
+    relevant first. There is no area under the LeRF curves: they are the MoRF curves read backwards, so deletion
+    in LeRF order has the area of insertion in MoRF order.
 
     Attributes:
-        deletion_effect: mean change over the deleted fractions in (0, .5]; the headline figure, higher is
-            better.
-        deletion_auc: area under the change over the deleted fraction; higher is better.
-        insertion_auc: area under the change that remains over the shown fraction; lower is better.
+        deletion_effect: mean change over the deleted fractions in (0, .5], MoRF; higher is better.
+        deletion_auc: area under the change over the deleted fraction, MoRF; higher is better.
+        insertion_auc: area under the change that remains over the shown fraction, MoRF; lower is better.
+        deletion_effect_lerf: as ``deletion_effect`` in LeRF order; lower is better.
+        order_gap: ``deletion_effect - deletion_effect_lerf``; higher is better, 0 for a random map.
+        comprehensiveness: change without the ``top`` share of the pixels; higher is better.
+        sufficiency: change with only the ``top`` share of the pixels; lower is better.
+        average_drop: see :func:`camal_rl.metrics.confidence.average_drop`; lower is better.
+        increase_in_confidence: see :func:`camal_rl.metrics.confidence.increase_in_confidence`; higher is better.
+        faithfulness_correlation: see :func:`camal_rl.metrics.correlation.faithfulness_correlation`; higher is better.
+        fractions: F deleted (or shown) shares of the pixels.
+        changes: ``(F, N)`` for ``deletion``, ``insertion`` (both MoRF) and ``deletion_lerf``.
     """
 
     deletion_effect: Tensor
     deletion_auc: Tensor
     insertion_auc: Tensor
+    deletion_effect_lerf: Tensor
+    order_gap: Tensor
+    comprehensiveness: Tensor
+    sufficiency: Tensor
+    average_drop: Tensor
+    increase_in_confidence: Tensor
+    faithfulness_correlation: Tensor
+    fractions: tuple[float, ...]
+    changes: Mapping[str, Tensor]
+
+    def figures(self) -> dict[str, Tensor]:
+        """Return the tensor ``(N,)`` of each of :data:`camal_rl.metrics.definition.FAITHFULNESS_METRICS`."""
+        return {metric.name: getattr(self, metric.name) for metric in FAITHFULNESS_METRICS}
 
     def means(self) -> dict[str, float]:
-        """Return each figure's mean over the frames where it is defined."""
-        return {name: float(values.nanmean()) for name, values in vars(self).items()}
+        """Return each figure's mean over the frames where it is defined; NaN if there is none."""
+        return {name: float(values.nanmean()) for name, values in self.figures().items()}
 
-    def undefined(self) -> int:
-        """Return the number of frames without figures; they count nowhere, so report them."""
-        return int(self.deletion_effect.isnan().sum())
+    def undefined(self) -> dict[str, int]:
+        """Return for each figure on how many frames it is not defined; they count nowhere, so report them."""
+        return {name: int(values.isnan().sum()) for name, values in self.figures().items()}
+
+    def curves(self) -> dict[str, list[float]]:
+        """Return ``fractions`` and, for each of :data:`CURVES`, the mean change over the defined frames."""
+        means = {name: curve.nanmean(dim=1).tolist() for name, curve in self.changes.items()}
+        return {"fractions": list(self.fractions), **means}
 
 
-def deletion_effect(
+def faithfulness(
     images: Tensor,
     saliency: Tensor,
-    evaluate: Callable[[Tensor], Tensor],
+    evaluate: Evaluate,
     change: Change,
-    fractions: Sequence[float] = FRACTIONS,
     fill: Fill = "mean",
+    fractions: Sequence[float] = FRACTIONS,
     chunk_size: int = 256,
     generator: torch.Generator | None = None,
-) -> PerturbationEffect:
-    """Return how much the outputs change when the most salient pixels go, and when only they stay.
+    top: float = 0.2,
+    grid: tuple[int, int] = (8, 8),
+    subsets: int = 32,
+) -> Faithfulness:
+    """Return every faithfulness figure of one map under one fill; no perturbed image is evaluated twice.
+
+    With the default fractions a frame costs 23 evaluations and one per subset.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        saliency: ``(N, H, W)``, non-negative.
-        evaluate: takes ``(n, C, H, W)``, returns ``(n, K)``: action probabilities or values.
-        change: :func:`preferred_action_drop`, :func:`policy_divergence`, :func:`sarfa` or
-            :func:`value_change`.
+        saliency: ``(N, H, W)``, non-negative; enlarge coarse maps with :func:`camal_rl.attention.upsample_cam`.
+        evaluate: takes ``(n, C, H, W)`` of the images' dtype, returns ``(n, K)``: probabilities or values.
+        change: see :mod:`camal_rl.metrics.changes`; :class:`camal_rl.metrics.ClassScoreDrop` for classifiers.
+        fill: see :func:`camal_rl.metrics.fills.remove_pixels`. (Average drop and increase in confidence darken by
+            the map instead and do not depend on it.)
         fractions: increasing, some of them in (0, .5].
-        fill: see :func:`camal_rl.metrics.perturbation.fill_images`.
-        chunk_size: largest number of images given to ``evaluate`` at once.
-        generator: orders equally salient pixels, see
-            :func:`camal_rl.metrics.perturbation.perturbation_curve`.
+        chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
+        generator: orders equally salient pixels, draws the subsets and ROAD's noise; ``None`` means a new CPU
+            generator with seed 0.
+        top: share of the pixels for comprehensiveness and sufficiency, in (0, 1).
+        grid: cells per column and per row for the faithfulness correlation; best those of the map.
+        subsets: number of random subsets for the faithfulness correlation, at least 3.
 
     Returns:
         The figures of each frame.
+
+    Raises:
+        TypeError: images that are neither uint8 nor floating point.
+        ValueError: wrong shapes, shares, grid or number of subsets, or an unknown fill.
     """
-    early = [index for index, fraction in enumerate(fractions) if 0 < fraction <= EFFECT_LIMIT]
-    if not early:
-        raise ValueError(f"some fractions must be in (0, {EFFECT_LIMIT}], got {tuple(fractions)}")
+    _check(images, saliency, fractions, chunk_size, top)
     undefined = zero_maps(saliency) | nonfinite_maps(saliency)
+    usable = torch.where(undefined[:, None, None], 0.0, saliency.detach()).to(images.device)
     source = generator or torch.Generator().manual_seed(0)
-    usable = torch.where(undefined[:, None, None], 0.0, saliency)
-    reference = perturbation_curve(images, usable, evaluate, "deletion", (0.0,), fill, chunk_size, source)[0]
-    deleted = perturbation_curve(images, usable, evaluate, "deletion", fractions, fill, chunk_size, source)
-    inserted = perturbation_curve(images, usable, evaluate, "insertion", fractions, fill, chunk_size, source)
-    lost, remaining = change(reference, deleted), change(reference, inserted)
-    figures = (
-        lost[early].mean(dim=0),
-        area_under_curve(fractions, lost),
-        area_under_curve(fractions, remaining),
+    place = saliency_ranks(usable, source)
+    drawn = CellSubsets.draw(subsets, len(images), grid, (images.shape[2], images.shape[3]), source).to(images.device)
+    noise = imputation_noise(images, fill, source)
+    ranges = _rank_ranges(fractions, top, place[0].numel())
+    plan = list(dict.fromkeys([(0, 0), *chain.from_iterable(ranges.values())]))
+    outputs = outputs_without(
+        images,
+        lambda frames: chain(rank_masks(place[frames], plan), drawn.masks(frames)),
+        evaluate,
+        fill,
+        noise,
+        chunk_size,
     )
-    drop = undefined.to(lost.device)
-    return PerturbationEffect(*(torch.where(drop, torch.nan, figure) for figure in figures))
+    reference, dead = outputs[0], undefined.to(outputs.device)
+    changes = torch.where(dead, torch.nan, change(reference, outputs))
+    points = {name: changes[[plan.index(each) for each in group]] for name, group in ranges.items()}
+    explained = _explained_outputs(images, usable, evaluate, chunk_size)
+    before = confidence(reference, reference, change)
+    after = torch.where(dead, torch.nan, confidence(explained, reference, change))
+    return Faithfulness(
+        **_curve_figures(fractions, points),
+        average_drop=average_drop(before, after),
+        increase_in_confidence=increase_in_confidence(before, after),
+        faithfulness_correlation=correlate(drawn.sums(usable).to(changes.device), changes[len(plan) :]),
+        fractions=tuple(fractions),
+        changes={name: points[name] for name in CURVES},
+    )
 
 
-def _divergence(first: Tensor, second: Tensor) -> Tensor:
-    """Return ``KL(first || second)`` over the last axis; terms with ``first = 0`` are 0."""
-    tiny = torch.finfo(first.dtype).tiny
-    return (first * (first.clamp_min(tiny).log() - second.clamp_min(tiny).log())).sum(dim=-1)
+def _rank_ranges(fractions: Sequence[float], top: float, pixels: int) -> dict[str, list[tuple[int, int]]]:
+    """Return the ranks that each point of each curve removes, and under ``top`` those of the top-share figures."""
+    counts = [round(fraction * pixels) for fraction in fractions]
+    first = round(top * pixels)
+    return {
+        "deletion": [removed_ranks("deletion", "morf", count, pixels) for count in counts],
+        "insertion": [removed_ranks("insertion", "morf", count, pixels) for count in counts],
+        "deletion_lerf": [removed_ranks("deletion", "lerf", count, pixels) for count in counts],
+        "top": [removed_ranks(mode, "morf", first, pixels) for mode in ("deletion", "insertion")],
+    }
 
 
-def _renormalised(probabilities: Tensor) -> Tensor:
-    return probabilities / probabilities.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(probabilities.dtype).tiny)
+def _curve_figures(fractions: Sequence[float], points: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the figures made of the changes at the points of :func:`_rank_ranges`."""
+    early = early_points(fractions)
+    effect, effect_lerf = points["deletion"][early].mean(dim=0), points["deletion_lerf"][early].mean(dim=0)
+    return {
+        "deletion_effect": effect,
+        "deletion_auc": area_under_curve(fractions, points["deletion"]),
+        "insertion_auc": area_under_curve(fractions, points["insertion"]),
+        "deletion_effect_lerf": effect_lerf,
+        "order_gap": effect - effect_lerf,
+        "comprehensiveness": points["top"][0],
+        "sufficiency": points["top"][1],
+    }
 
 
-def _check_outputs(reference: Tensor, perturbed: Tensor) -> None:
-    if reference.dim() != 2 or perturbed.dim() != 3 or perturbed.shape[1:] != reference.shape:
-        raise ValueError(
-            "reference must be (N, K) and perturbed (F, N, K), got "
-            f"{tuple(reference.shape)} and {tuple(perturbed.shape)}"
-        )
+def _explained_outputs(images: Tensor, saliency: Tensor, evaluate: Evaluate, chunk_size: int) -> Tensor:
+    """Return the outputs ``(N, K)`` for the images times their maps."""
+    pairs = zip(images.split(chunk_size), saliency.split(chunk_size), strict=True)
+    with torch.no_grad():
+        return torch.cat([evaluated(evaluate, explanation_images(image, weight)) for image, weight in pairs])
+
+
+def _check(images: Tensor, saliency: Tensor, fractions: Sequence[float], chunk_size: int, top: float) -> None:
+    """Raise before the first evaluation for what would fail, or mean nothing, after the last."""
+    check_perturbation(images, saliency, fractions, chunk_size)
+    area_under_curve(fractions, torch.zeros(len(fractions)))
+    early_points(fractions)
+    if not 0 < top < 1:
+        raise ValueError(f"top must be in (0, 1), got {top}")

@@ -1,62 +1,46 @@
-"""Remove or show the most attended pixels of images, and record what a model answers."""
+"""Remove or show the most (or least) attended pixels of images, and record what a model answers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from camal_rl.attention import nonfinite_maps
+from camal_rl.metrics.fills import Fill, check_images, imputation_noise, pixel_remover
 
-Fill = Literal["mean", "blur", "zero"]
 PerturbationMode = Literal["deletion", "insertion"]
-FILLS: tuple[str, ...] = get_args(Fill)
+PixelOrder = Literal["morf", "lerf"]
 MODES: tuple[str, ...] = get_args(PerturbationMode)
+ORDERS: tuple[str, ...] = get_args(PixelOrder)
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
-
-def fill_images(images: Tensor, kind: Fill = "mean") -> Tensor:
-    """Return what removed pixels are replaced by.
-
-    Args:
-        images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        kind: ``"mean"``: each image's own mean colour (of that image alone, not of the set, so that a
-            result does not depend on its neighbours); ``"blur"``: the image under a Gaussian of ``min(H, W)
-            / 8`` pixels, mirrored at the border; ``"zero"``: black.
-
-    Returns:
-        ``(N, C, H, W)`` of the images' dtype.
-    """
-    _check_images(images)
-    if kind not in FILLS:
-        raise ValueError(f"unknown fill {kind!r}; choose one of {', '.join(FILLS)}")
-    if kind == "zero":
-        return torch.zeros_like(images)
-    real = images if images.is_floating_point() else images.float()
-    filled = real.mean(dim=(2, 3), keepdim=True).expand_as(real) if kind == "mean" else _blur(real)
-    return filled.clone() if images.is_floating_point() else filled.round().to(images.dtype)
+Evaluate = Callable[[Tensor], Tensor]
+"""Turns images ``(n, C, H, W)`` into outputs ``(n, K)``: probabilities, values, ..."""
 
 
 def perturbation_curve(
     images: Tensor,
     saliency: Tensor,
-    evaluate: Callable[[Tensor], Tensor],
+    evaluate: Evaluate,
     mode: PerturbationMode = "deletion",
     fractions: Sequence[float] = FRACTIONS,
     fill: Fill = "mean",
     chunk_size: int = 256,
     generator: torch.Generator | None = None,
+    order: PixelOrder = "morf",
 ) -> Tensor:
-    """Return a model's outputs while pixels are removed (or shown), most salient first.
+    """Return a model's outputs while pixels are removed (or shown), by default most salient first.
 
     Deletion starts from the image and replaces the given fraction of its pixels by the fill; insertion
     starts from the fill and shows the given fraction of the image's pixels. Equally salient pixels are
     taken in random order: otherwise a constant map would be ranked by pixel index, from the top left
     corner. A frame whose saliency holds a NaN or an infinite value has no ranking: its outputs are NaN.
+
+    Deletion in one order is insertion in the other, read backwards: without the fraction f of the least salient
+    pixels, the fraction 1 - f of the most salient is shown.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
@@ -64,33 +48,35 @@ def perturbation_curve(
         evaluate: takes ``(n, C, H, W)`` of the images' dtype, returns ``(n, K)``: probabilities, values, ...
         mode: ``"deletion"`` or ``"insertion"``.
         fractions: F shares of the pixels, each in [0, 1].
-        fill: see :func:`fill_images`.
+        fill: see :func:`camal_rl.metrics.fills.remove_pixels`.
         chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
-        generator: orders equally salient pixels; ``None`` means a new CPU generator with seed 0.
+        generator: orders equally salient pixels and gives ROAD's noise; ``None`` means a new CPU generator with
+            seed 0.
+        order: ``"morf"``: most relevant first; ``"lerf"``: least relevant first.
 
     Returns:
         ``(F, N, K)``.
 
     Raises:
         TypeError: images that are neither uint8 nor floating point.
-        ValueError: wrong shapes, fractions outside [0, 1], or an unknown mode or fill.
+        ValueError: wrong shapes, fractions outside [0, 1], or an unknown mode, order or fill.
     """
-    _check_curve(images, saliency, mode, fractions, chunk_size)
-    rank = _ranks(saliency, generator or torch.Generator().manual_seed(0)).to(images.device)
-    counts = [round(fraction * rank[0].numel()) for fraction in fractions]
-    curves = []
-    with torch.no_grad():
-        for image, place in zip(images.split(chunk_size), rank.split(chunk_size), strict=True):
-            filled = fill_images(image, fill)
-            before, after = (image, filled) if mode == "deletion" else (filled, image)
-            perturbed = (torch.where((place < count).unsqueeze(1), after, before) for count in counts)
-            curves.append(torch.stack([_evaluated(evaluate, batch) for batch in perturbed]))
-    curve = torch.cat(curves, dim=1)
+    check_perturbation(images, saliency, fractions, chunk_size)
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
+    if order not in ORDERS:
+        raise ValueError(f"unknown order {order!r}; choose one of {', '.join(ORDERS)}")
+    source = generator or torch.Generator().manual_seed(0)
+    place = saliency_ranks(saliency, source).to(images.device)
+    pixels = place[0].numel()
+    ranges = [removed_ranks(mode, order, round(fraction * pixels), pixels) for fraction in fractions]
+    noise = imputation_noise(images, fill, source)
+    curve = outputs_without(images, lambda frames: rank_masks(place[frames], ranges), evaluate, fill, noise, chunk_size)
     unranked = nonfinite_maps(saliency).to(curve.device)
     return torch.where(unranked[None, :, None], torch.nan, curve)
 
 
-def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
+def saliency_ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
     """Return each pixel's place ``(N, H, W)`` by decreasing saliency, 0 first, equal ones in random order."""
     flat = saliency.detach().flatten(1)
     noise = torch.rand(flat.shape, generator=generator, device=generator.device)
@@ -100,20 +86,52 @@ def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
     return torch.empty_like(order).scatter_(1, order, places).view(saliency.shape)
 
 
-def _blur(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    sigma = min(height, width) / 8
-    radius = min(math.ceil(3 * sigma), min(height, width) - 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma).square())
-    kernel = kernel / kernel.sum()
-    flat = images.reshape(-1, 1, height, width)
-    padded = functional.pad(flat, (radius,) * 4, mode="reflect")
-    blurred = functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    return blurred.view_as(images)
+def removed_ranks(mode: PerturbationMode, order: PixelOrder, count: int, pixels: int) -> tuple[int, int]:
+    """Return which ranks, from the first up to the second (exclusive), are removed at ``count`` of ``pixels``.
+
+    Equal images get equal ranges: nothing removed is always ``(0, 0)``.
+    """
+    removed = count if mode == "deletion" else pixels - count
+    if removed == 0:
+        return 0, 0
+    from_the_top = (mode == "deletion") == (order == "morf")
+    return (0, removed) if from_the_top else (pixels - removed, pixels)
 
 
-def _evaluated(evaluate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def rank_masks(place: Tensor, ranges: Sequence[tuple[int, int]]) -> Iterable[Tensor]:
+    """Yield the removed pixels, ``bool (n, H, W)``, of each range of ranks."""
+    return ((place >= first) & (place < last) for first, last in ranges)
+
+
+def outputs_without(
+    images: Tensor,
+    removals: Callable[[slice], Iterable[Tensor]],
+    evaluate: Evaluate,
+    fill: Fill,
+    noise: Tensor | None,
+    chunk_size: int,
+) -> Tensor:
+    """Return the outputs ``(P, N, K)`` for the images without P sets of pixels.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        removals: gives the P masks ``bool (n, H, W)`` of removed pixels of a slice of the frames.
+        evaluate: as in :func:`perturbation_curve`.
+        fill: as in :func:`perturbation_curve`.
+        noise: from :func:`camal_rl.metrics.fills.imputation_noise`.
+        chunk_size: largest number of images given to ``evaluate`` at once.
+    """
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), chunk_size):
+            frames = slice(start, start + chunk_size)
+            remove = pixel_remover(images[frames], fill, None if noise is None else noise[frames])
+            parts.append(torch.stack([evaluated(evaluate, remove(removed)) for removed in removals(frames)]))
+    return torch.cat(parts, dim=1)
+
+
+def evaluated(evaluate: Evaluate, images: Tensor) -> Tensor:
+    """Return ``evaluate(images)`` after checking that it is floating point ``(n, K)``."""
     output = evaluate(images)
     if output.dim() != 2 or len(output) != len(images):
         raise ValueError(f"evaluate must return ({len(images)}, K), got shape {tuple(output.shape)}")
@@ -122,15 +140,9 @@ def _evaluated(evaluate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return output
 
 
-def _check_images(images: Tensor) -> None:
-    if images.dim() != 4:
-        raise ValueError(f"images must be (N, C, H, W), got shape {tuple(images.shape)}")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
-
-
-def _check_curve(images: Tensor, saliency: Tensor, mode: str, fractions: Sequence[float], chunk_size: int) -> None:
-    _check_images(images)
+def check_perturbation(images: Tensor, saliency: Tensor, fractions: Sequence[float], chunk_size: int) -> None:
+    """Raise unless images and saliency match, fractions are in [0, 1] and chunks hold an image."""
+    check_images(images)
     expected = (images.shape[0], *images.shape[2:])
     if tuple(saliency.shape) != expected:
         raise ValueError(
@@ -139,8 +151,6 @@ def _check_curve(images: Tensor, saliency: Tensor, mode: str, fractions: Sequenc
         )
     if len(images) == 0:
         raise ValueError("at least one image is needed, got none")
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     if not fractions or not all(0 <= fraction <= 1 for fraction in fractions):
         raise ValueError(f"fractions must be one or more numbers in [0, 1], got {tuple(fractions)}")
     if chunk_size < 1:

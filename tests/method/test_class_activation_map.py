@@ -20,8 +20,9 @@ from camal_rl.attention import (
 FEATURES = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 2.0]]]])
 GRADIENT = torch.tensor([[[[1.0, 0.0], [-1.0, 2.0]], [[-1.0, -1.0], [0.0, -2.0]]]])
 
-# Grad-CAM: channel weights .5 and -1. Grad-CAM++ (relu): 1/32 + 2 * 4/38 = 147/608 and 0;
-# (absolute): 2/38 + 2 * 4/44 = 49/209 and 2/19 + 2 * 4/25 = 202/475.
+# Grad-CAM: channel weights .5 and -1. Grad-CAM++, the features' sums being 10 and 3:
+# (relu) 1/(2 + 10) + 2 * 4/(8 + 80) = 23/132 and 0;
+# (absolute) 2/12 + 1/11 = 17/66 and 2/(2 + 3) + 2 * 4/(8 + 24) = 13/20.
 EXPECTED = {
     ("gradcam", "relu"): [[0.0, 1.0], [1.5, 0.0]],
     ("gradcam", "absolute"): [[0.5, 1.0], [1.5, 0.0]],
@@ -29,11 +30,11 @@ EXPECTED = {
     ("hirescam", "absolute"): [[0.0, 0.0], [3.0, 4.0]],
     ("layercam", "relu"): [[1.0, 0.0], [0.0, 8.0]],
     ("layercam", "absolute"): [[2.0, 0.0], [3.0, 12.0]],
-    ("gradcam++", "relu"): [[147 / 608, 294 / 608], [441 / 608, 588 / 608]],
-    ("gradcam++", "absolute"): [
-        [49 / 209 + 202 / 475, 98 / 209],
-        [147 / 209, 196 / 209 + 404 / 475],
-    ],
+    ("gradcam++", "relu"): [[23 / 132, 46 / 132], [69 / 132, 92 / 132]],
+    ("gradcam++", "absolute"): [[17 / 66 + 13 / 20, 34 / 66], [51 / 66, 68 / 66 + 26 / 20]],
+    # sqrt(2) sqrt(2); 1 * 2; 1 * 3; sqrt(8) sqrt(20)
+    ("normgrad", "relu"): [[2.0, 2.0], [3.0, 4 * 10**0.5]],
+    ("normgrad", "absolute"): [[2.0, 2.0], [3.0, 4 * 10**0.5]],
 }
 COMBINATIONS = [(method, rectify) for method in CAM_METHODS for rectify in RECTIFICATIONS]
 
@@ -69,9 +70,8 @@ def test_absolute_map_does_not_see_the_sign_of_the_score(method):
     plus = cam_from_gradient(features, gradient, method, "absolute")
     minus = cam_from_gradient(features, -gradient, method, "absolute")
     torch.testing.assert_close(plus, minus)
-    assert not torch.allclose(
-        cam_from_gradient(features, gradient, method), cam_from_gradient(features, -gradient, method)
-    )
+    rectified, mirrored = cam_from_gradient(features, gradient, method), cam_from_gradient(features, -gradient, method)
+    assert torch.allclose(rectified, mirrored) == (method == "normgrad")
 
 
 @pytest.mark.parametrize("method", CAM_METHODS)
@@ -193,6 +193,51 @@ class TestErrors:
             cam_from_gradient(FEATURES, GRADIENT[:, :1])
         with pytest.raises(ValueError, match="unknown rectification 'square'"):
             cam_from_gradient(FEATURES, GRADIENT, rectify="square")
+
+
+def test_normgrad_is_the_frobenius_norm_of_the_outer_product_at_each_position():
+    torch.manual_seed(0)
+    features, gradient = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5)
+    outer = torch.einsum("bchw,bdhw->bhwcd", gradient, features)
+    expected = torch.linalg.matrix_norm(outer, ord="fro")
+    torch.testing.assert_close(cam_from_gradient(features, gradient, "normgrad"), expected)
+
+
+def test_normgrad_is_what_a_virtual_identity_convolution_gets_from_one_position():
+    torch.manual_seed(0)
+    net = SmallNet()
+    features = net.encoder(torch.rand(1, 2, 4, 4)).detach()
+    kernel = torch.eye(3).view(3, 3, 1, 1).requires_grad_()
+    expected = torch.zeros(4, 4)
+    for row, column in [(0, 0), (1, 3), (3, 2)]:
+        here = torch.zeros(4, 4)
+        here[row, column] = 1
+        # The identity acts through its weight at this position only.
+        seen = torch.nn.functional.conv2d(features, kernel) * here + features * (1 - here)
+        (gradient,) = torch.autograd.grad(net.head(seen)[0, 0], kernel)
+        expected[row, column] = gradient.norm()
+    features.requires_grad_()
+    cam = class_activation_map(features, net.head(features)[:, 0], "normgrad")[0]
+    assert cam.min() > 0
+    torch.testing.assert_close(torch.where(expected > 0, cam, 0.0), expected)
+
+
+@pytest.mark.parametrize("zeros", ["features", "gradient", "both"])
+def test_normgrad_at_a_norm_of_zero_is_zero_with_finite_gradients(zeros):
+    features, gradient = torch.rand(1, 2, 3, 3), torch.rand(1, 2, 3, 3)
+    if zeros != "gradient":
+        features[:, :, 1, 1] = 0
+    if zeros != "features":
+        gradient[:, :, 1, 1] = 0
+    features.requires_grad_()
+    gradient.requires_grad_()
+    cam = cam_from_gradient(features, gradient, "normgrad")
+    cam.sum().backward()
+    assert cam[0, 1, 1] == 0
+    assert int((cam == 0).sum()) == 1
+    assert bool(features.grad.isfinite().all())
+    assert bool(gradient.grad.isfinite().all())
+    assert bool((features.grad[:, :, 0, 0] != 0).all())
 
 
 def test_gradcam_plus_plus_is_finite_where_the_gradient_is_zero():

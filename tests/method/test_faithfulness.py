@@ -1,4 +1,4 @@
-"""Figures made from perturbation curves, and that they tell maps that matter from maps that do not."""
+"""Changes of outputs and deletion figures, and that they tell maps that matter from maps that do not."""
 
 import math
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from camal_rl.metrics import (
-    FAITHFULNESS_METRICS,
+    FILLS,
+    METRICS_BY_NAME,
+    ClassScoreDrop,
     area_under_curve,
     deletion_effect,
     policy_divergence,
@@ -50,6 +52,28 @@ def test_value_change_by_hand():
     assert value_change(torch.ones(2, 1), torch.rand(3, 2, 1)).isnan().all()
 
 
+def test_class_score_drop_by_hand():
+    drop = ClassScoreDrop(torch.tensor([0]))
+    torch.testing.assert_close(drop(BEFORE, AFTER), torch.tensor([[0.0], [-0.4], [0.1]]))
+    before = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    after = torch.tensor([[[0.5, 0.5], [0.5, 0.5]]])
+    torch.testing.assert_close(ClassScoreDrop(torch.tensor([0, 1]))(before, after), torch.tensor([[0.4, -0.1]]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "match"),
+    [
+        (torch.tensor([0.0]), TypeError, "int64"),
+        (torch.tensor([-1]), ValueError, "at least 0"),
+        (torch.tensor([3]), ValueError, "below 3"),
+        (torch.tensor([0, 0]), ValueError, "each of 1 frames, got 2"),
+    ],
+)
+def test_bad_targets(targets, error, match):
+    with pytest.raises(error, match=match):
+        ClassScoreDrop(targets)(BEFORE, AFTER)
+
+
 def test_area_under_curve():
     curve = torch.tensor([[0.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
     torch.testing.assert_close(area_under_curve((0, 0.5, 1), curve), torch.tensor([0.75, 2.0]))
@@ -80,10 +104,10 @@ def test_deletion_effect_by_hand():
     torch.testing.assert_close(wrong.deletion_effect, torch.zeros(2))
     torch.testing.assert_close(wrong.insertion_auc, torch.tensor([0.75, 2.25]))
     assert right.means()["deletion_effect"] == pytest.approx(1.5)
-    assert set(right.means()) == {metric.name for metric in FAITHFULNESS_METRICS}
+    assert all(name in METRICS_BY_NAME for name in right.means())
 
 
-@pytest.mark.parametrize("fill", ["mean", "blur", "zero"])
+@pytest.mark.parametrize("fill", FILLS)
 def test_true_map_beats_random_map_beats_inverted_map(fill):
     torch.manual_seed(0)
     images = torch.rand(64, 3, 16, 16) * torch.rand(64, 1, 1, 1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from camal_rl.metrics import fill_images, perturbation_curve
+from camal_rl.metrics import FILLS, fill_images, perturbation_curve, remove_pixels
 
 
 def pixels(images):
@@ -24,6 +24,40 @@ def test_insertion_by_hand():
     curve = perturbation_curve(IMAGE, SALIENCY, pixels, "insertion", (0, 0.25, 0.75, 1), "mean")
     expected = [[25, 25, 25, 25], [25, 20, 25, 25], [25, 20, 30, 40], [10, 20, 30, 40]]
     torch.testing.assert_close(curve, torch.tensor(expected).float().unsqueeze(1))
+
+
+def test_least_relevant_first_by_hand():
+    deleted = perturbation_curve(IMAGE, SALIENCY, pixels, fractions=(0, 0.25, 0.5, 1), fill="zero", order="lerf")
+    expected = [[10, 20, 30, 40], [0, 20, 30, 40], [0, 20, 30, 0], [0, 0, 0, 0]]
+    torch.testing.assert_close(deleted, torch.tensor(expected).float().unsqueeze(1))
+    shown = perturbation_curve(IMAGE, SALIENCY, pixels, "insertion", (0, 0.25, 0.75), "zero", order="lerf")
+    expected = [[0, 0, 0, 0], [10, 0, 0, 0], [10, 0, 30, 40]]
+    torch.testing.assert_close(shown, torch.tensor(expected).float().unsqueeze(1))
+
+
+def test_one_order_is_the_other_read_backwards_also_with_ties():
+    torch.manual_seed(0)
+    images, saliency = torch.rand(3, 2, 4, 4), torch.randint(0, 3, (3, 4, 4)).float()
+    fractions = (0, 0.25, 0.5, 0.75, 1)
+    deleted = perturbation_curve(images, saliency, pixels, "deletion", fractions, order="lerf")
+    shown = perturbation_curve(images, saliency, pixels, "insertion", fractions)
+    torch.testing.assert_close(deleted, shown.flip(0), rtol=0, atol=0)
+
+
+def test_remove_pixels_by_hand():
+    removed = torch.tensor([[[True, False], [False, True]]])
+    torch.testing.assert_close(remove_pixels(IMAGE, removed, "mean"), torch.tensor([[[[25.0, 20], [30, 25]]]]))
+    torch.testing.assert_close(remove_pixels(IMAGE, removed, "zero"), torch.tensor([[[[0.0, 20], [30, 0]]]]))
+    assert IMAGE[0, 0, 0, 0] == 10
+
+
+def test_bad_removal():
+    with pytest.raises(TypeError, match="must be bool"):
+        remove_pixels(IMAGE, torch.ones(1, 2, 2))
+    with pytest.raises(ValueError, match="removed must be"):
+        remove_pixels(IMAGE, torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="use remove_pixels"):
+        fill_images(IMAGE, "road")
 
 
 def test_pixels_lose_all_channels_together():
@@ -59,7 +93,7 @@ def test_blur_fill():
 
 
 @pytest.mark.parametrize("mode", ["deletion", "insertion"])
-@pytest.mark.parametrize("fill", ["mean", "blur", "zero"])
+@pytest.mark.parametrize("fill", FILLS)
 def test_chunked_equals_unchunked_and_inputs_stay(mode, fill):
     torch.manual_seed(0)
     images = torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)
@@ -80,7 +114,8 @@ def test_chunked_equals_unchunked_and_inputs_stay(mode, fill):
     torch.testing.assert_close((images, saliency), copies)
     full, none = (0, -1) if mode == "deletion" else (-1, 0)
     torch.testing.assert_close(whole[full], pixels(images))
-    torch.testing.assert_close(whole[none], pixels(fill_images(images, fill)))
+    if fill != "road":  # its noise is drawn after the order of the pixels
+        torch.testing.assert_close(whole[none], pixels(fill_images(images, fill)))
 
 
 def test_equally_salient_pixels_go_in_random_order():
@@ -125,7 +160,8 @@ def test_no_graph_is_built():
         ({"saliency": torch.zeros(1, 1, 1)}, ValueError, "upsample_cam"),
         ({"images": torch.zeros(0, 1, 2, 2), "saliency": torch.zeros(0, 2, 2)}, ValueError, "at least one image"),
         ({"mode": "delete"}, ValueError, "deletion, insertion"),
-        ({"fill": "noise"}, ValueError, "mean, blur, zero"),
+        ({"order": "random"}, ValueError, "morf, lerf"),
+        ({"fill": "noise"}, ValueError, "mean, blur, zero, road"),
         ({"fractions": (0, 1.5)}, ValueError, r"in \[0, 1\]"),
         ({"fractions": ()}, ValueError, "one or more"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),

@@ -1,0 +1,144 @@
+"""How much a decision changes: what perturbed outputs are compared with unperturbed ones by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""Turns unperturbed outputs ``(N, K)`` and perturbed ones ``(F, N, K)`` into a change ``(F, N)``."""
+
+
+def preferred_action_drop(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return the drop in probability of the action that the unperturbed policy prefers.
+
+    Args:
+        reference: probabilities ``(N, A)`` for the unperturbed images.
+        perturbed: probabilities ``(F, N, A)``.
+
+    Returns:
+        ``pi(a* | x) - pi(a* | x')``, ``(F, N)`` in [-1, 1].
+    """
+    _check_outputs(reference, perturbed)
+    best = reference.argmax(dim=1, keepdim=True)
+    after = perturbed.gather(2, best.expand(len(perturbed), -1, -1)).squeeze(2)
+    return reference.gather(1, best).squeeze(1) - after
+
+
+def policy_divergence(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return ``KL(pi(x) || pi(x'))``, ``(F, N)`` in nats; arguments as in :func:`preferred_action_drop`."""
+    _check_outputs(reference, perturbed)
+    return _divergence(reference.expand_as(perturbed), perturbed)
+
+
+def sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return SARFA (Puri et al. 2020, arXiv 1912.12191): a drop that is specific to the preferred action.
+
+    ``2 d K / (d + K)`` with ``d`` the drop of :func:`preferred_action_drop` (0 if negative) and
+    ``K = 1 / (1 + KL(pi'(other actions) || pi(other actions)))``, both renormalised over the other actions.
+
+    Args:
+        reference: probabilities ``(N, A)``, A at least 2.
+        perturbed: probabilities ``(F, N, A)``.
+
+    Returns:
+        ``(F, N)`` in [0, 1].
+    """
+    drop = preferred_action_drop(reference, perturbed).clamp_min(0)
+    best = reference.argmax(dim=1, keepdim=True)
+    others = reference.scatter(1, best, 0.0).expand_as(perturbed)
+    others_after = perturbed.scatter(2, best.expand(len(perturbed), -1, -1), 0.0)
+    specific = 1 / (1 + _divergence(_renormalised(others_after), _renormalised(others)))
+    return 2 * drop * specific / (drop + specific)
+
+
+def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return ``|V(x) - V(x')|`` in units of the standard deviation of ``V(x)`` over the frames.
+
+    Args:
+        reference: values ``(N, 1)``.
+        perturbed: values ``(F, N, 1)``.
+
+    Returns:
+        ``(F, N)``, non-negative; NaN if the value is the same on every frame (no scale to measure by).
+    """
+    _check_outputs(reference, perturbed)
+    if reference.shape[1] != 1:
+        raise ValueError(f"values must be (N, 1), got shape {tuple(reference.shape)}")
+    scale = reference.std(correction=0)
+    change = (reference - perturbed).abs().squeeze(2) / scale
+    return torch.where(scale > 0, change, torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScoreDrop:
+    """The drop in probability of a given class of each frame: the change to use for classifiers.
+
+    Attributes:
+        targets: ``int64 (N,)``, the class of each frame, e.g. its label or the class whose map is judged.
+    """
+
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if self.targets.dtype != torch.int64:
+            raise TypeError(f"targets must be class indices of type int64, got {self.targets.dtype}")
+        if self.targets.dim() != 1 or bool((self.targets < 0).any()):
+            raise ValueError(f"targets must be (N,) and at least 0, got shape {tuple(self.targets.shape)}")
+
+    def __call__(self, reference: Tensor, perturbed: Tensor) -> Tensor:
+        """Return ``p(target | x) - p(target | x')``, ``(F, N)``, of ``(N, K)`` and ``(F, N, K)``."""
+        _check_outputs(reference, perturbed)
+        return self.score(reference) - self.score(perturbed)
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Return the target's entry of outputs ``(..., N, K)``, ``(..., N)``."""
+        frames, classes = outputs.shape[-2:]
+        if len(self.targets) != frames or int(self.targets.max()) >= classes:
+            raise ValueError(
+                f"need one target below {classes} for each of {frames} frames, got {len(self.targets)} targets up to "
+                f"{int(self.targets.max())}"
+            )
+        return outputs[..., torch.arange(frames, device=outputs.device), self.targets.to(outputs.device)]
+
+
+def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
+    """Return the probability that confidence figures follow.
+
+    It is that of the target of a :class:`ClassScoreDrop`, and of the class (action) that the unperturbed model
+    prefers for any other change. A single output per frame is then a value, not a probability: NaN.
+
+    Args:
+        outputs: probabilities ``(N, K)``, e.g. of perturbed images.
+        reference: probabilities ``(N, K)`` of the unperturbed images.
+        change: the change that is measured.
+
+    Returns:
+        ``(N,)``.
+    """
+    if isinstance(change, ClassScoreDrop):
+        return change.score(outputs)
+    if outputs.shape[1] == 1:
+        return torch.full_like(outputs[:, 0], torch.nan)
+    return outputs.gather(1, reference.argmax(dim=1, keepdim=True)).squeeze(1)
+
+
+def _divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Return ``KL(first || second)`` over the last axis; terms with ``first = 0`` are 0."""
+    tiny = torch.finfo(first.dtype).tiny
+    return (first * (first.clamp_min(tiny).log() - second.clamp_min(tiny).log())).sum(dim=-1)
+
+
+def _renormalised(probabilities: Tensor) -> Tensor:
+    return probabilities / probabilities.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(probabilities.dtype).tiny)
+
+
+def _check_outputs(reference: Tensor, perturbed: Tensor) -> None:
+    if reference.dim() != 2 or perturbed.dim() != 3 or perturbed.shape[1:] != reference.shape:
+        raise ValueError(
+            "reference must be (N, K) and perturbed (F, N, K), got "
+            f"{tuple(reference.shape)} and {tuple(perturbed.shape)}"
+        )
