@@ -62,6 +62,12 @@ def heat_overlay(image: Picture, cam: npt.NDArray[np.floating], strength: float 
     return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
 
 
+def greyed(image: Picture) -> Picture:
+    """Return ``image (H, W, 3)`` without colour: under a heat map, colour then means heat alone."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
 def sheet(columns: Mapping[str, Sequence[Picture]], height: int = 128) -> Picture:
     """Lay out pictures in titled columns of equal length.
 
@@ -132,7 +138,7 @@ def segmentation_sheet(
 
 
 def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:
-    grown = [_grow(picture, height) for picture in pictures]
+    grown = [enlarged(picture, height) for picture in pictures]
     width = grown[0].shape[1]
     parts = [_text(title, width)]
     for picture in grown:
@@ -140,7 +146,8 @@ def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:
     return np.concatenate(parts[:-1], axis=0)
 
 
-def _grow(picture: Picture, height: int) -> Picture:
+def enlarged(picture: Picture, height: int) -> Picture:
+    """Return ``picture (H, W, 3)`` grown by the whole number that brings it nearest to a height: pixels stay sharp."""
     factor = max(1, round(height / picture.shape[0]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 

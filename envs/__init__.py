@@ -5,6 +5,14 @@ Importing this package registers the Gymnasium ids, for example ``gym.make("cama
 
 from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
 from camal_rl.envs.checker import check_segmented_env
+from camal_rl.envs.counterfactual import (
+    IDENTITY,
+    Counterfactual,
+    CounterfactualEnv,
+    Intervention,
+    check_counterfactual_env,
+    find_counterfactual,
+)
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec, wrap_vec
 from camal_rl.envs.registry import (
     MissingExtraError,
@@ -18,14 +26,20 @@ from camal_rl.envs.registry import (
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, find_segmented
 
 __all__ = [
+    "IDENTITY",
+    "Counterfactual",
+    "CounterfactualEnv",
+    "Intervention",
     "LabelMap",
     "MissingExtraError",
     "SegmentationSpec",
     "SegmentedGymVecEnv",
     "SegmentedVecEnv",
+    "check_counterfactual_env",
     "check_segmented_env",
     "env_ids",
     "family_of",
+    "find_counterfactual",
     "find_segmented",
     "level_sets",
     "make_segmented_vec",

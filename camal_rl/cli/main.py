@@ -12,7 +12,9 @@ from camal_rl.cli.compare import compare
 from camal_rl.cli.envs import envs
 from camal_rl.cli.errors import BadInput
 from camal_rl.cli.evaluate import evaluate
+from camal_rl.cli.explain import explain
 from camal_rl.cli.masks import masks
+from camal_rl.cli.report import report
 from camal_rl.cli.train import train
 
 BAD_INPUT = 2
@@ -31,7 +33,9 @@ app.command()(envs)
 app.command()(masks)
 app.command()(train)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(compare)
+app.command()(report)
 
 
 @app.callback()

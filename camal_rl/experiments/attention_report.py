@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.attention import upsample_cam
+from camal_rl.experiments.faithfulness_suite import faithfulness_suite, neutral_maps, stability
 from camal_rl.experiments.frames import FrameSet
-from camal_rl.metrics import AlignmentSummary, deletion_effect, preferred_action_drop, random_saliency, value_change
+from camal_rl.experiments.policy_outputs import attention_maps, head_output
+from camal_rl.metrics import (
+    AlignmentSummary,
+    Change,
+    deletion_effect,
+    preferred_action_drop,
+    random_saliency,
+    value_change,
+)
 from camal_rl.targets import grid_target, target_tensor
 
-_CHUNK = 128
-_HEADS: dict[AttentionTarget, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
+Suite = Literal["quick", "full"]
+SUITES: tuple[str, ...] = get_args(Suite)
+
+_HEADS: dict[AttentionTarget, tuple[str, Change]] = {
     "value": ("value, in standard deviations of the value over the frames", value_change),
     "policy": ("probability of the preferred action", preferred_action_drop),
 }
 
 
-def attention_maps(
-    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig
-) -> dict[AttentionTarget, Tensor]:
-    """Return the attention of images ``uint8 (N, H, W, 3)`` for each target, ``(N, h, w)`` in [0, 1], on the CPU.
-
-    The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with.
-    """
-    parts: dict[AttentionTarget, list[Tensor]] = {}
-    for start in range(0, len(images), _CHUNK):
-        batch = images[start : start + _CHUNK]
-        attention = policy.attention(batch, method=camal.method, rectification=camal.rectification)
-        for name, maps in attention.items():
-            parts.setdefault(name, []).append(maps.float().cpu())
-    return {name: torch.cat(maps) for name, maps in parts.items()}
-
-
-def attention_report(policy: CamPolicy, frames: FrameSet, camal: CamalConfig, seed: int) -> dict[str, Any]:
+def attention_report(
+    policy: CamPolicy, frames: FrameSet, camal: CamalConfig, seed: int, suite: Suite = "quick"
+) -> dict[str, Any]:
     """Measure value and policy attention on frames.
 
     Alignment compares the map with the mask on the CAM grid (a cell is relevant when any relevant pixel falls in it).
     Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one as coarse as it, and
-    the ``mask`` of the relevant pixels itself.
+    the ``mask`` of the relevant pixels itself. The full suite adds maps that no method is trained on, more figures,
+    fills and changes, and the stability of the model's own map
+    (:mod:`camal_rl.experiments.faithfulness_suite`).
 
     Args:
         policy: the policy.
         frames: from :func:`camal_rl.experiments.frames.sample_frames`.
         camal: says which maps are meant (method, rectification); give all policies of a comparison the same.
-        seed: seed of the random map and of the order of ties.
+        seed: seed of everything random: control maps, order of ties, perturbations.
+        suite: ``quick`` or ``full``.
 
     Returns:
         For ``value`` and ``policy``: ``map`` and ``score`` in words, ``alignment`` (means over the frames where they
         are defined) and ``undefined`` (how many are not), ``frames``, ``zero_maps``, ``nonfinite_maps``,
-        ``empty_targets``, and ``faithfulness`` by map.
+        ``empty_targets``, and ``faithfulness`` by map; in the full suite also ``curves``, ``fills``, ``changes``,
+        ``consistency``, ``randomisation``.
     """
     grid = policy.cam_grid
     target = target_tensor(torch.from_numpy(grid_target(frames.labels, frames.relevant, grid)))
@@ -80,27 +78,25 @@ def attention_report(policy: CamPolicy, frames: FrameSet, camal: CamalConfig, se
             "nonfinite_maps": summary.nonfinite_maps,
             "empty_targets": summary.empty_targets,
             "score": _HEADS[name][0],
-            "faithfulness": {key: _effect(policy, name, images, each, seed) for key, each in saliency.items()},
         }
+        if suite == "quick":
+            effects = {key: _effect(policy, name, images, each, seed) for key, each in saliency.items()}
+            report[name]["faithfulness"] = effects
+        else:
+            neutral = neutral_maps(policy, name, images)
+            report[name].update(
+                faithfulness_suite(policy, name, _HEADS[name][1], images, saliency, neutral, seed),
+                **stability(policy, name, images, camal, seed),
+            )
     return report
 
 
 def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: Tensor, seed: int) -> dict[str, float]:
-    output = _values if head == "value" else _probabilities
     effect = deletion_effect(
         images,
         saliency,
-        lambda batch: output(policy, batch),
+        head_output(policy, head),
         _HEADS[head][1],
         generator=torch.Generator().manual_seed(seed),
     )
     return {**effect.means(), "undefined": effect.undefined()}
-
-
-def _values(policy: CamPolicy, images: Tensor) -> Tensor:
-    return policy.predict_values(images.to(policy.device)).cpu()
-
-
-def _probabilities(policy: CamPolicy, images: Tensor) -> Tensor:
-    distribution: Any = policy.get_distribution(images.to(policy.device)).distribution
-    return torch.as_tensor(distribution.probs).cpu()

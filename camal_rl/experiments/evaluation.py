@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from camal_rl.agents import CAMALPPO, CamPolicy
-from camal_rl.envs import family_of
-from camal_rl.experiments.attention_report import attention_report
+from camal_rl.envs import SegmentedVecEnv, family_of
+from camal_rl.experiments.attention_report import SUITES, Suite, attention_report
 from camal_rl.experiments.config import EvaluationConfig, ExperimentConfig
+from camal_rl.experiments.counterfactual_report import counterfactual_report
 from camal_rl.experiments.environments import level_set_options, make_level_set_env
+from camal_rl.experiments.faithfulness_suite import check_suite_support
 from camal_rl.experiments.frames import sample_frames
 from camal_rl.experiments.returns import IsDuplicate, play_episodes
 from camal_rl.experiments.run_folder import RunFolder, read_json, write_json
@@ -33,11 +36,26 @@ def evaluation_settings(config: ExperimentConfig, episodes: int | None, frames: 
     )
 
 
-def stages(settings: EvaluationConfig) -> list[str]:
+def check_suite(name: str) -> Suite:
+    """Return the suite of that name.
+
+    Raises:
+        ValueError: there is none.
+        ImportError: it needs a package that is not installed; the message holds the install line.
+    """
+    if name not in SUITES:
+        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
+    if name == "full":
+        check_suite_support()
+    return cast(Suite, name)
+
+
+def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
     """Return the names of the stages that :func:`evaluate_run` goes through, for a progress bar."""
     play = [f"returns on {name}, {actions} actions" for name in settings.sets for actions in ACTIONS]
-    look = [f"attention on {name}" for name in settings.attention_sets] if settings.frames else []
-    return play + look
+    looks = ("attention",) if suite == "quick" else ("attention", "counterfactuals")
+    seen = settings.attention_sets if settings.frames else ()
+    return play + [f"{look} on {name}" for look in looks for name in seen]
 
 
 def load_model(folder: RunFolder) -> CAMALPPO:
@@ -50,7 +68,11 @@ def load_model(folder: RunFolder) -> CAMALPPO:
 
 
 def evaluate_run(
-    folder: RunFolder, model: CAMALPPO, settings: EvaluationConfig, on_stage: OnStage = lambda _: None
+    folder: RunFolder,
+    model: CAMALPPO,
+    settings: EvaluationConfig,
+    on_stage: OnStage = lambda _: None,
+    suite: Suite = "quick",
 ) -> dict[str, Any]:
     """Evaluate a run and write ``metrics.json``.
 
@@ -59,10 +81,12 @@ def evaluate_run(
         model: its model, from :func:`load_model`.
         settings: what is measured.
         on_stage: called with the name of each stage that :func:`stages` lists, when it is done.
+        suite: ``quick``, or ``full`` for every faithfulness figure and the simulator's counterfactuals.
 
     Returns:
-        What ``metrics.json`` holds: ``run``, ``settings``, ``returns`` by level set and kind of action, ``gap``
-        (return on ``train`` minus return on the set), ``attention`` by level set and target.
+        What ``metrics.json`` holds: ``run``, ``suite``, ``settings``, ``returns`` by level set and kind of action,
+        ``gap`` (return on ``train`` minus return on the set), ``attention`` by level set and target; in the full suite
+        ``counterfactuals`` by level set, where the simulator can redraw its states.
     """
     config = folder.config()
     if config.threads:
@@ -72,14 +96,22 @@ def evaluate_run(
         returns[name] = _returns(config, settings, model, name, on_stage)
     attention: dict[str, Any] = {}
     for name in settings.attention_sets if settings.frames else ():
-        attention[name] = _attention(config, settings, model, name)
+        attention[name] = _attention(config, settings, model, name, suite)
         on_stage(f"attention on {name}")
+    counterfactuals: dict[str, Any] = {}
+    for name in settings.attention_sets if settings.frames and suite == "full" else ():
+        found = _counterfactuals(config, settings, model, name)
+        if found is not None:
+            counterfactuals[name] = found
+        on_stage(f"counterfactuals on {name}")
     metrics = {
         "run": _run_facts(config, folder),
+        "suite": suite,
         "settings": {**vars(settings), "sets": list(settings.sets), "attention_sets": list(settings.attention_sets)},
         "returns": returns,
         "gap": _gaps(returns),
         "attention": attention,
+        "counterfactuals": counterfactuals,
     }
     write_json(folder.metrics_file, metrics)
     return read_json(folder.metrics_file)
@@ -108,15 +140,29 @@ def _returns(
     return results
 
 
-def _attention(config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str) -> dict[str, Any]:
+def _attention(
+    config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str, suite: Suite
+) -> dict[str, Any]:
     assert isinstance(model.policy, CamPolicy)
-    num_envs = min(settings.num_envs, settings.frames)
-    venv = make_level_set_env(config, name, num_envs, settings.seed, masks=True)
-    try:
+    with _frames_env(config, settings, name) as venv:
         frames = sample_frames(model, venv, settings.frames, settings.frame_every, settings.seed)
+    return attention_report(model.policy, frames, config.camal, settings.seed, suite)
+
+
+def _counterfactuals(
+    config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str
+) -> dict[str, Any] | None:
+    with _frames_env(config, settings, name) as venv:
+        return counterfactual_report(model, venv, settings.frames, settings.frame_every, config.camal, settings.seed)
+
+
+@contextmanager
+def _frames_env(config: ExperimentConfig, settings: EvaluationConfig, name: str) -> Iterator[SegmentedVecEnv]:
+    venv = make_level_set_env(config, name, min(settings.num_envs, settings.frames), settings.seed, masks=True)
+    try:
+        yield venv
     finally:
         venv.close()
-    return attention_report(model.policy, frames, config.camal, settings.seed)
 
 
 def _gaps(returns: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from camal_rl.agents import CamPolicy
 from camal_rl.agents.config import ATTENTION_TARGETS
-from camal_rl.experiments.attention_report import attention_maps
 from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.comparison_report import headline_figures
 from camal_rl.experiments.curves import Curve, mean_curve, read_curves
@@ -22,6 +21,7 @@ from camal_rl.experiments.environments import make_level_set_env
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.frames import random_frames
 from camal_rl.experiments.mask_sheet import write_png
+from camal_rl.experiments.policy_outputs import attention_maps
 from camal_rl.overlays import attention_sheet
 
 _CURVES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,20 +46,40 @@ def sample_frames(model: Actor, venv: SegmentedVecEnv, frames: int, every: int, 
         every: steps between frames, at least 1; the first are taken after ``every`` steps.
         seed: seed of the sampled actions.
     """
-    if frames < 1 or every < 1:
-        raise ValueError(f"frames and every must be at least 1, got {frames} and {every}")
     images: list[npt.NDArray[np.uint8]] = []
     labels: list[npt.NDArray[np.uint8]] = []
+
+    def keep(observations: npt.NDArray[np.uint8]) -> None:
+        images.append(observations.copy())
+        labels.append(venv.segmentation())
+
+    visit_frames(model, venv, frames, every, seed, keep)
+    return FrameSet(np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup())
+
+
+def visit_frames(
+    model: Actor,
+    venv: SegmentedVecEnv,
+    frames: int,
+    every: int,
+    seed: int,
+    visit: Callable[[npt.NDArray[np.uint8]], None],
+) -> None:
+    """Play as :func:`sample_frames` does and call ``visit`` at its frames, while the environment still shows them.
+
+    ``visit`` takes the observations of all environments and may ask the environment about its current state. It must
+    not draw from torch's global generators, which the sampled actions come from.
+    """
+    if frames < 1 or every < 1:
+        raise ValueError(f"frames and every must be at least 1, got {frames} and {every}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         observations = np.asarray(venv.reset())
-        while len(images) * venv.num_envs < frames:
+        for _ in range(-(-frames // venv.num_envs)):
             for _ in range(every):
                 actions, _ = model.predict(observations, deterministic=False)
                 observations = np.asarray(venv.step(actions)[0])
-            images.append(observations.copy())
-            labels.append(venv.segmentation())
-    return FrameSet(np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup())
+            visit(observations)
 
 
 def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:

@@ -73,3 +73,22 @@ def faithfulness_table(metrics: Mapping[str, Any]) -> Table:
             deletion = [number(effects[kind]["deletion_effect"]) for kind in ("own", "random", "mask")]
             table.add_row(set_name, target, *deletion, number(effects["own"]["insertion_auc"]))
     return table
+
+
+def counterfactual_table(metrics: Mapping[str, Any]) -> Table:
+    """Return how well each map's mass on what an intervention changes ranks what that does to the decision."""
+    table = Table(
+        title="Attention against the simulator's interventions: rank correlation, mean over frames",
+        caption="1: what is attended to most matters most; uniform: what area alone earns",
+    )
+    table.add_column("level set")
+    table.add_column("map of")
+    table.add_column("interventions")
+    for title in ("own map ↑", "random map", "uniform map", "frames"):
+        table.add_column(title, justify="right")
+    for set_name, found in metrics["counterfactuals"].items():
+        for key, words in (("rank_correlation", "removals"), ("rank_correlation_all", "all")):
+            for target, correlations in found[key].items():
+                cells = [number(correlations.get(kind)) for kind in ("own", "random", "uniform")]
+                table.add_row(set_name, target, words, *cells, str(found["frames"]))
+    return table

@@ -153,7 +153,7 @@ def run(
 
 def _callbacks(trial: Trial) -> list[BaseCallback]:
     config, folder = trial.config, trial.folder
-    callbacks: list[BaseCallback] = [HParamCallback(_flat(config.as_dict()))]
+    callbacks: list[BaseCallback] = [HParamCallback(flat_settings(config.as_dict()))]
     if trial.overlay is not None:
         callbacks.append(trial.overlay)
     if config.log.checkpoint_every:
@@ -162,11 +162,12 @@ def _callbacks(trial: Trial) -> list[BaseCallback]:
     return callbacks
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings on one level, with the keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            flat.update(flat_settings(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
     return flat

@@ -3,21 +3,25 @@
 Layout (little-endian, 32 bits each unless said otherwise; ``game.cpp``, ``basic-abstract-game.cpp`` and ``entity.cpp``
 of openai/procgen 0.10.7): version, name length, name, 12 options, 5 settings, 2 random generators (flag, length, text),
 15 fields of step data and counters, grid size, number of entities, 31 fields per entity, and then what belongs to the
-world and to the game.
+world (20 fields, a random generator, 9 fields, the grid with its width, height and number of cells) and to the game.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+OUT_OF_BOUNDS_NOTHING = -1
 
 _OPTION_INDEX = {
     "paint_vel_info": 0,
     "use_monochrome_assets": 2,
     "restrict_themes": 3,
     "use_backgrounds": 4,
+    "distribution_mode": 7,
 }
 _OPTIONS, _SETTINGS, _STEP_DATA, _ENTITY_FIELDS = 12, 5, 15, 31
 _CURRENT_TIME_FROM_END_OF_STEP_DATA = 2
@@ -26,6 +30,8 @@ _ENTITY_DTYPE = np.dtype(
     + [(name, "<i4") for name in ("type", "image_type", "image_theme", "render_z")]
     + [("other", "<i4", 15), ("alpha", "<f4"), ("rest", "<f4", 5)]
 )
+_BACKGROUND_INDEX, _CENTRE, _WORLD_GENERATOR = 1, 14, 19
+_OUT_OF_BOUNDS, _VIEW_DIM, _NUM_CELLS, _GRID = 2, 4, 11, 12
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,29 @@ class StateLayout:
     current_time: int
     entities: int
     num_entities: int
+
+
+@dataclass(frozen=True)
+class WorldLayout:
+    """Byte offsets of what a state says about the world and the camera.
+
+    Attributes:
+        background_index: which of the game's backgrounds is painted (an int32).
+        centre: the world coordinates (x, y) of the middle of the frame (two float32).
+        out_of_bounds: the type drawn outside the grid (an int32; :data:`OUT_OF_BOUNDS_NOTHING` draws nothing).
+        view_dim: how many cells the frame spans (a float32).
+        width: the number of columns of the grid (an int32).
+        grid: where the cells start, row by row from the bottom.
+        num_cells: how many there are.
+    """
+
+    background_index: int
+    centre: int
+    out_of_bounds: int
+    view_dim: int
+    width: int
+    grid: int
+    num_cells: int
 
 
 def _int32(state: bytes | bytearray, offset: int) -> int:
@@ -64,6 +93,23 @@ def layout(state: bytes | bytearray) -> StateLayout:
     )
 
 
+def world(state: bytes | bytearray) -> WorldLayout:
+    """Find the fields of the world, which follow the entities."""
+    found = layout(state)
+    first = found.entities + _ENTITY_DTYPE.itemsize * found.num_entities
+    generator = first + 4 * _WORLD_GENERATOR
+    second = generator + 8 + _int32(state, generator + 4)
+    return WorldLayout(
+        background_index=first + 4 * _BACKGROUND_INDEX,
+        centre=first + 4 * _CENTRE,
+        out_of_bounds=second + 4 * _OUT_OF_BOUNDS,
+        view_dim=second + 4 * _VIEW_DIM,
+        width=second,
+        grid=second + 4 * _GRID,
+        num_cells=_int32(state, second + 4 * _NUM_CELLS),
+    )
+
+
 def current_time(state: bytes) -> int:
     """Return the number of steps taken in the episode."""
     return _int32(state, layout(state).current_time)
@@ -80,7 +126,29 @@ def entities(state: bytearray) -> npt.NDArray[np.void]:
     return np.frombuffer(state, dtype=_ENTITY_DTYPE, count=found.num_entities, offset=found.entities)
 
 
-def set_options(state: bytearray, **options: bool) -> None:
+def cells(state: bytearray) -> npt.NDArray[np.int32]:
+    """Return the types of the grid's cells as an array that shares its memory with ``state``."""
+    found = world(state)
+    return np.frombuffer(state, dtype="<i4", count=found.num_cells, offset=found.grid)
+
+
+def read_int(state: bytes | bytearray, offset: int) -> int:
+    """Return the int32 at a byte offset; a negative offset counts from the end."""
+    return _int32(state, offset % len(state))
+
+
+def write_int(state: bytearray, offset: int, value: int) -> None:
+    """Overwrite, in place, the int32 at a byte offset; a negative offset counts from the end."""
+    start = offset % len(state)
+    state[start : start + 4] = value.to_bytes(4, "little", signed=True)
+
+
+def read_floats(state: bytes | bytearray, offset: int, count: int) -> tuple[float, ...]:
+    """Return ``count`` float32 that start at a byte offset."""
+    return struct.unpack_from(f"<{count}f", state, offset)
+
+
+def set_options(state: bytearray, **options: int) -> None:
     """Overwrite drawing options in place, for example ``use_backgrounds=False``."""
     first = layout(state).options
     for name, value in options.items():

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
 from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.counterfactual import DrawnObject, Redrawer, drawn_objects, procgen_interventions
 from camal_rl.envs.procgen.options import check_seed, parse_options
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.state import current_time, game_name
@@ -24,7 +26,7 @@ _END_EPISODE = -1
 SEGMENTATIONS = ("box", None)
 
 
-class ProcgenVecEnv(SegmentedVecEnv):
+class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
     """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
 
     Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
@@ -74,6 +76,7 @@ class ProcgenVecEnv(SegmentedVecEnv):
         self.options = parsed
         self.segmentation_mode = segmentation
         self._seed = check_seed(seed)
+        self._redrawer: Redrawer | None = None
         super().__init__(num_envs, spaces.Box(0, 255, FRAME_SHAPE, np.uint8), spaces.Discrete(NUM_ACTIONS))
         self.render_mode = "rgb_array"
         self._start_simulators()
@@ -203,6 +206,37 @@ class ProcgenVecEnv(SegmentedVecEnv):
         self._clear_episodes()
         return self._current.frames
 
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return what can be redrawn: backgrounds, themes and removals, as far as the game and the options allow."""
+        return procgen_interventions(self.game, self.options)
+
+    def counterfactual(self, intervention: Intervention) -> Counterfactual:
+        """Return the current observations redrawn under an intervention; the game itself is not touched.
+
+        The first call starts a second simulator for drawing.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`, or generated assets, which have no states.
+        """
+        return self._redraw().counterfactual(self.get_state(), self._current.frames, intervention)
+
+    def objects(self) -> list[list[DrawnObject]]:
+        """Return the objects in sight of every environment, the agent included, terrain and displays excluded."""
+        return [drawn_objects(state, self.game) for state in self.get_state()]
+
+    def counterfactual_without(self, objects: Sequence[DrawnObject | None]) -> Counterfactual:
+        """Return the current observations without one object each, chosen from :meth:`objects`; ``None`` changes none.
+
+        Raises:
+            ValueError: another number of objects than environments.
+        """
+        return self._redraw().without(self.get_state(), self._current.frames, objects)
+
+    def _redraw(self) -> Redrawer:
+        if self._redrawer is None:
+            self._redrawer = Redrawer(self.game, self.num_envs, self.options, self.spec.relevant)
+        return self._redrawer
+
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Make the simulator again with this seed at the next :meth:`reset`; ``None`` changes nothing."""
         if seed is not None:
@@ -213,6 +247,9 @@ class ProcgenVecEnv(SegmentedVecEnv):
     def close(self) -> None:
         """End the simulators' threads; harmless when repeated."""
         self._close_simulators()
+        if self._redrawer is not None:
+            self._redrawer.close()
+            self._redrawer = None
 
     def _close_simulators(self) -> None:
         self._real.close()

@@ -10,8 +10,10 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 from camal_rl.envs.toy_grid.art import Image
+from camal_rl.envs.toy_grid.counterfactual import INTERVENTIONS, redraw
 from camal_rl.envs.toy_grid.game import Ints, ToyGridGames
 from camal_rl.envs.toy_grid.layout import MOVES
 from camal_rl.envs.toy_grid.level import SIZE
@@ -31,7 +33,7 @@ def action_space() -> spaces.Discrete:
     return spaces.Discrete(len(MOVES))
 
 
-class ToyGridVecEnv(SegmentedVecEnv):
+class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
     """Many toy grids in one process, stepped by NumPy.
 
     The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
@@ -103,6 +105,18 @@ class ToyGridVecEnv(SegmentedVecEnv):
         if not self.has_segmentation:
             raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
         return self._games.labels.copy()
+
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return what can be redrawn: other floors, themes and cues, and pictures without a class or an object."""
+        return INTERVENTIONS
+
+    def counterfactual(self, intervention: Intervention) -> Counterfactual:
+        """Return the current observations redrawn under an intervention; the games themselves are not touched.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`.
+        """
+        return redraw(self._games, intervention, self.spec.relevant)
 
     def get_state(self) -> list[bytes]:
         """Return every game's state, the position in its stream of levels included."""

@@ -38,6 +38,8 @@ def in_tmp(tmp_path, monkeypatch):
         (["train"], "Missing argument"),
         (["trian"], "No such command 'trian'"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["explain", "nowhere"], "nowhere is not a run folder"),
+        (["report", "nowhere"], "nowhere is not a run folder"),
         (["compare", "toy_grid", "--methods", "ppo,camel"], "did you mean 'camal'"),
         (["compare", "toy_grid", "--seeds", "0"], "Invalid value for '--seeds'"),
         (["masks", "toy_grid/nope"], "unknown environment 'toy_grid/nope'"),
@@ -177,7 +179,7 @@ def test_help_shows_examples_and_starts_without_torch(tmp_path):
     assert done.stdout == "False False\n"
 
 
-@pytest.mark.parametrize("verb", ["envs", "masks", "train", "evaluate", "compare"])
+@pytest.mark.parametrize("verb", ["envs", "masks", "train", "evaluate", "explain", "compare", "report"])
 def test_every_verb_has_help_with_an_example(capsys, verb):
     assert run_main(verb, "--help") == 0
     assert f"camal-rl {verb}" in capsys.readouterr().out.split("For example:")[1]

@@ -6,11 +6,12 @@ from camal_rl.agents import CamalConfig
 from camal_rl.attention import upsample_cam
 from camal_rl.envs import make_vec
 from camal_rl.experiments import evaluation
-from camal_rl.experiments.attention_report import attention_maps, attention_report
+from camal_rl.experiments.attention_report import attention_report
 from camal_rl.experiments.environments import make_level_set_env
 from camal_rl.experiments.evaluation import evaluate_run, evaluation_settings, load_model, stages
 from camal_rl.experiments.frames import FrameSet, random_frames, sample_frames
 from camal_rl.experiments.loading import load_config
+from camal_rl.experiments.policy_outputs import attention_maps
 from camal_rl.experiments.run_folder import read_json
 
 

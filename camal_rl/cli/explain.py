@@ -1,0 +1,89 @@
+"""``camal-rl explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+if TYPE_CHECKING:
+    from camal_rl.experiments.explanation import Explanation
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
+    level_set: Annotated[
+        str | None, typer.Option("--set", help="Level set to play; by default the run's last attention set.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, max=48, help="Frames on the contact sheet.")] = 6,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes in the video.")] = 1,
+    method: Annotated[
+        str | None, typer.Option(help="CAM method, such as gradcam or hirescam; by default the run's own.")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic/--stochastic", help="Preferred actions, or sampled ones.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of levels and actions; by default the run's evaluation seed.")
+    ] = None,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Steps for each second of the video.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default <run>/explain.")] = None,
+    video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or only the sheet.")] = True,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Show where a trained run looks: a contact sheet (PNG) and a video of episodes (MP4).
+
+    Writes attention-<set>.png and episodes-<set>.mp4, over those of an earlier explanation.
+
+    For example:
+
+      camal-rl explain runs/toy_grid-default/camal-seed0
+
+      camal-rl explain runs/procgen-starpilot/camal-seed0 --set train --episodes 3 --deterministic
+
+      camal-rl explain runs/toy_grid-default/ppo-seed0 --method hirescam --no-video --out pictures
+    """
+    with checking_input():
+        from camal_rl.experiments.explanation import explanation_settings, prepare_explanation
+        from camal_rl.experiments.run_folder import RunFolder
+
+        folder = RunFolder(run)
+        settings = explanation_settings(
+            folder.config(),
+            level_set,
+            method,
+            seed,
+            frames=frames,
+            episodes=episodes if video else 0,
+            deterministic=deterministic,
+            fps=fps,
+        )
+        explanation = prepare_explanation(folder, settings)
+        target = out if out is not None else run / "explain"
+        target.mkdir(parents=True, exist_ok=True)
+    paths = _draw(explanation, target, progress)
+    if explanation.no_segmentation is not None:
+        print(f"no segmentation: {explanation.no_segmentation}")
+    for path, what in zip(paths, ("contact sheet", "video"), strict=False):
+        print(f"{what}: {path}")
+
+
+def _draw(explanation: Explanation, out: Path, progress: bool | None) -> list[Path]:
+    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.experiments.explanation import explain as draw
+
+    try:
+        with progress_bar(wanted(progress)) as bar:
+            task = bar.add_task("contact sheet", total=1)
+            return draw(
+                explanation,
+                out,
+                lambda activity, done, total: bar.update(task, description=activity, completed=done, total=total),
+            )
+    finally:
+        explanation.close()

@@ -1,0 +1,51 @@
+"""``camal-rl report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; by default report inside the one folder given, else runs/report."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading; by default environments and methods.")] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
+
+    Writes report.html, one file that needs no network, and report.md with its pictures in report_files, over earlier
+    ones. Runs are grouped by environment and method; what a run lacks is told in one line.
+
+    For example:
+
+      camal-rl report runs/toy_grid-default/compare
+
+      camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
+    """
+    with checking_input():
+        from camal_rl.cli.progress import progress_bar, wanted
+        from camal_rl.experiments.report.contents import STAGES, document
+        from camal_rl.experiments.report.runs import find_runs, group_runs, read_run
+        from camal_rl.experiments.report.write import write_report
+
+        folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
+        groups = group_runs([read_run(path) for path in find_runs(runs)])
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; --out must be a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    with progress_bar(wanted(progress)) as bar:
+        task = bar.add_task("report", total=len(STAGES) * len(groups))
+        page = document(groups, title, lambda stage: bar.update(task, advance=1, description=stage))
+    html, markdown = write_report(page, folder)
+    count = sum(len(group.runs) for group in groups)
+    print(f"{count} run{'s' * (count != 1)}: {html}\nMarkdown: {markdown}")

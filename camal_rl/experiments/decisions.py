@@ -1,0 +1,99 @@
+"""What a policy makes of images: values, probabilities of the actions, and where it looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.attention import normalize_cam
+
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """One decision for each of N images; entry ``i`` of everything belongs to image ``i``.
+
+    Attributes:
+        values: ``float32 (N,)``, V(s).
+        probabilities: ``float32 (N, A)``, pi(a|s).
+        actions: ``int64 (N,)``, the actions that the policy maps explain.
+        maps: for ``value`` and ``policy`` the attention ``float32 (N, h, w)`` in [0, 1].
+    """
+
+    values: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.int64]
+    maps: Mapping[AttentionTarget, npt.NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        """Return the number of decisions."""
+        return len(self.values)
+
+    @property
+    def action_probabilities(self) -> npt.NDArray[np.float32]:
+        """The probability ``(N,)`` of each of ``actions``."""
+        return self.probabilities[np.arange(len(self)), self.actions]
+
+
+def decisions_on(
+    policy: CamPolicy,
+    images: npt.NDArray[np.uint8],
+    camal: CamalConfig,
+    actions: npt.NDArray[np.int64] | None = None,
+) -> Decisions:
+    """Return values, probabilities and attention of images, all of one pass through the network.
+
+    Args:
+        policy: a policy with a categorical distribution (discrete actions).
+        images: ``uint8 (N, H, W, 3)``, N at least 1.
+        camal: says which maps are meant (method, rectification).
+        actions: ``(N,)``, the actions that the policy maps explain; by default those that the policy prefers.
+    """
+    if len(images) == 0:
+        raise ValueError("there is no decision on no images; give at least one")
+    if actions is not None and len(actions) != len(images):
+        raise ValueError(f"expected one action for each of {len(images)} images, got {len(actions)}")
+    training = policy.training
+    policy.set_training_mode(False)
+    try:
+        parts = [
+            _chunk(policy, images[start : start + _CHUNK], camal, _part(actions, start))
+            for start in range(0, len(images), _CHUNK)
+        ]
+    finally:
+        policy.set_training_mode(training)
+    return Decisions(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.actions for part in parts]),
+        {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
+    )
+
+
+def _part(actions: npt.NDArray[np.int64] | None, start: int) -> npt.NDArray[np.int64] | None:
+    return None if actions is None else actions[start : start + _CHUNK]
+
+
+def _chunk(
+    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig, actions: npt.NDArray[np.int64] | None
+) -> Decisions:
+    observations = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(policy.device)
+    explained = None if actions is None else torch.from_numpy(actions).to(policy.device)
+    with torch.enable_grad():
+        evaluation = policy.evaluate_for_attention(observations, explained)
+        maps = policy.attention_maps(evaluation, method=camal.method, rectification=camal.rectification)
+    distribution: Any = evaluation.distribution.distribution
+    return Decisions(
+        evaluation.value.detach().float().cpu().numpy(),
+        distribution.probs.detach().float().cpu().numpy(),
+        evaluation.actions.detach().long().cpu().numpy(),
+        {name: normalize_cam(cam.detach()).float().cpu().numpy() for name, cam in maps.items()},
+    )

@@ -1,0 +1,49 @@
+"""What an agent answers to images: its attention, its values, its action probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents.config import AttentionTarget
+
+_CHUNK = 128
+
+
+def attention_maps(
+    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig
+) -> dict[AttentionTarget, Tensor]:
+    """Return the attention of images ``uint8 (N, H, W, 3)`` for each target, ``(N, h, w)`` in [0, 1], on the CPU.
+
+    The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with.
+    """
+    parts: dict[AttentionTarget, list[Tensor]] = {}
+    for start in range(0, len(images), _CHUNK):
+        batch = images[start : start + _CHUNK]
+        attention = policy.attention(batch, method=camal.method, rectification=camal.rectification)
+        for name, maps in attention.items():
+            parts.setdefault(name, []).append(maps.float().cpu())
+    return {name: torch.cat(maps) for name, maps in parts.items()}
+
+
+def values(policy: CamPolicy, images: Tensor) -> Tensor:
+    """Return ``V(s)`` of images ``(n, C, H, W)``, ``(n, 1)``, on the CPU."""
+    return policy.predict_values(images.to(policy.device)).cpu()
+
+
+def probabilities(policy: CamPolicy, images: Tensor) -> Tensor:
+    """Return the action probabilities of images ``(n, C, H, W)``, ``(n, A)``, on the CPU."""
+    distribution: Any = policy.get_distribution(images.to(policy.device)).distribution
+    return torch.as_tensor(distribution.probs).cpu()
+
+
+def head_output(policy: CamPolicy, head: AttentionTarget) -> Callable[[Tensor], Tensor]:
+    """Return the function from images ``(n, C, H, W)`` to what a head answers, values or probabilities."""
+    answer = values if head == "value" else probabilities
+    return lambda images: answer(policy, images)

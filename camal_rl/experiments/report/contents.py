@@ -1,0 +1,127 @@
+"""Lays out a report: what is told in which part, and the one line for what is missing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+
+from camal_rl import __version__
+from camal_rl.agents.config import ATTENTION_TARGETS
+from camal_rl.experiments.report import origin, plots, tables
+from camal_rl.experiments.report.document import Document, FrameGrid, Part, Picture, Section
+from camal_rl.experiments.report.pictures import frame_grid
+from camal_rl.experiments.report.runs import Group
+from camal_rl.experiments.report.summary import summary
+from camal_rl.experiments.report.wording import CONTROLS, glossary
+
+OnStage = Callable[[str], None]
+STAGES = ("results", "learning curves", "pictures", "origin")
+_FULL = "camal-rl evaluate RUN --suite full measures them"
+
+
+def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStage = lambda _: None) -> Document:
+    """Return the report on groups of runs.
+
+    Args:
+        groups: from :func:`camal_rl.experiments.report.runs.group_runs`.
+        title: heading of the page; by default environments and methods.
+        on_stage: called with the name of each of :data:`STAGES` when it is done, for every group.
+    """
+    methods = dict.fromkeys(method for group in groups for method in group.methods)
+    default = f"{' and '.join(group.env for group in groups)}: {', '.join(methods)}"
+    sections = tuple(_section(group, on_stage) for group in groups)
+    return Document(title or default, tuple(_facts(groups)), sections, glossary())
+
+
+def _section(group: Group, on_stage: OnStage) -> Section:
+    parts = [_returns(group), _alignment(group), _faithfulness(group), _counterfactuals(group)]
+    on_stage("results")
+    parts.append(_learning(group))
+    on_stage("learning curves")
+    parts.append(_frames(group))
+    on_stage("pictures")
+    parts += [_settings(group), _origin(group)]
+    on_stage("origin")
+    return Section(group.env, tuple(summary(group)), group.notes, tuple(parts))
+
+
+def _returns(group: Group) -> Part:
+    found = tables.returns_tables(group)
+    notes = () if found else ("No returns were measured.",)
+    return Part("Returns", notes, _given(plots.returns_plot(group)), tuple(found))
+
+
+def _alignment(group: Group) -> Part:
+    found = [table for target in ATTENTION_TARGETS for table in tables.alignment_tables(group, target)]
+    notes = () if found else ("No attention was measured: masks are off or evaluation.frames is 0.",)
+    return Part("Alignment", notes, _given(plots.attention_plot(group)), tuple(found))
+
+
+def _faithfulness(group: Group) -> Part:
+    found = [
+        table
+        for target in ATTENTION_TARGETS
+        for table in (*tables.faithfulness_tables(group, target), *tables.sanity_tables(group, target))
+    ]
+    curves = plots.faithfulness_plots(group)
+    notes = [CONTROLS] if found else ["Faithfulness was not measured."]
+    if found and not curves:
+        notes.append(f"No faithfulness curves: {_FULL}.")
+    return Part("Faithfulness", tuple(notes), tuple(curves), tuple(found))
+
+
+def _counterfactuals(group: Group) -> Part:
+    found = tables.counterfactual_tables(group)
+    notes = () if found else (f"No counterfactuals were measured: {_FULL}, where the simulator can change a scene.",)
+    return Part("Counterfactuals", notes, tables=tuple(found))
+
+
+def _learning(group: Group) -> Part:
+    plot = plots.curves_plot(group)
+    return Part("Learning", () if plot else ("No learning curves: the runs hold no TensorBoard logs.",), _given(plot))
+
+
+def _frames(group: Group) -> Part:
+    grid: FrameGrid | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        grid = frame_grid(group)
+    except (ImportError, OSError, ValueError, TypeError) as error:
+        notes = (f"No pictures: {' '.join(str(error).split())}.",)
+    return Part("Pictures", notes, frames=grid)
+
+
+def _settings(group: Group) -> Part:
+    table = origin.difference_table(group)
+    notes = () if table or len(group.methods) == 1 else ("All methods have the same settings.",)
+    shown = () if table is None else (table,)
+    return Part("Configuration", notes, tables=shown, texts=tuple(origin.configurations(group)))
+
+
+def _origin(group: Group) -> Part:
+    versions = origin.provenance_table(group)
+    notes = () if versions else ("The runs hold no provenance.json: versions and machine are not known.",)
+    shown = (origin.runs_table(group), *(() if versions is None else (versions,)))
+    return Part("Origin", notes, tables=shown, texts=tuple(origin.commands(group)))
+
+
+def _facts(groups: Sequence[Group]) -> list[str]:
+    facts = [f"{group.env}: {_group_facts(group)}" for group in groups]
+    made = datetime.datetime.now(datetime.timezone.utc).date()
+    return [*facts, f"made {made:%Y-%m-%d} by camal-rl {__version__}"]
+
+
+def _group_facts(group: Group) -> str:
+    metrics = [run.metrics for run in group.runs if run.metrics]
+    facts: dict[str, Iterable[object]] = {
+        "seeds": sorted({run.seed for run in group.runs}),
+        "training steps": dict.fromkeys(f"{run.config.total_timesteps:,}" for run in group.runs),
+        "episodes for each return": dict.fromkeys(each["settings"]["episodes"] for each in metrics),
+        "suite": dict.fromkeys(each.get("suite", "quick") for each in metrics),
+    }
+    told = [f"{name} {', '.join(map(str, values))}" for name, values in facts.items() if values]
+    return "; ".join([", ".join(group.methods), *told])
+
+
+def _given(picture: Picture | None) -> tuple[Picture, ...]:
+    return () if picture is None else (picture,)

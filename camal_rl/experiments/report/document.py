@@ -1,0 +1,143 @@
+"""What a page is made of, whatever it is written in: sections of parts with notes, tables and pictures."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: a text, a smaller second line, and whether it is marked as different."""
+
+    text: str
+    detail: str = ""
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: what it shows.
+        caption: how to read it.
+        header: titles of the columns.
+        labels: how many columns at the left hold words; the others hold numbers.
+        rows: as many cells as the header has.
+        folded: shown only on request, where the page can do that.
+    """
+
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    labels: int
+    rows: tuple[tuple[Cell, ...], ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its file's content; ``kind`` is ``svg`` or ``png``, ``alt`` stands for it in words."""
+
+    name: str
+    kind: str
+    data: bytes
+    alt: str
+    caption: str
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called."""
+        return f"{self.name}.{self.kind}"
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return data_uri(self.data, self.kind)
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Small pictures in titled columns, one row for each frame.
+
+    Attributes:
+        columns: title to PNG files.
+        legend: class name to colour, ``#rrggbb``.
+        caption: how the frames were taken.
+        sheets: the same as whole pictures, for pages that cannot lay them out.
+    """
+
+    columns: Mapping[str, tuple[bytes, ...]]
+    legend: Mapping[str, str]
+    caption: str
+    sheets: tuple[Picture, ...]
+
+    @property
+    def rows(self) -> list[list[tuple[str, str]]]:
+        """Title and data URI of every picture, row by row."""
+        rows = zip(*self.columns.values(), strict=True)
+        return [[(title, data_uri(data, "png")) for title, data in zip(self.columns, row, strict=True)] for row in rows]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A long text under a title, shown only on request, where the page can do that."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A titled part of a section; ``notes`` are single lines."""
+
+    title: str
+    notes: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    frames: FrameGrid | None = None
+    texts: tuple[Folded, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything about one environment; ``summary`` holds one paragraph for each method."""
+
+    title: str
+    summary: tuple[str, ...]
+    notes: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+    def anchor(self, part: Part | None = None) -> str:
+        """Return the name that links use for the section or one of its parts."""
+        return slug(self.title if part is None else f"{self.title} {part.title}")
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole page; ``facts`` are the short lines under the title."""
+
+    title: str
+    facts: tuple[str, ...]
+    sections: tuple[Section, ...]
+    glossary: Table
+
+    def pictures(self) -> list[Picture]:
+        """Return every picture that a page with files beside it needs."""
+        parts = [part for section in self.sections for part in section.parts]
+        sheets = [sheet for part in parts if part.frames for sheet in part.frames.sheets]
+        return [picture for part in parts for picture in part.pictures] + sheets
+
+
+def slug(text: str) -> str:
+    """Return ``text`` as lower-case words joined by hyphens, for anchors and file names."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return the content of an ``svg`` or ``png`` file as a URI that needs no network."""
+    media = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return f"data:{media};base64,{base64.b64encode(data).decode()}"

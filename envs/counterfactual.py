@@ -1,0 +1,143 @@
+"""The contract for simulators that can redraw the current state with one thing changed.
+
+An intervention changes the picture and nothing else: the background, the looks, or what of the world is shown. The
+change of an agent's decision between the frame and its counterfactual is caused by what was changed, which no map of
+attention can say about itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+Images = npt.NDArray[np.uint8]
+InterventionKind = Literal["identity", "background", "theme", "change", "remove"]
+KINDS: tuple[str, ...] = get_args(InterventionKind)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One way to draw the current state differently.
+
+    Attributes:
+        name: unique within an environment.
+        kind: ``background`` (another one, or none), ``theme`` (the same objects in other looks), ``change`` (one thing
+            shown in another state), ``remove`` (all objects of a class, or one object), ``identity`` (nothing).
+        class_name: the class that is removed or changed; ``None`` where an intervention is not about one class.
+        description: one sentence for reports.
+    """
+
+    name: str
+    kind: InterventionKind
+    class_name: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the kind."""
+        if self.kind not in KINDS:
+            raise ValueError(f"the kind of an intervention is one of {', '.join(KINDS)}, got {self.kind!r}")
+
+
+IDENTITY = Intervention("identity", "identity", None, "Draw the current state again, unchanged.")
+"""Every environment has it, and it must give the current frames bit for bit: that is what makes a redraw credible."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """The current frames under an intervention.
+
+    Attributes:
+        images: ``uint8[num_envs, H, W, 3]``.
+        changed: ``bool[num_envs, H, W]``, the pixels that differ from the current frame.
+        applies: ``bool[num_envs]``, whether anything differs; ``False`` where nothing of the kind is in sight.
+    """
+
+    images: Images
+    changed: npt.NDArray[np.bool_]
+    applies: npt.NDArray[np.bool_]
+
+    @classmethod
+    def between(cls, current: Images, images: Images) -> Counterfactual:
+        """Compare redrawn frames with the current ones, both ``uint8[num_envs, H, W, 3]``.
+
+        Raises:
+            TypeError: not uint8.
+            ValueError: different shapes.
+        """
+        if images.dtype != np.uint8:
+            raise TypeError(f"redrawn frames are uint8, got {images.dtype}")
+        if images.shape != current.shape or images.ndim != 4:
+            raise ValueError(f"expected redrawn frames of shape {current.shape}, got {images.shape}")
+        changed = (images != current).any(axis=3)
+        return cls(images, changed, changed.any(axis=(1, 2)))
+
+
+class CounterfactualEnv(ABC):
+    """What a vectorised environment adds to be asked what-if questions; use it beside ``SegmentedVecEnv``.
+
+    A redraw must leave the running game alone: its state, its random streams and all later frames stay what they
+    would have been.
+    """
+
+    @abstractmethod
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return the interventions that this environment can draw, without :data:`IDENTITY`."""
+
+    @abstractmethod
+    def counterfactual(self, intervention: Intervention) -> Counterfactual:
+        """Return the CURRENT observations redrawn under an intervention (or :data:`IDENTITY`).
+
+        The images have the layout of this environment's own observations, channels last: what wrappers around it do
+        (transposing, stacking) has to be done to them as well before a policy sees them.
+
+        Raises:
+            ValueError: not one of this environment's interventions.
+        """
+
+
+def find_counterfactual(env: VecEnv) -> CounterfactualEnv | None:
+    """Return the outermost :class:`CounterfactualEnv` in a chain of SB3 wrappers, or ``None`` if there is none."""
+    current: VecEnv = env
+    while True:
+        if isinstance(current, CounterfactualEnv):
+            return current
+        if not isinstance(current, VecEnvWrapper):
+            return None
+        current = current.venv
+
+
+def require_known(intervention: Intervention, known: tuple[Intervention, ...]) -> None:
+    """Raise a ValueError for an intervention that is neither known nor the identity."""
+    if intervention not in known and intervention != IDENTITY:
+        names = ", ".join(item.name for item in known) or "none"
+        raise ValueError(f"unknown intervention {intervention.name!r}; this environment has: {names}")
+
+
+def check_counterfactual_env(env: CounterfactualEnv, observations: Images) -> None:
+    """Check the contract on the current state; call it on several states of a simulator of your own.
+
+    Args:
+        env: the environment.
+        observations: its current observations, ``uint8[num_envs, H, W, 3]``.
+
+    Raises:
+        ValueError: two interventions share a name, the identity differs from the observations (before or after the
+            other interventions were drawn), or ``changed`` and ``applies`` are not those of the images.
+    """
+    known = env.interventions()
+    if len({item.name for item in known}) != len(known):
+        raise ValueError(f"interventions need different names, got {[item.name for item in known]}")
+    for intervention in (IDENTITY, *known, IDENTITY):
+        drawn = env.counterfactual(intervention)
+        expected = Counterfactual.between(observations, drawn.images)
+        if intervention == IDENTITY and expected.applies.any():
+            count, pixels = int(expected.applies.sum()), int(expected.changed.sum())
+            raise ValueError(f"the identity changed {pixels} pixels in {count} frames; the redraw is not faithful")
+        same = np.array_equal(drawn.changed, expected.changed) and np.array_equal(drawn.applies, expected.applies)
+        if not same:
+            raise ValueError(f"changed or applies of {intervention.name!r} do not follow from its images")

@@ -1,0 +1,226 @@
+"""Procgen's current frames redrawn with another background, other themes, or without some objects.
+
+A second simulator of the same game is given each environment's state with a few fields edited, and draws it. It never
+steps, and the running simulator is only asked for its states, so the game goes on as if nothing had been asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.counterfactual import Counterfactual, Images, Intervention, require_known
+from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.edits import (
+    BACKGROUNDS,
+    SPACE,
+    THEMES,
+    WALL_THEMES,
+    cell_classes,
+    entity_classes,
+    other_background,
+    other_themes,
+    removable_classes,
+    remove_class,
+)
+from camal_rl.envs.procgen.options import ProcgenOptions
+from camal_rl.envs.procgen.simulator import Simulator
+from camal_rl.envs.procgen.state import cells, entities, read_floats, read_int, set_options, world
+
+SWAPS = 3
+NUM_THEMES = 2
+_FRAME = 64
+_USES_SCREEN_COORDINATES = 10
+_MAX_HIDDEN = 4
+Edit = Callable[[bytearray], None]
+
+NEAREST = Intervention(
+    "remove_nearest_object", "remove", None, "Remove the relevant object in sight that is nearest to the agent."
+)
+LARGEST = Intervention(
+    "remove_largest_object", "remove", None, "Remove the largest relevant object in sight, the agent excepted."
+)
+
+
+@dataclass(frozen=True)
+class DrawnObject:
+    """One object in sight.
+
+    Attributes:
+        class_name: its class.
+        box: ``(left, top, right, bottom)`` in pixels of the frame; rotated sprites reach beyond it.
+        is_cell: whether it is a cell of the grid (or else an entity).
+        index: of the cell or of the entity in the state.
+    """
+
+    class_name: str
+    box: tuple[float, float, float, float]
+    is_cell: bool
+    index: int
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its middle in pixels, (x, y)."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    @property
+    def visible_area(self) -> float:
+        """The part of its box within the frame, in pixels."""
+        left, top, right, bottom = (min(max(side, 0.0), float(_FRAME)) for side in self.box)
+        return max(right - left, 0.0) * max(bottom - top, 0.0)
+
+
+def procgen_interventions(game: str, options: ProcgenOptions) -> tuple[Intervention, ...]:
+    """Return what can be redrawn of a game with these options; nothing with generated assets, which have no states."""
+    if options.use_generated_assets:
+        return ()
+    found: list[Intervention] = []
+    if options.use_backgrounds:
+        found += [
+            Intervention(f"background_{number}", "background", None, "Paint another of the game's backgrounds.")
+            for number in range(1, _swaps(game) + 1)
+        ]
+        found.append(Intervention("background_off", "background", None, "Paint black instead of the background."))
+    has_themes = game in THEMES or game in WALL_THEMES
+    if has_themes and not options.restrict_themes and not options.use_monochrome_assets:
+        found += [
+            Intervention(f"theme_{number}", "theme", None, "Draw objects and terrain in other themes.")
+            for number in range(1, NUM_THEMES + 1)
+        ]
+    found += [
+        Intervention(f"remove_{name}", "remove", name, f"Draw no object of class {name}.")
+        for name in removable_classes(game)
+    ]
+    return (*found, NEAREST, LARGEST)
+
+
+def _swaps(game: str) -> int:
+    return min(SWAPS, BACKGROUNDS[game] - 1)
+
+
+def _edit_of(intervention: Intervention, game: str) -> Edit:
+    if intervention.kind == "remove" and intervention.class_name is not None:
+        return partial(remove_class, game=game, name=intervention.class_name)
+    if intervention.name == "background_off":
+        return partial(set_options, use_backgrounds=False)
+    if intervention.kind == "background":
+        number = int(intervention.name.rpartition("_")[2])
+        return partial(other_background, game=game, number=number, count=_swaps(game))
+    if intervention.kind == "theme":
+        return partial(other_themes, game=game, number=int(intervention.name.rpartition("_")[2]))
+    return _nothing
+
+
+def drawn_objects(state: bytes, game: str) -> list[DrawnObject]:
+    """Return the objects in sight, the agent included; terrain and what is painted onto the screen are none."""
+    editable, classes = bytearray(state), GAMES[game]
+    skipped = {"", *classes.edges, *classes.display}
+    place = world(editable)
+    found = entities(editable)
+    on_screen = found["other"][:, _USES_SCREEN_COORDINATES] != 0
+    boxes = _screen_boxes(editable, found["position"], found["radius"])
+    names = np.where(on_screen, "", entity_classes(editable, game))
+    objects = [DrawnObject(str(names[i]), boxes[i], False, i) for i in range(len(names)) if names[i] not in skipped]
+    kinds = cell_classes(editable, game)
+    chosen = np.flatnonzero(~np.isin(kinds, list(skipped)))
+    width = read_int(editable, place.width)
+    centres = np.stack([chosen % width, chosen // width], axis=1) + 0.5
+    squares = _screen_boxes(editable, centres, np.full(centres.shape, 0.5))
+    objects += [DrawnObject(str(kinds[i]), box, True, int(i)) for i, box in zip(chosen, squares, strict=True)]
+    return [item for item in objects if item.visible_area > 0]
+
+
+def _screen_boxes(
+    state: bytearray, centres: npt.NDArray[Any], radii: npt.NDArray[Any]
+) -> list[tuple[float, float, float, float]]:
+    """Turn boxes in the world (y upwards) into boxes in the frame; the camera is where the last frame left it."""
+    place = world(state)
+    (view,) = read_floats(state, place.view_dim, 1)
+    middle = np.array(read_floats(state, place.centre, 2))
+    offset = (centres.astype(np.float64) - middle) * (1, -1)
+    low, high = (((offset + sign * radii) / view + 0.5) * _FRAME for sign in (-1, 1))
+    return [(float(a[0]), float(a[1]), float(b[0]), float(b[1])) for a, b in zip(low, high, strict=True)]
+
+
+def remove_object(state: bytearray, item: DrawnObject) -> None:
+    """Draw nothing where one object is, in place."""
+    if item.is_cell:
+        cells(state)[item.index] = SPACE
+    else:
+        entities(state)["image_type"][item.index] = SPACE
+
+
+class Redrawer:
+    """Draws edited states of one game; made when the first counterfactual is asked for."""
+
+    def __init__(self, game: str, num_envs: int, options: ProcgenOptions, relevant: Sequence[str]) -> None:
+        self._game, self._options = game, options
+        self._candidates = set(relevant) - {"agent"}
+        arguments = options.simulator_arguments() | {"render_mode": None}
+        self._simulator = Simulator(game, num_envs, 0, arguments)
+
+    def counterfactual(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> Counterfactual:
+        """Draw the states, which show the frames ``current``, under an intervention."""
+        require_known(intervention, procgen_interventions(self._game, self._options))
+        if intervention in (NEAREST, LARGEST):
+            return self._without_first_visible(states, current, intervention)
+        edit = _edit_of(intervention, self._game)
+        return Counterfactual.between(current, self._draw(states, [edit] * len(states)))
+
+    def without(
+        self, states: Sequence[bytes], current: Images, objects: Sequence[DrawnObject | None]
+    ) -> Counterfactual:
+        """Draw each state without one object, or unchanged for ``None``."""
+        if len(objects) != len(states):
+            raise ValueError(f"expected {len(states)} objects, one (or None) per environment, got {len(objects)}")
+        edits = [_nothing if item is None else partial(remove_object, item=item) for item in objects]
+        return Counterfactual.between(current, self._draw(states, edits))
+
+    def _without_first_visible(
+        self, states: Sequence[bytes], current: Images, intervention: Intervention
+    ) -> Counterfactual:
+        """Remove the first object of each state's order whose absence shows: others lie behind something."""
+        orders = [self._order(state, intervention) for state in states]
+        images = current.copy()
+        pending = np.ones(len(states), dtype=bool)
+        for rank in range(_MAX_HIDDEN + 1):
+            chosen = [
+                order[rank] if waits and rank < len(order) else None
+                for order, waits in zip(orders, pending, strict=True)
+            ]
+            if not any(chosen):
+                break
+            drawn = self.without(states, current, chosen)
+            images[drawn.applies] = drawn.images[drawn.applies]
+            pending &= ~drawn.applies
+        return Counterfactual.between(current, images)
+
+    def _order(self, state: bytes, intervention: Intervention) -> list[DrawnObject]:
+        objects = drawn_objects(state, self._game)
+        candidates = [item for item in objects if item.class_name in self._candidates]
+        if intervention == LARGEST:
+            return sorted(candidates, key=lambda item: -item.visible_area)
+        agents = [item.centre for item in objects if item.class_name == "agent"]
+        x, y = agents[0] if agents else (_FRAME / 2, _FRAME / 2)
+        return sorted(candidates, key=lambda item: (item.centre[0] - x) ** 2 + (item.centre[1] - y) ** 2)
+
+    def _draw(self, states: Sequence[bytes], edits: Sequence[Edit]) -> Images:
+        for index, (state, edit) in enumerate(zip(states, edits, strict=True)):
+            edited = bytearray(state)
+            edit(edited)
+            self._simulator.set_state(index, bytes(edited))
+        return self._simulator.observe().frames
+
+    def close(self) -> None:
+        """End the simulator's threads and free its memory."""
+        self._simulator.close()
+
+
+def _nothing(state: bytearray) -> None:
+    """Edit nothing: draw the state as it is."""
