@@ -1,0 +1,78 @@
+"""Claim: `camal-rl evaluate --suite full` runs in bounded memory; how many frames per second, against the quick suite.
+
+The attention part of the evaluation (not the returns) of one run, quick and full, each in a process of its own so that
+peak memory is that of the suite alone; and the full suite on twice the frames, to show what memory grows with.
+
+    python benchmarks/evaluate_suite.py runs/procgen-starpilot/camal-seed0
+    python benchmarks/evaluate_suite.py RUN --frames 256
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from camal_rl.experiments.provenance import provenance
+
+
+def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
+    """Evaluate attention on one level set; return frames per second and peak memory above the start, in MiB."""
+    import torch
+
+    from camal_rl.experiments.evaluation import evaluate_run, evaluation_settings, load_model
+    from camal_rl.experiments.run_folder import RunFolder
+
+    torch.set_num_threads(1)
+    folder = RunFolder(Path(run))
+    settings = replace(evaluation_settings(folder.config(), 1, frames), sets=("train",), attention_sets=("held_out",))
+    model = load_model(folder)
+    kept = folder.metrics_file.read_bytes() if folder.metrics_file.is_file() else None
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        evaluate_run(folder, model, settings, suite=suite)  # type: ignore[arg-type]
+    finally:
+        if kept is not None:
+            folder.metrics_file.write_bytes(kept)
+    return {
+        "suite": suite,
+        "frames": frames,
+        "frames_per_second": frames / (time.perf_counter() - wall),
+        "frames_per_cpu_second": frames / (time.process_time() - cpu),
+        "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
+
+
+def main() -> None:
+    """Measure, print the table and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a trained run; its metrics.json stays as it is")
+    parser.add_argument("--frames", type=int, default=128)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/evaluate_suite.json"))
+    arguments = parser.parse_args()
+    plan = [("quick", arguments.frames), ("full", arguments.frames), ("full", 2 * arguments.frames)]
+    results = []
+    for suite, frames in plan:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            results.append(pool.apply(measure, (arguments.run, suite, frames)))
+        print(
+            "  ".join(
+                f"{key} {value:.1f}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in results[-1].items()
+            )
+        )
+    ratio = results[0]["frames_per_cpu_second"] / results[1]["frames_per_cpu_second"]
+    print(f"the full suite costs {ratio:.1f} times the quick one, per frame, in CPU time")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    result = {"results": results, "full_over_quick": ratio, "provenance": provenance()}
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
