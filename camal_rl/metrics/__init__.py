@@ -13,6 +13,15 @@ from camal_rl.metrics.confidence import average_drop, explanation_images, increa
 from camal_rl.metrics.consistency import Consistency, Shift, UniformNoise, explanation_consistency
 from camal_rl.metrics.controls import random_saliency
 from camal_rl.metrics.correlation import faithfulness_correlation
+from camal_rl.metrics.counterfactual import (
+    CounterfactualSummary,
+    DecisionChange,
+    attention_mass,
+    changed_area,
+    decision_change,
+    rank_correlation,
+    summarize_counterfactuals,
+)
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     FAITHFULNESS_METRICS,
@@ -39,6 +48,8 @@ __all__ = [
     "Change",
     "ClassScoreDrop",
     "Consistency",
+    "CounterfactualSummary",
+    "DecisionChange",
     "Faithfulness",
     "Fill",
     "Metric",
@@ -48,7 +59,10 @@ __all__ = [
     "UniformNoise",
     "alignment",
     "area_under_curve",
+    "attention_mass",
     "average_drop",
+    "changed_area",
+    "decision_change",
     "deletion_effect",
     "energy_pointing_game",
     "explanation_consistency",
@@ -63,8 +77,10 @@ __all__ = [
     "preferred_action_drop",
     "random_saliency",
     "randomisation_check",
+    "rank_correlation",
     "remove_pixels",
     "sarfa",
     "spearman",
+    "summarize_counterfactuals",
     "value_change",
 ]

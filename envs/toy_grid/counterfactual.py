@@ -15,7 +15,7 @@ from camal_rl.envs.counterfactual import Counterfactual, Intervention, require_k
 from camal_rl.envs.toy_grid.art import CELL, THEME_ART, Image, Sprite, cue_tile
 from camal_rl.envs.toy_grid.game import ToyGridGames
 from camal_rl.envs.toy_grid.layout import GRID, QUADRANTS, Cell, make_layout
-from camal_rl.envs.toy_grid.level import _ART_STREAM, _paint_background
+from camal_rl.envs.toy_grid.level import ART_STREAM, paint_background
 from camal_rl.envs.toy_grid.options import SPEC, THEMES, LevelDesign
 from camal_rl.envs.toy_grid.stream import Stream
 
@@ -62,7 +62,7 @@ class Scene:
     @classmethod
     def of(cls, seed: int, design: LevelDesign, agent: Cell) -> Scene:
         """Return the scene of a level with its agent in a cell."""
-        layout, art, stream = make_layout(seed, design), THEME_ART[design.theme], Stream(seed, _ART_STREAM)
+        layout, art, stream = make_layout(seed, design), THEME_ART[design.theme], Stream(seed, ART_STREAM)
         floor, texture = stream.below(len(art.floors)), stream.below(len(art.textures))
         phase = stream.below(CELL)
         things = [(cell, "wall", art.wall) for cell in layout.walls]
@@ -99,7 +99,7 @@ class Scene:
     def paint(self) -> Image:
         """Return the picture, uint8[64, 64, 3]."""
         floor, texture = divmod(self.floor, len(THEME_ART[self.theme].textures))
-        image = _paint_background(self.theme, floor, texture, self.phase).copy()
+        image = paint_background(self.theme, floor, texture, self.phase).copy()
         if self.cue is not None:
             image[:CELL] = np.tile(cue_tile(self.cue), (1, GRID, 1))
         for (row, col), _, sprite in self.things:

@@ -18,7 +18,7 @@ SIZE = GRID * CELL
 FREE, WALL, GOAL, HAZARD = 0, 1, 2, 3
 LABEL = {name: label for label, name in enumerate(SPEC.names)}
 
-_ART_STREAM, _GRAIN_STREAM = 2, 3
+ART_STREAM, _GRAIN_STREAM = 2, 3
 # 2,048 levels of about 20 kB: all 200 training levels and the last ones of an unlimited set.
 _CACHED_LEVELS = 2048
 # Both themes hold fewer: 4 floors x 3 textures x 8 phases.
@@ -55,7 +55,7 @@ def build_level(seed: int, design: LevelDesign, boxes: bool = False) -> Level:
     """
     layout = make_layout(seed, design)
     theme = THEME_ART[design.theme]
-    stream = Stream(seed, _ART_STREAM)
+    stream = Stream(seed, ART_STREAM)
     image = _background(design.theme, stream).copy()
     labels = np.zeros((SIZE, SIZE), dtype=np.uint8)
     image[:CELL] = np.tile(cue_tile(layout.cue), (1, GRID, 1))
@@ -85,11 +85,12 @@ def _cell_effects(layout: Layout) -> npt.NDArray[np.uint8]:
 def _background(theme: str, stream: Stream) -> Image:
     art = THEME_ART[theme]
     floor, texture = stream.below(len(art.floors)), stream.below(len(art.textures))
-    return _paint_background(theme, floor, texture, stream.below(CELL))
+    return paint_background(theme, floor, texture, stream.below(CELL))
 
 
 @lru_cache(maxsize=_CACHED_BACKGROUNDS)
-def _paint_background(theme: str, floor: int, texture: int, phase: int) -> Image:
+def paint_background(theme: str, floor: int, texture: int, phase: int) -> Image:
+    """Return the empty board: a floor of a theme under one of its textures, which is shifted by ``phase``."""
     art = THEME_ART[theme]
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.uint8)
     inside = _blend(art.textures[texture](y, x, phase), *art.floors[floor])
