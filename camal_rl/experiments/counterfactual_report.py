@@ -68,7 +68,8 @@ class _Collector:
     def visit(self, observations: npt.NDArray[np.uint8]) -> None:
         """Ask the simulator about the frames that it shows."""
         redrawn = [self.env.counterfactual(each) for each in self.env.interventions()]
-        maps: dict[str, Tensor] = dict(attention_maps(self.policy, observations, self.camal))
+        maps: dict[str, Tensor] = {}
+        maps.update(attention_maps(self.policy, observations, self.camal).items())
         maps["random"] = torch.rand(maps["value"].shape, generator=self.generator)
         changed = torch.from_numpy(np.stack([each.changed for each in redrawn]))
         found = self._answers(observations)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.agents import CamalConfig, CamPolicy
-from camal_rl.agents.attributions import explain, preferred_actions
+from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.experiments.policy_outputs import head_output
 from camal_rl.metrics import (
@@ -24,11 +24,13 @@ from camal_rl.metrics import (
     randomisation_check,
     sarfa,
 )
+from camal_rl.metrics.consistency import Perturb
+from camal_rl.metrics.fills import Fill
 
-NEUTRAL_METHODS = ("perturbation", "integrated_gradients")
+NEUTRAL_METHODS: tuple[ExplainMethod, ...] = ("perturbation", "integrated_gradients")
 """Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimised."""
 
-OTHER_FILLS = ("blur", "zero", "road")
+OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
 STABILITY_FRAMES = 64
 """Consistency and parameter randomisation look at the first so many frames."""
 
@@ -117,7 +119,7 @@ def stability(
         assert isinstance(network, CamPolicy)
         return network.attention(batch, actions, camal.method, camal.rectification)[head].float().cpu()
 
-    changes = {
+    changes: dict[str, Perturb] = {
         "noise": UniformNoise(torch.Generator().manual_seed(seed)),
         "shift": Shift(columns=1),
     }
