@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
-from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.policy import CamPolicy, evaluating
 from camal_rl.attention import (
     CAM_METHODS,
     CamMethod,
@@ -112,7 +112,7 @@ def explain(
     batch = _channels_first(policy, images)
     _check_options(policy, batch, method, target, layer, rectify, chunk_size)
     maps = []
-    with _evaluating(policy):
+    with evaluating(policy):
         for part in batch.split(chunk_size):
             part = part.to(policy.device)
             if method in CAM_METHODS:
@@ -205,18 +205,6 @@ def _outputs_inside(extractor: nn.Module, layer: str) -> Iterator[list[tuple[nn.
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _evaluating(policy: nn.Module) -> Iterator[None]:
-    """Put a policy in evaluation mode inside the block, and each of its modules back into its own afterwards."""
-    modes = [(module, module.training) for module in policy.modules()]
-    policy.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:

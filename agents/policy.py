@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
@@ -113,7 +113,7 @@ class CamPolicy(ActorCriticCnnPolicy):
     def cam_grid(self) -> tuple[int, int]:
         """Height and width ``(h, w)`` of the attention maps."""
         shape = cast(tuple[int, ...], self.observation_space.shape)
-        with _evaluating(self), torch.no_grad():
+        with evaluating(self), torch.no_grad():
             image = torch.zeros(1, *shape, device=self.device, dtype=self.value_net.weight.dtype)
             h, w = self._encode(image, self._extractors()["value"]).cam_features.shape[-2:]
         return int(h), int(w)
@@ -235,7 +235,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
         Nothing is left behind: no gradient, no hook, no changed training mode.
         """
-        with _evaluating(self), torch.enable_grad():
+        with evaluating(self), torch.enable_grad():
             evaluation = self.evaluate_for_attention(self._as_batch(observations), actions)
             maps = self.attention_maps(evaluation, method=method, rectification=rectification)
         return {target: normalize_cam(cam.detach()) for target, cam in maps.items()}
@@ -255,14 +255,15 @@ class CamPolicy(ActorCriticCnnPolicy):
 
 
 @contextmanager
-def _evaluating(policy: BasePolicy) -> Iterator[None]:
-    """Put a policy in evaluation mode inside the block and back into the mode it was in afterwards."""
-    training = policy.training
-    policy.set_training_mode(False)
+def evaluating(policy: nn.Module) -> Iterator[None]:
+    """Put a policy in evaluation mode inside the block, and each of its modules back into its own afterwards."""
+    modes = [(module, module.training) for module in policy.modules()]
+    policy.eval()
     try:
         yield
     finally:
-        policy.set_training_mode(training)
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.envs.segmentation import find_wrapped
 
 Images = npt.NDArray[np.uint8]
 InterventionKind = Literal["identity", "background", "theme", "change", "remove"]
@@ -102,13 +104,7 @@ class CounterfactualEnv(ABC):
 
 def find_counterfactual(env: VecEnv) -> CounterfactualEnv | None:
     """Return the outermost :class:`CounterfactualEnv` in a chain of SB3 wrappers, or ``None`` if there is none."""
-    current: VecEnv = env
-    while True:
-        if isinstance(current, CounterfactualEnv):
-            return current
-        if not isinstance(current, VecEnvWrapper):
-            return None
-        current = current.venv
+    return find_wrapped(env, CounterfactualEnv)  # type: ignore[type-abstract]
 
 
 def require_known(intervention: Intervention, known: tuple[Intervention, ...]) -> None:

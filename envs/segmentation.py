@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 LabelMap = npt.NDArray[np.uint8]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ class SegmentedVecEnv(VecEnv):
 
 def find_segmented(env: VecEnv) -> SegmentedVecEnv | None:
     """Return the outermost :class:`SegmentedVecEnv` in a chain of SB3 wrappers, or ``None`` if there is none."""
+    return find_wrapped(env, SegmentedVecEnv)  # type: ignore[type-abstract]
+
+
+def find_wrapped(env: VecEnv, kind: type[Kind]) -> Kind | None:
+    """Return the outermost environment of a kind in a chain of SB3 wrappers, or ``None`` if there is none."""
     current: VecEnv = env
     while True:
-        if isinstance(current, SegmentedVecEnv):
+        if isinstance(current, kind):
             return current
         if not isinstance(current, VecEnvWrapper):
             return None

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from camal_rl.attribution import CAPTUM_METHODS, captum_map
 from camal_rl.metrics import fill_images, policy_divergence, preferred_action_drop, value_change
 from camal_rl.perturbation_maps import perturbation_map
+from tests.method.networks import small_cnn
 
 needs_captum = pytest.mark.skipif(
     importlib.util.find_spec("captum") is None and "CI" not in os.environ, reason="needs camal-rl[explain]"
@@ -28,20 +28,6 @@ def pixel_sum(images):
 
 def magnitude(reference, perturbed):
     return (reference - perturbed).abs().squeeze(2)
-
-
-def small_cnn():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(4, 5, 3, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(45, 6),
-        nn.ReLU(),
-        nn.Linear(6, 4),
-    )
 
 
 def probabilities(net):

@@ -9,26 +9,13 @@ from torch import nn
 from torch.nn import functional
 
 from camal_rl.guided_backprop import guided_backprop_map
+from tests.method.networks import small_cnn
 
 needs_captum = pytest.mark.skipif(
     importlib.util.find_spec("captum") is None and "CI" not in os.environ, reason="needs camal-rl[explain]"
 )
 
 NINE = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
-
-
-def small_cnn():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(4, 5, 3, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(45, 6),
-        nn.ReLU(),
-        nn.Linear(6, 4),
-    )
 
 
 def torch_relu_in_place(x):
