@@ -42,7 +42,9 @@ class CamalConfig:
             vanish), or ``soft``, the share of relevant pixels.
         value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
             classes; ``absolute``, as much as those that raise it.
-        policy_rectification: the same for contributions that lower the action's log-probability.
+        policy_rectification: the same for contributions that lower the action's log-probability. Over the actions,
+            weighted by their probability, the contributions of a cell cancel: with ``relu`` no cell can be attended
+            to whatever the action, which is what the loss asks of it.
     """
 
     weight: float = 0.1
@@ -54,7 +56,7 @@ class CamalConfig:
     schedule_fraction: float = 0.25
     coverage: Coverage = "any"
     value_rectification: Rectification = "relu"
-    policy_rectification: Rectification = "relu"
+    policy_rectification: Rectification = "absolute"
 
     def __post_init__(self) -> None:
         """Check every setting; a ValueError names the setting, what was expected and what came."""
