@@ -20,7 +20,9 @@ def main() -> None:
         if site not in origin.parents:
             raise SystemExit(f"{module.__name__} comes from {origin}, not from the wheel")
     shipped = sorted(path.name for path in Path(str(configs.__file__)).parent.rglob("*.yaml"))
-    if "demo.yaml" not in shipped or not (Path(str(camal_rl.__file__)).parent / "py.typed").exists():
+    package = Path(str(camal_rl.__file__)).parent
+    data = [package / "py.typed", package / "experiments" / "report" / "templates" / "report.html.j2"]
+    if "demo.yaml" not in shipped or not all(file.exists() for file in data):
         raise SystemExit(f"the wheel lacks data files; it has {shipped}")
 
     env = envs.make_vec("toy_grid/default", num_envs=2, seed=0)
