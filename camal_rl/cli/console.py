@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-_WIDTH = 120
+_WIDTH = 160
 
 
 def table_console() -> Console:
