@@ -1,4 +1,4 @@
-"""Claim: `camal-rl evaluate --suite full` runs in bounded memory; how many frames per second, against the quick suite.
+"""What `camal-rl evaluate --suite full` costs: frames per second against the quick suite, and what memory grows with.
 
 The attention part of the evaluation (not the returns) of one run, quick and full, each in a process of its own so that
 peak memory is that of the suite alone; and the full suite on twice the frames, to show what memory grows with.
