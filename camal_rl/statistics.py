@@ -83,6 +83,13 @@ def bootstrap_interval(
     return Interval(float(statistic(values)), float(low), float(high))
 
 
+def mean_interval(scores: npt.ArrayLike) -> Interval | None:
+    """Return the 95 % bootstrap interval of the mean of ``(runs,)``, always the same; None for fewer than two runs."""
+    if np.size(scores) < 2:
+        return None
+    return bootstrap_interval(scores, np.random.default_rng(0), statistic=lambda sample: float(sample.mean()))
+
+
 def probability_of_improvement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Return how likely a run of ``first`` beats one of ``second`` on a random task; ties count half.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.run_folder import read_json
 from camal_rl.experiments.tables import number
 from camal_rl.metrics import METRICS_BY_NAME
-from camal_rl.statistics import bootstrap_interval, mann_whitney_p, spread
+from camal_rl.statistics import mann_whitney_p, mean_interval, spread
 
 Values = Mapping[str, float]
 _TABLE_ALIGNMENT = ("epg", "pointing_game", "iou")
@@ -73,12 +72,12 @@ def _summary(values: Values, baseline: Values) -> dict[str, Any]:
         return {"seeds": {}, "mean": None, "std": None, "interval": None, "p_against_first": None}
     both = len(scores) > 1 and len(baseline) > 1
     summary = spread(scores)
-    interval = bootstrap_interval(scores, np.random.default_rng(0), statistic=lambda sample: float(sample.mean()))
+    interval = mean_interval(scores)
     return {
         "seeds": dict(values),
         "mean": summary.mean,
         "std": summary.std,
-        "interval": [interval.low, interval.high] if len(scores) > 1 else None,
+        "interval": None if interval is None else [interval.low, interval.high],
         "p_against_first": mann_whitney_p(scores, list(baseline.values())) if both else None,
     }
 

@@ -12,6 +12,7 @@ import torch
 
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.policy import evaluating
 from camal_rl.attention import normalize_cam
 
 _CHUNK = 128
@@ -61,15 +62,11 @@ def decisions_on(
         raise ValueError("there is no decision on no images; give at least one")
     if actions is not None and len(actions) != len(images):
         raise ValueError(f"expected one action for each of {len(images)} images, got {len(actions)}")
-    training = policy.training
-    policy.set_training_mode(False)
-    try:
+    with evaluating(policy):
         parts = [
             _chunk(policy, images[start : start + _CHUNK], camal, _part(actions, start))
             for start in range(0, len(images), _CHUNK)
         ]
-    finally:
-        policy.set_training_mode(training)
     return Decisions(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.probabilities for part in parts]),

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from camal_rl.experiments.report.runs import Group
-from camal_rl.statistics import Interval, bootstrap_interval, mann_whitney_p, spread
+from camal_rl.statistics import Interval, mann_whitney_p, mean_interval, spread
 
 SIGNIFICANT = 0.05
 
@@ -38,11 +36,7 @@ class Estimate:
 
     def interval(self) -> Interval | None:
         """Return the 95 % bootstrap interval of the mean; None for fewer than two seeds."""
-        if self.count < 2:
-            return None
-        return bootstrap_interval(
-            list(self.seeds.values()), np.random.default_rng(0), statistic=lambda sample: float(sample.mean())
-        )
+        return mean_interval(list(self.seeds.values()))
 
     def p_against(self, other: Estimate) -> float | None:
         """Return the two-sided Mann-Whitney p against another method; None if either has fewer than two seeds."""
