@@ -53,10 +53,22 @@ def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     Per frame, with map ``m`` and target ``t``::
 
         inside  = sum t (1 - m)^2 / sum t              in [0, 1]
-        outside = sum (1 - t) m^2 / sum (1 - t)        in [0, 1]
+        outside = sum (1 - t) m / sum m                in [0, 1]
 
-    Each part is averaged over its own region, so that small objects count as much as large ones. A frame
-    with a full target has only the inside part. Gradients flow through ``cam``.
+    The inside part is averaged over the target, so that small objects count as much as large ones. The outside
+    part is the share of the attention that falls outside, ``1 - EPG``: many faint cells cost as much as one bright
+    cell. (A squared mean, :func:`camal_square_loss`, hardly feels either: docs/results.md.) A frame with a full
+    target has only the inside part; a map that is zero everywhere costs 1 + 1. Gradients flow through ``cam``.
+    """
+    valid = _valid_frames(cam, target)
+    inside = _region_mean((1 - cam).square(), target)
+    return _mean_over_valid(inside, _share_outside(cam, target), valid)
+
+
+def camal_square_loss(cam: Tensor, target: Tensor) -> CamalLoss:
+    """CAMAL with a squared outside part: as :func:`camal_loss`, but with the mean of the squared map outside.
+
+    ``outside = sum (1 - t) m^2 / sum (1 - t)``, in [0, 1], averaged over its own region.
     """
     valid = _valid_frames(cam, target)
     inside = _region_mean((1 - cam).square(), target)
@@ -70,9 +82,8 @@ def energy_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     A map that is zero everywhere has no energy inside: its loss is 1, with a gradient of 0 at the map's ReLU.
     """
     valid = _valid_frames(cam, target)
-    energy = cam.sum(dim=(1, 2))
-    share = (cam * target).sum(dim=(1, 2)) / torch.where(energy == 0, torch.ones_like(energy), energy)
-    return _mean_over_valid(torch.zeros_like(share), 1 - share, valid)
+    outside = _share_outside(cam, target)
+    return _mean_over_valid(torch.zeros_like(outside), outside, valid)
 
 
 def l1_loss(cam: Tensor, target: Tensor) -> CamalLoss:
@@ -112,6 +123,7 @@ def rrr_loss(cam: Tensor, target: Tensor) -> CamalLoss:
 LOSSES: Mapping[str, AttentionLoss] = MappingProxyType(
     {
         "camal": camal_loss,
+        "camal_square": camal_square_loss,
         "energy": energy_loss,
         "l1": l1_loss,
         "ppce": ppce_loss,
@@ -152,6 +164,12 @@ def _region_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean ``(B,)`` of ``values (B, h, w)``; 0 where the weights are all 0."""
     area = weight.sum(dim=(1, 2))
     return (values * weight).sum(dim=(1, 2)) / torch.where(area > 0, area, torch.ones_like(area))
+
+
+def _share_outside(cam: Tensor, target: Tensor) -> Tensor:
+    """Return ``1 - sum t m / sum m``, the share ``(B,)`` of the attention outside; 1 where the map is all zero."""
+    energy = cam.sum(dim=(1, 2))
+    return 1 - (cam * target).sum(dim=(1, 2)) / torch.where(energy == 0, torch.ones_like(energy), energy)
 
 
 def _split_frame_mean(values: Tensor, target: Tensor, valid: Tensor) -> CamalLoss:

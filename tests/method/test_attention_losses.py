@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from camal_rl.attention import class_activation_map, normalize_cam
-from camal_rl.losses import LOSSES, PPCE_FLOOR, attention_loss, camal_loss
+from camal_rl.losses import LOSSES, PPCE_FLOOR, attention_loss, camal_loss, camal_square_loss
 from camal_rl.metrics import energy_pointing_game
 
 CAM = torch.tensor([[[1.0, 0.5], [0.0, 0.25]]])
@@ -16,15 +16,16 @@ TOP_ROW = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
 
 # (inside, outside) of CAM against TOP_ROW
 EXPECTED = {
-    "camal": (0.25 / 2, 0.0625 / 2),
+    "camal": (0.25 / 2, 0.25 / 1.75),
+    "camal_square": (0.25 / 2, 0.0625 / 2),
     "energy": (0.0, 0.25 / 1.75),
     "l1": (0.5 / 4, 0.25 / 4),
     "ppce": (-math.log((0.5 + PPCE_FLOOR) / (1 + PPCE_FLOOR)) / 2, 0.0),
     "rrr": (0.0, 0.0625),
     "mse": (0.25 / 4, 0.0625 / 4),
 }
-PULLS_INSIDE = ["camal", "energy", "l1", "ppce", "mse"]
-PUSHES_OUTSIDE = ["camal", "energy", "l1", "rrr", "mse"]
+PULLS_INSIDE = ["camal", "camal_square", "energy", "l1", "ppce", "mse"]
+PUSHES_OUTSIDE = ["camal", "camal_square", "energy", "l1", "rrr", "mse"]
 
 
 def test_every_loss_has_an_expected_value():
@@ -124,11 +125,28 @@ class TestEveryLoss:
 
 
 def test_soft_targets_weigh():
-    # inside = (1 * 1 + .5 * .25) / 1.5; outside = (.5 * .25 + 1 * 1) / 2.5
-    cam = torch.tensor([[[0.0, 0.5], [1.0, 0.0]]])
-    loss = camal_loss(cam, torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]))
-    assert loss.inside.item() == pytest.approx(0.75)
-    assert loss.outside.item() == pytest.approx(0.45)
+    # inside = (1 * 1 + .5 * .25) / 1.5; outside = (.5 * .5 + 1 * 1) / 1.5, squared (.5 * .25 + 1 * 1) / 2.5
+    cam, target = torch.tensor([[[0.0, 0.5], [1.0, 0.0]]]), torch.tensor([[[1.0, 0.5], [0.0, 0.0]]])
+    loss, square = camal_loss(cam, target), camal_square_loss(cam, target)
+    assert loss.inside.item() == square.inside.item() == pytest.approx(0.75)
+    assert loss.outside.item() == pytest.approx(1.25 / 1.5)
+    assert square.outside.item() == pytest.approx(0.45)
+
+
+def test_attention_spread_thinly_outside_is_not_cheap():
+    target = torch.zeros(1, 10, 10)
+    target[0, 0, 0] = 1
+    thin = torch.full((1, 10, 10), 0.1)
+    thin[0, 0, 0] = 1
+    # 99 cells of 0.1 hold 9.9 of 10.9 of the attention; their squared mean is 0.01.
+    assert camal_loss(thin, target).outside.item() == pytest.approx(9.9 / 10.9)
+    assert camal_square_loss(thin, target).outside.item() == pytest.approx(0.01)
+
+
+def test_an_all_zero_map_has_nothing_inside_and_nothing_to_gain_outside():
+    cam = torch.zeros_like(CAM).requires_grad_()
+    loss = camal_loss(cam, TOP_ROW)
+    assert (loss.inside.item(), loss.outside.item()) == (1, 1)
 
 
 def test_small_and_large_objects_count_alike():
@@ -143,13 +161,13 @@ def test_frames_are_averaged():
     # second frame: full target, inside (0 + .25 + 1 + .5625) / 4, no outside
     loss = camal_loss(torch.cat([CAM, CAM]), torch.cat([TOP_ROW, torch.ones_like(TOP_ROW)]))
     assert loss.inside.item() == pytest.approx((0.125 + 1.8125 / 4) / 2)
-    assert loss.outside.item() == pytest.approx(0.03125 / 2)
+    assert loss.outside.item() == pytest.approx(0.25 / 1.75 / 2)
 
 
 def test_unknown_loss_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'energy'"):
         attention_loss("enrgy")
-    with pytest.raises(ValueError, match="the losses are camal, energy"):
+    with pytest.raises(ValueError, match="the losses are camal, camal_square, energy"):
         attention_loss("xyz")
 
 
