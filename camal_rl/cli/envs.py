@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from camal_rl.cli.errors import checking_input
-
-# Family: the module that its simulator needs, and the extra that installs it.
-_EXTRAS = {"procgen": ("procgen", "procgen")}
 
 
 def envs() -> None:
@@ -21,18 +16,16 @@ def envs() -> None:
         from rich.table import Table
 
         from camal_rl.cli.console import table_console
-        from camal_rl.envs import env_ids, level_sets, segmentation_spec
-    table = Table("id", "classes (* relevant)", "level sets", "installed", title="Environments")
+        from camal_rl.envs import EnvInfo, env_ids, env_info, level_sets, segmentation_spec
+
+    def installation(info: EnvInfo) -> str:
+        return "yes" if info.installed else rf"no: pip install 'camal-rl\[{info.extra}]'"
+
+    columns = ("id", "classes (* relevant)", "masks", "level sets", "licence", "installed")
+    table = Table(*columns, title="Environments")
     for env_id in env_ids():
-        spec = segmentation_spec(env_id)
+        spec, info = segmentation_spec(env_id), env_info(env_id)
         classes = ", ".join(name + "*" * (name in spec.relevant) for name in spec.names[1:])
-        table.add_row(env_id, classes, ", ".join(level_sets(env_id)), installation(env_id.partition("/")[0]))
+        exactness = f"{info.exactness}: {info.note}" if info.note else info.exactness
+        table.add_row(env_id, classes, exactness, ", ".join(level_sets(env_id)), info.licence, installation(info))
     table_console().print(table)
-
-
-def installation(family: str) -> str:
-    """Return ``yes``, or what installs the simulator of a family."""
-    module, extra = _EXTRAS.get(family, ("", ""))
-    if not module or importlib.util.find_spec(module) is not None:
-        return "yes"
-    return rf"no: pip install 'camal-rl\[{extra}]'"

@@ -12,7 +12,7 @@ from camal_rl.agents.config import AttentionTarget
 from camal_rl.attention import upsample_cam
 from camal_rl.experiments.faithfulness_suite import faithfulness_suite, neutral_maps, stability
 from camal_rl.experiments.frames import FrameSet
-from camal_rl.experiments.policy_outputs import attention_maps, head_output
+from camal_rl.experiments.policy_outputs import CHUNK_SIZE, attention_maps, head_output
 from camal_rl.metrics import (
     AlignmentSummary,
     Change,
@@ -97,6 +97,7 @@ def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: 
         saliency,
         head_output(policy, head),
         _HEADS[head][1],
+        chunk_size=CHUNK_SIZE,
         generator=torch.Generator().manual_seed(seed),
     )
     return {**effect.means(), "undefined": effect.undefined()}

@@ -58,8 +58,9 @@ def method_config(config: ExperimentConfig, method: str, seed: int) -> Experimen
     camal = config.camal_for(method)
     if method != "ppo" and camal.weight == 0:
         raise ValueError(f"camal.weight is 0, which makes {method} the same as ppo; give a weight above 0")
-    # One thread for each process: results do not depend on how many run at once.
-    return replace(config, camal=camal, seed=seed, threads=1)
+    # One thread for each process: results do not depend on how many run at once. The settings of the other methods are
+    # left out: this run stays valid when they change.
+    return replace(config, camal=camal, methods={}, seed=seed, threads=1)
 
 
 def plan_runs(config: ExperimentConfig, methods: Sequence[str], seeds: int, out: Path) -> list[PlannedRun]:
@@ -176,7 +177,7 @@ def _check_reusable(planned: PlannedRun) -> None:
         return
     if not folder.is_trained():
         raise FileExistsError(f"{folder.path} holds a run that did not finish; remove it or give another --out")
-    if folder.config() != planned.config:
+    if replace(folder.config(), methods={}) != planned.config:
         raise FileExistsError(f"{folder.path} holds a run of another configuration; remove it or give another --out")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.experiments.policy_outputs import head_output
+from camal_rl.experiments.policy_outputs import CHUNK_SIZE, head_output
 from camal_rl.metrics import (
     Change,
     Shift,
@@ -80,22 +80,24 @@ def faithfulness_suite(
     output = head_output(policy, head)
     results: dict[str, Any] = {"faithfulness": {}, "curves": {}, "fills": {fill: {} for fill in OTHER_FILLS}}
 
+    sizes: dict[str, Any] = {"grid": policy.cam_grid, "chunk_size": CHUNK_SIZE}
+
     def source() -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
     for name, each in {**saliency, **neutral}.items():
-        found = faithfulness(images, each, output, change, generator=source(), grid=policy.cam_grid)
+        found = faithfulness(images, each, output, change, generator=source(), **sizes)
         results["faithfulness"][name] = {**found.means(), "undefined": found.undefined()["deletion_effect"]}
         results["curves"][name] = found.curves()
     for fill in OTHER_FILLS:
         for name, each in saliency.items():
-            found = faithfulness(images, each, output, change, fill, generator=source(), grid=policy.cam_grid)
+            found = faithfulness(images, each, output, change, fill, generator=source(), **sizes)
             means = {key: value for key, value in found.means().items() if key not in _WITHOUT_FILL}
             results["fills"][fill][name] = {**means, "undefined": found.undefined()["deletion_effect"]}
     if head == "policy":
         results["changes"] = {
             measure: {
-                name: deletion_effect(images, each, output, other, generator=source()).means()
+                name: deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source()).means()
                 for name, each in saliency.items()
             }
             for measure, other in _OTHER_CHANGES.items()

@@ -13,7 +13,8 @@ from torch import Tensor
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.config import AttentionTarget
 
-_CHUNK = 128
+CHUNK_SIZE = 64
+"""Images given to the network at once: the memory of an evaluation is that of so many, and of the frames."""
 
 
 def attention_maps(
@@ -24,8 +25,8 @@ def attention_maps(
     The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with.
     """
     parts: dict[AttentionTarget, list[Tensor]] = {}
-    for start in range(0, len(images), _CHUNK):
-        batch = images[start : start + _CHUNK]
+    for start in range(0, len(images), CHUNK_SIZE):
+        batch = images[start : start + CHUNK_SIZE]
         attention = policy.attention(batch, method=camal.method, rectification=camal.rectification)
         for name, maps in attention.items():
             parts.setdefault(name, []).append(maps.float().cpu())

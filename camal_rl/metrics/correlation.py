@@ -11,7 +11,7 @@ from torch import Tensor
 from camal_rl.attention import nonfinite_maps, zero_maps
 from camal_rl.metrics.changes import Change
 from camal_rl.metrics.fills import Fill, imputation_noise
-from camal_rl.metrics.perturbation import Evaluate, check_perturbation, outputs_without
+from camal_rl.metrics.perturbation import FRAMES_AT_ONCE, Evaluate, check_perturbation, outputs_without
 from camal_rl.metrics.ranking import pearson
 
 SUBSET_SHARE = 0.25
@@ -44,11 +44,15 @@ class CellSubsets:
         _check_grid(subsets, grid, size)
         count = max(1, round(SUBSET_SHARE * grid[0] * grid[1]))
         device = generator.device
-        order = torch.rand(subsets, frames, grid[0] * grid[1], generator=generator, device=device).argsort(dim=2)
-        chosen = torch.zeros(order.shape, dtype=torch.bool, device=device).scatter_(2, order[..., :count], True)
+        parts = []
+        for start in range(0, frames, FRAMES_AT_ONCE):
+            shape = (subsets, min(FRAMES_AT_ONCE, frames - start), grid[0] * grid[1])
+            order = torch.rand(shape, generator=generator, device=device).argsort(dim=2)
+            nothing = torch.zeros(shape, dtype=torch.bool, device=device)
+            parts.append(nothing.scatter_(2, order[..., :count], True))
         rows = torch.arange(size[0], device=device) * grid[0] // size[0]
         columns = torch.arange(size[1], device=device) * grid[1] // size[1]
-        return cls(rows[:, None] * grid[1] + columns, chosen)
+        return cls(rows[:, None] * grid[1] + columns, torch.cat(parts, dim=1))
 
     def to(self, device: torch.device) -> CellSubsets:
         """Return the same subsets on a device."""
@@ -62,7 +66,7 @@ class CellSubsets:
         """Return the sum over each subset of maps ``(N, H, W)``, ``float64 (S, N)``."""
         per_cell = torch.zeros(len(saliency), self.chosen.shape[2], dtype=torch.float64, device=saliency.device)
         per_cell.index_add_(1, self.cells.flatten(), saliency.flatten(1).double())
-        return (self.chosen * per_cell).sum(dim=2)
+        return torch.stack([(chosen * per_cell).sum(dim=1) for chosen in self.chosen])
 
 
 def correlate(sums: Tensor, changes: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ PerturbationMode = Literal["deletion", "insertion"]
 PixelOrder = Literal["morf", "lerf"]
 MODES: tuple[str, ...] = get_args(PerturbationMode)
 ORDERS: tuple[str, ...] = get_args(PixelOrder)
+FRAMES_AT_ONCE = 64
+"""Frames for which orders and subsets of pixels are drawn at a time, so that memory does not grow with all of them."""
+
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
 Evaluate = Callable[[Tensor], Tensor]
@@ -77,13 +80,19 @@ def perturbation_curve(
 
 
 def saliency_ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
-    """Return each pixel's place ``(N, H, W)`` by decreasing saliency, 0 first, equal ones in random order."""
-    flat = saliency.detach().flatten(1)
+    """Return each pixel's place ``int32 (N, H, W)`` by decreasing saliency, 0 first, equal ones in random order."""
+    return torch.cat([_ranks(part, generator) for part in saliency.detach().split(FRAMES_AT_ONCE)])
+
+
+def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
+    flat = saliency.flatten(1)
     noise = torch.rand(flat.shape, generator=generator, device=generator.device)
     shuffle = noise.argsort(dim=1).to(flat.device)
     order = shuffle.gather(1, flat.gather(1, shuffle).argsort(dim=1, descending=True, stable=True))
-    places = torch.arange(flat.shape[1], device=flat.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).view(saliency.shape)
+    places = torch.arange(flat.shape[1], device=flat.device, dtype=torch.int32).expand_as(order)
+    return (
+        torch.empty(order.shape, dtype=torch.int32, device=flat.device).scatter_(1, order, places).view(saliency.shape)
+    )
 
 
 def removed_ranks(mode: PerturbationMode, order: PixelOrder, count: int, pixels: int) -> tuple[int, int]:

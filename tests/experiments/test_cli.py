@@ -6,7 +6,6 @@ import sys
 import cv2
 import pytest
 
-from camal_rl.cli import envs as envs_verb
 from camal_rl.cli.main import main
 from camal_rl.experiments.run_folder import read_json
 from tests.experiments.conftest import TINY
@@ -89,14 +88,16 @@ def test_a_missing_extra_names_the_install_line(monkeypatch, in_tmp, capsys):
 
 
 def test_envs_lists_classes_and_what_installs_a_missing_simulator(capsys, monkeypatch):
+    from camal_rl.envs import env_info
+
     assert run_main("envs") == 0
     out = capsys.readouterr().out
     for text in ("toy_grid/default", "procgen/starpilot", "hazard*", "held_out_cue"):
         assert text in out
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "procgen" else find_spec(name))
-    assert envs_verb.installation("toy_grid") == "yes"
-    assert "camal-rl" in envs_verb.installation("procgen")
+    assert env_info("toy_grid/default").installed
+    assert not env_info("procgen/coinrun").installed
     assert run_main("envs") == 0
     assert "'camal-rl[procgen]'" in capsys.readouterr().out.replace("\n", "")
 

@@ -106,11 +106,11 @@ def test_one_seed_has_no_interval_and_no_test(runs):
 
 def test_methods_are_weights_and_losses():
     config = load_config("toy_grid", ["camal.weight=0.3"])
-    ppo, energy = method_config(config, "ppo", 4), method_config(config, "energy", 4)
+    ppo, energy, square = (method_config(config, name, 4) for name in ("ppo", "energy", "camal_square"))
     assert (ppo.camal.weight, ppo.seed, ppo.threads) == (0, 4, 1)
     assert (energy.camal.weight, energy.camal.loss) == (0.3, "energy")
-    assert replace(energy, camal=config.camal) == replace(config, seed=4, threads=1)
-    assert energy.camal.schedule == "constant" != config.camal.schedule
+    assert replace(energy, camal=config.camal) == replace(config, methods={}, seed=4, threads=1)
+    assert (square.camal.weight, square.camal.schedule) == (10, "warmup")
 
 
 def test_ppo_depends_only_on_which_map_is_measured():
@@ -145,6 +145,7 @@ def test_only_finished_runs_of_the_same_configuration_are_used_again(tmp_path, t
     same = trained.config()
     (planned,) = plan_runs(same, ["camal"], 1, tmp_path)
     assert planned.folder.is_trained()
+    plan_runs(replace(same, methods={"energy": {"weight": 0.9}}), ["camal"], 1, tmp_path)
     with pytest.raises(FileExistsError, match="run of another configuration"):
         plan_runs(replace(same, total_timesteps=999), ["camal"], 1, tmp_path)
     (tmp_path / "camal-seed1").mkdir()
