@@ -20,7 +20,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	  || { echo "Python 3.10, 3.11 or 3.12 is needed (Procgen has no wheel for others); try: make PYTHON=python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[procgen,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ocatari
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	  echo "OpenCV cannot load here (a server image without libGL or glib: apt-get install libgl1 libglib2.0-0); taking its headless build"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \

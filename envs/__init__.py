@@ -15,8 +15,10 @@ from camal_rl.envs.counterfactual import (
 )
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec, wrap_vec
 from camal_rl.envs.registry import (
+    EnvInfo,
     MissingExtraError,
     env_ids,
+    env_info,
     family_of,
     level_sets,
     make_vec,
@@ -29,6 +31,7 @@ __all__ = [
     "IDENTITY",
     "Counterfactual",
     "CounterfactualEnv",
+    "EnvInfo",
     "Intervention",
     "LabelMap",
     "MissingExtraError",
@@ -38,6 +41,7 @@ __all__ = [
     "check_counterfactual_env",
     "check_segmented_env",
     "env_ids",
+    "env_info",
     "family_of",
     "find_counterfactual",
     "find_segmented",

@@ -62,10 +62,11 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
     and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
     """
 
-    def __init__(self, venv: VecEnv, spec: SegmentationSpec) -> None:
-        """Wrap ``venv``; the label maps come with the next :meth:`reset`."""
+    def __init__(self, venv: VecEnv, spec: SegmentationSpec, masks: bool = True) -> None:
+        """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""
         super().__init__(venv)
         self.spec = spec
+        self._masks = masks
         self._size = image_size(venv.observation_space)
         self._label_maps: LabelMap | None = None
         # SB3's wrappers do not pass reset_infos on, so they are read from the innermost environment.
@@ -73,10 +74,18 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
         while isinstance(self._innermost, VecEnvWrapper):
             self._innermost = self._innermost.venv
 
+    @property
+    def has_segmentation(self) -> bool:
+        """Whether masks are switched on."""
+        return self._masks
+
     def reset(self) -> VecEnvObs:
         """Reset every environment and read its label map."""
         observations = self.venv.reset()
         infos = self._innermost.reset_infos
+        if not self._masks:
+            self.reset_infos = infos
+            return observations
         self._label_maps = np.stack([self._take(info, index, "reset") for index, info in enumerate(infos)])
         self.reset_infos = [_without_key(info) for info in infos]
         return observations
@@ -84,6 +93,9 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Step every environment and read the label map of the observation that each returned."""
         observations, rewards, dones, infos = self.venv.step_wait()
+        if not self._masks:
+            self.reset_infos = self._innermost.reset_infos
+            return observations, rewards, dones, infos
         if self._label_maps is None:
             raise RuntimeError("step() came before reset(); call reset() first")
         for index, done in enumerate(dones):
@@ -96,7 +108,14 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
         return observations, rewards, dones, [_without_key(info) for info in infos]
 
     def segmentation(self) -> LabelMap:
-        """Return the label maps uint8[num_envs, H, W] of the current observations."""
+        """Return the label maps uint8[num_envs, H, W] of the current observations.
+
+        Raises:
+            ValueError: masks are switched off.
+            RuntimeError: before the first :meth:`reset`.
+        """
+        if not self._masks:
+            raise ValueError("masks are switched off; make the environment with its default segmentation")
         if self._label_maps is None:
             raise RuntimeError("there is no label map before the first reset(); call reset() first")
         return self._label_maps.copy()
@@ -134,6 +153,7 @@ def make_segmented_vec(
     spec: SegmentationSpec | None = None,
     seed: int = 0,
     subproc: bool = False,
+    masks: bool = True,
 ) -> SegmentedGymVecEnv:
     """Make copies of a Gymnasium environment as one :class:`SegmentedVecEnv`.
 
@@ -143,6 +163,7 @@ def make_segmented_vec(
         spec: what the ids mean; ``None`` takes the environment's attribute ``segmentation_spec``.
         seed: copy ``i`` is seeded with ``seed + i`` at its first reset.
         subproc: one process for each copy instead of all in this one.
+        masks: whether the environments put label maps in their infos; ``False`` leaves infos as they are.
 
     Raises:
         ValueError: no spec is given and the environment has none.
@@ -154,7 +175,7 @@ def make_segmented_vec(
     venv: VecEnv = SubprocVecEnv(list(makers)) if subproc else DummyVecEnv(list(makers))
     venv.seed(seed)
     found = spec if spec is not None else _spec_of(venv)
-    return wrap_vec(venv, found)
+    return SegmentedGymVecEnv(venv, found, masks)
 
 
 def _spec_of(venv: VecEnv) -> SegmentationSpec:

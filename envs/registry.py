@@ -4,10 +4,45 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast, get_args
 
 from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
+
+
+Exactness = Literal["exact", "good", "poor", "none"]
+
+
+@dataclass(frozen=True)
+class EnvInfo:
+    """What one should know about an environment before choosing it.
+
+    Attributes:
+        exactness: how exact its masks are: ``exact``, drawn by or from the simulator itself; ``good`` and ``poor``,
+            approximate, with measured agreement; ``none``, there are no masks, only images.
+        licence: licence of the simulator and of what it shows.
+        extra: the extra of camal-rl that installs the simulator; empty where nothing more is needed.
+        module: the module that must be there for it; empty where nothing more is needed.
+        note: one sentence on what is not exact, or why there are no masks; may be empty.
+    """
+
+    exactness: Exactness
+    licence: str
+    extra: str = ""
+    module: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the exactness."""
+        if self.exactness not in get_args(Exactness):
+            raise ValueError(f"exactness must be one of {', '.join(get_args(Exactness))}, got {self.exactness!r}")
+
+    @property
+    def installed(self) -> bool:
+        """Whether the simulator's module is there; it is not imported."""
+        return not self.module or importlib.util.find_spec(self.module) is not None
 
 
 class Family(Protocol):
@@ -18,6 +53,9 @@ class Family(Protocol):
 
     def segmentation_spec(self, name: str) -> SegmentationSpec:
         """Return the classes of one environment and its default relevant set."""
+
+    def info(self, name: str) -> EnvInfo:
+        """Return how exact one environment's masks are, its licence and what installs it."""
 
     def level_sets(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist."""
@@ -79,6 +117,12 @@ def segmentation_spec(env_id: str) -> SegmentationSpec:
     return module.segmentation_spec(name)
 
 
+def env_info(env_id: str) -> EnvInfo:
+    """Return how exact an environment's masks are, its licence and what installs it, without starting a simulator."""
+    module, name = family_of(env_id)
+    return module.info(name)
+
+
 def level_sets(env_id: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of :func:`make_vec` that select each level set (``train``, ``held_out``, ...)."""
     module, name = family_of(env_id)
@@ -89,7 +133,7 @@ def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> Segmented
     """Make a vectorised environment with segmentation.
 
     Args:
-        env_id: ``toy_grid/<variant>`` or ``procgen/<game>``; :func:`env_ids` lists them.
+        env_id: ``<family>/<name>``, for example ``procgen/coinrun``; :func:`env_ids` lists them.
         num_envs: number of copies that step together.
         seed: seed of the level sampling and of everything random in the simulator.
         **options: the level set as the simulator calls it (``start_level``, ``num_levels``, ...), ``relevant``

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 
+from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.toy_grid.env import ToyGridEnv
 from camal_rl.envs.toy_grid.variants import VARIANTS, variant_level_sets, variant_options
@@ -16,6 +17,7 @@ __all__ = [
     "ToyGridEnv",
     "ToyGridVecEnv",
     "env_names",
+    "info",
     "level_sets",
     "make_vec",
     "register",
@@ -31,6 +33,11 @@ def env_names() -> tuple[str, ...]:
 def segmentation_spec(name: str) -> SegmentationSpec:
     """Return the classes; agent, goal, hazards and walls are what the decision depends on."""
     return variant_options(name, {}).spec()
+
+
+def info(name: str) -> EnvInfo:
+    """Return how exact the masks are, and the licence."""
+    return EnvInfo("exact", "MIT")
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
