@@ -18,6 +18,18 @@ _BACKGROUND = 24
 _DIMMED = 0.35
 
 
+def as_pictures(observations: npt.NDArray[np.uint8]) -> Picture:
+    """Return what people can look at, ``uint8 (..., H, W, 3)``, of image observations ``uint8 (..., H, W, C)``.
+
+    Three channels are a picture. Of any other number, which is a stack of frames, the newest is shown: the last
+    three channels where frames have three each, otherwise the last channel in grey.
+    """
+    channels = observations.shape[-1]
+    if channels % 3 == 0:
+        return observations[..., -3:]
+    return np.repeat(observations[..., -1:], 3, axis=-1)
+
+
 def class_colours() -> npt.NDArray[np.uint8]:
     """Return one colour for each of the 256 class ids, ``uint8 (256, 3)``; 0 is dark grey.
 
@@ -93,11 +105,12 @@ def attention_sheet(
     """Return a sheet: image | image with all but the relevant dimmed | one heat map for each entry of ``maps``.
 
     Args:
-        frames: ``uint8 (N, H, W, 3)``.
+        frames: ``uint8 (N, H, W, C)``; see :func:`as_pictures`.
         labels: label maps ``uint8 (N, H, W)``.
         relevant: ``bool (256,)``, which labels are relevant.
         maps: title to maps ``(N, h, w)`` in [0, 1].
     """
+    frames = as_pictures(frames)
     columns: dict[str, Sequence[Picture]] = {
         "image": list(frames),
         "relevant": [mask_overlay(image, relevant[label]) for image, label in zip(frames, labels, strict=True)],
@@ -117,12 +130,13 @@ def segmentation_sheet(
     """Return a sheet image | segmentation | relevant with a legend of the classes that occur.
 
     Args:
-        frames: ``uint8 (N, H, W, 3)``.
+        frames: ``uint8 (N, H, W, C)``; see :func:`as_pictures`.
         labels: label maps ``uint8 (N, H, W)``.
         names: ``names[id]`` is the class name.
         relevant: ``bool (256,)``, which labels are relevant; the legend marks them with ``*``.
         height: height of each picture in the sheet.
     """
+    frames = as_pictures(frames)
     pictures = sheet(
         {
             "image": list(frames),

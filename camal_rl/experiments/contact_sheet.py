@@ -151,7 +151,7 @@ class _Page:
 
 
 def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) -> dict[str, list[Picture]]:
-    images = [enlarged(image, _CELL) for image in frames.images]
+    images = [enlarged(image, _CELL) for image in frames.pictures]
     columns = {"frame": images}
     if with_segmentation:
         columns["segmentation"] = [enlarged(picture, _CELL) for picture in segmentation_picture(frames.labels)]

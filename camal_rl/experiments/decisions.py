@@ -54,7 +54,7 @@ def decisions_on(
 
     Args:
         policy: a policy with a categorical distribution (discrete actions).
-        images: ``uint8 (N, H, W, 3)``, N at least 1.
+        images: ``uint8 (N, H, W, C)``, N at least 1.
         camal: says which maps are meant (method, rectification).
         actions: ``(N,)``, the actions that the policy maps explain; by default those that the policy prefers.
     """

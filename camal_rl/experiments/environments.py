@@ -12,6 +12,7 @@ from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
 from camal_rl.experiments.config import EnvConfig, ExperimentConfig
 
 _EVERY_LEVEL = 2**31 - 1
+_LEVEL_RANGE = ("start_level", "num_levels")
 
 
 def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
@@ -19,6 +20,9 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
 
     A level set is what it changes about the environment's own training levels: those changes win over the
     experiment's options, everything else is as in the experiment's training.
+
+    Held-out sets must play other levels than training, unless they are held out by the game itself (its mode, its
+    size) and leave the levels alone: the same seeds of another game are other levels.
 
     Raises:
         ValueError: unknown level set, or held-out levels among the training levels.
@@ -31,7 +35,8 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
     train = {**sets["train"], **env.options}
     changes = {key: value for key, value in sets[name].items() if sets["train"].get(key) != value}
     options = {**train, **changes}
-    if name.startswith("held_out"):
+    by_levels = not changes or any(key in _LEVEL_RANGE for key in changes)
+    if name.startswith("held_out") and by_levels:
         _check_disjoint(name, _level_range(train), _level_range(options))
     return options
 

@@ -18,7 +18,7 @@ class Recording:
     """An episode of T steps; entry ``t`` of everything belongs to the same step.
 
     Attributes:
-        frames: ``uint8 (T, H, W, 3)``, what the agent saw.
+        frames: ``uint8 (T, H, W, C)``, what the agent saw.
         actions: ``int64 (T,)``, what it did upon seeing that frame.
         rewards: ``float64 (T,)``, what that action gave.
         ended: whether the episode came to its end; ``False`` where it was cut after the most steps allowed.
@@ -54,7 +54,7 @@ def record_episode(
 
     Args:
         actor: acts on the observations.
-        venv: environment with raw rewards and image observations ``uint8 (num_envs, H, W, 3)``.
+        venv: environment with raw rewards and image observations ``uint8 (num_envs, H, W, C)``.
         deterministic: preferred actions instead of sampled ones.
         seed: seed of the sampled actions; torch's global generators are left as they were.
         max_steps: cut the episode after this many steps, at least 1.

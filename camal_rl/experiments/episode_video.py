@@ -12,7 +12,7 @@ import numpy.typing as npt
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.experiments.decisions import Decisions
 from camal_rl.experiments.episode import Recording
-from camal_rl.overlays import Picture, enlarged, greyed, heat_overlay
+from camal_rl.overlays import Picture, as_pictures, enlarged, greyed, heat_overlay
 
 Colour = tuple[int, int, int]
 
@@ -68,7 +68,7 @@ def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText
         raise ValueError("the decisions must be those on the recording's frames, for the actions that were taken")
     if len(text.action_names) != decisions.probabilities.shape[1]:
         raise ValueError(f"expected {decisions.probabilities.shape[1]} action names, got {len(text.action_names)}")
-    layout = _Layout.of(enlarged(recording.frames[0], _PANEL), len(text.action_names))
+    layout = _Layout.of(enlarged(as_pictures(recording.frames[0]), _PANEL), len(text.action_names))
     backdrop = _backdrop(layout, text)
     curve = _Curve.of(layout, decisions.values)
     curve.draw_axes(backdrop)
@@ -154,7 +154,7 @@ def _backdrop(layout: _Layout, text: VideoText) -> Picture:
 
 
 def _draw_panels(picture: Picture, layout: _Layout, recording: Recording, decisions: Decisions, step: int) -> None:
-    frame = enlarged(recording.frames[step], _PANEL)
+    frame = enlarged(as_pictures(recording.frames[step]), _PANEL)
     last = step == len(recording) - 1
     ending = "last frame of the episode" if recording.ended else "last frame: the episode is cut here"
     _draw_panel(picture, layout, 0, frame, ending if last else "frame", _TAKEN if last else _TEXT)

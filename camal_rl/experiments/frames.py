@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv
 from camal_rl.experiments.returns import Actor
+from camal_rl.overlays import as_pictures
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class FrameSet:
     """Frames with their ground truth.
 
     Attributes:
-        images: ``uint8 (N, H, W, 3)``.
+        images: ``uint8 (N, H, W, C)``, as the policy sees them.
         labels: label maps ``uint8 (N, H, W)``.
         relevant: ``bool (256,)``, which labels are relevant.
     """
@@ -27,6 +28,11 @@ class FrameSet:
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
     relevant: npt.NDArray[np.bool_]
+
+    @property
+    def pictures(self) -> npt.NDArray[np.uint8]:
+        """The images for people, ``uint8 (N, H, W, 3)``."""
+        return as_pictures(self.images)
 
     def __len__(self) -> int:
         """Return the number of frames."""

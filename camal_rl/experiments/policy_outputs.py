@@ -20,7 +20,7 @@ CHUNK_SIZE = 64
 def attention_maps(
     policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig
 ) -> dict[AttentionTarget, Tensor]:
-    """Return the attention of images ``uint8 (N, H, W, 3)`` for each target, ``(N, h, w)`` in [0, 1], on the CPU.
+    """Return the attention of images ``uint8 (N, H, W, C)`` for each target, ``(N, h, w)`` in [0, 1], on the CPU.
 
     The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with.
     """

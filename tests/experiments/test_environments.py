@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from camal_rl.envs import find_segmented
+from camal_rl.experiments import environments
 from camal_rl.experiments.config import EnvConfig
 from camal_rl.experiments.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.experiments.loading import load_config
@@ -32,6 +33,14 @@ def test_held_out_levels_never_overlap_training_levels():
         level_set_options(EnvConfig("procgen/maze", options={"num_levels": 500}), "held_out")
     with pytest.raises(ValueError, match=r"limit env\.options\.num_levels"):
         level_set_options(EnvConfig("procgen/maze", options={"num_levels": 0}), "held_out")
+
+
+def test_a_game_of_its_own_mode_may_keep_the_seeds(monkeypatch):
+    sets = {"train": {"num_levels": 0}, "held_out": {"num_levels": 0, "mode": 1}, "held_out_seeds": {"num_levels": 0}}
+    monkeypatch.setattr(environments, "level_sets", lambda _: sets)
+    assert level_set_options(EnvConfig("toy_grid/default"), "held_out") == {"num_levels": 0, "mode": 1}
+    with pytest.raises(ValueError, match="holds training levels"):
+        level_set_options(EnvConfig("toy_grid/default"), "held_out_seeds")
 
 
 def test_unknown_level_set_names_the_nearest():

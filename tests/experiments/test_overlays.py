@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from camal_rl.overlays import (
+    as_pictures,
     attention_sheet,
     class_colours,
     heat_overlay,
@@ -18,6 +19,14 @@ def test_classes_have_colours_of_their_own():
     np.fill_diagonal(distances, 999)
     assert distances.min() > 20
     assert segmentation_picture(np.array([[0, 3]], np.uint8)).tolist() == [[[60] * 3, class_colours()[3].tolist()]]
+
+
+def test_of_a_stack_of_frames_the_newest_is_shown():
+    channels = np.arange(6, dtype=np.uint8)[None, None]
+    assert as_pictures(channels[..., :3]).tolist() == [[[0, 1, 2]]]
+    assert as_pictures(channels).tolist() == [[[3, 4, 5]]]
+    assert as_pictures(channels[..., :4]).tolist() == [[[3, 3, 3]]]
+    assert as_pictures(channels[..., :1]).tolist() == [[[0, 0, 0]]]
 
 
 def test_mask_overlay_keeps_the_relevant_and_darkens_the_rest():

@@ -50,7 +50,7 @@ def frame_grid(group: Group) -> FrameGrid:
     reference = shown[0]
     frames, caption = _frames(reference, models[reference.method])
     columns: dict[str, list[Pixels]] = {
-        "image": list(frames.images),
+        "image": list(frames.pictures),
         "segmentation": list(segmentation_picture(frames.labels)),
     }
     maps = {}
@@ -60,7 +60,7 @@ def frame_grid(group: Group) -> FrameGrid:
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
             cams = found[target].numpy()
-            pairs = zip(frames.images, cams, strict=True)
+            pairs = zip(frames.pictures, cams, strict=True)
             columns[f"{method}, {target}"] = [heat_overlay(image, cam) for image, cam in pairs]
     seeds = ", ".join(run.label for run in shown)
     return FrameGrid(
