@@ -126,6 +126,7 @@ def segmentation_sheet(
     names: Sequence[str],
     relevant: npt.NDArray[np.bool_],
     height: int = 192,
+    legend: Sequence[int] | None = None,
 ) -> Picture:
     """Return a sheet image | segmentation | relevant with a legend of the classes that occur.
 
@@ -135,6 +136,7 @@ def segmentation_sheet(
         names: ``names[id]`` is the class name.
         relevant: ``bool (256,)``, which labels are relevant; the legend marks them with ``*``.
         height: height of each picture in the sheet.
+        legend: classes that the legend names; by default those that occur.
     """
     frames = as_pictures(frames)
     pictures = sheet(
@@ -145,10 +147,9 @@ def segmentation_sheet(
         },
         height,
     )
-    present = [int(label) for label in np.unique(labels)]
-    entries = {label: names[label] + (" *" if relevant[label] else "") for label in present}
-    legend = _legend(entries, pictures.shape[1])
-    return np.concatenate([pictures, legend], axis=0)
+    named = np.unique(labels).tolist() if legend is None else legend
+    entries = {label: names[label] + (" *" if relevant[label] else "") for label in named}
+    return np.concatenate([pictures, _legend(entries, pictures.shape[1])], axis=0)
 
 
 def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:

@@ -9,6 +9,8 @@ import typer
 
 from camal_rl.cli.errors import checking_input
 
+_FPS = 15
+
 
 def masks(
     env: Annotated[str, typer.Argument(help="Environment id, for example toy_grid/default.")],
@@ -20,9 +22,11 @@ def masks(
     frames: Annotated[int, typer.Option(min=1, max=64, help="Number of frames.")] = 6,
     steps: Annotated[int, typer.Option(min=0, help="Random actions before the frames.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the levels and actions.")] = 0,
+    video: Annotated[bool, typer.Option("--video", help="Also write a clip of random play, an MP4 beside it.")] = False,
+    video_steps: Annotated[int, typer.Option(min=1, help="Steps of the clip.")] = 150,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
-    """Draw a sheet image | segmentation | relevant, to see what an environment's masks show.
+    """Draw a sheet image | segmentation | relevant, and a clip, to see what an environment's masks show.
 
     For example:
 
@@ -30,14 +34,25 @@ def masks(
 
       camal-rl masks procgen/coinrun --level-set held_out --frames 8 --out coinrun.png
 
+      camal-rl masks vizdoom/DefendLine --video
+
       camal-rl masks toy_grid/default theme=held_out segmentation=box
     """
     with checking_input():
-        from camal_rl.experiments.mask_sheet import mask_sheet, write_png
+        from camal_rl.experiments.mask_sheet import mask_clip, mask_sheet, write_png
+        from camal_rl.experiments.video_file import check_video_support, write_mp4
 
         path = out if out is not None else Path(f"masks-{env.replace('/', '-')}.png")
-        if path.exists() and not force:
-            raise FileExistsError(f"{path} exists; give another --out, or --force to overwrite it")
+        clip = path.with_suffix(".mp4")
+        for file in (path, clip) if video else (path,):
+            if file.exists() and not force:
+                raise FileExistsError(f"{file} exists; give another --out, or --force to overwrite it")
+        if video:
+            check_video_support()
         picture = mask_sheet(env, level_set, frames, steps, seed, overrides or ())
         write_png(path, picture)
+        if video:
+            write_mp4(clip, mask_clip(env, level_set, video_steps, seed, overrides or ()), _FPS)
     print(f"{frames} frames of {env}, level set {level_set}: {path}")
+    if video:
+        print(f"{video_steps} steps of random play: {clip}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,12 +90,21 @@ def visit_frames(
 
 def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:
     """Return the frames of all environments after ``steps`` random actions; ``seed`` is that of the actions."""
-    rng = np.random.default_rng(seed)
     observations = venv.reset()
+    for actions in random_actions(venv, steps, seed):
+        observations = venv.step(actions)[0]
+    return FrameSet(np.array(observations), venv.segmentation(), venv.spec.relevant_lookup())
+
+
+def random_actions(venv: SegmentedVecEnv, steps: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield ``steps`` arrays ``int64 (num_envs,)`` of uniformly random actions.
+
+    Raises:
+        ValueError: actions that are not discrete.
+    """
+    rng = np.random.default_rng(seed)
     space = venv.action_space
     if not isinstance(space, spaces.Discrete):
         raise ValueError(f"random frames need discrete actions, got {space}")
     for _ in range(steps):
-        actions = space.start + rng.integers(space.n, size=venv.num_envs)
-        observations = venv.step(actions)[0]
-    return FrameSet(np.array(observations), venv.segmentation(), venv.spec.relevant_lookup())
+        yield space.start + rng.integers(space.n, size=venv.num_envs)

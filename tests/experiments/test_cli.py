@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
 from camal_rl.cli.main import main
@@ -100,6 +101,25 @@ def test_envs_lists_classes_and_what_installs_a_missing_simulator(capsys, monkey
     assert not env_info("procgen/coinrun").installed
     assert run_main("envs") == 0
     assert "'camal-rl[procgen]'" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_masks_writes_a_clip_whose_pictures_are_of_one_size(in_tmp, capsys):
+    av = pytest.importorskip("av")
+    command = ("masks", "toy_grid/default", "--frames", "1", "--out", "sheet.png", "--video", "--video-steps", "5")
+    assert run_main(*command) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "5 steps of random play: sheet.mp4"
+    with av.open(str(in_tmp / "sheet.mp4")) as container:
+        clip = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(clip) == 5
+    # The first picture is that of the sheet, reached without an action.
+    assert run_main(*command[:6], "--steps", "0", "--force") == 0
+    sheet = cv2.imread(str(in_tmp / "sheet.png"))[..., ::-1]
+    rows = min(len(sheet), len(clip[0])) - 40
+    assert np.abs(clip[0][:rows].astype(int) - sheet[:rows]).mean() < 8
+    (in_tmp / "sheet.png").unlink()
+    assert run_main(*command) == 2
+    assert "sheet.mp4 exists" in capsys.readouterr().err
+    assert not (in_tmp / "sheet.png").exists()
 
 
 def test_masks_writes_a_sheet_and_keeps_existing_files(in_tmp, capsys):
