@@ -53,7 +53,7 @@ def policy_scores(policy: ActorCriticPolicy) -> dict[AttentionTarget, Score]:
     """
 
     def value(images: Tensor, actions: Tensor | None = None) -> Tensor:
-        return policy.predict_values(images).flatten()
+        return policy_values(policy, images).flatten()
 
     def log_probability(images: Tensor, actions: Tensor) -> Tensor:
         return policy.get_distribution(images).log_prob(actions)
@@ -130,7 +130,9 @@ def _pixel_map(
     window = max(1, min(images.shape[2:]) // 8)
     stride = max(1, window // 2)
     if method == "perturbation":
-        output, change = (_values, _value_shift) if target == "value" else (_probabilities, policy_divergence)
+        output, change = (
+            (policy_values, _value_shift) if target == "value" else (policy_probabilities, policy_divergence)
+        )
         # In floating point the mean colour is not rounded: the same map for uint8 images and for floats.
         return perturbation_map(
             images.float(), lambda batch: output(policy, batch), change, window, stride, chunk_size=chunk_size
@@ -207,11 +209,13 @@ def _outputs_inside(extractor: nn.Module, layer: str) -> Iterator[list[tuple[nn.
             handle.remove()
 
 
-def _values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
+def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
+    """Return ``V(s)`` of images ``(n, C, H, W)`` on the policy's device, ``(n, 1)``."""
     return policy.predict_values(images)
 
 
-def _probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
+def policy_probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
+    """Return the action probabilities of images ``(n, C, H, W)`` on the policy's device, ``(n, A)``."""
     return cast(CategoricalDistribution, policy.get_distribution(images)).distribution.probs
 
 

@@ -32,8 +32,8 @@ class CamalConfig:
         targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
             the action that was taken).
         method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
-        loss: ``camal``; ``camal_square``, which squares attention outside; or a peer's loss on the same maps: energy, l1,
-            ppce, rrr, mse.
+        loss: ``camal``; ``camal_square``, which squares attention outside; or a peer's loss on the same maps: energy,
+            l1, ppce, rrr, mse.
         inside_weight: coefficient of the loss's part inside the target, relative to that outside. Below 1, attention
             outside is suppressed without asking for the same attention on every relevant object.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;

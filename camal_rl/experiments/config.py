@@ -141,6 +141,10 @@ class LogConfig:
             _at_least(f"log.{name}", getattr(self, name), low)
 
 
+MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
+"""What of ``camal`` says which maps are measured and against what; at weight 0 nothing else means anything."""
+
+
 @dataclass(frozen=True)
 class ExperimentConfig:
     """One training run and its evaluation.
@@ -196,8 +200,7 @@ class ExperimentConfig:
         For ``ppo`` only what says which map is measured stays, so that its runs serve every setting of the term.
         """
         if method == "ppo":
-            kept = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
-            return CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in kept})
+            return CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
         settings = self.methods.get(method, {})
         known = [each.name for each in fields(CamalConfig)]
         for key in settings:

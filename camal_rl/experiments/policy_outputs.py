@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents.attributions import policy_probabilities, policy_values
 from camal_rl.agents.config import AttentionTarget
 
 CHUNK_SIZE = 64
@@ -35,13 +35,12 @@ def attention_maps(
 
 def values(policy: CamPolicy, images: Tensor) -> Tensor:
     """Return ``V(s)`` of images ``(n, C, H, W)``, ``(n, 1)``, on the CPU."""
-    return policy.predict_values(images.to(policy.device)).cpu()
+    return policy_values(policy, images.to(policy.device)).cpu()
 
 
 def probabilities(policy: CamPolicy, images: Tensor) -> Tensor:
     """Return the action probabilities of images ``(n, C, H, W)``, ``(n, A)``, on the CPU."""
-    distribution: Any = policy.get_distribution(images.to(policy.device)).distribution
-    return torch.as_tensor(distribution.probs).cpu()
+    return policy_probabilities(policy, images.to(policy.device)).cpu()
 
 
 def head_output(policy: CamPolicy, head: AttentionTarget) -> Callable[[Tensor], Tensor]:

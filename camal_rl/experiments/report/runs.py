@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.experiments.comparison import PlannedRun
+from camal_rl.experiments.config import MAP_SETTINGS
 from camal_rl.experiments.run_folder import RunFolder, read_json
 from camal_rl.experiments.training import flat_settings
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
-# With weight 0 only these settings of ``camal`` mean something: they define the maps that are measured.
-_MAPS = ("camal.weight", "camal.method", "camal.value_rectification", "camal.policy_rectification")
+_MEANT_AT_WEIGHT_0 = ("camal.weight", *(f"camal.{name}" for name in MAP_SETTINGS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ def _essential(run: ReportRun) -> dict[str, Any]:
     settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
     if run.config.camal.weight:
         return settings
-    return {key: value for key, value in settings.items() if not key.startswith("camal.") or key in _MAPS}
+    return {key: value for key, value in settings.items() if not key.startswith("camal.") or key in _MEANT_AT_WEIGHT_0}
 
 
 def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
