@@ -1,0 +1,224 @@
+"""Claim: simulators leave neither processes nor files behind, however the training process ends.
+
+Programs that step a vectorised environment are started in an empty working directory with a temporary folder of their
+own. Half of the cycles close the environment, half just end; the kills hit at a random moment, also while simulators
+are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group (Ctrl-C). Counted is
+what is still there some time later: processes (known by a variable in the environment that they inherit), files in the
+working directory, in the temporary folder and, by their names, in /dev/shm.
+
+    python benchmarks/lifecycle.py                    # ViZDoom, benchmarks/results/vizdoom_lifecycle.json
+    python benchmarks/lifecycle.py --family atari --env atari/Pong
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from camal_rl.envs import env_ids
+from camal_rl.experiments.provenance import provenance
+
+MARK = "CAMAL_RL_LIFECYCLE"
+SHARED_MEMORY = Path("/dev/shm")
+# The fork server that starts SB3's SubprocVecEnv keeps a socket here, which Python removes at an orderly exit only.
+MULTIPROCESSING_PREFIX = "pymp-"
+MULTIPROCESSING = "temporary folder, of Python's multiprocessing"
+SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
+PATIENCE_SECONDS = 15.0
+KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
+
+PROGRAM = """
+import sys
+import numpy as np
+from camal_rl.envs import make_vec
+
+env_id, end = sys.argv[1], sys.argv[5]
+num_envs, subproc, steps = int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])
+if __name__ == "__main__":
+    print("starting", flush=True)
+    venv = make_vec(env_id, num_envs, 0, subproc=subproc)
+    venv.reset()
+    actions = np.random.default_rng(0)
+    while steps != 0:
+        venv.step(actions.integers(venv.action_space.n, size=num_envs))
+        steps -= 1
+    if end == "close":
+        venv.close()
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One program and what it left behind.
+
+    Attributes:
+        end: how the program ended: ``close``, ``exit`` (without closing), or a kill.
+        subproc: one process for each environment.
+        seconds: from the start of the simulators to the kill; ``None`` without a kill.
+        returncode: the program's exit status.
+        clean_after: seconds from the program's end until nothing was left; ``None`` if something stayed.
+        processes: processes left.
+        files: files left, by place.
+    """
+
+    end: str
+    subproc: bool
+    seconds: float | None
+    returncode: int
+    clean_after: float | None
+    processes: int
+    files: dict[str, list[str]]
+
+
+def marked_processes(token: str) -> list[int]:
+    """Return the processes that inherited a token, this one excepted; those that have ended do not count."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={token}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+class Places:
+    """Where a program can leave files; what is there at the start does not count."""
+
+    def __init__(self, folder: Path, prefixes: tuple[str, ...]) -> None:
+        self.working, self.temporary = folder / "working", folder / "temporary"
+        self.working.mkdir()
+        self.temporary.mkdir()
+        self._prefixes = prefixes
+        self._before = set(self._shared())
+
+    def _shared(self) -> Iterator[str]:
+        return (path.name for path in SHARED_MEMORY.iterdir() if path.name.startswith(self._prefixes))
+
+    def left(self) -> dict[str, list[str]]:
+        """Return what has been left, by place; places with nothing are not named."""
+        temporary = [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*")]
+        places = {
+            "working directory": [str(path.relative_to(self.working)) for path in self.working.rglob("*")],
+            "temporary folder": [path for path in temporary if not path.startswith(MULTIPROCESSING_PREFIX)],
+            MULTIPROCESSING: [path for path in temporary if path.startswith(MULTIPROCESSING_PREFIX)],
+            "shared memory": sorted(set(self._shared()) - self._before),
+        }
+        return {name: paths for name, paths in places.items() if paths}
+
+
+def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, delay: float | None) -> Trial:
+    """Run one program to its end and look what stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = Places(Path(folder), SHARED_PREFIXES.get(env_id.partition("/")[0], ()))
+        program = Path(folder, "program.py")
+        program.write_text(PROGRAM)
+        token = uuid.uuid4().hex
+        arguments = [env_id, str(num_envs), str(int(subproc)), str(-1 if delay is not None else steps), end]
+        environment = {**os.environ, MARK: token, "TMPDIR": str(places.temporary), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, str(program), *arguments],
+            cwd=places.working,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        if process.stdout is None or process.stdout.readline() != b"starting\n":
+            raise RuntimeError("the program did not start; run it by hand to see why")
+        if delay is not None:
+            time.sleep(delay)
+            kill(process, end)
+        returncode = process.wait()
+        clean_after = wait_until_clean(token, places)
+        processes = marked_processes(token)
+        trial = Trial(end, subproc, delay, returncode, clean_after, len(processes), places.left())
+        for pid in processes:
+            os.kill(pid, signal.SIGKILL)
+        return trial
+
+
+def kill(process: subprocess.Popen[bytes], end: str) -> None:
+    """Kill a program in one of the ways of :data:`KILLS`."""
+    number = signal.SIGINT if end.startswith("SIGINT") else signal.SIGKILL
+    if end.endswith("group"):
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+
+
+def wait_until_clean(token: str, places: Places) -> float | None:
+    """Return after how many seconds nothing was left, or ``None`` if something still is."""
+    start = time.monotonic()
+    while time.monotonic() - start < PATIENCE_SECONDS:
+        if not marked_processes(token) and places.left().keys() <= {MULTIPROCESSING}:
+            return round(time.monotonic() - start, 2)
+        time.sleep(0.05)
+    return None
+
+
+def summary(trials: list[Trial]) -> dict[str, Any]:
+    """Return the counts of a list of trials."""
+    waits = [trial.clean_after for trial in trials if trial.clean_after is not None]
+    return {
+        "trials": len(trials),
+        "by_end": {end: sum(trial.end == end for trial in trials) for end in sorted({each.end for each in trials})},
+        "subproc": sum(trial.subproc for trial in trials),
+        "with_processes_left": sum(trial.processes > 0 for trial in trials),
+        "with_files_left": sum(not trial.files.keys() <= {MULTIPROCESSING} for trial in trials),
+        "with_files_of_multiprocessing_left": sum(MULTIPROCESSING in trial.files for trial in trials),
+        "seconds_until_clean_max": max(waits, default=None),
+    }
+
+
+def main() -> None:
+    """Run the trials and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="vizdoom")
+    parser.add_argument("--env", help="environment id; by default the family's first")
+    parser.add_argument("--cycles", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--num-envs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=20, help="steps of a program that is not killed")
+    parser.add_argument("--latest", type=float, default=3.0, help="kills hit up to so many seconds after the start")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    ids = [env_id for env_id in env_ids() if env_id.startswith(f"{arguments.family}/")]
+    if arguments.env not in (None, *ids) or not ids:
+        parser.error(f"{arguments.family} has no environment {arguments.env!r}; there are {', '.join(ids) or 'none'}")
+    env_id = arguments.env or ids[0]
+    draw = random.Random(arguments.seed)
+    plan = [(("close", "exit")[index % 2], None) for index in range(arguments.cycles)]
+    plan += [(KILLS[index % len(KILLS)], draw.uniform(0, arguments.latest)) for index in range(arguments.kills)]
+    trials = []
+    for index, (end, delay) in enumerate(plan):
+        trials.append(run_trial(env_id, arguments.num_envs, index // 2 % 2 == 1, end, arguments.steps, delay))
+        print(f"{index + 1:3} of {len(plan)}: {trials[-1]}", flush=True)
+    report = {
+        "provenance": provenance(),
+        "env": env_id,
+        "num_envs": arguments.num_envs,
+        "cycles": summary(trials[: arguments.cycles]),
+        "kills": summary(trials[arguments.cycles :]),
+        "trials": [asdict(trial) for trial in trials],
+    }
+    out = arguments.out or Path(f"benchmarks/results/{arguments.family}_lifecycle.json")
+    out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"cycles: {report['cycles']}\nkills: {report['kills']}\n{out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Claim: ViZDoom's masks lie on the objects, and have the right class; and what masks cost.
+
+Two oracles that know nothing of the labels buffer. *Repainting*: the same level and actions are played with other
+walls, floors and ceilings; the pixels that stay as they were are those of objects. *Projection*: each object's position
+in the world, seen from the player's, gives the column of the picture in which its class has to be; the share of
+objects for which it is there, and the same for the label map of eight actions later, which has to be lower.
+
+    python benchmarks/vizdoom_masks.py      # table and benchmarks/results/vizdoom_masks.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camal_rl.envs.segmentation import LabelMap
+from camal_rl.envs.vizdoom import VizdoomEnv, env_names, make_vec
+from camal_rl.envs.vizdoom.options import ENGINE_SIZE, parse_options
+from camal_rl.envs.vizdoom.scenarios import class_of_object
+from camal_rl.experiments.provenance import provenance
+
+REPEAT_PROBABILITY = 0.6
+LATER = 8
+# Within so many degrees of the view's centre, of 45 to each side, objects are in the picture with both halves.
+VIEW_DEGREES = 42.0
+
+
+@dataclass(frozen=True)
+class ScenarioResult:
+    """What was seen in one scenario.
+
+    Attributes:
+        scenario: its name.
+        frames: frames that were looked at.
+        labelled_fraction: share of the pixels that has a class.
+        precision: share of the labelled pixels that repainting leaves as they were.
+        recall: share of the pixels that repainting leaves as they were that is labelled.
+        unnamed_pixels: pixels of the class ``other``.
+        objects: objects whose position is in view.
+        in_column: share of them whose class is in the column of their position.
+        in_column_later: the same with the label map of eight actions later.
+        steps_per_s_without_masks: of one environment at its default size.
+        steps_per_s_with_masks: the same.
+    """
+
+    scenario: str
+    frames: int
+    labelled_fraction: float
+    precision: float | None
+    recall: float | None
+    unnamed_pixels: int
+    objects: int
+    in_column: float | None
+    in_column_later: float | None
+    steps_per_s_without_masks: float
+    steps_per_s_with_masks: float
+
+
+@dataclass
+class Counts:
+    """Pixels and objects, summed over frames."""
+
+    frames: int = 0
+    labelled: int = 0
+    unchanged: int = 0
+    both: int = 0
+    unnamed: int = 0
+
+
+class ActionSource:
+    """Random actions that are often repeated, so that agents get somewhere."""
+
+    def __init__(self, num_actions: int, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._num_actions = num_actions
+        self._last = 0
+
+    def __call__(self) -> int:
+        """Return the next action."""
+        if self._rng.random() >= REPEAT_PROBABILITY:
+            self._last = int(self._rng.integers(self._num_actions))
+        return self._last
+
+
+def make(scenario: str, objects: bool = False, **options: Any) -> VizdoomEnv:
+    env = VizdoomEnv(scenario, parse_options(scenario, {"size": list(ENGINE_SIZE), **options}))
+    if objects:
+        env._game.set_objects_info_enabled(True)
+    return env
+
+
+def repaint(scenario: str, frames: int) -> Counts:
+    """Play a scenario with both appearances and count which pixels are labelled and which stay as they were."""
+    original, repainted = make(scenario), make(scenario, appearance="held_out")
+    actions, counts, level, ended = ActionSource(int(original.action_space.n), 0), Counts(), 0, True
+    unnamed = original.segmentation_spec.names.index("other")
+    while counts.frames < frames:
+        if ended:
+            level += 1
+            (image, info), (other, _) = original.reset(seed=level), repainted.reset(seed=level)
+            ended = False
+        else:
+            action = np.int64(actions())
+            image, _, terminated, truncated, info = original.step(action)
+            other, *_ = repainted.step(action)
+            ended = terminated or truncated
+        labelled, unchanged = info["segmentation"] > 0, (image == other).all(axis=-1)
+        counts.frames += 1
+        counts.labelled += int(labelled.sum())
+        counts.unchanged += int(unchanged.sum())
+        counts.both += int((labelled & unchanged).sum())
+        counts.unnamed += int((info["segmentation"] == unnamed).sum())
+    original.close()
+    repainted.close()
+    return counts
+
+
+def project(scenario: str, frames: int) -> tuple[int, int, int, int]:
+    """Return how many objects are in view, how many have their class in their column; both also for later masks."""
+    env = make(scenario, objects=True)
+    actions, level, ended = ActionSource(int(env.action_space.n), 1), 0, True
+    seen: list[tuple[list[tuple[int, int]], LabelMap]] = []
+    found = [0, 0, 0, 0]
+    for _ in range(frames):
+        if ended:
+            level, seen = level + 1, []
+            _, info = env.reset(seed=level)
+            ended = False
+        else:
+            _, _, terminated, truncated, info = env.step(np.int64(actions()))
+            ended = terminated or truncated
+            if ended:
+                continue
+        seen.append((columns_of_objects(env), info["segmentation"]))
+        places, labels = seen[-1]
+        found[0] += len(places)
+        found[1] += sum(bool((labels[:, column - 1 : column + 2] == label).any()) for column, label in places)
+        if len(seen) > LATER:
+            places = seen[-1 - LATER][0]
+            found[2] += len(places)
+            found[3] += sum(bool((labels[:, column - 1 : column + 2] == label).any()) for column, label in places)
+    env.close()
+    return found[0], found[1], found[2], found[3]
+
+
+def columns_of_objects(env: VizdoomEnv) -> list[tuple[int, int]]:
+    """Return (column, class id) of every object whose position is in view, walls or not."""
+    state = env._game.get_state()
+    player = next(each for each in state.objects if each.name == "DoomPlayer")
+    angle, names = math.radians(player.angle), env.segmentation_spec.names
+    found = []
+    for each in state.objects:
+        kind = class_of_object(each.name, "")
+        if kind in ("player", "other"):
+            continue
+        ahead = (each.position_x - player.position_x) * math.cos(angle)
+        ahead += (each.position_y - player.position_y) * math.sin(angle)
+        right = (each.position_x - player.position_x) * math.sin(angle)
+        right -= (each.position_y - player.position_y) * math.cos(angle)
+        if ahead > 0 and abs(math.degrees(math.atan2(right, ahead))) < VIEW_DEGREES:
+            half = ENGINE_SIZE[1] / 2
+            found.append((round(half + half * right / ahead), names.index(kind)))
+    return found
+
+
+def steps_per_s(scenario: str, steps: int, segmentation: str | None) -> float:
+    """Return the speed of one environment with random actions, best of three."""
+    venv = make_vec(scenario, 1, 0, segmentation=segmentation)
+    venv.reset()
+    actions = ActionSource(int(venv.action_space.n), 2)  # type: ignore[attr-defined]
+    best = math.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(steps):
+            venv.step(np.array([actions()]))
+        best = min(best, time.perf_counter() - start)
+    venv.close()
+    return steps / best
+
+
+def measure(scenario: str, frames: int, steps: int) -> ScenarioResult:
+    """Measure one scenario."""
+    counts = repaint(scenario, frames)
+    objects, hits, later_objects, later_hits = project(scenario, frames)
+    return ScenarioResult(
+        scenario=scenario,
+        frames=counts.frames,
+        labelled_fraction=round(counts.labelled / (counts.frames * math.prod(ENGINE_SIZE)), 4),
+        precision=share(counts.both, counts.labelled),
+        recall=share(counts.both, counts.unchanged),
+        unnamed_pixels=counts.unnamed,
+        objects=objects,
+        in_column=share(hits, objects),
+        in_column_later=share(later_hits, later_objects),
+        steps_per_s_without_masks=round(steps_per_s(scenario, steps, None)),
+        steps_per_s_with_masks=round(steps_per_s(scenario, steps, "silhouette")),
+    )
+
+
+def share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenarios", nargs="+", default=list(env_names()), choices=env_names())
+    parser.add_argument("--frames", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300, help="steps of each of the three timings")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/vizdoom_masks.json"))
+    arguments = parser.parse_args()
+    results = []
+    for scenario in arguments.scenarios:
+        results.append(measure(scenario, arguments.frames, arguments.steps))
+        print(results[-1], flush=True)
+    report = {"provenance": provenance(), "scenarios": [asdict(result) for result in results]}
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
