@@ -12,6 +12,7 @@ from camal_rl.envs.procgen.gym_env import ProcgenEnv
 from camal_rl.envs.procgen.levels import duplicate_levels, first_frames, frame_fingerprint, training_fingerprints
 from camal_rl.envs.procgen.scores import normalized_score
 from camal_rl.envs.procgen.vec_env import ProcgenVecEnv
+from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "env_names",
     "first_frames",
     "frame_fingerprint",
+    "info",
     "level_sets",
     "make_vec",
     "normalized_score",
@@ -41,6 +43,11 @@ def env_names() -> tuple[str, ...]:
 def segmentation_spec(name: str) -> SegmentationSpec:
     """Return a game's classes and its default relevant set."""
     return GAMES[name].spec
+
+
+def info(name: str) -> EnvInfo:
+    """Return how exact the masks are, the licence and the extra."""
+    return EnvInfo("exact", "MIT", extra="procgen", module="procgen")
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:

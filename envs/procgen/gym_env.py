@@ -28,7 +28,7 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
 
     Args:
         game: one of the 16 games.
-        segmentation: ``"box"``, or ``None`` for no masks in ``info``.
+        segmentation: ``"box"``, ``"silhouette"``, or ``None`` for no masks in ``info``.
         relevant: class names that replace the game's default relevant set.
         render_mode: ``rgb_array`` for frames of 512 x 512, or ``None``.
         **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.

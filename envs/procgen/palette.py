@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +38,7 @@ def colour_table(game: GameClasses) -> dict[Colour, int]:
         pairs += [(flat_colour(drawn_type, theme), label[name]) for theme in range(game.themes.get(drawn_type, 1))]
     pairs += [(flat_colour(*drawn), label[name]) for drawn, name in game.theme_classes.items()]
     opaque = pairs + [(colour, label[name]) for colour, name in game.colours.items()]
-    blended = [(_blend(over, alpha, below), index) for over, alpha in game.translucent for below, index in opaque]
+    blended = [(blend(over, alpha, below), index) for over, alpha in game.translucent for below, index in opaque]
     table: dict[Colour, int] = {}
     for colour, index in opaque + blended:
         if table.setdefault(colour, index) != index:
@@ -44,8 +46,11 @@ def colour_table(game: GameClasses) -> dict[Colour, int]:
     return table
 
 
-def _blend(over: Colour, alpha: int, below: Colour) -> Colour:
-    """Qt's composition of a translucent colour: ``x / 255`` is ``(x + x / 256 + 128) / 256`` per channel."""
+def blend(over: Colour, alpha: int, below: Colour) -> Colour:
+    """Return Qt's composition of a translucent colour with the one below.
+
+    In it, ``x / 255`` is ``(x + x / 256 + 128) / 256`` per channel.
+    """
 
     def over_255(value: int) -> int:
         return (value + (value >> 8) + 128) >> 8
@@ -69,14 +74,27 @@ class LabelPainter:
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> LabelMap:
         """Return ``uint8[n, H, W]`` labels of ``uint8[n, H, W, 3]`` flat-colour frames."""
+        labels = self.boxes(frames)
+        self.mark_edges(labels)
+        return labels
+
+    def boxes(self, frames: npt.NDArray[np.uint8]) -> LabelMap:
+        """Return the labels without edges: every object as a box, terrain in one piece."""
         count, height, width, _ = frames.shape
         grey = _to_grey(frames.reshape(count * height, width, 3), self._weights)
         labels = np.asarray(cv2.LUT(grey, self._lookup), dtype=np.uint8).reshape(count, height, width)
-        for terrain, edge in self._terrain:
-            _mark_edges(labels, terrain, edge, self._display)
         for turned in self._turned:
             _turn_box(labels, turned)
         return labels
+
+    def mark_edges(self, labels: LabelMap, next_to_thin: bool = False) -> None:
+        """Give the edges of terrain their own label, in place.
+
+        ``next_to_thin`` looks at the pixels between as well, for what is only one pixel wide, as parts of sprites are.
+        """
+        distances = range(1, _EDGE_WIDTH + 1) if next_to_thin else (_EDGE_WIDTH,)
+        for terrain, edge in self._terrain:
+            _mark_edges(labels, terrain, edge, self._display, distances)
 
 
 def _to_grey(image: npt.NDArray[np.uint8], weights: tuple[int, int, int] | None) -> npt.NDArray[np.uint8]:
@@ -104,7 +122,7 @@ def _separating_grey(
     raise ValueError("no grey conversion separates the colours of the classes")
 
 
-def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int]) -> None:
+def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], distances: Iterable[int]) -> None:
     """Relabel, in place, the terrain pixels that have something else within two pixels up, down, left or right.
 
     The frame's border and what is painted onto the screen make no edge: what lies behind them is unknown.
@@ -114,11 +132,11 @@ def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int]) -
     for label in display:
         solid |= labels == label
     core = solid.copy()
-    width = _EDGE_WIDTH
-    core[:, width:] &= solid[:, :-width]
-    core[:, :-width] &= solid[:, width:]
-    core[:, :, width:] &= solid[:, :, :-width]
-    core[:, :, :-width] &= solid[:, :, width:]
+    for distance in distances:
+        core[:, distance:] &= solid[:, :-distance]
+        core[:, :-distance] &= solid[:, distance:]
+        core[:, :, distance:] &= solid[:, :, :-distance]
+        core[:, :, :-distance] &= solid[:, :, distance:]
     labels[inside & ~core] = edge
 
 

@@ -39,6 +39,13 @@ def twin_state(state: bytes, game: str, keep_themes: bool) -> bytes:
     return bytes(edited)
 
 
+def sprite_state(state: bytes) -> bytes:
+    """Return the state that makes a twin draw the sprites of ``state`` and nothing behind or above them."""
+    edited = bytearray(state)
+    set_options(edited, use_backgrounds=False, paint_vel_info=False)
+    return bytes(edited)
+
+
 def _repaint_heist(state: bytearray) -> None:
     """Give the keys on the ring, which are drawn as keys, a drawn type of their own, and the turned keys' box."""
     found = entities(state)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camal_rl.envs.procgen.sprite_pack import SpritePack
 from camal_rl.envs.registry import MissingExtraError
 
 
@@ -38,14 +40,20 @@ class StepResult:
 class Simulator:
     """``num`` copies of one game, stepped together by the simulator's own threads."""
 
-    def __init__(self, game: str, num: int, seed: int, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, game: str, num: int, seed: int, arguments: dict[str, Any], pack: SpritePack | None = None
+    ) -> None:
+        """Start the copies; with a ``pack``, they draw its sprites instead of Procgen's."""
         try:
             cffi = importlib.import_module("cffi")
             from procgen.env import MAX_STATE_SIZE, ProcgenGym3Env
         except ImportError as error:
             raise MissingExtraError("Procgen", "procgen") from error
         self.num = num
-        self._env = ProcgenGym3Env(num=num, env_name=game, rand_seed=seed, **arguments)
+        make: Any = ProcgenGym3Env
+        if pack is not None:
+            make = partial(pack.environment_class(), resource_root=pack.resource_root)
+        self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
         self._ffi = cffi.FFI()
         self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
         self._has_state = not arguments["use_generated_assets"]

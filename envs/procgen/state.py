@@ -32,6 +32,7 @@ _ENTITY_DTYPE = np.dtype(
 )
 _BACKGROUND_INDEX, _CENTRE, _WORLD_GENERATOR = 1, 14, 19
 _OUT_OF_BOUNDS, _VIEW_DIM, _NUM_CELLS, _GRID = 2, 4, 11, 12
+_PICTURE_SCALE = (3, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,15 @@ def world(state: bytes | bytearray) -> WorldLayout:
     )
 
 
+def without_picture_scale(state: bytes) -> bytes:
+    """Return the state without the scale and shift of its last picture, which differ between 64 and 512 pixels."""
+    edited = bytearray(state)
+    first = world(edited).width
+    for index in _PICTURE_SCALE:
+        write_int(edited, first + 4 * index, 0)
+    return bytes(edited)
+
+
 def current_time(state: bytes) -> int:
     """Return the number of steps taken in the episode."""
     return _int32(state, layout(state).current_time)
@@ -154,6 +164,11 @@ def set_options(state: bytearray, **options: int) -> None:
     for name, value in options.items():
         offset = first + 4 * _OPTION_INDEX[name]
         state[offset : offset + 4] = int(value).to_bytes(4, "little")
+
+
+def option(state: bytes | bytearray, name: str) -> int:
+    """Return a drawing option, for example ``use_backgrounds``."""
+    return _int32(state, layout(state).options + 4 * _OPTION_INDEX[name])
 
 
 def set_levels(state: bytearray, first: int, stop: int) -> None:

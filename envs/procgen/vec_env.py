@@ -15,15 +15,16 @@ from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Inte
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.counterfactual import DrawnObject, Redrawer, drawn_objects, procgen_interventions
 from camal_rl.envs.procgen.options import check_seed, parse_options
+from camal_rl.envs.procgen.silhouette import SilhouetteTwin
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
-from camal_rl.envs.procgen.state import current_time, game_name
+from camal_rl.envs.procgen.state import current_time, game_name, option
 from camal_rl.envs.procgen.twin import FlatColourTwin
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 
 NUM_ACTIONS = 15
 FRAME_SHAPE = (64, 64, 3)
 _END_EPISODE = -1
-SEGMENTATIONS = ("box", None)
+SEGMENTATIONS = ("box", "silhouette", None)
 
 
 class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
@@ -44,7 +45,8 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         game: one of the 16 games.
         num_envs: number of copies.
         seed: seed of the level sampling, in [0, 2^31).
-        segmentation: ``"box"`` fills each object's box; ``None`` switches masks off, at no cost.
+        segmentation: ``"box"`` fills each object's box; ``"silhouette"`` follows its sprite, pixel by pixel;
+            ``None`` switches masks off, at no cost.
         relevant: class names that replace the game's default relevant set.
         **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.
 
@@ -68,7 +70,7 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
             raise ValueError(f"unknown Procgen game {game!r}; the games are {', '.join(GAMES)}")
         parsed = parse_options(game, options)
         if segmentation not in SEGMENTATIONS:
-            raise ValueError(f"segmentation must be 'box' or None for Procgen, got {segmentation!r}")
+            raise ValueError(f"segmentation must be 'box', 'silhouette' or None for Procgen, got {segmentation!r}")
         if segmentation is not None and parsed.use_generated_assets:
             raise ValueError("Procgen gives no masks with use_generated_assets=True; add segmentation=None")
         self.game = game
@@ -86,7 +88,10 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         self._real = Simulator(self.game, self.num_envs, self._seed, arguments)
         self._twin: FlatColourTwin | None = None
         if self.segmentation_mode is not None:
-            self._twin = FlatColourTwin(self.game, self._real, self._seed, arguments)
+            # Without sprites, boxes are the silhouettes.
+            draws_sprites = self.segmentation_mode == "silhouette" and not self.options.use_monochrome_assets
+            twin = SilhouetteTwin if draws_sprites else FlatColourTwin
+            self._twin = twin(self.game, self._real, self._seed, arguments)
         self._current = self._real.observe()
         self._started, self._needs_restart = False, False
         self._clear_episodes()
@@ -176,7 +181,7 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
             ValueError: the environment was made with ``segmentation=None``.
         """
         if self._twin is None:
-            raise ValueError("masks are switched off; make the environment with segmentation='box'")
+            raise ValueError("masks are switched off; make the environment with segmentation='box' or 'silhouette'")
         return self._twin.labels().copy()
 
     def get_state(self) -> list[bytes]:
@@ -190,13 +195,20 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         here: a state does not hold them.
 
         Raises:
-            ValueError: another number of states, or states of another game.
+            ValueError: another number of states, states of another game, or, with silhouettes, states with another
+                ``use_monochrome_assets``.
         """
         if len(states) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} states, one per environment, got {len(states)}")
         for index, state in enumerate(states):
             if game_name(state) != self.game:
                 raise ValueError(f"state {index} belongs to {game_name(state)!r}, not to {self.game!r}")
+            monochrome = bool(option(state, "use_monochrome_assets"))
+            if self.segmentation_mode == "silhouette" and monochrome != self.options.use_monochrome_assets:
+                raise ValueError(
+                    f"state {index} has use_monochrome_assets={monochrome}, for which these silhouettes are wrong; "
+                    f"make the environment with the same"
+                )
         for index, state in enumerate(states):
             self._real.set_state(index, state)
         self._current = self._real.observe()

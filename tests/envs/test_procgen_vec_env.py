@@ -150,7 +150,7 @@ def test_set_state_refuses_what_does_not_belong():
         ({"start_level": 2**31 - 1, "num_levels": 1}, ValueError, "at most 2147483647"),
         ({"distribution_mode": "memory"}, ValueError, "coinrun has no distribution_mode 'memory'"),
         ({"distribution_mode": "exploration", "start_level": 3}, ValueError, "one level of its own"),
-        ({"segmentation": "silhouette"}, ValueError, "'box' or None"),
+        ({"segmentation": "outline"}, ValueError, "'box', 'silhouette' or None"),
         ({"use_generated_assets": True}, ValueError, "segmentation=None"),
         ({"relevant": ["gold"]}, ValueError, "unknown relevant class 'gold'"),
         ({"num_threads": -1}, ValueError, "num_threads must be at least 0"),

@@ -1,0 +1,102 @@
+"""A second simulator that takes the steps of the first, stays in its state, and paints its frames in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.procgen.simulator import Simulator, StepResult
+from camal_rl.envs.procgen.state import without_picture_scale
+
+_AUDIT_INTERVAL = 64
+
+
+class Follower:
+    """Frames of a simulator's current states, painted by another one in lockstep.
+
+    Rewards, episode starts and level seeds must agree on every step, and whole states on some of them. Where they do
+    not, the environment's state is copied for every frame from then on.
+
+    Args:
+        real: the simulator to follow.
+        painter: the simulator that paints; made with the same game, number, seed and levels.
+        edit: turns a state of ``real`` into the state that ``painter`` must have for it.
+        copies_level_starts: give ``painter`` the edited state whenever a level starts.
+        copy_time: give it the edited state at this step of an episode as well.
+
+    Attributes:
+        heals: how often an environment was found in another state than the simulator's.
+    """
+
+    def __init__(
+        self,
+        real: Simulator,
+        painter: Simulator,
+        edit: Callable[[bytes], bytes],
+        copies_level_starts: bool = False,
+        copy_time: int | None = None,
+    ) -> None:
+        self._real, self._painter, self._edit = real, painter, edit
+        self._copies_level_starts, self._copy_time = copies_level_starts, copy_time
+        self._time = np.zeros(real.num, dtype=np.int64)
+        self._stale = np.full(real.num, copies_level_starts)
+        self._diverged = np.zeros(real.num, dtype=bool)
+        self._frames: npt.NDArray[np.uint8] | None = None
+        self._steps = 0
+        self.heals = 0
+
+    def act(self, actions: npt.NDArray[np.int32]) -> None:
+        """Take the step that the simulator takes; :meth:`follow` ends it."""
+        self._painter.act(actions)
+
+    def follow(self, result: StepResult) -> None:
+        """Compare the step with the simulator's and note whose state has to be copied before the next frames."""
+        own = self._painter.observe()
+        self._frames = own.frames
+        agrees = (own.rewards == result.rewards) & (own.first == result.first)
+        new_level = result.first | result.level_complete
+        if new_level.any():
+            agrees &= own.level_seeds == result.level_seeds
+        self._heal(np.flatnonzero(~agrees & ~self._stale))
+        self._time = np.where(new_level, 0, self._time + 1)
+        if self._copies_level_starts:
+            self._stale |= new_level
+        if self._copy_time is not None:
+            self._stale |= self._time == self._copy_time
+        self._steps += 1
+        if self._steps % _AUDIT_INTERVAL == 0:
+            self._audit(self._steps // _AUDIT_INTERVAL % self._real.num)
+
+    def _heal(self, indices: npt.NDArray[np.int64]) -> None:
+        self.heals += len(indices)
+        self._stale[indices] = True
+        self._diverged[indices] = True
+
+    def _audit(self, index: int) -> None:
+        """Compare the whole state of one environment, which shows a divergence before any reward does."""
+        if self._stale[index]:
+            return
+        expected, own = self._edit(self._real.get_state(index)), self._painter.get_state(index)
+        if without_picture_scale(own) != without_picture_scale(expected):
+            self._heal(np.array([index]))
+
+    def expect_new_states(self, times: Sequence[int]) -> None:
+        """Note that the simulator was given other states, ``times`` steps into their episodes."""
+        self._stale[:] = True
+        self._time[:] = times
+
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """Return ``uint8[num, H, W, 3]``, the current states as the second simulator paints them."""
+        indices = np.flatnonzero(self._stale)
+        for index in indices:
+            self._painter.set_state(index, self._edit(self._real.get_state(index)))
+        if len(indices) > 0 or self._frames is None:
+            self._frames = self._painter.observe().frames
+        self._stale[:] = self._diverged
+        return self._frames
+
+    def close(self) -> None:
+        """End the second simulator's threads and free its memory."""
+        self._painter.close()

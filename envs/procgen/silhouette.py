@@ -1,0 +1,161 @@
+"""Label maps of sprites instead of boxes.
+
+A second twin draws the same frames with repainted sprites (``sprite_pack.py``): its colours say which sprite is in
+front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-colour twin, says which;
+so it does for what has no sprite because the game paints it itself (compass, bars, orbs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.follower import Follower
+from camal_rl.envs.procgen.palette import LabelPainter, blend
+from camal_rl.envs.procgen.repaint import sprite_state
+from camal_rl.envs.procgen.simulator import Simulator, StepResult
+from camal_rl.envs.procgen.sprite_pack import RED_STEP, sprite_codes, sprite_pack
+from camal_rl.envs.procgen.twin import FlatColourTwin
+from camal_rl.envs.segmentation import LabelMap
+
+_LEAST_VISIBLE_BLUE = 8
+_OPEN = 255
+_REACH = 3
+# Steps (dy, dx) to the pixels nearby, the nearest first.
+_NEARBY = sorted(
+    ((dy, dx) for dy in range(-_REACH, _REACH + 1) for dx in range(-_REACH, _REACH + 1)),
+    key=lambda step: step[0] ** 2 + step[1] ** 2,
+)
+
+
+class SilhouettePainter:
+    """Turns frames of both twins into label maps of one game.
+
+    The code of a pixel is an index into :func:`sprite_codes`, or one more for what the game painted itself.
+    """
+
+    def __init__(self, game: str) -> None:
+        classes, meanings = GAMES[game], sprite_codes(game)
+        names = classes.names
+        self._boxes = LabelPainter(classes)
+        translucent, painted = len(meanings) - 1, len(meanings)
+        self._painted = painted
+        values = np.arange(256)
+        # Next to nothing may be blended over a sprite, so its red is rounded.
+        red = np.minimum((values + RED_STEP // 2) // RED_STEP, translucent - 1)
+        blue = np.where(values >= _LEAST_VISIBLE_BLUE, translucent, 0)
+        green = np.where(values > 0, painted, 0)
+        self._channel_codes = [codes.astype(np.uint8) for codes in (red, green, blue)]
+        self._may_be = np.zeros((painted + 1, len(names)), dtype=bool)
+        for code, meaning in enumerate(meanings):
+            self._may_be[code, [names.index(name) for name in meaning]] = True
+        self._first = self._may_be.argmax(axis=1).astype(np.uint8)
+        self._num_labels = len(names)
+        self._lookup = self._label_table()
+        self._veiled = {
+            _packed(blend(over, alpha, (RED_STEP * code, 0, 0))): code
+            for over, alpha in classes.translucent
+            for code in range(translucent)
+        }
+
+    def _label_table(self) -> npt.NDArray[np.uint8]:
+        """Return the label at ``num_labels * code + box``: the box's where it can be, else the code's only one."""
+        codes, boxes = np.indices(self._may_be.shape)
+        only = np.where(self._may_be.sum(axis=1) == 1, self._first, _OPEN)
+        only[0] = 0
+        labels = np.where(self._may_be | (codes == self._painted), boxes, only[:, None])
+        table = np.zeros(256, dtype=np.uint8)
+        table[: labels.size] = labels.reshape(-1)
+        return table
+
+    def __call__(self, flat: npt.NDArray[np.uint8], sprites: npt.NDArray[np.uint8]) -> LabelMap:
+        """Return ``uint8[n, H, W]`` labels of two renders ``uint8[n, H, W, 3]`` of the same states."""
+        boxes = self._boxes.boxes(flat)
+        codes = self._codes(sprites)
+        labels = np.asarray(cv2.LUT(codes * np.uint8(self._num_labels) + boxes, self._lookup), dtype=np.uint8)
+        self._ask_nearby_boxes(labels, codes, boxes)
+        self._boxes.mark_edges(labels, next_to_thin=True)
+        return labels
+
+    def _codes(self, sprites: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        count, height, width, _ = sprites.shape
+        image = sprites.reshape(count * height, width, 3)
+        found = [
+            cv2.LUT(cv2.extractChannel(image, channel), codes) for channel, codes in enumerate(self._channel_codes)
+        ]
+        codes = np.maximum(np.maximum(found[0], found[1]), found[2])
+        if self._veiled:
+            positions = np.flatnonzero(codes == self._painted)
+            colours = image.reshape(-1, 3)[positions].astype(np.int64) @ (1 << 16, 1 << 8, 1)
+            for colour, code in self._veiled.items():
+                codes.flat[positions[colours == colour]] = code
+        return np.asarray(codes, dtype=np.uint8).reshape(count, height, width)
+
+    def _ask_nearby_boxes(self, labels: LabelMap, codes: npt.NDArray[np.uint8], boxes: LabelMap) -> None:
+        """Decide, in place, pixels of several possible classes outside their boxes: by the nearest of these."""
+        positions = np.flatnonzero(labels == _OPEN)
+        if len(positions) == 0:
+            return
+        index, y, x = np.unravel_index(positions, labels.shape)
+        padded = np.pad(boxes, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)))
+        may_be, chosen = self._may_be[codes[index, y, x]], self._first[codes[index, y, x]]
+        waiting = np.arange(len(index))
+        for dy, dx in _NEARBY:
+            near = padded[index[waiting], y[waiting] + _REACH + dy, x[waiting] + _REACH + dx]
+            fits = may_be[waiting, near]
+            chosen[waiting[fits]] = near[fits]
+            waiting = waiting[~fits]
+            if len(waiting) == 0:
+                break
+        labels[index, y, x] = chosen
+
+
+def _packed(colour: tuple[int, int, int]) -> int:
+    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
+
+
+class SilhouetteTwin(FlatColourTwin):
+    """Label maps of silhouettes for the current frames of a simulator, by two twins that follow it.
+
+    The second twin draws every sprite in its own size and theme, so lockstep keeps it exact in every game.
+    """
+
+    def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:
+        super().__init__(game, real, seed, arguments)
+        options = arguments | {"use_backgrounds": False, "paint_vel_info": False, "render_mode": None}
+        sprites = Simulator(game, real.num, seed, options, sprite_pack(game))
+        self._sprites = Follower(real, sprites, sprite_state)
+        self._draw = SilhouettePainter(game)
+
+    @property
+    def heals(self) -> int:
+        """How often one of the twins was found in another state than the simulator."""
+        return super().heals + self._sprites.heals
+
+    def act(self, actions: npt.NDArray[np.int32]) -> None:
+        """Take the step that the simulator takes; :meth:`follow` ends it."""
+        super().act(actions)
+        self._sprites.act(actions)
+
+    def follow(self, result: StepResult) -> None:
+        """Compare the step with the simulator's; :meth:`labels` then belong to its frames."""
+        super().follow(result)
+        self._sprites.follow(result)
+
+    def expect_new_states(self, times: Sequence[int]) -> None:
+        """Note that the simulator was given other states, ``times`` steps into their episodes."""
+        super().expect_new_states(times)
+        self._sprites.expect_new_states(times)
+
+    def _draw_labels(self) -> LabelMap:
+        return self._draw(self._follower.frames(), self._sprites.frames())
+
+    def close(self) -> None:
+        """End the twins' threads and free their memory."""
+        super().close()
+        self._sprites.close()
