@@ -26,10 +26,12 @@ class CarRacingWithMasks(gymnasium.Wrapper):
     )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Start an episode; the label map is that of its first frame."""
         observation, info = self.env.reset(seed=seed, options=options)
         return observation, {**info, "segmentation": self.label_map()}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Take an action; the label map is that of the frame that it leads to, also at the end of an episode."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(reward), terminated, truncated, {**info, "segmentation": self.label_map()}
 
@@ -38,8 +40,7 @@ class CarRacingWithMasks(gymnasium.Wrapper):
         game, labels = self.env.unwrapped, np.zeros((SIDE * FINE, SIDE * FINE), dtype=np.uint8)
         outlines = self.to_pixels(np.array([points for points, _ in game.road_poly]))
         for outline, (_, colour) in zip(outlines, game.road_poly, strict=True):
-            if ((outline >= 0) & (outline < SIDE * FINE)).all(axis=1).any():
-                cv2.fillPoly(labels, [outline], KERB if tuple(colour) in KERB_COLOURS else ROAD)
+            cv2.fillPoly(labels, [outline], KERB if tuple(colour) in KERB_COLOURS else ROAD)
         for part in game.car.drawlist:
             for fixture in part.fixtures:
                 outline = np.array([part.transform * vertex for vertex in fixture.shape.vertices])
