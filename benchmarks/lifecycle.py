@@ -35,14 +35,20 @@ SHARED_MEMORY = Path("/dev/shm")
 # The fork server that starts SB3's SubprocVecEnv keeps a socket here, which Python removes at an orderly exit only.
 MULTIPROCESSING_PREFIX = "pymp-"
 MULTIPROCESSING = "temporary folder, of Python's multiprocessing"
+# The names that ViZDoom shares memory under end in this many letters, which are also among its engine's arguments.
+INSTANCE_LENGTH = 10
 SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
 
 PROGRAM = """
+import signal
 import sys
 import numpy as np
 from camal_rl.envs import make_vec
+
+# A program started in the background inherits that Ctrl-C is switched off.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 env_id, end = sys.argv[1], sys.argv[5]
 num_envs, subproc, steps = int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])
@@ -83,29 +89,38 @@ class Trial:
 
 
 def marked_processes(token: str) -> list[int]:
-    """Return the processes that inherited a token, this one excepted; those that have ended do not count."""
-    found = []
+    """Return the processes that inherited a token; those that have ended do not count."""
+    return [pid for pid, environment, _ in processes() if f"{MARK}={token}".encode() in environment]
+
+
+def processes() -> Iterator[tuple[int, list[bytes], bytes]]:
+    """Give the id, the environment and the command line of every process that may be looked at."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={token}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
+            yield int(folder.name), (folder / "environ").read_bytes().split(b"\0"), (folder / "cmdline").read_bytes()
         except OSError:
             continue
-    return found
 
 
 class Places:
     """Where a program can leave files; what is there at the start does not count."""
 
-    def __init__(self, folder: Path, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, token: str, prefixes: tuple[str, ...]) -> None:
         self.working, self.temporary = folder / "working", folder / "temporary"
         self.working.mkdir()
         self.temporary.mkdir()
+        self._token = f"{MARK}={token}".encode()
         self._prefixes = prefixes
-        self._before = set(self._shared())
+        self._before = self._shared()
 
-    def _shared(self) -> Iterator[str]:
-        return (path.name for path in SHARED_MEMORY.iterdir() if path.name.startswith(self._prefixes))
+    def _shared(self) -> set[str]:
+        return {path.name for path in SHARED_MEMORY.iterdir() if path.name.startswith(self._prefixes)}
+
+    def _new_shared(self) -> list[str]:
+        """Return names that were not there at the start and that no process of another program has in its arguments."""
+        names = self._shared() - self._before
+        others = b" ".join(line for _, environment, line in processes() if names and self._token not in environment)
+        return sorted(name for name in names if name.encode()[-INSTANCE_LENGTH:] not in others)
 
     def left(self) -> dict[str, list[str]]:
         """Return what has been left, by place; places with nothing are not named."""
@@ -114,7 +129,7 @@ class Places:
             "working directory": [str(path.relative_to(self.working)) for path in self.working.rglob("*")],
             "temporary folder": [path for path in temporary if not path.startswith(MULTIPROCESSING_PREFIX)],
             MULTIPROCESSING: [path for path in temporary if path.startswith(MULTIPROCESSING_PREFIX)],
-            "shared memory": sorted(set(self._shared()) - self._before),
+            "shared memory": self._new_shared(),
         }
         return {name: paths for name, paths in places.items() if paths}
 
@@ -122,10 +137,10 @@ class Places:
 def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, delay: float | None) -> Trial:
     """Run one program to its end and look what stays."""
     with tempfile.TemporaryDirectory() as folder:
-        places = Places(Path(folder), SHARED_PREFIXES.get(env_id.partition("/")[0], ()))
+        token = uuid.uuid4().hex
+        places = Places(Path(folder), token, SHARED_PREFIXES.get(env_id.partition("/")[0], ()))
         program = Path(folder, "program.py")
         program.write_text(PROGRAM)
-        token = uuid.uuid4().hex
         arguments = [env_id, str(num_envs), str(int(subproc)), str(-1 if delay is not None else steps), end]
         environment = {**os.environ, MARK: token, "TMPDIR": str(places.temporary), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
@@ -142,12 +157,10 @@ def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, d
             time.sleep(delay)
             kill(process, end)
         returncode = process.wait()
-        clean_after = wait_until_clean(token, places)
-        processes = marked_processes(token)
-        trial = Trial(end, subproc, delay, returncode, clean_after, len(processes), places.left())
-        for pid in processes:
+        clean_after, left, files = wait_until_clean(token, places)
+        for pid in left:
             os.kill(pid, signal.SIGKILL)
-        return trial
+        return Trial(end, subproc, delay, returncode, clean_after, len(left), files)
 
 
 def kill(process: subprocess.Popen[bytes], end: str) -> None:
@@ -159,14 +172,20 @@ def kill(process: subprocess.Popen[bytes], end: str) -> None:
         process.send_signal(number)
 
 
-def wait_until_clean(token: str, places: Places) -> float | None:
-    """Return after how many seconds nothing was left, or ``None`` if something still is."""
+def wait_until_clean(token: str, places: Places) -> tuple[float | None, list[int], dict[str, list[str]]]:
+    """Return after how many seconds nothing was left (``None`` for never), and the processes and files that are left.
+
+    What Python's multiprocessing leaves is not waited for.
+    """
     start = time.monotonic()
-    while time.monotonic() - start < PATIENCE_SECONDS:
-        if not marked_processes(token) and places.left().keys() <= {MULTIPROCESSING}:
-            return round(time.monotonic() - start, 2)
+    while True:
+        left, files = marked_processes(token), places.left()
+        waited = time.monotonic() - start
+        if not left and files.keys() <= {MULTIPROCESSING}:
+            return round(waited, 2), left, files
+        if waited > PATIENCE_SECONDS:
+            return None, left, files
         time.sleep(0.05)
-    return None
 
 
 def summary(trials: list[Trial]) -> dict[str, Any]:

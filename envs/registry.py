@@ -70,6 +70,9 @@ class Family(Protocol):
 _FAMILY_MODULES = {
     "toy_grid": "camal_rl.envs.toy_grid",
     "procgen": "camal_rl.envs.procgen",
+    "vizdoom": "camal_rl.envs.vizdoom",
+    "minigrid": "camal_rl.envs.minigrid",
+    "atari": "camal_rl.envs.atari",
 }
 
 
