@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--num-envs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20, help="steps of a program that is not killed")
-    parser.add_argument("--latest", type=float, default=3.0, help="kills hit up to so many seconds after the start")
+    parser.add_argument("--latest", type=float, default=5.0, help="kills hit up to so many seconds after the start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -1,0 +1,191 @@
+"""Claim: where the Atari masks are `good`, they lie on the objects; two sources that do not use them agree.
+
+Three measurements for each game, on random play:
+
+* vision: OCAtari's other detector, which looks for colours on the screen, against the boxes from RAM. A box is right if
+  a box of the other source has an intersection over union of at least .5 with it, whatever either calls it.
+* alteration: one byte of RAM is changed. Where exactly the boxes of one class move away, the pixels that change there
+  are the object's, whoever drew it. They are compared with the label map of the whole pipeline: bounding box, and
+  pixels of the silhouette.
+* motion: the share of the pixels that change from one observation to the next that lie in a box before or after; what
+  is missing belongs to objects without a box, or to a moving background.
+
+    python benchmarks/atari_masks.py                       # every game: table and benchmarks/results/atari_masks.json
+    python benchmarks/atari_masks.py --games Pong Freeway --states 20        # only these; the rest of the JSON stays
+    python benchmarks/atari_masks.py --games Pong --variants 0,1 0,2         # other modes and difficulties
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atari_sources import ClassResult, Result, compare_with_vision, measure_alterations, measure_motion
+
+from camal_rl.envs.atari.frames import AtariFrames
+from camal_rl.envs.atari.games import GAMES, Game
+from camal_rl.envs.atari.options import AtariOptions
+from camal_rl.experiments.provenance import provenance
+
+
+def share(part: int, whole: int) -> float | None:
+    """Return a share, ``None`` of nothing."""
+    return round(part / whole, 3) if whole else None
+
+
+def summary(counts: ClassResult) -> dict[str, Any]:
+    """Return the counts and shares of one class."""
+    return {
+        "ram_boxes": counts.ram_boxes,
+        "vision_boxes": counts.vision_boxes,
+        "box_precision": share(counts.ram_boxes_seen, counts.ram_boxes),
+        "box_recall": share(counts.vision_boxes_found, counts.vision_boxes),
+        "altered": counts.altered,
+        "altered_nothing_drawn": counts.altered_nothing,
+        "altered_box_hits": share(counts.altered_hits, counts.altered),
+        "silhouette_precision": share(counts.labelled_right, counts.labelled_pixels),
+        "silhouette_recall": share(counts.labelled_right, counts.object_pixels),
+    }
+
+
+def mean_of_classes(classes: Sequence[ClassResult], name: str, count: str, enough: int) -> float | None:
+    """Return the mean of a share over the classes that were counted often enough, ``None`` of no class."""
+    shares = [summary(each)[name] for each in classes if getattr(each, count) >= enough]
+    return round(sum(shares) / len(shares), 3) if shares else None
+
+
+def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
+    """Return each share as the mean over classes: a few rare classes must not hide behind a frequent one."""
+    return {
+        "box_precision": mean_of_classes(classes, "box_precision", "ram_boxes", 20),
+        "box_recall": mean_of_classes(classes, "box_recall", "vision_boxes", 20),
+        "altered_box_hits": mean_of_classes(classes, "altered_box_hits", "altered", 5),
+        "silhouette_precision": mean_of_classes(classes, "silhouette_precision", "labelled_pixels", 50),
+        "silhouette_recall": mean_of_classes(classes, "silhouette_recall", "object_pixels", 50),
+    }
+
+
+def exactness(report: dict[str, Any]) -> str:
+    """Return ``good`` where two of the three sources agree with the masks, ``poor`` where one does, else ``none``.
+
+    Vision agrees with precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the
+    silhouettes' pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other
+    detector finds nothing, the background moves, or an explosion is drawn where an object was.
+    """
+    if "error" in report:
+        return "none"
+    shares = {name: value or 0.0 for name, value in report["relevant"].items()}
+    precision, recall = shares["silhouette_precision"], shares["silhouette_recall"]
+    agreeing = (
+        min(shares["box_precision"], shares["box_recall"]) >= 0.85,
+        (report["changes_in_boxes"] or 0.0) >= 0.9,
+        report["altered_objects"] >= 10 and 2 * precision * recall >= 0.85 * (precision + recall),
+    )
+    return ("none", "poor", "good", "good")[sum(agreeing)]
+
+
+def measure(task: tuple[str, tuple[int, int], int, int]) -> dict[str, Any]:
+    """Measure one game in one mode and difficulty; to be called in a process of its own."""
+    game, (mode, difficulty), frames, states = task
+    warnings.filterwarnings("ignore")
+    report: dict[str, Any] = {"game": game, "mode": mode, "difficulty": difficulty}
+    # Whatever the table says about this variant is not known before it is measured.
+    GAMES[game] = replace(GAMES[game], exactness="poor", other=(mode, difficulty), held_out_checked=True)
+    options = AtariOptions(
+        game, mode=mode, difficulty=difficulty, segmentation="box", grayscale=False, repeat_action_probability=0.0
+    )
+    result = Result()
+    try:
+        env = AtariFrames(options)
+        measure_motion(env, result, frames)
+        compare_with_vision(env, result, frames // 4)
+        measure_alterations(env, result, states)
+    except Exception as error:  # a detector that fails is a result
+        report["error"] = f"{type(error).__name__}: {error}"
+        return {**report, "exactness": exactness(report)}
+    relevant = options.spec().relevant
+    report |= {
+        "frames": result.frames,
+        "states": states,
+        "vision_frames": result.vision_frames,
+        "vision_errors": result.vision_errors,
+        "changes_in_boxes": share(result.changed_in_boxes, result.changed_pixels),
+        "altered_objects": sum(counts.altered for counts in result.classes.values()),
+        "relevant": means([counts for name, counts in result.classes.items() if name in relevant]),
+        "classes": {name: summary(counts) for name, counts in sorted(result.classes.items())},
+    }
+    return {**report, "exactness": exactness(report)}
+
+
+def line(report: dict[str, Any]) -> str:
+    """Return a report as a line of the table."""
+    start = f"{report['game']:<17} {report['mode']:>4} {report['difficulty']:>4}"
+    if "error" in report:
+        return f"{start}  {report['error'][:80]}"
+    shares = report["relevant"]
+    columns = (
+        report["changes_in_boxes"],
+        *(shares[name] for name in ("box_precision", "box_recall", "altered_box_hits")),
+        *(shares[name] for name in ("silhouette_precision", "silhouette_recall")),
+    )
+    numbers = " ".join(f"{'-' if value is None else format(value, '.2f'):>10}" for value in columns)
+    return f"{start} {numbers} {report['altered_objects']:>8}  {report['exactness']}"
+
+
+def run(tasks: Sequence[tuple[str, tuple[int, int], int, int]], out: Path) -> None:
+    """Measure, print the table and write the JSON; what the file holds of other games and variants stays."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    described = {**provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
+    reports = {_key(each): each for each in json.loads(out.read_text())["games"]} if out.exists() else {}
+    print("game              mode diff     motion  precision     recall   altered    sil. P     sil. R      objects")
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        for report in pool.imap(measure, tasks):
+            print(line(report), flush=True)
+            reports[_key(report)] = report
+            games = [reports[key] for key in sorted(reports)]
+            out.write_text(json.dumps({"machine": described, "games": games}, indent=1) + "\n")
+    print(out)
+
+
+def _key(report: dict[str, Any]) -> tuple[str, int, int]:
+    return report["game"], report["mode"], report["difficulty"]
+
+
+def _variants(game: Game, which: str) -> list[tuple[int, int]]:
+    held_out = [] if game.held_out is None else [game.held_out]
+    return {"default": [game.default], "held_out": held_out, "both": [game.default, *held_out]}[which]
+
+
+def _variant(text: str) -> tuple[int, int]:
+    mode, difficulty = text.split(",")
+    return int(mode), int(difficulty)
+
+
+def main() -> None:
+    """Read the command line."""
+    with_classes = [name for name, game in GAMES.items() if game.objects]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--games", nargs="+", choices=with_classes, default=with_classes, metavar="GAME")
+    parser.add_argument("--sets", choices=("default", "held_out", "both"), default="both", help="modes of the games")
+    parser.add_argument("--variants", nargs="+", type=_variant, metavar="MODE,DIFFICULTY", help="other modes instead")
+    parser.add_argument("--frames", type=int, default=400, help="observations for motion, a quarter of it for vision")
+    parser.add_argument("--states", type=int, default=8, help="states in which each byte is altered once")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/atari_masks.json"))
+    given = parser.parse_args()
+    tasks = [
+        (game, variant, given.frames, given.states)
+        for game in given.games
+        for variant in given.variants or _variants(GAMES[game], given.sets)
+    ]
+    run(tasks, given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Atari 2600 games, with label maps from their RAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium
+
+from camal_rl.envs.atari.env import AtariEnv
+from camal_rl.envs.atari.games import GAMES
+from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
+from camal_rl.envs.registry import EnvInfo
+from camal_rl.envs.segmentation import SegmentationSpec
+
+__all__ = ["AtariEnv", "env_names", "info", "level_sets", "make_vec", "register", "segmentation_spec"]
+
+NUM_TRAIN_LEVELS = 200
+_NUM_HELD_OUT_LEVELS = 1_000_000
+_LICENCE = "GPL-2.0-only (ALE), MIT (OCAtari)"
+
+
+def env_names() -> tuple[str, ...]:
+    """Return the names of the games, as ALE has them."""
+    return tuple(GAMES)
+
+
+def segmentation_spec(name: str) -> SegmentationSpec:
+    """Return a game's classes; all but the displays are relevant. Games without masks have only the background."""
+    return GAMES[name].spec()
+
+
+def info(name: str) -> EnvInfo:
+    """Return how exact a game's masks are, as measured, the licences and the extra."""
+    game = GAMES[name]
+    return EnvInfo(game.exactness, _LICENCE, extra="atari", module="ale_py", note=game.note)
+
+
+def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return options of :func:`make_vec` by level set.
+
+    ``train``: 200 levels. ``held_out``: other levels, and another mode or difficulty where the game has one in which
+    its masks were checked. ``held_out_levels``: other levels only. ``held_out_appearance``: other levels in other
+    colours. ``held_out_mode``: other levels of the game's other mode or difficulty, where it has one; only for returns,
+    unless its masks were checked.
+    """
+    game = GAMES[name]
+    levels = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
+    sets: dict[str, Mapping[str, Any]] = {
+        "train": {"start_level": 0, "num_levels": NUM_TRAIN_LEVELS, "theme": "ale"},
+        "held_out": levels,
+        "held_out_levels": levels,
+        "held_out_appearance": {**levels, "theme": "recoloured"},
+    }
+    if game.held_out is not None:
+        mode, difficulty = game.held_out
+        sets["held_out_mode"] = {**levels, "mode": mode, "difficulty": difficulty}
+        if game.held_out in game.checked:
+            sets["held_out"] = sets["held_out_mode"]
+    return sets
+
+
+def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> SegmentedGymVecEnv:
+    """Make copies of a game; options as in :class:`~camal_rl.envs.atari.options.AtariOptions`."""
+    parsed = parse_options(name, options)
+    maker = partial(AtariEnv, name, **options)
+    return make_segmented_vec(maker, num_envs, parsed.spec(), seed, parsed.subproc, parsed.segmentation is not None)
+
+
+def register() -> None:
+    """Register ``camal_rl/atari-<game>-v0`` with Gymnasium; calling it again changes nothing."""
+    for name in GAMES:
+        env_id = f"camal_rl/atari-{name}-v0"
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point="camal_rl.envs.atari.env:AtariEnv", kwargs={"game": name})

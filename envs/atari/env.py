@@ -1,0 +1,83 @@
+"""Atari games with the usual preprocessing, as single Gymnasium environments with label maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.wrappers import TransformReward
+
+from camal_rl.envs.atari.episodes import EpisodicLife, FireOnReset
+from camal_rl.envs.atari.frames import AtariFrames
+from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.levels import SeededLevels
+from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
+
+Image = npt.NDArray[np.uint8]
+
+
+class AtariEnv(gymnasium.Env[Image, np.int64]):
+    """One Atari game, with the label map of each observation as ``info["segmentation"]``.
+
+    Observations are ``uint8[84, 84, 4]`` by default: four frames in grey, the newest last. ``info`` also holds
+    ``lives``, ``frame_number`` (raw frames since the start of the game) and ``level_seed``.
+
+    Args:
+        game: the game's name as ALE has it, for example ``MsPacman``.
+        render_mode: ``rgb_array`` for the raw screen in colour, or ``None``.
+        **options: see :class:`~camal_rl.envs.atari.options.AtariOptions`.
+
+    Raises:
+        TypeError: unknown option, or one of the wrong type.
+        ValueError: a value that the game does not have, or masks where there are none that were checked.
+        MissingExtraError: ALE, or OCAtari where masks are asked for, is not installed.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012, Gymnasium's own declaration
+
+    def __init__(self, game: str, render_mode: str | None = None, **options: Any) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is None or 'rgb_array', got {render_mode!r}")
+        self.render_mode = render_mode
+        self.options = parse_options(game, options)
+        self.segmentation_spec = self.options.spec()
+        self._frames = AtariFrames(self.options)
+        self._env = self._wrap(self._frames)
+        self.observation_space = self._env.observation_space
+        self.action_space = self._env.action_space
+
+    def _wrap(self, frames: AtariFrames) -> gymnasium.Env[Image, np.int64]:
+        chosen = self.options
+        env: gymnasium.Env[Any, Any] = SegmentedResize(frames, chosen.size)
+        env = SeededLevels(env, chosen.start_level, chosen.num_levels)
+        if chosen.episodic_life:
+            env = EpisodicLife(env)
+        if chosen.fire_on_reset and frames.action_meanings[1:2] == ("FIRE",):
+            env = FireOnReset(env)
+        if chosen.clip_reward:
+            env = TransformReward(env, _sign)
+        return SegmentedFrameStack(env, chosen.frame_stack, chosen.stack_labels)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
+        """Start an episode; a seed makes the levels to come reproducible."""
+        super().reset(seed=seed)
+        return self._env.reset(seed=seed, options=options)
+
+    def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
+        """Take an action.
+
+        Raises:
+            ValueError: not an action.
+        """
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        return observation, float(reward), terminated, truncated, info
+
+    def render(self) -> Image | None:
+        """Return the present raw screen in colour, ``uint8[210, 160, 3]``, with ``render_mode="rgb_array"``."""
+        return None if self.render_mode is None else self._frames.render()
+
+
+def _sign(reward: Any) -> float:
+    return float(np.sign(float(reward)))

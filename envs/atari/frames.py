@@ -1,0 +1,167 @@
+"""An Atari game on raw screens: the actions' timing and the label maps, before any resizing."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from camal_rl.envs.atari.boxes import Box, RamDetector
+from camal_rl.envs.atari.labels import LabelPainter
+from camal_rl.envs.atari.options import AtariOptions
+from camal_rl.envs.gym_adapter import KEY
+from camal_rl.envs.registry import MissingExtraError
+from camal_rl.envs.segmentation import LabelMap
+from camal_rl.envs.wrappers import pool_frames, union_labels
+
+Image = npt.NDArray[np.uint8]
+
+_NO_OPERATION = 0
+_POOLED = 2
+
+
+class AtariFrames(gymnasium.Env[Image, np.int64]):
+    """One game at the size of its screen, ``uint8[210, 160, C]`` (some games have more rows).
+
+    A step repeats its action for ``frame_skip`` raw frames and shows the maximum of the last two, which undoes the
+    flicker of sprites that are drawn in every other frame. In some games the RAM is one raw frame ahead of the screen:
+    on each of the two screens, objects are therefore looked for where they are now and where they were a frame before.
+    The label map is the union of the two, so that it covers what three raw frames of RAM say.
+
+    The seed of ``reset`` fixes the no-ops at the start and which actions are repeated; the simulator itself is
+    deterministic.
+
+    Args:
+        options: see :class:`~camal_rl.envs.atari.options.AtariOptions`; those that wrappers serve are not used here.
+
+    Raises:
+        MissingExtraError: ALE, or OCAtari where masks are asked for, is not installed.
+    """
+
+    def __init__(self, options: AtariOptions) -> None:
+        self.options = options
+        ale_py = _import_ale()
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.ale = ale_py.ALEInterface()
+        # Actions are repeated here, by a generator that a reset can seed: ALE's is seeded only by loading the game.
+        self.ale.setFloat("repeat_action_probability", 0.0)
+        self.ale.setInt("random_seed", 0)
+        self.ale.setInt("max_num_frames_per_episode", options.max_frames)
+        self.ale.loadROM(ale_py.roms.get_rom_path(options.table.rom(options.game)))
+        mode, difficulty = options.variant
+        self.ale.setMode(mode)
+        self.ale.setDifficulty(difficulty)
+        full = options.full_action_space
+        self._actions = self.ale.getLegalActionSet() if full else self.ale.getMinimalActionSet()
+        self.action_space = spaces.Discrete(len(self._actions))
+        height, width = self.ale.getScreenDims()
+        self.observation_space = spaces.Box(0, 255, (height, width, 1 if options.grayscale else 3), np.uint8)
+        self._repeats = np.random.default_rng()
+        self._last_action = self._actions[_NO_OPERATION]
+        self.detector: RamDetector | None = None
+        if options.segmentation is not None:
+            self.detector = RamDetector(options.game, options.table.labels())
+            self.painter = LabelPainter(options.segmentation)
+        self.boxes: list[Box] = []
+        self.previous_boxes: list[Box] = []
+
+    @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """ALE's names of the actions."""
+        return tuple(action.name for action in self._actions)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
+        """Start the game and let it run for 1 to ``noop_max`` raw frames."""
+        super().reset(seed=seed)
+        self._repeats = np.random.default_rng(int(self.np_random.integers(2**63)))
+        self._last_action = self._actions[_NO_OPERATION]
+        idle = int(self.np_random.integers(1, self.options.noop_max + 1)) if self.options.noop_max else 0
+        self._start()
+        for _ in range(idle):
+            if self.ale.game_over():
+                self._start()
+            self._advance(self._actions[_NO_OPERATION])
+        image, labels = self._look()
+        return image, self._info(labels)
+
+    def _start(self) -> None:
+        self.ale.reset_game()
+        if self.detector is not None:
+            self.detector.reset()
+            self.detector.update(self.ale.getRAM())
+            self.boxes = self.detector.boxes()
+
+    def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
+        """Take an action for ``frame_skip`` raw frames, or until the game ends.
+
+        Raises:
+            ValueError: not an action.
+        """
+        if not self.action_space.contains(action):
+            raise ValueError(f"the action is an integer in [0, {len(self._actions) - 1}], got {action!r}")
+        chosen, sticky = self._actions[action], self.options.repeat_action_probability
+        reward = 0.0
+        images: list[Image] = []
+        labels: list[LabelMap] = []
+        for frames_left in reversed(range(self.options.frame_skip)):
+            if self._repeats.random() >= sticky:
+                self._last_action = chosen
+            reward += self._advance(self._last_action)
+            over = self.ale.game_over()
+            if frames_left < _POOLED or over:
+                image, label_map = self._look()
+                images.append(image)
+                labels += [] if label_map is None else [label_map]
+            if over:
+                break
+        truncated = self.ale.game_truncated()
+        terminated = self.ale.game_over(with_truncation=False)
+        info = self._info(union_labels(reversed(labels)) if labels else None)
+        return pool_frames(images), reward, terminated, truncated and not terminated, info
+
+    def _advance(self, action: Any) -> float:
+        """Play one raw frame."""
+        reward = float(self.ale.act(action))
+        if self.detector is not None:
+            self.previous_boxes = self.boxes
+            self.detector.update(self.ale.getRAM())
+            self.boxes = self.detector.boxes()
+        return reward
+
+    def _look(self) -> tuple[Image, LabelMap | None]:
+        """Return the present raw screen and its label map."""
+        image = self._picture()
+        if self.detector is None:
+            return image, None
+        # Objects are found by the indices of the palette, whatever colours the picture gives them.
+        return image, self.painter.paint(self.ale.getScreen(), (*self.boxes, *self.previous_boxes))
+
+    def _picture(self) -> Image:
+        grey, recoloured = self.options.grayscale, self.options.theme == "recoloured"
+        if grey and not recoloured:
+            return np.asarray(self.ale.getScreenGrayscale())[..., None]
+        colours = np.asarray(self.ale.getScreenRGB())
+        if recoloured:
+            colours = np.ascontiguousarray(colours[..., [1, 2, 0]])
+        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[..., None] if grey else colours
+
+    def _info(self, labels: LabelMap | None) -> dict[str, Any]:
+        info: dict[str, Any] = {"lives": self.ale.lives(), "frame_number": self.ale.getEpisodeFrameNumber()}
+        return info if labels is None else {**info, KEY: labels}
+
+    def render(self) -> Image:
+        """Return the present raw screen in colour, ``uint8[210, 160, 3]``."""
+        return np.asarray(self.ale.getScreenRGB())
+
+
+def _import_ale() -> ModuleType:
+    try:
+        return importlib.import_module("ale_py")
+    except ImportError as error:
+        raise MissingExtraError("ALE", "atari") from error

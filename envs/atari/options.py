@@ -1,0 +1,168 @@
+"""What a user can choose about an Atari game, checked where it enters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from camal_rl.envs.atari.games import GAMES, Game
+from camal_rl.envs.levels import check_level_range
+from camal_rl.envs.segmentation import SegmentationSpec
+
+_LARGEST_SIDE = 512
+
+
+@dataclass(frozen=True)
+class AtariOptions:
+    """The options of ``make_vec("atari/<game>", ...)``.
+
+    Attributes:
+        game: the game that was asked for.
+        start_level: first level; a level is the seed of an episode, from which the no-ops at its start and the
+            repeated actions follow.
+        num_levels: number of levels; 0 is every level from ``start_level`` on.
+        mode: the game's mode, as ALE counts them; ``None`` is its first.
+        difficulty: the game's difficulty, as ALE counts them; ``None`` is its first.
+        repeat_action_probability: probability in [0, 1) that a raw frame repeats the last action instead of the
+            chosen one (Machado et al. 2018, arXiv 1709.06009, recommend 0.25). With 0 a level differs from others in
+            nothing but the number of no-ops at its start.
+        frame_skip: raw frames that an action lasts; the last two are shown, by their maximum.
+        noop_max: an episode starts with 1 to this many raw frames without action; 0 for none.
+        size: height and width of the observation in pixels.
+        grayscale: one channel for each frame of the stack instead of three.
+        frame_stack: frames side by side in the channels, the newest last.
+        theme: ``ale``, or ``recoloured``: red, green and blue change places, which also changes the greys.
+        stack_labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames of the stack.
+        fire_on_reset: press FIRE at the start of an episode where the second action is FIRE: some games wait for it.
+        episodic_life: a lost life ends the episode; returns are then those of a life.
+        clip_reward: rewards are replaced by their sign; so are returns.
+        full_action_space: all 18 actions instead of those that the game uses.
+        max_frames: raw frames after which an episode is truncated.
+        segmentation: ``silhouette`` labels the object's colours inside its box, ``box`` the whole box, ``None``
+            switches masks off.
+        relevant: class names that replace the default relevant set.
+        subproc: one process for each environment; a step takes about a millisecond, so it is worth it where there are
+            cores for the processes.
+    """
+
+    game: str
+    start_level: int = 0
+    num_levels: int = 0
+    mode: int | None = None
+    difficulty: int | None = None
+    repeat_action_probability: float = 0.25
+    frame_skip: int = 4
+    noop_max: int = 30
+    size: int = 84
+    grayscale: bool = True
+    frame_stack: int = 4
+    theme: Literal["ale", "recoloured"] = "ale"
+    stack_labels: Literal["newest", "union"] = "newest"
+    fire_on_reset: bool = True
+    episodic_life: bool = False
+    clip_reward: bool = False
+    full_action_space: bool = False
+    max_frames: int = 108_000
+    segmentation: Literal["silhouette", "box"] | None = "silhouette"
+    relevant: tuple[str, ...] | None = None
+    subproc: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for item in fields(self):
+            if isinstance(item.default, bool) and not isinstance(getattr(self, item.name), bool):
+                raise TypeError(f"{item.name} is True or False, got {getattr(self, item.name)!r}")
+        _check_int("frame_skip", self.frame_skip, 1, 100)
+        _check_int("noop_max", self.noop_max, 0, 1000)
+        _check_int("size", self.size, 8, _LARGEST_SIDE)
+        _check_int("frame_stack", self.frame_stack, 1, 64)
+        _check_int("max_frames", self.max_frames, 1, 2**31 - 1)
+        _check_choice("theme", self.theme, ("ale", "recoloured"))
+        _check_choice("stack_labels", self.stack_labels, ("newest", "union"))
+        _check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
+        _check_probability(self.repeat_action_probability)
+        check_level_range(self.start_level, self.num_levels)
+        for name, value, known in (
+            ("mode", self.mode, self.table.modes),
+            ("difficulty", self.difficulty, self.table.difficulties),
+        ):
+            if value is not None and (isinstance(value, bool) or value not in known):
+                raise ValueError(f"{name} of {self.game} is one of {', '.join(map(str, known))}, got {value!r}")
+        if self.segmentation is not None:
+            self._check_masks()
+        self.spec()
+
+    def _check_masks(self) -> None:
+        if self.table.exactness == "none":
+            raise ValueError(f"atari/{self.game} has no masks: {self.table.note}; add segmentation=None")
+        if self.variant not in self.table.checked:
+            mode, difficulty = self.variant
+            raise ValueError(
+                f"masks of {self.game} were not checked in mode {mode} with difficulty {difficulty}; add "
+                "segmentation=None, or leave mode and difficulty out"
+            )
+
+    @property
+    def table(self) -> Game:
+        """What is known about the game."""
+        return GAMES[self.game]
+
+    @property
+    def variant(self) -> tuple[int, int]:
+        """Mode and difficulty that are played."""
+        default_mode, default_difficulty = self.table.default
+        return (
+            default_mode if self.mode is None else self.mode,
+            default_difficulty if self.difficulty is None else self.difficulty,
+        )
+
+    def spec(self) -> SegmentationSpec:
+        """Return the classes with the relevant set of these options."""
+        return self.table.spec().with_relevant(self.relevant)
+
+
+OPTION_NAMES = tuple(item.name for item in fields(AtariOptions) if item.name != "game")
+
+
+def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
+    """Return the options given for a game.
+
+    Raises:
+        TypeError: unknown option (the message names the nearest) or a value of the wrong type.
+        ValueError: unknown game, a value that it does not have, or masks where there are none that were checked.
+    """
+    if game not in GAMES:
+        near = difflib.get_close_matches(game, GAMES, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown Atari game {game!r}; did you mean {near!r}?")
+    for key in given:
+        if key not in OPTION_NAMES:
+            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.0)[0]
+            raise TypeError(f"unknown Atari option {key!r}; did you mean {near!r}? Options: {', '.join(OPTION_NAMES)}")
+    relevant = given.get("relevant")
+    if relevant is None:
+        return AtariOptions(game, **given)
+    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
+        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
+    return AtariOptions(game, **{**given, "relevant": tuple(str(each) for each in relevant)})
+
+
+def _check_int(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
+
+
+def _check_choice(option: str, value: object, choices: Sequence[str | None]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{option} is one of {listed}, got {value!r}")
+
+
+def _check_probability(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"repeat_action_probability is a number, got {value!r}")
+    if not 0 <= value < 1:
+        raise ValueError(f"repeat_action_probability is in [0, 1), got {value}")

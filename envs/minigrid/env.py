@@ -1,0 +1,145 @@
+"""MiniGrid as a single Gymnasium environment of pictures with their label maps."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from camal_rl.envs.counterfactual import IDENTITY, Intervention, require_known
+from camal_rl.envs.levels import SeededLevels
+from camal_rl.envs.minigrid.counterfactual import edited, minigrid_interventions
+from camal_rl.envs.minigrid.layouts import simulator_id
+from camal_rl.envs.minigrid.options import MiniGridOptions, parse_options
+from camal_rl.envs.minigrid.scene import Scene
+from camal_rl.envs.registry import MissingExtraError
+from camal_rl.envs.segmentation import LabelMap, SegmentationSpec
+
+if TYPE_CHECKING:
+    from minigrid.minigrid_env import MiniGridEnv as Game
+
+Image = npt.NDArray[np.uint8]
+
+
+class MiniGridEnv(gymnasium.Env[Image, np.int64]):
+    """One MiniGrid game, with the label map of each picture as ``info["segmentation"]``.
+
+    The seed of ``reset`` is the level. A picture is ``uint8[side, side, 3]``; a grid that does not fill it lies in the
+    middle, on black.
+
+    Args:
+        options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`; the level range is not used here.
+        render_mode: ``rgb_array`` for MiniGrid's own large picture of the same view, or ``None``.
+
+    Raises:
+        MissingExtraError: MiniGrid is not installed.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012, Gymnasium's own declaration
+
+    def __init__(self, options: MiniGridOptions, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is None or 'rgb_array', got {render_mode!r}")
+        self.render_mode = render_mode
+        self.options = options
+        self.segmentation_spec: SegmentationSpec = options.spec()
+        self._game = _start(options.played)
+        # The simulator's symbolic observation is not used, and takes as long as everything else together.
+        self._game.gen_obs = dict  # type: ignore[method-assign]
+        from camal_rl.envs.minigrid.tiles import atlas  # Needs MiniGrid, which is there by now.
+
+        self._tiles = atlas(options.drawn_tile_size, options.segmentation or "silhouette")
+        self._interventions = minigrid_interventions(options)
+        self.observation_space = spaces.Box(0, 255, (options.side, options.side, 3), np.uint8)
+        self.action_space = spaces.Discrete(options.group.num_actions)
+        self._image: Image | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
+        """Start the level of a seed; without one, a level that follows from those before."""
+        super().reset(seed=seed)
+        self._game.reset(seed=seed)
+        return self._show()
+
+    def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
+        """Take an action: 0 left, 1 right, 2 forward, 3 pick up, 4 drop, 5 toggle, 6 done (MiniGrid's own order)."""
+        if not self.action_space.contains(action):
+            raise ValueError(f"the action is in [0, {self.options.group.num_actions - 1}], got {action!r}")
+        _, reward, terminated, truncated, _ = self._game.step(int(action))
+        image, info = self._show()
+        return image, float(reward), bool(terminated), bool(truncated), info
+
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return how the current picture can be redrawn."""
+        return self._interventions
+
+    def redraw(self, intervention: Intervention) -> tuple[Image, Image]:
+        """Return the current observation, and the same state redrawn under an intervention (or the identity).
+
+        Raises:
+            ValueError: unknown intervention, or nothing to redraw before the first reset.
+        """
+        require_known(intervention, self._interventions)
+        if self._image is None:
+            raise ValueError("there is nothing to redraw yet; call reset first")
+        drawn = edited(self._scene(), intervention, self.options)
+        return self._image.copy(), self._centred(self._tiles.paint(self._tiles.lay(drawn)))
+
+    def render(self) -> Image | None:
+        """Return MiniGrid's own picture of the same view, 32 pixels a cell, with ``render_mode="rgb_array"``."""
+        if self.render_mode is None:
+            return None
+        frame: Image = self._game.get_frame(self.options.highlight, agent_pov=self.options.view == "partial")
+        return frame
+
+    def close(self) -> None:
+        """End the game; harmless when repeated."""
+        self._game.close()
+
+    def _show(self) -> tuple[Image, dict[str, Any]]:
+        numbers = self._tiles.lay(edited(self._scene(), IDENTITY, self.options))
+        self._image = self._centred(self._tiles.paint(numbers))
+        info: dict[str, Any] = {}
+        if self.options.segmentation is not None:
+            info["segmentation"] = self._centred(self._tiles.label(numbers))
+        return self._image.copy(), info
+
+    def _scene(self) -> Scene:
+        if self.options.view == "partial":
+            return Scene.partial(self._game)
+        return Scene.full(self._game, self.options.highlight)
+
+    def _centred(self, drawn: Image | LabelMap) -> Image | LabelMap:
+        side, (height, width) = self.options.side, drawn.shape[:2]
+        if (height, width) == (side, side):
+            return drawn
+        top, left = (side - height) // 2, (side - width) // 2
+        framed = np.zeros((side, side, *drawn.shape[2:]), dtype=np.uint8)
+        framed[top : top + height, left : left + width] = drawn
+        return framed
+
+
+def make_env(name: str, render_mode: str | None = None, **options: Any) -> SeededLevels:
+    """Make one environment that plays its level range, for example ``make_env("DoorKey-6x6", num_levels=200)``.
+
+    Raises:
+        TypeError: unknown option.
+        ValueError: unknown environment or a wrong value.
+        MissingExtraError: MiniGrid is not installed.
+    """
+    parsed = parse_options(name, options)
+    return SeededLevels(MiniGridEnv(parsed, render_mode), parsed.start_level, parsed.num_levels)
+
+
+def _start(layout: str) -> Game:
+    # pygame, which MiniGrid imports, prints a line of its own otherwise.
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        importlib.import_module("minigrid")
+    except ImportError as error:
+        raise MissingExtraError("MiniGrid", "minigrid") from error
+    return cast("Game", gymnasium.make(simulator_id(layout), disable_env_checker=True).unwrapped)

@@ -1,0 +1,155 @@
+"""What a user can choose about MiniGrid, checked where it enters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from camal_rl.envs.levels import check_level_range
+from camal_rl.envs.minigrid.layouts import GROUPS, LAYOUTS, NAMES, Group, largest_side
+from camal_rl.envs.segmentation import SegmentationSpec
+
+VIEW_CELLS = 7
+THEMES = ("minigrid", "recoloured")
+_PARTIAL_TILE = 8
+_USUAL_SIDE = 64
+_LARGE_GROUP_TILE = 4
+_SMALLEST_TILE = 3
+
+
+@dataclass(frozen=True)
+class MiniGridOptions:
+    """The options of ``make_vec("minigrid/<name>", ...)``.
+
+    Attributes:
+        name: the environment that was asked for; it fixes the size of the observations.
+        layout: the environment of the same group whose levels are played; ``None`` is ``name``'s own.
+        view: ``full`` shows the whole grid from above, and not what the agent carries; ``partial`` the 7x7 cells in
+            front of the agent, who stands in the middle of the bottom row facing up, on what it carries.
+        tile_size: pixels along a cell, at least 3; ``None`` is 8 in the partial view and, in the full view, what fills
+            the picture. In the full view another ``layout`` is drawn as large as fits into the picture of ``name``.
+        highlight: brighten the cells in the agent's field of view; the partial view always does.
+        theme: ``minigrid``, or ``recoloured``: every colour of walls and objects replaced by another (not lava's and
+            the agent's, which MiniGrid fixes).
+        start_level: first level; a level is the seed of an episode.
+        num_levels: number of levels; 0 is every level from ``start_level`` on.
+        segmentation: ``silhouette`` labels the pixels that an object paints, ``box`` whole cells, ``None`` switches
+            masks off.
+        relevant: class names that replace the default relevant set.
+        subproc: one process for each environment; worth it only where the policy waits for many environments, since
+            a step takes less time than its way between processes. A single environment does not use it.
+    """
+
+    name: str
+    layout: str | None = None
+    view: Literal["full", "partial"] = "full"
+    tile_size: int | None = None
+    highlight: bool = True
+    theme: Literal["minigrid", "recoloured"] = "minigrid"
+    start_level: int = 0
+    num_levels: int = 0
+    segmentation: Literal["silhouette", "box"] | None = "silhouette"
+    relevant: tuple[str, ...] | None = None
+    subproc: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check_choice("view", self.view, ("full", "partial"))
+        _check_choice("theme", self.theme, THEMES)
+        _check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
+        for name in ("highlight", "subproc"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
+        if self.view == "partial" and not self.highlight:
+            raise ValueError("highlight=False is for view='full'; in the partial view it tells seen cells from others")
+        if self.theme != "minigrid" and self.group.colours_matter:
+            raise ValueError(f"{self.name} has no theme {self.theme!r}: its colours say what the objects are for")
+        check_level_range(self.start_level, self.num_levels)
+        self._check_layout()
+        self._check_tile_size()
+        self.spec()
+
+    def _check_layout(self) -> None:
+        group = LAYOUTS[self.name].group
+        siblings = [name for name, layout in LAYOUTS.items() if layout.group == group]
+        if self.layout is not None and self.layout not in siblings:
+            raise ValueError(f"layout of {self.name} is one of {', '.join(siblings)}, got {self.layout!r}")
+
+    def _check_tile_size(self) -> None:
+        size = self.tile_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+            raise TypeError(f"tile_size is an integer or None, got {size!r}")
+        if self.drawn_tile_size < _SMALLEST_TILE:
+            raise ValueError(
+                f"tile_size must leave {_SMALLEST_TILE} pixels for a cell, got tile_size={size}, which gives "
+                f"{self.played} {self.drawn_tile_size}; raise it"
+            )
+
+    @property
+    def group(self) -> Group:
+        """The kind of task."""
+        return GROUPS[LAYOUTS[self.name].group]
+
+    @property
+    def played(self) -> str:
+        """The layout whose levels are played."""
+        return self.name if self.layout is None else self.layout
+
+    @property
+    def side(self) -> int:
+        """Pixels along a side of the square observation; the same for every ``layout``."""
+        if self.view == "partial":
+            return VIEW_CELLS * (_PARTIAL_TILE if self.tile_size is None else self.tile_size)
+        own = LAYOUTS[self.name]
+        if self.tile_size is not None:
+            return self.tile_size * max(own.width, own.height)
+        return max(_USUAL_SIDE, _LARGE_GROUP_TILE * largest_side(own.group))
+
+    @property
+    def drawn_tile_size(self) -> int:
+        """Pixels along a cell of the layout that is played."""
+        played = LAYOUTS[self.played]
+        return self.side // (VIEW_CELLS if self.view == "partial" else max(played.width, played.height))
+
+    def spec(self) -> SegmentationSpec:
+        """Return the classes with the relevant set of these options.
+
+        In the partial view the agent is always drawn at the same place, so that nothing depends on it.
+        """
+        relevant = tuple(name for name in self.group.relevant if self.view == "full" or name != "agent")
+        return SegmentationSpec(NAMES, relevant).with_relevant(self.relevant)
+
+
+OPTION_NAMES = tuple(item.name for item in fields(MiniGridOptions) if item.name != "name")
+
+
+def parse_options(name: str, given: dict[str, Any]) -> MiniGridOptions:
+    """Return the options given for an environment.
+
+    Raises:
+        TypeError: unknown option (the message names the nearest) or a value of the wrong type.
+        ValueError: unknown environment, or a value that it does not have.
+    """
+    if name not in LAYOUTS:
+        near = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown MiniGrid environment {name!r}; did you mean {near!r}?")
+    for key in given:
+        if key not in OPTION_NAMES:
+            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.0)[0]
+            raise TypeError(
+                f"unknown MiniGrid option {key!r}; did you mean {near!r}? Options: {', '.join(OPTION_NAMES)}"
+            )
+    relevant = given.get("relevant")
+    if relevant is None:
+        return MiniGridOptions(name, **given)
+    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
+        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
+    return MiniGridOptions(name, **{**given, "relevant": tuple(str(each) for each in relevant)})
+
+
+def _check_choice(option: str, value: object, choices: Sequence[str | None]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{option} is one of {listed}, got {value!r}")

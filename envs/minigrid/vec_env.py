@@ -1,0 +1,45 @@
+"""MiniGrid vectorised, with masks and counterfactuals."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
+from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
+from camal_rl.envs.minigrid.env import make_env
+from camal_rl.envs.minigrid.options import parse_options
+
+
+class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
+    """Copies of one MiniGrid environment, in this process or in one each.
+
+    Args:
+        name: which environment.
+        num_envs: number of copies.
+        seed: copy ``i`` draws its levels with ``seed + i``.
+        **options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`.
+    """
+
+    def __init__(self, name: str, num_envs: int, seed: int, **options: Any) -> None:
+        self.options = parse_options(name, options)
+        masks = self.options.segmentation is not None
+        maker = partial(make_env, name, **options)
+        made = make_segmented_vec(maker, num_envs, self.options.spec(), seed, self.options.subproc, masks)
+        super().__init__(made.venv, made.spec, masks)
+
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return what can be redrawn: other floors and colours, and pictures without a class or an object."""
+        found: tuple[Intervention, ...] = self.venv.env_method("interventions", indices=0)[0]
+        return found
+
+    def counterfactual(self, intervention: Intervention) -> Counterfactual:
+        """Return the current observations redrawn under an intervention; the games themselves are not touched.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`, or before the first reset.
+        """
+        current, drawn = zip(*self.venv.env_method("redraw", intervention), strict=True)
+        return Counterfactual.between(np.stack(current), np.stack(drawn))
