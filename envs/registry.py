@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
 
-
 Exactness = Literal["exact", "good", "poor", "none"]
 
 
