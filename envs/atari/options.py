@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.levels import check_level_range
+from camal_rl.envs.option_checks import check_choice, check_int, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 
 _LARGEST_SIDE = 512
@@ -74,14 +74,14 @@ class AtariOptions:
         for item in fields(self):
             if isinstance(item.default, bool) and not isinstance(getattr(self, item.name), bool):
                 raise TypeError(f"{item.name} is True or False, got {getattr(self, item.name)!r}")
-        _check_int("frame_skip", self.frame_skip, 1, 100)
-        _check_int("noop_max", self.noop_max, 0, 1000)
-        _check_int("size", self.size, 8, _LARGEST_SIDE)
-        _check_int("frame_stack", self.frame_stack, 1, 64)
-        _check_int("max_frames", self.max_frames, 1, 2**31 - 1)
-        _check_choice("theme", self.theme, ("ale", "recoloured"))
-        _check_choice("stack_labels", self.stack_labels, ("newest", "union"))
-        _check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
+        check_int("frame_skip", self.frame_skip, 1, 100)
+        check_int("noop_max", self.noop_max, 0, 1000)
+        check_int("size", self.size, 8, _LARGEST_SIDE)
+        check_int("frame_stack", self.frame_stack, 1, 64)
+        check_int("max_frames", self.max_frames, 1, 2**31 - 1)
+        check_choice("theme", self.theme, ("ale", "recoloured"))
+        check_choice("stack_labels", self.stack_labels, ("newest", "union"))
+        check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
         _check_probability(self.repeat_action_probability)
         check_level_range(self.start_level, self.num_levels)
         for name, value, known in (
@@ -136,29 +136,8 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
     if game not in GAMES:
         near = difflib.get_close_matches(game, GAMES, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown Atari game {game!r}; did you mean {near!r}?")
-    for key in given:
-        if key not in OPTION_NAMES:
-            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.0)[0]
-            raise TypeError(f"unknown Atari option {key!r}; did you mean {near!r}? Options: {', '.join(OPTION_NAMES)}")
-    relevant = given.get("relevant")
-    if relevant is None:
-        return AtariOptions(game, **given)
-    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
-    return AtariOptions(game, **{**given, "relevant": tuple(str(each) for each in relevant)})
-
-
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
-
-
-def _check_choice(option: str, value: object, choices: Sequence[str | None]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{option} is one of {listed}, got {value!r}")
+    check_option_names("Atari", given, OPTION_NAMES)
+    return AtariOptions(game, **{**given, "relevant": class_names(given.get("relevant"))})
 
 
 def _check_probability(value: object) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from camal_rl.envs.levels import check_level_range
 from camal_rl.envs.minigrid.layouts import GROUPS, LAYOUTS, NAMES, Group, largest_side
+from camal_rl.envs.option_checks import check_choice, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 
 VIEW_CELLS = 7
@@ -56,9 +56,9 @@ class MiniGridOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check_choice("view", self.view, ("full", "partial"))
-        _check_choice("theme", self.theme, THEMES)
-        _check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
+        check_choice("view", self.view, ("full", "partial"))
+        check_choice("theme", self.theme, THEMES)
+        check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
         for name in ("highlight", "subproc"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
@@ -135,21 +135,5 @@ def parse_options(name: str, given: dict[str, Any]) -> MiniGridOptions:
     if name not in LAYOUTS:
         near = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown MiniGrid environment {name!r}; did you mean {near!r}?")
-    for key in given:
-        if key not in OPTION_NAMES:
-            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.0)[0]
-            raise TypeError(
-                f"unknown MiniGrid option {key!r}; did you mean {near!r}? Options: {', '.join(OPTION_NAMES)}"
-            )
-    relevant = given.get("relevant")
-    if relevant is None:
-        return MiniGridOptions(name, **given)
-    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
-    return MiniGridOptions(name, **{**given, "relevant": tuple(str(each) for each in relevant)})
-
-
-def _check_choice(option: str, value: object, choices: Sequence[str | None]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{option} is one of {listed}, got {value!r}")
+    check_option_names("MiniGrid", given, OPTION_NAMES)
+    return MiniGridOptions(name, **{**given, "relevant": class_names(given.get("relevant"))})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from camal_rl.envs.option_checks import check_option_names
 
 MAX_SEED = 2**31 - 1
 _EVERY_GAME = ("easy", "hard")
@@ -70,10 +71,7 @@ def parse_options(game: str, given: dict[str, Any]) -> ProcgenOptions:
         ValueError: a value that the game does not have.
     """
     known = [option.name for option in fields(ProcgenOptions)]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, [*known, "relevant", "segmentation"], n=1, cutoff=0.0)[0]
-            raise TypeError(f"unknown Procgen option {name!r}; did you mean {near!r}? Options: {', '.join(known)}")
+    check_option_names("Procgen", given, [*known, "segmentation", "relevant"])
     options = ProcgenOptions(**given)
     _check_types(options)
     _check_values(game, options, given)

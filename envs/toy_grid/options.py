@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from camal_rl.envs.option_checks import check_int, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 
 MAX_LEVEL = 2**31 - 1
@@ -44,7 +43,7 @@ class LevelDesign:
         if self.theme not in THEMES:
             raise ValueError(f"theme is one of {', '.join(THEMES)}, got {self.theme!r}")
         for name, high in (("num_walls", 6), ("num_hazards", 3), ("num_distractors", 6)):
-            _check_int(name, getattr(self, name), 0, high)
+            check_int(name, getattr(self, name), 0, high)
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ class ToyGridOptions:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        _check_int("start_level", self.start_level, 0, MAX_LEVEL)
-        _check_int("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
-        _check_int("max_steps", self.max_steps, 1, 10_000)
+        check_int("start_level", self.start_level, 0, MAX_LEVEL)
+        check_int("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
+        check_int("max_steps", self.max_steps, 1, 10_000)
         if not 0.0 <= self.step_cost <= 1.0:
             raise ValueError(f"step_cost is in [0, 1], got {self.step_cost}")
         if self.segmentation not in SEGMENTATIONS:
@@ -90,13 +89,6 @@ class ToyGridOptions:
         return self.num_levels or MAX_LEVEL + 1 - self.start_level
 
 
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
-
-
 _DESIGN_KEYS = tuple(item.name for item in fields(LevelDesign))
 OPTION_NAMES = tuple(item.name for item in fields(ToyGridOptions) if item.name != "design") + _DESIGN_KEYS
 
@@ -108,17 +100,13 @@ def parse_options(defaults: ToyGridOptions, given: dict[str, Any]) -> ToyGridOpt
         TypeError: unknown option (the message names the nearest) or a value of the wrong type.
         ValueError: a value out of its range.
     """
-    for key in given:
-        if key not in OPTION_NAMES:
-            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(OPTION_NAMES)}"
-            raise TypeError(f"unknown option {key!r} of the toy grid{hint}")
+    check_option_names("toy grid", given, OPTION_NAMES)
     _check_number(given, "cue_strength")
     _check_number(given, "step_cost")
     design = replace(defaults.design, **{key: given[key] for key in _DESIGN_KEYS if key in given})
     rest = {key: value for key, value in given.items() if key not in _DESIGN_KEYS}
-    if rest.get("relevant") is not None:
-        rest["relevant"] = _as_names(rest["relevant"])
+    if "relevant" in rest:
+        rest["relevant"] = class_names(rest["relevant"])
     return replace(defaults, design=design, **rest)
 
 
@@ -126,9 +114,3 @@ def _check_number(given: dict[str, Any], key: str) -> None:
     value = given.get(key, 0.0)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{key} is a number, got {value!r}")
-
-
-def _as_names(relevant: object) -> tuple[str, ...]:
-    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
-    return tuple(str(name) for name in relevant)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from camal_rl.envs.levels import check_level_range
+from camal_rl.envs.option_checks import check_int, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.vizdoom.scenarios import SCENARIOS
 
@@ -45,10 +45,10 @@ class VizdoomOptions:
     def __post_init__(self) -> None:
         """Check types and ranges."""
         check_level_range(self.start_level, self.num_levels)
-        _check_int("frame_skip", self.frame_skip, 1, 35)
-        _check_int("max_buttons_pressed", self.max_buttons_pressed, 1, 3)
+        check_int("frame_skip", self.frame_skip, 1, 35)
+        check_int("max_buttons_pressed", self.max_buttons_pressed, 1, 3)
         for name, side, high in zip(("height", "width"), self.size, ENGINE_SIZE, strict=True):
-            _check_int(f"the {name} in size", side, _MIN_SIDE, high)
+            check_int(f"the {name} in size", side, _MIN_SIDE, high)
         if self.appearance not in ("original", "held_out"):
             raise ValueError(f"appearance must be 'original' or 'held_out', got {self.appearance!r}")
         if self.segmentation not in ("silhouette", None):
@@ -71,26 +71,13 @@ def parse_options(scenario: str, given: dict[str, Any]) -> VizdoomOptions:
         TypeError: unknown option (the message names the nearest) or a value of the wrong type.
         ValueError: a value out of its range, or an unknown class.
     """
-    for key in given:
-        if key not in OPTION_NAMES:
-            near = difflib.get_close_matches(key, OPTION_NAMES, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(OPTION_NAMES)}"
-            raise TypeError(f"unknown option {key!r} of ViZDoom; {hint}")
-    values = dict(given)
+    check_option_names("ViZDoom", given, OPTION_NAMES)
+    values = {**given, "relevant": class_names(given.get("relevant"))}
     if "size" in values:
         values["size"] = _as_size(values["size"])
-    if values.get("relevant") is not None:
-        values["relevant"] = _as_names(values["relevant"])
     options = VizdoomOptions(**values)
     options.spec(scenario)
     return options
-
-
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
 
 
 def _as_size(size: object) -> tuple[int, int]:
@@ -99,9 +86,3 @@ def _as_size(size: object) -> tuple[int, int]:
     if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2:
         raise TypeError(f"size must be [height, width] or one integer for a square, got {size!r}")
     return cast(tuple[int, int], tuple(size))
-
-
-def _as_names(relevant: object) -> tuple[str, ...]:
-    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant must be a list of class names, got {relevant!r}")
-    return tuple(str(name) for name in relevant)

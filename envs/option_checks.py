@@ -1,0 +1,47 @@
+"""What every family checks of the options that a user gives: names, integers, choices, lists of classes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise a TypeError for an option that does not exist; it names the nearest one and lists them all.
+
+    Args:
+        owner: whose options they are, for the message.
+        given: names of the options that were given.
+        known: names of the options that there are.
+    """
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise TypeError(f"unknown {owner} option {key!r}; did you mean {near!r}? Options: {', '.join(known)}")
+
+
+def check_int(name: str, value: object, low: int, high: int) -> None:
+    """Raise a TypeError unless ``value`` is an integer (and no bool), a ValueError unless it is in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str | None]) -> None:
+    """Raise a ValueError unless ``value`` is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def class_names(relevant: object) -> tuple[str, ...] | None:
+    """Return the option ``relevant`` as a tuple of names; ``None`` stays.
+
+    Raises:
+        TypeError: no list of names.
+    """
+    if relevant is None:
+        return None
+    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
+        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
+    return tuple(str(name) for name in relevant)
