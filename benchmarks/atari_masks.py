@@ -73,9 +73,9 @@ def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
 
 
 def exactness(report: dict[str, Any]) -> str:
-    """Return ``good`` where two of the three sources agree with the masks, ``poor`` where one does, else ``none``.
+    """Return ``good`` where two of the three sources agree with the masks, otherwise ``poor``.
 
-    Vision agrees with precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the
+    Where none does and vision has less than half of the boxes, it is ``none``: masks are refused. Vision agrees with precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the
     silhouettes' pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other
     detector finds nothing, the background moves, or an explosion is drawn where an object was.
     """
@@ -83,12 +83,15 @@ def exactness(report: dict[str, Any]) -> str:
         return "none"
     shares = {name: value or 0.0 for name, value in report["relevant"].items()}
     precision, recall = shares["silhouette_precision"], shares["silhouette_recall"]
+    boxes = min(shares["box_precision"], shares["box_recall"])
     agreeing = (
-        min(shares["box_precision"], shares["box_recall"]) >= 0.85,
+        boxes >= 0.85,
         (report["changes_in_boxes"] or 0.0) >= 0.9,
         report["altered_objects"] >= 10 and 2 * precision * recall >= 0.85 * (precision + recall),
     )
-    return ("none", "poor", "good", "good")[sum(agreeing)]
+    if sum(agreeing) >= 2:
+        return "good"
+    return "poor" if any(agreeing) or boxes >= 0.5 else "none"
 
 
 def measure(task: tuple[str, tuple[int, int], int, int]) -> dict[str, Any]:
