@@ -24,6 +24,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,13 @@ def mean_of_classes(classes: Sequence[ClassResult], name: str, count: str, enoug
 
 
 def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
-    """Return each share as the mean over classes: a few rare classes must not hide behind a frequent one."""
+    """Return each share as the mean over classes: a few rare classes must not hide behind a frequent one.
+
+    A class that vision does not know, of which it has no box and confirms none, does not count for the precision.
+    """
+    known = [each for each in classes if each.vision_boxes or each.ram_boxes_seen]
     return {
-        "box_precision": mean_of_classes(classes, "box_precision", "ram_boxes", 20),
+        "box_precision": mean_of_classes(known, "box_precision", "ram_boxes", 20),
         "box_recall": mean_of_classes(classes, "box_recall", "vision_boxes", 20),
         "altered_box_hits": mean_of_classes(classes, "altered_box_hits", "altered", 5),
         "silhouette_precision": mean_of_classes(classes, "silhouette_precision", "labelled_pixels", 50),
@@ -73,11 +78,12 @@ def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
 
 
 def exactness(report: dict[str, Any]) -> str:
-    """Return ``good`` where two of the three sources agree with the masks, otherwise ``poor``.
+    """Return ``good`` where two of the three sources agree with the masks and vision shares half of the boxes.
 
-    Where none does and vision has less than half of the boxes, it is ``none``: masks are refused. Vision agrees with precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the
-    silhouettes' pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other
-    detector finds nothing, the background moves, or an explosion is drawn where an object was.
+    Otherwise it is ``poor``, or ``none`` where neither holds at all: masks are refused. Vision agrees with
+    precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the silhouettes'
+    pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other detector finds
+    nothing, the background moves, or an explosion is drawn where an object was.
     """
     if "error" in report:
         return "none"
@@ -89,7 +95,7 @@ def exactness(report: dict[str, Any]) -> str:
         (report["changes_in_boxes"] or 0.0) >= 0.9,
         report["altered_objects"] >= 10 and 2 * precision * recall >= 0.85 * (precision + recall),
     )
-    if sum(agreeing) >= 2:
+    if sum(agreeing) >= 2 and boxes >= 0.5:
         return "good"
     return "poor" if any(agreeing) or boxes >= 0.5 else "none"
 
@@ -145,7 +151,8 @@ def line(report: dict[str, Any]) -> str:
 def run(tasks: Sequence[tuple[str, tuple[int, int], int, int]], out: Path) -> None:
     """Measure, print the table and write the JSON; what the file holds of other games and variants stays."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    described = {**provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
+    simulators = {name: version(name) for name in ("ale-py", "ocatari")}
+    described = {**provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
     reports = {_key(each): each for each in json.loads(out.read_text())["games"]} if out.exists() else {}
     print("game              mode diff     motion  precision     recall   altered    sil. P     sil. R      objects")
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:

@@ -82,197 +82,225 @@ def class_name(category: str) -> str:
 
 GAMES: dict[str, Game] = {
     "Adventure": Game(
-        modes=(0, 1, 2),
-        difficulties=(0, 1, 2, 3),
         exactness="none",
         note="OCAtari's detector does not find its objects",
+        modes=(0, 1, 2),
+        difficulties=(0, 1, 2, 3),
     ),
-    "AirRaid": Game(
-        "Player Building Enemy25 Enemy50 Enemy75 Enemy100 Missile", "PlayerScore Lives", modes=tuple(range(1, 9))
-    ),
-    "Alien": Game("Player Alien Egg Pulsar Rocket", "Score Life", modes=(0, 1, 2, 3), difficulties=(0, 1, 2, 3)),
-    "Amidar": Game("Player Warrior Pig Shadow Chicken", "Score Life", difficulties=(0, 3)),
-    "Assault": Game(exactness="none", note="OCAtari's detector fails on its RAM"),
-    "Asterix": Game("Player Enemy Consumable Reward", "Score Lives"),
-    "Asteroids": Game(
-        "Player Asteroid PlayerMissile", "PlayerScore Lives", modes=(*range(32), 128), difficulties=(0, 3)
-    ),
-    "Atlantis": Game(
-        "Sentry Projectile AquaPlane DomedPalace Generator BridgedBazaar AcropolisCommandPost BanditBomber GorgonShip Deathray",
-        "Score",
+    "Alien": Game(
+        "Player Alien Egg Pulsar Rocket",
+        "Score Life",
+        exactness="good",
+        note="eggs could hardly be checked",
         modes=(0, 1, 2, 3),
+        difficulties=(0, 1, 2, 3),
     ),
+    "Amidar": Game(
+        "Player Warrior Pig Shadow Chicken",
+        "Score Life",
+        note="warriors and shadows are mistaken for each other",
+        difficulties=(0, 3),
+    ),
+    "Assault": Game(exactness="none", note="OCAtari's detector fails on its RAM"),
+    "Asterix": Game("Player Enemy Consumable Reward", "Score Lives", exactness="good"),
     "BankHeist": Game(
         "Player Bank Police Dynamite",
         "Score Life Gas_Tank",
+        exactness="good",
+        note="banks agree least",
         modes=(0, 4, 8, 12, 16, 20, 24, 28),
         difficulties=(0, 1, 2, 3),
     ),
-    "BattleZone": Game(
-        "Player Crosshair Shot Radar Radar_Content Blue_Tank Yellow_Blue_Tank Red_Thing Boss",
-        "Score Life",
-        modes=(1, 2, 3),
-    ),
     "BeamRider": Game(
-        "Player Player_Projectile Torpedos Saucer Rejuvenator Sentinel Blocker Jumper Charger Bouncecraft Chriper Rock Enemy_Projectile",
+        "Player Player_Projectile Torpedos Saucer Rejuvenator Sentinel Blocker Jumper Charger Bouncecraft "
+        "Chriper Rock Enemy_Projectile",
         "Torpedos_Available HUD Enemy_Amount Life",
+        note="saucers lie beside their boxes, enemy fire has none",
         difficulties=(0, 1),
     ),
-    "Berzerk": Game(
-        "Player PlayerMissile Enemy EnemyMissile",
-        "PlayerScore BonusPoints Lives",
-        modes=(1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18),
+    "Bowling": Game(
+        "Player Ball Pin",
+        "PlayerScore PlayerRound Player2Round",
+        exactness="good",
+        modes=(0, 2, 4),
+        difficulties=(0, 1),
     ),
-    "Bowling": Game("Player Ball Pin", "PlayerScore PlayerRound Player2Round", modes=(0, 2, 4), difficulties=(0, 1)),
-    "Boxing": Game("Player Enemy", "Clock PlayerScore EnemyScore", difficulties=(0, 1, 2, 3)),
+    "Boxing": Game(
+        "Player Enemy",
+        "Clock PlayerScore EnemyScore",
+        exactness="good",
+        difficulties=(0, 1, 2, 3),
+        held_out_checked=True,
+    ),
     "Breakout": Game(
         "Player Ball Block",
         "PlayerScore Live PlayerNumber",
+        exactness="good",
         modes=(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44),
         difficulties=(0, 1),
+        held_out_checked=True,
     ),
     "Carnival": Game(
-        "Player PlayerMissile Owl Duck FlyingDuck Rabbit ExtraBullets Wheel", "PlayerScore AmmoBar BonusSign BonusValue"
-    ),
-    "Centipede": Game(
-        "CentipedeSegment Player Projectile Mushroom Spider Flea Scorpion", "Score Ground Life", modes=(22, 86)
+        "Player PlayerMissile Owl Duck FlyingDuck Rabbit ExtraBullets Wheel",
+        "PlayerScore AmmoBar BonusSign BonusValue",
+        exactness="good",
     ),
     "ChopperCommand": Game(
         "Player MiniPlayer Truck MiniTruck EnemyHelicopter EnemyPlane MiniEnemy Bomb Shot",
         "Score Life",
+        note="bombs and some planes are missed",
         modes=(0, 2),
         difficulties=(0, 1),
     ),
-    "CrazyClimber": Game(
-        "Player Window Enemy_Red Enemy_Bird Yellow_Projectile Purple_Projectile Blue_Projectile Yellow_Ball Helicopter",
-        "Score Life",
-        modes=(0, 1, 2, 3),
+    "DemonAttack": Game(
+        "Player Enemy EnemyPart PlayerMissile EnemyMissile",
+        "Score Lives",
+        note="enemy missiles and parts of enemies are often missed",
+        modes=(1, 3, 5, 7),
         difficulties=(0, 1),
     ),
-    "DemonAttack": Game(
-        "Player Enemy EnemyPart PlayerMissile EnemyMissile", "Score Lives", modes=(1, 3, 5, 7), difficulties=(0, 1)
-    ),
-    "DonkeyKong": Game("Player Girlfriend Barrel Hammer Ladder Platform DonkeyKong", "Score Life"),
-    "DoubleDunk": Game(
-        "Player_Small Player_Big Opponent_Small Opponent_Big Ball Basket Backboard",
-        "Player_Score Opponent_Score",
-        modes=tuple(range(0, 16)),
+    "DonkeyKong": Game(
+        "Player Girlfriend Barrel Hammer Ladder Platform DonkeyKong",
+        "Score Life",
+        exactness="good",
+        note="ladders beside girders are missed",
     ),
     "Enduro": Game(exactness="none", note="OCAtari's detector fails on its RAM"),
-    "FishingDerby": Game(
-        "Fish Shark PlayerOneHook PlayerTwoHook", "ScorePlayerOne ScorePlayerTwo", difficulties=(0, 1, 2, 3)
-    ),
-    "Freeway": Game("Chicken Car", "Score", modes=tuple(range(0, 8)), difficulties=(0, 1)),
-    "Frogger": Game(
-        "Frog Car Log Turtle Alligator LadyFrog HappyFrog AlligatorHead Fly Snake",
-        "Score Lives Time",
-        modes=(0, 1, 2),
+    "Freeway": Game(
+        "Chicken Car",
+        "Score",
+        exactness="good",
+        modes=tuple(range(0, 8)),
         difficulties=(0, 1),
+        other=(0, 1),
+        held_out_checked=True,
     ),
     "Frostbite": Game(
-        "Player Bear House Door FloatingBlock Bird Crab GreenFish Clam", "Lives Temperature Score", modes=(0, 2)
+        "Player Bear House Door FloatingBlock Bird Crab GreenFish Clam",
+        "Lives Temperature Score",
+        exactness="good",
+        modes=(0, 2),
     ),
-    "Galaxian": Game(
-        "Player PlayerMissile EnemyMissile EnemyShip DivingEnemy",
-        "Score Round Lives",
-        modes=tuple(range(1, 10)),
+    "Gopher": Game(
+        "Player Gopher Carrot Bird Hole Floor",
+        "Score",
+        exactness="good",
+        note="measured on few objects",
+        modes=(0, 2),
         difficulties=(0, 1),
     ),
-    "Gopher": Game("Player Gopher Carrot Bird Hole Floor", "Score", modes=(0, 2), difficulties=(0, 1)),
     "Hero": Game(
         "Wall LavaWall Platform Enemy Player LaserBeam Bomb EndNPC Lamp",
         "PowerBar BombStock Life Score",
+        note="laser beams and bombs are missed",
         modes=tuple(range(0, 5)),
     ),
-    "IceHockey": Game("Player Enemy Ball", "PlayerScore EnemyScore Timer", modes=(0, 2), difficulties=(0, 1, 2, 3)),
     "Jamesbond": Game(
-        "Player Player_Shot Helicopter Hornet Enemy_Shot Ice Fire_Hole Eruption Diver", "Score Life", modes=(0, 1)
+        "Player Player_Shot Helicopter Hornet Enemy_Shot Ice Fire_Hole Eruption Diver",
+        "Score Life",
+        exactness="good",
+        note="hornets and helicopters agree least",
+        modes=(0, 1),
     ),
     "Kangaroo": Game(
-        "Player Child Monkey Fruit Ladder Platform FallingCoconut ThrownCoconut Bell", "Score Lives Time", modes=(0, 1)
-    ),
-    "KeystoneKapers": Game(
-        "Kop Krook Ball Moneybag Suitcase Elevator Escalator SecuritySystem Radio Cart Biplane", "BonusKops Score Timer"
-    ),
-    "KingKong": Game("Player Girlfriend Enemy Bomb Ladder", "Score BonusPoints", modes=(0, 1, 2, 3)),
-    "Krull": Game(
-        "Player Lyssa Slayers Slayer_Shot Fire_Mare Spider Weapon Enemy_Weapon Beast Wall Window Line Star Castle",
-        "Life Sun Hour_Glass Score Life_HUD Weapon_HUD",
+        "Player Child Monkey Fruit Ladder Platform FallingCoconut ThrownCoconut Bell",
+        "Score Lives Time",
+        exactness="good",
+        modes=(0, 1),
+        held_out_checked=True,
     ),
     "KungFuMaster": Game(
-        "Player Knife_Throwers Henchmen Snake Dragon Dragon_Smoke Dragon_Balls Red_Ball Airball Small_Enemy Killer_Moth Enemy_Final_Fighter Knifes Dragon_Fire",
+        "Player Knife_Throwers Henchmen Snake Dragon Dragon_Smoke Dragon_Balls Red_Ball Airball "
+        "Small_Enemy Killer_Moth Enemy_Final_Fighter Knifes Dragon_Fire",
         "Score Time Lives Player_Health_Bar Enemy_Health_Bar",
+        note="a third of the player's boxes are off",
     ),
     "MarioBros": Game(
-        "Player Fireball Platform PowBlock BonusBlock Pest BonusCoin", "Life Score Time Level", modes=(0, 2, 4, 6)
+        "Player Fireball Platform PowBlock BonusBlock Pest BonusCoin",
+        "Life Score Time Level",
+        exactness="good",
+        modes=(0, 2, 4, 6),
     ),
     "MontezumaRevenge": Game(
-        "Player Skull Spider Snake Key Amulet Torch Sword Ruby Barrier Beam Rope Key_HUD Amulet_HUD Torch_HUD Sword_HUD Platform Ladder Conveyer_Belt Wall Disappearing_Platform",
+        "Player Skull Spider Snake Key Amulet Torch Sword Ruby Barrier Beam Rope Key_HUD Amulet_HUD "
+        "Torch_HUD Sword_HUD Platform Ladder Conveyer_Belt Wall Disappearing_Platform",
         "Score Life",
+        exactness="good",
     ),
-    "MsPacman": Game("Player Ghost Fruit PowerPill Pill", "Score Life", modes=(0, 1, 2, 3)),
+    "MsPacman": Game(
+        "Player Ghost Fruit PowerPill Pill",
+        "Score Life",
+        exactness="good",
+        note="ghosts flicker: their masks are steady",
+        modes=(0, 1, 2, 3),
+        held_out_checked=True,
+    ),
     "NameThisGame": Game(
         "Player Shot Oxygen_Boat Oxygen_Pipe Shark Treasure Octopus Tentacle",
         "Score Timer Oxygen_Meter",
+        exactness="good",
+        note="tentacles and the air pipe are often missed",
         modes=(8, 24, 40),
         difficulties=(0, 1),
     ),
-    "Pacman": Game("Player Ghost PowerPill", "Score Life", modes=tuple(range(0, 8)), difficulties=(0, 1)),
     "Phoenix": Game(
         "Player Player_Projectile Phoenix Enemy_Projectile Bat Boss Boss_Block_Green Boss_Block_Blue Boss_Block_Red",
         "Score Life",
-    ),
-    "Pitfall": Game(
-        "Player Wall Logs StairPit Stair Pit Scorpion Rope Snake Tarpit Waterhole Crocodile GoldenBar SilverBar DiamondRing Fire MoneyBag Platform",
-        "LifeCount PlayerScore Timer",
+        note="silhouettes of the player are half empty, enemy fire is often missed",
     ),
     "Pitfall2": Game(exactness="none", note="OCAtari has no detector for it"),
-    "Pong": Game("Player Enemy Ball", "PlayerScore EnemyScore", modes=(0, 1), difficulties=(0, 1, 2, 3)),
-    "Pooyan": Game("Player Arrow Bait Balloon Enemy Stone Rock", "PlayerScore Lives", modes=(10, 30, 50, 70)),
-    "PrivateEye": Game(
-        "Player Car Clue Badguy Mud Shatterd_Object Knife Dove Lizard Pottet_Plant Brick Barrier Passage Gun_Sign Police_Sign Bank_Sign Money_Bag Gun Button Comb Shoe_Sole Vase Necklace Stamp Badguy_Head",
-        "Score Clock",
-        modes=tuple(range(0, 5)),
+    "Pong": Game(
+        "Player Enemy Ball",
+        "PlayerScore EnemyScore",
+        exactness="good",
+        modes=(0, 1),
         difficulties=(0, 1, 2, 3),
+        held_out_checked=True,
     ),
-    "Qbert": Game("Player Cube Disk PurpleBall RedBall GreenBall Coily Sam", "Score Lives", difficulties=(0, 1)),
+    "Pooyan": Game(
+        "Player Arrow Bait Balloon Enemy Stone Rock",
+        "PlayerScore Lives",
+        note="measured on few objects",
+        modes=(10, 30, 50, 70),
+    ),
+    "Qbert": Game(
+        "Player Cube Disk PurpleBall RedBall GreenBall Coily Sam",
+        "Score Lives",
+        note="the balls are missed",
+        difficulties=(0, 1),
+    ),
     "Riverraid": Game(
-        "Player PlayerMissile House Helicopter Tanker Jet Bridge FuelDepot", "PlayerScore Lives", difficulties=(0, 1)
+        "Player PlayerMissile House Helicopter Tanker Jet Bridge FuelDepot",
+        "PlayerScore Lives",
+        note="measured on few objects; missiles are often missed",
+        difficulties=(0, 1),
     ),
     "RoadRunner": Game(exactness="none", note="OCAtari's detector fails on its RAM"),
     "Seaquest": Game(
         "Player Diver Shark Submarine SurfaceSubmarine EnemyMissile PlayerMissile",
         "PlayerScore Lives OxygenBar OxygenBarDepleted CollectedDiver",
+        exactness="good",
         difficulties=(0, 1),
+        held_out_checked=True,
     ),
-    "Skiing": Game("Player Flag Mogul Tree", "Clock Score"),
+    "Skiing": Game("Player Flag Mogul Tree", "Clock Score", exactness="good", note="trees agree least"),
     "SpaceInvaders": Game(
-        "Player Alien Satellite Shield Bullet", "P1Score P2Score Lives", modes=tuple(range(0, 16)), difficulties=(0, 1)
+        "Player Alien Satellite Shield Bullet",
+        "P1Score P2Score Lives",
+        exactness="good",
+        note="bullets agree least",
+        modes=tuple(range(0, 16)),
+        difficulties=(0, 1),
+        other=(2, 0),
+        held_out_checked=True,
     ),
-    "StarGunner": Game("Player PlayerMissile BombThrower Bomb FlyingEnemy", "PlayerScore Lives", modes=(0, 1, 2, 3)),
-    "Tennis": Game("Player Enemy Ball BallShadow", "PlayerScore EnemyScore", modes=(0, 2), difficulties=(0, 1, 2, 3)),
-    "TimePilot": Game(
-        "Player Player_Shot Enemy_Green Enemy_Green_Shot Enemy_Black Enemy_Black_Shot Enemy_Yellow Enemy_Yellow_Shot Enemy_Blue Enemy_Blue_Shot Enemy_Orange Enemy_Orange_Shot",
-        "Score Life",
-        difficulties=(0, 1, 2),
-    ),
-    "UpNDown": Game("Player Truck Flag Collectable", "HUD_Flag Score Life", difficulties=(0, 1, 2, 3)),
-    "Venture": Game(
-        "Player Shot Hallmonsters Goblin Serpant Skeleton Wall TwoHeaded Troll Dragon Spider Yellow_Collectable Pink_Collectable Grey_Collectable Purple_Collectable Green_Collectable",
-        "Score Life",
+    "Tennis": Game(
+        "Player Enemy Ball BallShadow",
+        "PlayerScore EnemyScore",
+        exactness="good",
+        note="ball and shadow agree least",
+        modes=(0, 2),
         difficulties=(0, 1, 2, 3),
     ),
-    "VideoPinball": Game(
-        "Flipper Ball Spinner DropTarget Plunger Bumper",
-        "Score LifeUsed DifficultyLevel",
-        modes=(0, 2),
-        difficulties=(0, 1),
-    ),
-    "YarsRevenge": Game(
-        "Player Enemy Swirl Enemy_Missile Barrier Player_Bullet Shield_Block",
-        "Score Life",
-        modes=(0, 32, 64, 96),
-        difficulties=(0, 1),
-    ),
-    "Zaxxon": Game(modes=(0, 8, 16, 24), exactness="none", note="OCAtari has no detector for it"),
+    "Zaxxon": Game(exactness="none", note="OCAtari has no detector for it", modes=(0, 8, 16, 24)),
 }
