@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 EVERY_LEVEL = 2**31 - 1
 """Levels are the integers below this; ``num_levels=0`` means all from ``start_level`` on."""
@@ -27,6 +29,11 @@ def check_level_range(start_level: int, num_levels: int) -> range:
     if not start_level < stop <= EVERY_LEVEL:
         raise ValueError(f"levels end before {EVERY_LEVEL}, got start_level={start_level}, num_levels={num_levels}")
     return range(start_level, stop)
+
+
+def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
+    """Return 16 bytes that equal frames share: a hash of a frame ``uint8[H, W, C]``."""
+    return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
 
 
 class SeededLevels(gymnasium.Wrapper[Any, Any, Any, Any]):

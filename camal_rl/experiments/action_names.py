@@ -6,6 +6,8 @@ from gymnasium import spaces
 
 _NAMES = {
     "toy_grid": ("up", "right", "down", "left"),
+    # Some environments have the first of them only.
+    "minigrid": ("left", "right", "forward", "pick up", "drop", "toggle", "done"),
     # Procgen's order of key combinations; what D, A, W, S, Q and E do differs from game to game.
     "procgen": (
         "left down",
@@ -36,4 +38,4 @@ def action_names(env_id: str, space: spaces.Space) -> tuple[str, ...]:
     if not isinstance(space, spaces.Discrete):
         raise ValueError(f"actions can be named only where they are discrete, got {space}")
     names = _NAMES.get(env_id.partition("/")[0], ())
-    return names if len(names) == space.n else tuple(f"action {index}" for index in range(int(space.n)))
+    return names[: space.n] if len(names) >= space.n else tuple(f"action {index}" for index in range(int(space.n)))

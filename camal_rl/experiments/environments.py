@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
@@ -44,7 +45,9 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
 def make_training_env(config: ExperimentConfig) -> VecEnv:
     """Make the environment of the training levels, raw returns recorded, rewards normalised where asked for."""
     masks = config.env.segmentation is not None
-    venv: VecEnv = VecMonitor(make_level_set_env(config, "train", config.env.num_envs, config.seed, masks))
+    venv: VecEnv = make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)
+    if not any(venv.env_is_wrapped(Monitor)):
+        venv = VecMonitor(venv)
     if config.env.normalize_reward:
         venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=config.algorithm.gamma)
     return venv

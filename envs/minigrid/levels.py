@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from camal_rl.envs.levels import frame_fingerprint
 from camal_rl.envs.minigrid.env import MiniGridEnv
 from camal_rl.envs.minigrid.options import parse_options
-from camal_rl.envs.procgen.levels import frame_fingerprint
 
 
 def first_frames(name: str, start_level: int, num_levels: int, **options: Any) -> dict[int, bytes]:

@@ -7,13 +7,12 @@ a training level counts as a duplicate.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from camal_rl.envs.levels import frame_fingerprint
 from camal_rl.envs.procgen.options import parse_options
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.procgen.state import set_levels
@@ -21,11 +20,6 @@ from camal_rl.envs.procgen.state import set_levels
 _MAX_COPIES = 64
 _END_EPISODE = -1
 _OF_NO_EFFECT_ON_A_LEVEL = ("start_level", "num_levels", "num_threads", "render_mode", "segmentation", "relevant")
-
-
-def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
-    """Return 16 bytes that equal frames share: a hash of a frame ``uint8[64, 64, 3]``."""
-    return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
 
 
 def first_frames(game: str, start_level: int, num_levels: int, **options: Any) -> dict[int, bytes]:

@@ -29,7 +29,17 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "atari_masks.js
 # Base classes and placeholders of OCAtari's modules, which are never on the screen.
 NO_CATEGORIES = {"NoObjectPlayer", "CCGameObject", "_DescendingObject"}
 # Loading a game takes ALE 70 ms, so that not all of them are.
-LOADED = ("Pong", "Breakout", "MsPacman", "DemonAttack", "Alien", "SpaceInvaders", "NameThisGame", "Zaxxon", "BankHeist")
+LOADED = (
+    "Pong",
+    "Breakout",
+    "MsPacman",
+    "DemonAttack",
+    "Alien",
+    "SpaceInvaders",
+    "NameThisGame",
+    "Zaxxon",
+    "BankHeist",
+)
 QUICK = {"segmentation": None, "noop_max": 0, "repeat_action_probability": 0.0}
 
 
