@@ -50,7 +50,8 @@ def start(game: Any, appearance: str) -> None:
     """Start the engine of a configured game, supervised: see :mod:`camal_rl.envs.vizdoom.supervisor`."""
     vizdoom = import_vizdoom()
     command = (sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), vizdoom.exe_path)
-    script = f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n'
+    # The supervisor would start its session itself, but a SIGKILL to the process group could come before that.
+    script = f'#!/bin/sh\nexec $(command -v setsid) {shlex.join(command)} "$@"\n'
     arguments = game.get_game_args()
     with contextlib.ExitStack() as stack:
         if appearance == "held_out":

@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     """Run the engine until it ends or the parent is gone; return its exit status."""
     parent, command = int(arguments[0]), arguments[1:]
     instance = command[command.index(INSTANCE_FLAG) + 1]
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     signal.signal(signal.SIGTERM, _leave)
     # It was held back while this program started.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
