@@ -50,6 +50,7 @@ def summary(counts: ClassResult) -> dict[str, Any]:
         "box_recall": share(counts.vision_boxes_found, counts.vision_boxes),
         "altered": counts.altered,
         "altered_nothing_drawn": counts.altered_nothing,
+        "altered_replaced": counts.altered_replaced,
         "altered_box_hits": share(counts.altered_hits, counts.altered),
         "silhouette_precision": share(counts.labelled_right, counts.labelled_pixels),
         "silhouette_recall": share(counts.labelled_right, counts.object_pixels),
@@ -83,7 +84,7 @@ def exactness(report: dict[str, Any]) -> str:
     Otherwise it is ``poor``, or ``none`` where neither holds at all: masks are refused. Vision agrees with
     precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the silhouettes'
     pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other detector finds
-    nothing, the background moves, or an explosion is drawn where an object was.
+    nothing, or the background moves.
     """
     if "error" in report:
         return "none"

@@ -42,6 +42,7 @@ class ClassResult:
     vision_boxes_found: int = 0
     altered: int = 0
     altered_nothing: int = 0
+    altered_replaced: int = 0
     altered_hits: int = 0
     labelled_pixels: int = 0
     labelled_right: int = 0
@@ -253,6 +254,7 @@ def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
         ram = game.ale.getRAM()
         kept = game.boxes, game.previous_boxes
         image, (boxes, silhouettes) = replay(game, state, ("box", "silhouette"))
+        old_boxes = (*game.boxes, *game.previous_boxes)
         for address in range(128):
             value = (int(ram[address]) + int(rng.integers(8, 248))) % 256
             try:
@@ -263,8 +265,10 @@ def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
             everywhere = grown((boxes > 0) | (altered_boxes > 0), MARGIN)
             if not (boxes != altered_boxes).any() or (changed & ~everywhere).sum() > LOCAL:
                 continue
+            still_drawn = PAINTERS["silhouette"].paint(game.ale.getScreen(), old_boxes) > 0
             for label, box, around in objects_that_left(boxes, altered_boxes):
-                count_object(result.classes[names[label]], box, changed & around, (silhouettes == label) & around)
+                drawn, labelled = changed & around, (silhouettes == label) & around
+                count_object(result.classes[names[label]], box, drawn, labelled, still_drawn)
         game.ale.restoreState(state)
         game.detector.reset()
         game.boxes, game.previous_boxes = kept
@@ -273,13 +277,17 @@ def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
             return
 
 
-def count_object(counts: ClassResult, box: Mask, drawn: Mask, labelled: Mask) -> None:
+def count_object(counts: ClassResult, box: Mask, drawn: Mask, labelled: Mask, still_drawn: Mask) -> None:
     """Add one object that left: its box, the pixels that it had drawn, and those that were labelled.
 
     Where nothing changes, either nothing was drawn there, or the game draws by other bytes than the detector reads.
+    Where something else is drawn afterwards, such as an explosion, the object's pixels are unknown.
     """
     if not drawn.any():
         counts.altered_nothing += 1
+        return
+    if (still_drawn & box).any():
+        counts.altered_replaced += 1
         return
     counts.altered += 1
     counts.labelled_pixels += int(labelled.sum())
