@@ -124,14 +124,20 @@ class Places:
 
     def left(self) -> dict[str, list[str]]:
         """Return what has been left, by place; places with nothing are not named."""
-        temporary = [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*")]
+        temporary = paths_below(self.temporary)
         places = {
-            "working directory": [str(path.relative_to(self.working)) for path in self.working.rglob("*")],
+            "working directory": paths_below(self.working),
             "temporary folder": [path for path in temporary if not path.startswith(MULTIPROCESSING_PREFIX)],
             MULTIPROCESSING: [path for path in temporary if path.startswith(MULTIPROCESSING_PREFIX)],
             "shared memory": self._new_shared(),
         }
         return {name: paths for name, paths in places.items() if paths}
+
+
+def paths_below(folder: Path) -> list[str]:
+    """Return the paths below a folder, from which others may be removing things meanwhile."""
+    found = [Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files)]
+    return [str(path.relative_to(folder)) for path in found]
 
 
 def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, delay: float | None) -> Trial:

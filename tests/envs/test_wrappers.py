@@ -182,7 +182,7 @@ def test_pooled_frames_show_the_last_two_and_their_labels():
 
 
 def test_an_episode_that_ends_within_a_skip_shows_nothing_of_the_step_before():
-    """Seven raw frames: the second step has three, of a length that ends it at the first there is one."""
+    """Of 7 raw frames the second step has three and shows two; of 5 it has one."""
     for length, shown in ((7, 2), (6, 2), (5, 1)):
         env = SegmentedFrameSkip(Square(length=length), 4, 2)
         env.reset(seed=1)
