@@ -172,7 +172,8 @@ def make_segmented_vec(
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     make: Callable[[], gymnasium.Env[Any, Any]] = env if callable(env) else _Maker(env)
     makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]] = [_Monitored(make) for _ in range(num_envs)]
-    venv: VecEnv = SubprocVecEnv(list(makers)) if subproc else DummyVecEnv(list(makers))
+    # Not SB3's default, the fork server: its socket stays in the temporary folder when the program is killed.
+    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if subproc else DummyVecEnv(list(makers))
     venv.seed(seed)
     found = spec if spec is not None else _spec_of(venv)
     return SegmentedGymVecEnv(venv, found, masks)
