@@ -1,13 +1,14 @@
 """Claim: simulators leave neither processes nor files behind, however the training process ends.
 
-Programs that step a vectorised environment are started in an empty working directory with a temporary folder of their
-own. Half of the cycles close the environment, half just end; the kills hit at a random moment, also while simulators
-are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group (Ctrl-C). Counted is
-what is still there some time later: processes (known by a variable in the environment that they inherit), files in the
-working directory, in the temporary folder and, by their names, in /dev/shm.
+Programs are started in an empty working directory with a temporary folder of their own. In the cycles they step a
+vectorised environment; half of them close it, half just end. The kills hit ``camal-rl train`` at a random moment, also
+while simulators are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group
+(Ctrl-C). Counted is what is still there some time later: processes (known by a variable in the environment that they
+inherit), files in the working directory (but for the run folder), in the temporary folder and, by their names, in
+/dev/shm.
 
     python benchmarks/lifecycle.py                    # ViZDoom, benchmarks/results/vizdoom_lifecycle.json
-    python benchmarks/lifecycle.py --family atari --env atari/Pong
+    python benchmarks/lifecycle.py --family atari
 """
 
 from __future__ import annotations
@@ -32,36 +33,47 @@ from camal_rl.experiments.provenance import provenance
 
 MARK = "CAMAL_RL_LIFECYCLE"
 SHARED_MEMORY = Path("/dev/shm")
-# The fork server that starts SB3's SubprocVecEnv keeps a socket here, which Python removes at an orderly exit only.
-MULTIPROCESSING_PREFIX = "pymp-"
-MULTIPROCESSING = "temporary folder, of Python's multiprocessing"
 # The names that ViZDoom shares memory under end in this many letters, which are also among its engine's arguments.
 INSTANCE_LENGTH = 10
 SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
 PATIENCE_SECONDS = 60.0
 KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
 
-PROGRAM = """
-import signal
+CONFIGS = {"vizdoom": "vizdoom/basic", "atari": "atari/freeway"}
+DEFAULTS = {"vizdoom": "vizdoom/Basic", "atari": "atari/Freeway"}
+RUN_FOLDER = "run"
+# PyTorch makes this folder when a program first steps an optimiser: one for each user, which all programs share.
+TORCH_CACHE = "torchinductor_"
+
+STEPS = """
 import sys
 import numpy as np
 from camal_rl.envs import make_vec
 
-# A program started in the background inherits that Ctrl-C is switched off.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 env_id, end = sys.argv[1], sys.argv[5]
-num_envs, subproc, steps = int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])
+num_envs, subproc, steps = int(sys.argv[2]), sys.argv[3] == "true", int(sys.argv[4])
 if __name__ == "__main__":
     print("starting", flush=True)
     venv = make_vec(env_id, num_envs, 0, subproc=subproc)
     venv.reset()
     actions = np.random.default_rng(0)
-    while steps != 0:
+    for _ in range(steps):
         venv.step(actions.integers(venv.action_space.n, size=num_envs))
-        steps -= 1
     if end == "close":
         venv.close()
+"""
+
+TRAINING = """
+import signal
+import sys
+from camal_rl.cli.main import main
+
+# A program started in the background inherits that Ctrl-C is switched off.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if __name__ == "__main__":
+    print("starting", flush=True)
+    main()
 """
 
 
@@ -73,6 +85,7 @@ class Trial:
         end: how the program ended: ``close``, ``exit`` (without closing), or a kill.
         subproc: one process for each environment.
         seconds: from the start of the simulators to the kill; ``None`` without a kill.
+        run_folder: whether the kill came after the run folder was made.
         returncode: the program's exit status.
         clean_after: seconds from the program's end until nothing was left; ``None`` if something stayed.
         processes: processes left.
@@ -82,6 +95,7 @@ class Trial:
     end: str
     subproc: bool
     seconds: float | None
+    run_folder: bool
     returncode: int
     clean_after: float | None
     processes: int
@@ -124,11 +138,9 @@ class Places:
 
     def left(self) -> dict[str, list[str]]:
         """Return what has been left, by place; places with nothing are not named."""
-        temporary = paths_below(self.temporary)
         places = {
-            "working directory": paths_below(self.working),
-            "temporary folder": [path for path in temporary if not path.startswith(MULTIPROCESSING_PREFIX)],
-            MULTIPROCESSING: [path for path in temporary if path.startswith(MULTIPROCESSING_PREFIX)],
+            "working directory": [path for path in paths_below(self.working) if Path(path).parts[0] != RUN_FOLDER],
+            "temporary folder": [path for path in paths_below(self.temporary) if not path.startswith(TORCH_CACHE)],
             "shared memory": self._new_shared(),
         }
         return {name: paths for name, paths in places.items() if paths}
@@ -140,19 +152,28 @@ def paths_below(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in found]
 
 
+def command(env_id: str, num_envs: int, subproc: bool, end: str, steps: int) -> tuple[str, list[str]]:
+    """Return the program of one trial and its arguments."""
+    own_processes = str(subproc).lower()
+    if end not in KILLS:
+        return STEPS, [env_id, str(num_envs), own_processes, str(steps), end]
+    settings = [f"env.id={env_id}", f"env.num_envs={num_envs}", f"env.options.subproc={own_processes}"]
+    config = CONFIGS[env_id.partition("/")[0]]
+    return TRAINING, ["train", config, *settings, "--run-dir", RUN_FOLDER, "--no-progress"]
+
+
 def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, delay: float | None) -> Trial:
     """Run one program to its end and look what stays."""
     with tempfile.TemporaryDirectory() as folder:
         token = uuid.uuid4().hex
         places = Places(Path(folder), token, SHARED_PREFIXES.get(env_id.partition("/")[0], ()))
         program = Path(folder, "program.py")
-        program.write_text(PROGRAM)
-        arguments = [env_id, str(num_envs), str(int(subproc)), str(-1 if delay is not None else steps), end]
-        environment = {**os.environ, MARK: token, "TMPDIR": str(places.temporary), "OMP_NUM_THREADS": "1"}
+        text, arguments = command(env_id, num_envs, subproc, end, steps)
+        program.write_text(text)
         process = subprocess.Popen(
             [sys.executable, str(program), *arguments],
             cwd=places.working,
-            env=environment,
+            env={**os.environ, MARK: token, "TMPDIR": str(places.temporary), "OMP_NUM_THREADS": "1"},
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -161,12 +182,15 @@ def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, d
             raise RuntimeError("the program did not start; run it by hand to see why")
         if delay is not None:
             time.sleep(delay)
+            if process.poll() is not None:
+                raise RuntimeError(f"the training ended by itself with {process.returncode}; run it by hand to see why")
             kill(process, end)
         returncode = process.wait()
+        trained = Path(places.working, RUN_FOLDER).exists()
         clean_after, left, files = wait_until_clean(token, places)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
-        return Trial(end, subproc, delay, returncode, clean_after, len(left), files)
+        return Trial(end, subproc, delay, trained, returncode, clean_after, len(left), files)
 
 
 def kill(process: subprocess.Popen[bytes], end: str) -> None:
@@ -179,15 +203,12 @@ def kill(process: subprocess.Popen[bytes], end: str) -> None:
 
 
 def wait_until_clean(token: str, places: Places) -> tuple[float | None, list[int], dict[str, list[str]]]:
-    """Return after how many seconds nothing was left (``None`` for never), and the processes and files that are left.
-
-    What Python's multiprocessing leaves is not waited for.
-    """
+    """Return after how many seconds nothing was left (``None`` for never), and which processes and files are left."""
     start = time.monotonic()
     while True:
         left, files = marked_processes(token), places.left()
         waited = time.monotonic() - start
-        if not left and files.keys() <= {MULTIPROCESSING}:
+        if not left and not files:
             return round(waited, 2), left, files
         if waited > PATIENCE_SECONDS:
             return None, left, files
@@ -202,8 +223,8 @@ def summary(trials: list[Trial]) -> dict[str, Any]:
         "by_end": {end: sum(trial.end == end for trial in trials) for end in sorted({each.end for each in trials})},
         "subproc": sum(trial.subproc for trial in trials),
         "with_processes_left": sum(trial.processes > 0 for trial in trials),
-        "with_files_left": sum(not trial.files.keys() <= {MULTIPROCESSING} for trial in trials),
-        "with_files_of_multiprocessing_left": sum(MULTIPROCESSING in trial.files for trial in trials),
+        "after_the_run_folder_was_made": sum(trial.run_folder for trial in trials),
+        "with_files_left": sum(bool(trial.files) for trial in trials),
         "seconds_until_clean_max": max(waits, default=None),
     }
 
@@ -212,19 +233,21 @@ def main() -> None:
     """Run the trials and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", default="vizdoom")
-    parser.add_argument("--env", help="environment id; by default the family's first")
+    parser.add_argument("--env", help="environment id; by default that of the family's configuration")
     parser.add_argument("--cycles", type=int, default=50)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--num-envs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20, help="steps of a program that is not killed")
-    parser.add_argument("--latest", type=float, default=5.0, help="kills hit up to so many seconds after the start")
+    parser.add_argument("--latest", type=float, default=30.0, help="kills hit up to so many seconds after the start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     ids = [env_id for env_id in env_ids() if env_id.startswith(f"{arguments.family}/")]
-    if arguments.env not in (None, *ids) or not ids:
-        parser.error(f"{arguments.family} has no environment {arguments.env!r}; there are {', '.join(ids) or 'none'}")
-    env_id = arguments.env or ids[0]
+    if arguments.family not in CONFIGS or arguments.env not in (None, *ids):
+        parser.error(
+            f"the families are {', '.join(CONFIGS)}; environments of {arguments.family}: {', '.join(ids) or 'none'}"
+        )
+    env_id = arguments.env or DEFAULTS[arguments.family]
     draw = random.Random(arguments.seed)
     plan = [(("close", "exit")[index % 2], None) for index in range(arguments.cycles)]
     plan += [(KILLS[index % len(KILLS)], draw.uniform(0, arguments.latest)) for index in range(arguments.kills)]
