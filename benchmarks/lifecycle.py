@@ -157,7 +157,9 @@ def command(env_id: str, num_envs: int, subproc: bool, end: str, steps: int) -> 
     own_processes = str(subproc).lower()
     if end not in KILLS:
         return STEPS, [env_id, str(num_envs), own_processes, str(steps), end]
-    settings = [f"env.id={env_id}", f"env.num_envs={num_envs}", f"env.options.subproc={own_processes}"]
+    # Small minibatches, so that the updates are long enough to be hit.
+    sizes = [f"env.num_envs={num_envs}", "algorithm.n_steps=16", f"algorithm.batch_size={4 * num_envs}"]
+    settings = [f"env.id={env_id}", f"env.options.subproc={own_processes}", *sizes]
     config = CONFIGS[env_id.partition("/")[0]]
     return TRAINING, ["train", config, *settings, "--run-dir", RUN_FOLDER, "--no-progress"]
 
