@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections import defaultdict
 from typing import Any, ClassVar, cast
@@ -14,14 +13,13 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BasePolicy
-from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from camal_rl.agents.config import CamalConfig
+from camal_rl.agents.image_ppo import ImagePPO
 from camal_rl.agents.policy import ActionEvaluation, CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.attention import normalize_cam, zero_maps
@@ -35,10 +33,11 @@ COARSE_CELL = 8
 # Alignment is logged after every update on so many frames: enough for a curve, cheap beside the update.
 ALIGNMENT_FRAMES = 256
 
-Records = dict[str, list[float]]
+# Figures of every minibatch, on the device: asking for each would make a GPU wait.
+Records = dict[str, list[Tensor]]
 
 
-class CAMALPPO(PPO):
+class CAMALPPO(ImagePPO):
     """PPO whose attention is supervised by the simulator's segmentation.
 
     Everything of SB3's PPO stays. In training, each minibatch's attention maps are compared with the target masks of
@@ -71,21 +70,11 @@ class CAMALPPO(PPO):
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
-        if self.rollout_buffer_class is None:
-            self.rollout_buffer_class = CamalRolloutBuffer
-        if not issubclass(self.rollout_buffer_class, CamalRolloutBuffer):
-            raise ValueError(
-                f"rollout_buffer_class must be a CamalRolloutBuffer, got {self.rollout_buffer_class.__name__}"
-            )
         super()._setup_model()
         if self.camal.weight > 0:
             self._check_policy()
             if self.env is not None:
                 self._segmented(self.env)
-
-    def _excluded_save_params(self) -> list[str]:
-        # The buffer's class is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
-        return [*super()._excluded_save_params(), "rollout_buffer_class"]
 
     def _check_policy(self) -> None:
         if not isinstance(self.policy, CamPolicy):
@@ -116,28 +105,24 @@ class CAMALPPO(PPO):
 
     # Rollouts -----------------------------------------------------------------------------------------------------
 
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Collect experience as SB3 does; the buffer fetches the masks of the observations that it stores."""
-        segmented = self._segmented(env)
-        buffer = cast(CamalRolloutBuffer, rollout_buffer)
-        if segmented is None or not isinstance(self.policy, CamPolicy):
-            buffer.target_source = None
-        else:
-            buffer.target_source = functools.partial(self._target_masks, segmented, self.policy.cam_grid)
-        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+    def target_masks(self, env: VecEnv) -> npt.NDArray[np.uint8] | None:
+        """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, where there are any.
 
-    def _target_masks(self, env: SegmentedVecEnv, grid: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        labels = env.segmentation()
+        Raises:
+            ValueError: there are none and the weight is above 0, or label maps of another shape than the images.
+        """
+        segmented = self._segmented(env)
+        if segmented is None or not isinstance(self.policy, CamPolicy):
+            return None
+        labels = segmented.segmentation()
         height, width = cast(tuple[int, ...], self.observation_space.shape)[-2:]
-        expected = (env.num_envs, height, width)
+        expected = (segmented.num_envs, height, width)
         if labels.shape != expected or labels.dtype != np.uint8:
             raise ValueError(
                 f"segmentation() must return uint8 label maps of shape {expected}, one for each observation, "
                 f"got {labels.dtype} of shape {labels.shape}; check_segmented_env() helps to find out why"
             )
-        return grid_target(labels, env.spec.relevant_lookup(), grid, self.camal.coverage)
+        return grid_target(labels, segmented.spec.relevant_lookup(), self.policy.cam_grid, self.camal.coverage)
 
     # Update -------------------------------------------------------------------------------------------------------
 
@@ -159,14 +144,14 @@ class CAMALPPO(PPO):
                 evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
                 if weight > 0:
                     loss = loss + weight * self._camal_loss(evaluation, batch, records)
-                records["train/loss"].append(loss.item())
+                records["train/loss"].append(loss.detach())
                 with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
                     log_ratio = evaluation.log_prob - batch.old_log_prob
-                    kl_divergences.append(torch.mean((torch.exp(log_ratio) - 1) - log_ratio).item())
-                if self.target_kl is not None and kl_divergences[-1] > 1.5 * self.target_kl:
+                    kl_divergences.append(torch.mean((torch.exp(log_ratio) - 1) - log_ratio))
+                if self.target_kl is not None and kl_divergences[-1].item() > 1.5 * self.target_kl:
                     continue_training = False
                     if self.verbose >= 1:
-                        print(f"Early stopping at step {epoch} due to reaching max kl: {kl_divergences[-1]:.2f}")
+                        print(f"Early stopping at step {epoch} due to reaching max kl: {kl_divergences[-1].item():.2f}")
                     break
                 self.policy.optimizer.zero_grad()
                 loss.backward()
@@ -201,10 +186,10 @@ class CAMALPPO(PPO):
         surprise = -evaluation.log_prob if evaluation.entropy is None else evaluation.entropy
         entropy_loss = -torch.mean(surprise)
 
-        records["train/entropy_loss"].append(entropy_loss.item())
-        records["train/policy_gradient_loss"].append(policy_loss.item())
-        records["train/value_loss"].append(value_loss.item())
-        records["train/clip_fraction"].append(torch.mean((torch.abs(ratio - 1) > clip_range).float()).item())
+        records["train/entropy_loss"].append(entropy_loss.detach())
+        records["train/policy_gradient_loss"].append(policy_loss.detach())
+        records["train/value_loss"].append(value_loss.detach())
+        records["train/clip_fraction"].append(torch.mean((torch.abs(ratio.detach() - 1) > clip_range).float()))
         return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
 
     def _evaluate(self, observations: Tensor, actions: Tensor) -> ActionEvaluation:
@@ -229,12 +214,13 @@ class CAMALPPO(PPO):
         for name, cam in self._attention_maps(evaluation, create_graph=True).items():
             parts = loss(normalize_cam(cam), target)
             total = total + self.camal.inside_weight * parts.inside + parts.outside
-            records[f"camal/{name}/inside"].append(parts.inside.item())
-            records[f"camal/{name}/outside"].append(parts.outside.item())
-            records[f"camal/{name}/zero_maps"].append(zero_maps(cam).float().mean().item())
-        records["camal/loss"].append(total.item())
-        records["camal/inside"].append(sum(records[f"camal/{name}/inside"][-1] for name in self.camal.targets))
-        records["camal/outside"].append(sum(records[f"camal/{name}/outside"][-1] for name in self.camal.targets))
+            records[f"camal/{name}/inside"].append(parts.inside.detach())
+            records[f"camal/{name}/outside"].append(parts.outside.detach())
+            records[f"camal/{name}/zero_maps"].append(zero_maps(cam.detach()).float().mean())
+        records["camal/loss"].append(total.detach())
+        for part in ("inside", "outside"):
+            latest = [records[f"camal/{name}/{part}"][-1] for name in self.camal.targets]
+            records[f"camal/{part}"].append(torch.stack(latest).sum())
         return total
 
     # Logs ---------------------------------------------------------------------------------------------------------
@@ -242,7 +228,7 @@ class CAMALPPO(PPO):
     def _log_update(self, records: Records, clip_range: float, clip_range_vf: float | None) -> None:
         for key, values in records.items():
             if values:
-                self.logger.record(key, np.mean(values))
+                self.logger.record(key, torch.stack(values).double().mean().item())
         buffer = self.rollout_buffer
         variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
         self.logger.record("train/explained_variance", variance)

@@ -10,8 +10,21 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
+from torch.nn import functional
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """Return the arithmetic of an encoder on a device: ``auto`` is bfloat16 where the hardware computes in it."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        # Without these instructions a CPU computes bfloat16 more slowly than float32.
+        fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return "bfloat16" if fast else "float32"
 
 
 class CamEncoder(BaseFeaturesExtractor):
@@ -24,8 +37,9 @@ class CamEncoder(BaseFeaturesExtractor):
     Args:
         observation_space: channels-first images ``(C, H, W)``.
         features_dim: units of the linear layer.
-        precision: arithmetic of the encoder; ``bfloat16`` uses torch's autocast, parameters stay float32. The heads
-            always compute in float32.
+        precision: arithmetic of the encoder; ``bfloat16`` uses torch's autocast, parameters stay float32; ``auto`` is
+            bfloat16 on hardware that computes in it, see :func:`resolve_precision`. The heads always compute in
+            float32.
     """
 
     cnn: nn.Module
@@ -46,28 +60,47 @@ class CamEncoder(BaseFeaturesExtractor):
         self.precision = precision
 
     def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        return torch.autocast(device.type, torch.bfloat16, enabled=self._arithmetic(device) == torch.bfloat16)
+
+    def _arithmetic(self, device: torch.device) -> torch.dtype:
+        own = cast(nn.Linear, self.linear[0]).weight.dtype
+        return torch.bfloat16 if resolve_precision(self.precision, device) == "bfloat16" else own
+
+    def _images(self, observations: Tensor) -> Tensor:
+        """Return images in [0, 1] in the encoder's memory format; those in uint8 also in its arithmetic."""
+        layout = torch.channels_last if self.channels_last else torch.preserve_format
+        if not self.channels_last and torch.is_grad_enabled():
+            # As stock SB3, bit for bit: it acts on images as they come and learns from contiguous ones.
+            layout = torch.contiguous_format
+        if observations.dtype != torch.uint8:
+            return observations.to(memory_format=layout)
+        # Whole numbers up to 255 are exact in bfloat16 too.
+        return observations.to(self._arithmetic(observations.device), memory_format=layout).div_(255)
 
     def cam_features(self, observations: Tensor) -> Tensor:
-        """Return the CAM layer's output ``(B, C, h, w)`` for images ``(B, C, H, W)`` in [0, 1]."""
-        if self.channels_last:
-            observations = observations.contiguous(memory_format=torch.channels_last)
+        """Return the CAM layer's output ``(B, C, h, w)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""
+        images = self._images(observations)
         with self._autocast(observations.device):
-            # One copy into channels-first order here serves the flattening below and the attention maps.
-            return cast(Tensor, self.cnn(observations)).contiguous()
+            return cast(Tensor, self.cnn(images))
 
     def hidden(self, features: Tensor) -> Tensor:
         """Return the first linear layer's pre-activation ``(B, U)`` for CAM features ``(B, C, h, w)``."""
+        linear = cast(nn.Linear, self.linear[0])
         with self._autocast(features.device):
-            hidden = cast(Tensor, self.linear[0](features.flatten(1)))
-        return hidden.float() if self.precision == "bfloat16" else hidden
+            if features.shape[0] < linear.out_features or features.is_contiguous():
+                hidden = cast(Tensor, linear(features.flatten(1)))
+            else:
+                # The weight is smaller than the features: it is brought into their order, not they into its.
+                weight = self.hidden_weight(features).permute(0, 2, 3, 1).flatten(1)
+                hidden = functional.linear(features.permute(0, 2, 3, 1).flatten(1), weight, linear.bias)
+        return hidden.float() if hidden.dtype == torch.bfloat16 else hidden
 
     def hidden_weight(self, features: Tensor) -> Tensor:
         """Return the first linear layer's weight on the CAM grid, ``(U, C, h, w)``."""
         return cast(Tensor, self.linear[0].weight).view(-1, *features.shape[1:])
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)`` in [0, 1]."""
+        """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""
         return torch.relu(self.hidden(self.cam_features(observations)))
 
     def _build_linear(self, features_dim: int) -> nn.Sequential:
@@ -120,6 +153,33 @@ class _ResidualBlock(nn.Module):
         return x + cast(Tensor, self.second(torch.relu(self.first(torch.relu(x)))))
 
 
+class _HalvingMaxPool(nn.MaxPool2d):
+    """Maxima over 3x3 pixels, stride 2. Without gradients on a CPU: rows first, then columns, at half of the time.
+
+    PyTorch's pooling also finds where each maximum lies, which only its gradient needs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(kernel_size=3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        even_sides = x.shape[-1] % 2 == 0 and x.shape[-2] % 2 == 0
+        if torch.is_grad_enabled() or x.device.type != "cpu" or not even_sides:
+            return super().forward(x)
+        return _pairwise_maxima(_pairwise_maxima(x, dim=2), dim=3)
+
+
+def _pairwise_maxima(x: Tensor, dim: int) -> Tensor:
+    """Return the maxima of elements ``2 i - 1``, ``2 i`` and ``2 i + 1`` along ``dim``, which is even."""
+    pairs = x.unflatten(dim, (-1, 2))
+    first, second = pairs.select(dim + 1, 0), pairs.select(dim + 1, 1)
+    out = torch.maximum(first, second)
+    count = out.shape[dim] - 1
+    after = out.narrow(dim, 1, count)
+    torch.maximum(after, second.narrow(dim, 0, count), out=after)
+    return out
+
+
 class ImpalaEncoder(CamEncoder):
     """The residual network of IMPALA (Espeholt et al. 2018), the usual one on Procgen; CAM grid 8x8 on 64x64."""
 
@@ -136,7 +196,7 @@ class ImpalaEncoder(CamEncoder):
         for depth in depths:
             layers += [
                 nn.Conv2d(channels, depth, kernel_size=3, padding=1),
-                nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+                _HalvingMaxPool(),
                 _ResidualBlock(depth),
                 _ResidualBlock(depth),
             ]

@@ -68,7 +68,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         action_space: any action space of SB3's PPO; policy maps have a closed form for ``Discrete``.
         lr_schedule: learning rate by remaining progress.
         encoder: ``nature``, ``impala``, ``compact``, or a features extractor class of your own.
-        precision: ``float32`` or ``bfloat16`` (autocast in the encoder).
+        precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
         cam_layer: dotted name of the CAM layer inside an encoder of your own; by default its last ``Conv2d``.
         **kwargs: further arguments of ``ActorCriticCnnPolicy``.
     """
@@ -139,12 +139,32 @@ class CamPolicy(ActorCriticCnnPolicy):
             raise ValueError(f"no CAM layer {name!r} in {type(extractor).__name__}; its layers are: {known}")
         return modules[name]
 
+    def _images(self, observations: Tensor, extractor: BaseFeaturesExtractor) -> Tensor:
+        """Return what an encoder takes: SB3's floats, or uint8 images as they are where it can convert them itself."""
+        if isinstance(extractor, CamEncoder) and self.normalize_images and observations.dtype == torch.uint8:
+            return observations
+        return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
+
     def _encode_all(self, observations: Tensor) -> dict[AttentionTarget, EncodedImages]:
-        images = preprocess_obs(observations, self.observation_space, normalize_images=self.normalize_images)
         extractors = self._extractors()
         if self.share_features_extractor:
-            return dict.fromkeys(ATTENTION_TARGETS, self._encode(cast(Tensor, images), extractors["value"]))
-        return {target: self._encode(cast(Tensor, images), each) for target, each in extractors.items()}
+            extractor = extractors["value"]
+            return dict.fromkeys(ATTENTION_TARGETS, self._encode(self._images(observations, extractor), extractor))
+        return {target: self._encode(self._images(observations, each), each) for target, each in extractors.items()}
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
+        encoded = self._encode_all(obs)
+        latent_pi = self.mlp_extractor.forward_actor(encoded["policy"].features)
+        latent_vf = self.mlp_extractor.forward_critic(encoded["value"].features)
+        distribution = self._get_action_dist_from_latent(latent_pi)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_prob = distribution.log_prob(actions)
+        return (
+            actions.reshape((-1, *cast(tuple[int, ...], self.action_space.shape))),
+            self.value_net(latent_vf),
+            log_prob,
+        )
 
     def evaluate_for_attention(self, observations: Tensor, actions: Tensor | None = None) -> ActionEvaluation:
         """Evaluate actions as ``evaluate_actions`` does, and keep what attention maps are made of.

@@ -1,17 +1,16 @@
-"""Stable-Baselines3's rollout buffer with a target mask for every observation."""
+"""A rollout buffer whose observations lie where the learner needs them, with a target mask for every observation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor
-
-TargetSource = Callable[[], npt.NDArray[np.uint8]]
 
 
 class CamalRolloutSamples(NamedTuple):
@@ -27,43 +26,104 @@ class CamalRolloutSamples(NamedTuple):
 
 
 class CamalRolloutBuffer(RolloutBuffer):
-    """A rollout buffer that stores, beside each observation, its target mask ``uint8 (h, w)`` on the CAM grid.
+    """SB3's rollout buffer with observations and target masks on the device, in the dtype they came in.
 
-    Stock ``collect_rollouts`` calls ``reset`` before the first action and ``add`` after each step of the simulator,
-    when the simulator shows the NEXT observation already. So the buffer asks ``target_source`` for the current masks
-    at ``reset`` and after each ``add``, and stores the ones it has waiting. Without a source it is the stock buffer.
+    What differs from the stock buffer, which holds NumPy arrays: an observation is written once, before the policy
+    acts on it, and never copied as a whole again (stock makes a second copy of all of them for the minibatches).
+    Images lie channels-last, as simulators give and convolutions want them; what is handed out has SB3's shape
+    ``(B, C, H, W)``. Minibatches are drawn on the device, in the order of the stock buffer for the same random state.
     """
 
-    targets: npt.NDArray[np.uint8] | None = None
-    target_source: TargetSource | None = None
-    _waiting: npt.NDArray[np.uint8]
+    _frames: Tensor | None = None
+    _channels_last = False
+    _staging: Tensor | None = None
+    targets: Tensor | None = None
 
     def reset(self) -> None:
-        """Empty the buffer and fetch the masks of the current observations."""
-        super().reset()
-        self.targets = None
-        if self.target_source is not None:
-            self._waiting = self.target_source()
-            shape = (self.buffer_size, self.n_envs, *self._waiting.shape[1:])
-            self.targets = np.zeros(shape, dtype=np.uint8)
+        """Empty the buffer; the memory of the observations is kept."""
+        shape = (self.buffer_size, self.n_envs)
+        self.actions = np.zeros((*shape, self.action_dim), dtype=self.action_space.dtype)
+        for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):
+            setattr(self, name, np.zeros(shape, dtype=np.float32))
+        self.generator_ready = False
+        self.pos, self.full = 0, False
 
-    def add(self, *args: Any, **kwargs: Any) -> None:
-        """Add one step of every environment, as in SB3, with the masks that belong to its observations."""
-        position = self.pos
-        super().add(*args, **kwargs)
-        if self.target_source is not None and self.targets is not None:
-            self.targets[position] = self._waiting
-            self._waiting = self.target_source()
+    @property
+    def observations(self) -> npt.NDArray[Any]:  # type: ignore[override]
+        """The observations ``(buffer_size, n_envs, *shape)``, as the stock buffer has them."""
+        return self._in_sb3_order(self._storage()).cpu().numpy()
+
+    def _storage(self) -> Tensor:
+        if self._frames is None:
+            shape = tuple(self.obs_shape)
+            self._channels_last = len(shape) == 3 and is_image_space(self.observation_space, check_channels=False)
+            if self._channels_last:
+                shape = (*shape[1:], shape[0])
+            dtype = torch.from_numpy(np.empty(0, dtype=self.observation_space.dtype)).dtype
+            self._frames = torch.empty((self.buffer_size, self.n_envs, *shape), dtype=dtype, device=self.device)
+            if self.device.type == "cuda":
+                self._staging = torch.empty((self.n_envs, *shape), dtype=dtype, pin_memory=True)
+        return self._frames
+
+    def _in_sb3_order(self, frames: Tensor) -> Tensor:
+        return frames.movedim(-1, -3) if self._channels_last else frames
+
+    def observe(self, observations: npt.NDArray[Any], targets: npt.NDArray[np.uint8] | None) -> Tensor:
+        """Store what every environment shows now and return it on the device, ``(n_envs, *shape)``.
+
+        Args:
+            observations: as the environment gave them.
+            targets: their masks ``uint8 (n_envs, h, w)`` on the CAM grid, or ``None``.
+        """
+        place = self._storage()[self.pos]
+        ordered = np.moveaxis(observations, 1, -1) if self._channels_last else observations
+        given = torch.from_numpy(np.ascontiguousarray(ordered)).view(place.shape)
+        if self._staging is not None:
+            # The copy to the device is over before the next one starts: in between, the actions come back from it.
+            given = self._staging.copy_(given)
+        place.copy_(given, non_blocking=True)
+        if targets is None:
+            self.targets = None
+        else:
+            if self.targets is None or self.targets.shape[2:] != targets.shape[1:]:
+                shape = (self.buffer_size, self.n_envs, *targets.shape[1:])
+                self.targets = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+            self.targets[self.pos].copy_(torch.from_numpy(targets))
+        return self._in_sb3_order(place)
+
+    def decide(
+        self, actions: npt.NDArray[Any], episode_starts: npt.NDArray[np.bool_], values: Tensor, log_probs: Tensor
+    ) -> None:
+        """Store what the policy chose for the observations of :meth:`observe`."""
+        self.actions[self.pos] = actions.reshape(self.n_envs, self.action_dim)
+        self.episode_starts[self.pos] = episode_starts
+        self.values[self.pos] = values.cpu().numpy().reshape(self.n_envs)
+        self.log_probs[self.pos] = log_probs.cpu().numpy().reshape(self.n_envs)
+
+    def reward(self, rewards: npt.NDArray[np.float32]) -> None:
+        """Store what the chosen actions earned, and go on to the next step."""
+        self.rewards[self.pos] = rewards
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
 
     def get(self, batch_size: int | None = None) -> Generator[CamalRolloutSamples, None, None]:  # type: ignore[override]
-        """Yield shuffled minibatches; the order is the one of SB3's buffer for the same random state."""
-        if not self.generator_ready and self.targets is not None:
-            self.targets = self.swap_and_flatten(self.targets)
-        yield from super().get(batch_size)  # type: ignore[misc]
+        """Yield shuffled minibatches; the order is that of SB3's buffer for the same random state."""
+        if not self.full:
+            raise RuntimeError("the rollout is not complete; minibatches can be drawn after it")
+        count = self.buffer_size * self.n_envs
+        # Stock numbers the samples environment by environment, this buffer step by step.
+        environment, step = np.divmod(np.random.permutation(count), self.buffer_size)  # noqa: NPY002
+        rows = torch.from_numpy(step * self.n_envs + environment).to(self.device)
+        decisions = (self.actions.astype(np.float32, copy=False), self.values, self.log_probs)
+        flat = [
+            self._storage().flatten(0, 1),
+            *(self._flat(each) for each in (*decisions, self.advantages, self.returns)),
+            None if self.targets is None else self.targets.flatten(0, 1),
+        ]
+        for batch in rows.split(batch_size or count):
+            chosen = [None if each is None else each.index_select(0, batch) for each in flat]
+            samples = CamalRolloutSamples(*chosen)  # type: ignore[arg-type]
+            yield samples._replace(observations=self._in_sb3_order(samples.observations))
 
-    def _get_samples(  # type: ignore[override]
-        self, batch_inds: npt.NDArray[np.int64], env: VecNormalize | None = None
-    ) -> CamalRolloutSamples:
-        stock = super()._get_samples(batch_inds, env)
-        targets = None if self.targets is None else self.to_torch(self.targets[batch_inds])
-        return CamalRolloutSamples(*stock, targets=targets)
+    def _flat(self, values: npt.NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).flatten(0, 1).to(self.device)

@@ -122,8 +122,13 @@ def weighted_channel_sums(features: Tensor, weights: Tensor) -> Tensor:
     The product is taken in the features' precision and returned in that of the weights.
     """
     batch, _, height, width = features.shape
-    signed = torch.bmm(weights.to(features.dtype), features.flatten(2))
-    return signed.view(batch, -1, height, width).to(weights.dtype)
+    factors = weights.to(features.dtype)
+    if features.is_contiguous():
+        signed = torch.bmm(factors, features.flatten(2))
+    else:
+        # Features that lie channels-last get a gradient that does, too.
+        signed = torch.bmm(features.flatten(2).mT, factors.mT).mT
+    return signed.reshape(batch, -1, height, width).to(weights.dtype)
 
 
 def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:

@@ -152,7 +152,7 @@ def test_bfloat16_maps_are_close_to_float32_maps():
     ("kwargs", "message"),
     [
         ({"encoder": "natur"}, "unknown encoder 'natur'; did you mean 'nature'"),
-        ({"encoder": "compact", "precision": "float16"}, "precision must be one of float32, bfloat16"),
+        ({"encoder": "compact", "precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
         ({"encoder": OwnEncoder, "precision": "bfloat16"}, "needs one of the encoders"),
     ],
 )

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -44,5 +43,5 @@ def test_the_next_rollout_starts_with_the_mask_of_the_frame_on_screen(rolled_out
 
 def test_masks_cost_one_byte_a_cell(rolled_out):
     targets = rolled_out.rollout_buffer.targets
-    assert targets.dtype == np.uint8
+    assert targets.dtype == torch.uint8
     assert targets.nbytes == 8 * 2 * 4 * 4
