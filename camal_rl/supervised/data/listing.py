@@ -1,0 +1,40 @@
+"""What is known of an image set without reading its images: labels, and which images have a mask."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.supervised.data.samples import ImageSet
+
+
+class Listing(NamedTuple):
+    """Labels ``int64 (N,)`` and, of each image, whether somebody marked it, ``bool (N,)``."""
+
+    labels: npt.NDArray[np.int64]
+    has_mask: npt.NDArray[np.bool_]
+
+
+@runtime_checkable
+class HasListing(Protocol):
+    """An image set that knows its listing; every set of this package does."""
+
+    def listing(self) -> Listing:
+        """Return the listing without reading an image."""
+
+
+def listing_of(images: ImageSet) -> Listing:
+    """Return the listing of any image set; one that does not know it is read through once."""
+    if isinstance(images, HasListing):
+        return images.listing()
+    samples = [(sample.label, sample.has_mask) for sample in (images[index] for index in range(len(images)))]
+    labels, has_mask = zip(*samples, strict=True) if samples else ((), ())
+    return Listing(np.array(labels, dtype=np.int64), np.array(has_mask, dtype=np.bool_))
+
+
+def check_index(index: int, length: int) -> None:
+    """Raise an IndexError unless ``index`` is in [0, length): also what ends a ``for`` loop over an image set."""
+    if not 0 <= index < length:
+        raise IndexError(f"index {index} is not in [0, {length})")

@@ -1,0 +1,65 @@
+"""What every image set yields: an image, its class, and which pixels matter, where somebody has marked them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Sample(NamedTuple):
+    """One image with its truth.
+
+    Attributes:
+        image: ``uint8 (3, H, W)``, RGB.
+        label: index into :attr:`ImageSet.classes`.
+        mask: ``bool (H, W)``, the pixels that decide the class; all False where ``has_mask`` is False.
+        has_mask: whether the image has a mask. An image without one only classifies.
+        group: index into :attr:`ImageSet.groups`.
+    """
+
+    image: Tensor
+    label: int
+    mask: Tensor
+    has_mask: bool
+    group: int
+
+
+class Batch(NamedTuple):
+    """Samples of a size: ``uint8 (B, 3, H, W)``, ``int64 (B,)``, ``bool (B, H, W)``, ``bool (B,)``, ``int64 (B,)``."""
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    groups: Tensor
+
+
+class ImageSet(Protocol):
+    """Images of fixed classes, as a map-style dataset for :class:`torch.utils.data.DataLoader`.
+
+    ``groups`` names the subsets that results are reported for, ``("all",)`` where there is just one: for data with a
+    spurious correlation, the combinations of class and background.
+    """
+
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample at ``index``, the same at every call."""
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size; the ``collate_fn`` of a data loader."""
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.tensor([sample.label for sample in samples]),
+        torch.stack([sample.mask for sample in samples]),
+        torch.tensor([sample.has_mask for sample in samples]),
+        torch.tensor([sample.group for sample in samples]),
+    )

@@ -1,0 +1,113 @@
+"""Pascal VOC: 20 classes, with segmentations, as a classification of each image's largest class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.supervised.data.image_files import ImageFile, ImageFiles, Stored, existing_folder, read_lines, read_stored
+
+SPLITS = ("train", "val", "trainval")
+LAYOUT = (
+    "Pascal VOC: JPEGImages/<name>.jpg, SegmentationClass/<name>.png, ImageSets/Segmentation/train.txt, val.txt "
+    "(the folder VOC2012 of the archive)"
+)
+CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+VOID = 255
+
+
+class PascalVOC(ImageFiles):
+    """Pascal VOC's segmentation part in its published layout, with one class for each image.
+
+    The class is the one with the largest area; of two with the same area, the first in the list of classes. The mask
+    is that class's pixels. Other classes' pixels are not relevant, nor is the void along outlines (255).
+    """
+
+    def __init__(self, root: str | Path, *, split: str) -> None:
+        """List the files of a split. This reads all its segmentations once: only they tell the class.
+
+        Args:
+            root: folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets``.
+            split: ``train``, ``val`` or ``trainval``.
+
+        Raises:
+            ValueError: an unknown split, a missing folder or file, a segmentation in colours that are not VOC's, or
+                without an object.
+        """
+        check_choice("split", split, SPLITS)
+        top = existing_folder(root, LAYOUT)
+        images, masks = (existing_folder(top / part, LAYOUT) for part in ("JPEGImages", "SegmentationClass"))
+        names = read_lines(top / "ImageSets" / "Segmentation" / f"{split}.txt", LAYOUT)
+        files = [
+            ImageFile(images / f"{name}.jpg", masks / f"{name}.png", _largest_class(masks / f"{name}.png"))
+            for name in names
+        ]
+        super().__init__(files, CLASSES, ("all",), _read_mask)
+
+
+def read_class_map(path: Path) -> npt.NDArray[np.uint8]:
+    """Return a segmentation as numbers ``uint8 (H, W)``: 0 background, ``k + 1`` for ``CLASSES[k]``, 255 void.
+
+    The file stores colours (a palette that OpenCV resolves) or the numbers themselves.
+
+    Raises:
+        ValueError: the file is unreadable, or holds something else.
+    """
+    stored = read_stored(path)
+    labels = stored if stored.ndim == 2 else _numbers(stored)
+    if labels is None or not ((labels <= len(CLASSES)) | (labels == VOID)).all():
+        raise ValueError(f"{path} is no segmentation of Pascal VOC: expected its palette of 21 colours and void")
+    return labels.astype(np.uint8, copy=False)
+
+
+def _numbers(colours: Stored) -> npt.NDArray[np.uint8] | None:
+    """Return the numbers of VOC's colours ``(H, W, 3)``, None where another colour occurs.
+
+    The palette deals the bits of a number out to red, green and blue in turn, from each colour's highest bit down:
+    bit ``3 j + c`` of the number is bit ``7 - j`` of colour ``c``. Eight bits reach down to bit 5.
+    """
+    bits = colours.astype(np.uint8)
+    if colours.dtype != np.uint8 or (bits & 31).any():
+        return None
+    numbers = np.zeros(bits.shape[:2], dtype=np.uint8)
+    for bit in range(8):
+        numbers += ((bits[..., bit % 3] >> np.uint8(7 - bit // 3)) & np.uint8(1)) << np.uint8(bit)
+    return numbers if not (bits[..., 2] & 32).any() else None
+
+
+def _largest_class(path: Path) -> int:
+    counts = np.bincount(read_class_map(path).ravel(), minlength=VOID + 1)[1 : len(CLASSES) + 1]
+    if not counts.any():
+        raise ValueError(
+            f"{path} shows no object of the {len(CLASSES)} classes; take its name off the list of the split"
+        )
+    return int(counts.argmax())
+
+
+def _read_mask(file: ImageFile) -> npt.NDArray[np.bool_]:
+    assert file.mask is not None
+    return read_class_map(file.mask) == file.label + 1

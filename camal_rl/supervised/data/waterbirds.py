@@ -1,0 +1,73 @@
+"""Waterbirds: birds of CUB on backgrounds of land and water (Sagawa et al., ICLR 2020, arXiv 1911.08731)."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.supervised.data.cub import SEGMENTATIONS_LAYOUT, cub_mask, read_cub_mask
+from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, as_number, existing_folder
+
+SPLITS = ("train", "validation", "test")
+LAYOUT = "Waterbirds: metadata.csv with the columns img_filename, y, place, split, and the images at img_filename"
+COLUMNS = ("img_filename", "y", "place", "split")
+CLASSES = ("landbird", "waterbird")
+PLACES = ("land", "water")
+
+
+class Waterbirds(ImageFiles):
+    """Waterbirds in its published layout, with masks from CUB's segmentations, whose images it was made of.
+
+    In training 95 % of the birds are where their kind lives; in validation and test half of them are. The group of
+    class ``y`` at ``place`` is ``2 y + place``: landbird on land, landbird on water, waterbird on land, waterbird on
+    water.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        split: str,
+        segmentations: str | Path | None = None,
+        empty_masks: EmptyMasks = "error",
+    ) -> None:
+        """List the files of a split.
+
+        Args:
+            root: folder with ``metadata.csv``.
+            split: ``train``, ``validation`` or ``test`` (0, 1 and 2 in the file).
+            segmentations: folder of CUB-200-2011's segmentations; by default ``segmentations`` in ``root``.
+            empty_masks: what a mask without a relevant pixel is, see :class:`ImageFiles`.
+
+        Raises:
+            ValueError: an unknown argument, a missing folder or file, or a table that is not of this layout.
+        """
+        check_choice("split", split, SPLITS)
+        top = existing_folder(root, LAYOUT)
+        masks = existing_folder(segmentations or top / "segmentations", SEGMENTATIONS_LAYOUT)
+        path = top / "metadata.csv"
+        files = []
+        for row in _rows(path):
+            label, place, part = (as_number(row[key], path, 0, high) for key, high in _CODES)
+            if SPLITS[part] == split:
+                name = row["img_filename"]
+                files.append(ImageFile(top / name, cub_mask(masks, name), label, label * len(PLACES) + place))
+        groups = [f"{bird} on {place}" for bird in CLASSES for place in PLACES]
+        super().__init__(files, CLASSES, groups, read_cub_mask, empty_masks)
+
+
+_CODES = (("y", len(CLASSES) - 1), ("place", len(PLACES) - 1), ("split", len(SPLITS) - 1))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the table's lines in the order of the file."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; expected {LAYOUT}")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} lacks the columns {', '.join(missing)}; expected {LAYOUT}")
+        rows = [{column: row[column] or "" for column in COLUMNS} for row in reader]
+    return rows
