@@ -1,0 +1,63 @@
+"""The weights of iFAM's losses."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class IfamWeights:
+    """One weight for each loss, with the values published for CUB (arXiv 2506.08915 and its released settings).
+
+    Attributes:
+        stage1: cross-entropy of the mean of the parts' predictions.
+        stage2: cross-entropy of the prediction.
+        orthogonality: of the parts' features.
+        equivariance: of the part maps under affine transforms; 0 saves the second run of stage 1.
+        presence: of each part somewhere in the batch.
+        background: presence of background near the border of each image.
+        total_variation: of the part maps.
+        entropy: of each patch's parts.
+    """
+
+    stage1: float = 1.0
+    stage2: float = 1.0
+    orthogonality: float = 1.0
+    equivariance: float = 1.0
+    presence: float = 1.0
+    background: float = 2.0
+    total_variation: float = 1.0
+    entropy: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are not numbers of at least 0."""
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"iFAM's weight {name!r} must be a number, got {value!r}")
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"iFAM's weight {name!r} must be finite and at least 0, got {value}")
+
+
+def ifam_weights(weights: IfamWeights | Mapping[str, float] | None) -> IfamWeights:
+    """Return the weights that a configuration asks for; those that it does not name keep their default.
+
+    Raises:
+        TypeError: neither weights nor a mapping, or a value that is not a number.
+        ValueError: an unknown name, or a negative weight.
+    """
+    if isinstance(weights, IfamWeights):
+        return weights
+    if weights is None:
+        return IfamWeights()
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"iFAM's weights must be IfamWeights or a mapping of names to numbers, got {weights!r}")
+    known = [field.name for field in fields(IfamWeights)]
+    for name in weights:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"unknown iFAM weight {name!r}; {hint}the weights are {', '.join(known)}")
+    return IfamWeights(**weights)
