@@ -23,8 +23,12 @@ def compare(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
     ] = None,
     methods: Annotated[
-        str, typer.Option(help="Comma-separated: ppo, camal, or a peer's loss (energy, l1, ppce, rrr, mse).")
-    ] = "ppo,camal",
+        str | None,
+        typer.Option(
+            help="Comma-separated: ppo (image classifiers: vanilla, ifam), camal, or a peer's loss (energy, l1, ppce, "
+            "rrr, mse); by default ppo,camal or vanilla,camal."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for each method.")] = 3,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
@@ -43,14 +47,17 @@ def compare(
       camal-rl compare toy_grid --seeds 5 --jobs 2
 
       camal-rl compare procgen/starpilot --methods ppo,camal,energy --seeds 3 total_timesteps=500000
+
+      camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
     """
     with checking_input():
         from camal_rl.experiments.comparison import check_runs, plan_runs
         from camal_rl.experiments.loading import load_config
 
         settings = load_config(config, overrides or ())
+        chosen = methods if methods is not None else f"{settings.baseline},camal"
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
-        runs = plan_runs(settings, [name.strip() for name in methods.split(",") if name.strip()], seeds, folder)
+        runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder)
         check_runs(runs)
     with contextlib.suppress(KeyboardInterrupt):
         _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)

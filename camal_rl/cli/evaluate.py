@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from camal_rl.cli.errors import checking_input
 
+if TYPE_CHECKING:
+    from camal_rl.experiments.config import ExperimentConfig
+    from camal_rl.experiments.run_folder import RunFolder
+    from camal_rl.supervised.config import SupervisedConfig
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
     episodes: Annotated[int | None, typer.Option(help="Episodes for each level set and kind of action.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames on which attention is measured; 0 for none.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames (images) on which attention is measured; 0 for none.")
+    ] = None,
     suite: Annotated[
         str, typer.Option(help="quick, or full: every faithfulness figure, neutral maps, counterfactuals.")
     ] = "quick",
@@ -23,7 +30,7 @@ def evaluate(
         bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
     ] = None,
 ) -> None:
-    """Measure a trained run zero-shot: returns on train and held-out levels, and where it looks.
+    """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and where it looks.
 
     Writes metrics.json into the run folder, over an earlier one.
 
@@ -36,16 +43,15 @@ def evaluate(
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
     with checking_input():
-        from camal_rl.cli.progress import stage_bar, wanted
-        from camal_rl.experiments.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
         from camal_rl.experiments.run_folder import RunFolder
+        from camal_rl.supervised.config import SupervisedConfig
 
         folder = RunFolder(run)
-        asked = check_suite(suite)
-        settings = evaluation_settings(folder.config(), episodes, frames)
-        model = load_model(folder)
-    with stage_bar(len(stages(settings, asked)), wanted(progress)) as on_stage:
-        metrics = evaluate_run(folder, model, settings, on_stage, asked)
+        config = folder.any_config()
+    if isinstance(config, SupervisedConfig):
+        metrics = _classifier(folder, config, episodes, frames, suite, progress)
+    else:
+        metrics = _agent(folder, config, episodes, frames, suite, progress)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
@@ -53,14 +59,56 @@ def evaluate(
     print(f"metrics: {folder.metrics_file}")
 
 
-def _print_tables(metrics: dict[str, object]) -> None:
+def _agent(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    episodes: int | None,
+    frames: int | None,
+    suite: str,
+    progress: bool | None,
+) -> dict[str, Any]:
+    with checking_input():
+        from camal_rl.cli.progress import stage_bar, wanted
+        from camal_rl.experiments.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
+
+        asked = check_suite(suite)
+        settings = evaluation_settings(config, episodes, frames)
+        model = load_model(folder)
+    with stage_bar(len(stages(settings, asked)), wanted(progress)) as on_stage:
+        return evaluate_run(folder, model, settings, on_stage, asked)
+
+
+def _classifier(
+    folder: RunFolder,
+    config: SupervisedConfig,
+    episodes: int | None,
+    images: int | None,
+    suite: str,
+    progress: bool | None,
+) -> dict[str, Any]:
+    with checking_input():
+        from camal_rl.cli.progress import stage_bar, wanted
+        from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
+
+        for option, given in (("--episodes", episodes is not None), ("--suite", suite != "quick")):
+            if given:
+                raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
+        settings = evaluation_settings(config, images)
+        trained = load_trained(folder, config)
+    with stage_bar(len(stages(settings)), wanted(progress)) as on_stage:
+        return evaluate_classifier(folder, config, trained, settings, on_stage)
+
+
+def _print_tables(metrics: dict[str, Any]) -> None:
     from camal_rl.cli.console import table_console
-    from camal_rl.experiments.tables import alignment_table, counterfactual_table, faithfulness_table, returns_table
+    from camal_rl.experiments import tables
 
     console = table_console()
-    console.print(returns_table(metrics))
+    console.print(tables.accuracy_table(metrics) if "accuracy" in metrics else tables.returns_table(metrics))
     if metrics["attention"]:
-        console.print(alignment_table(metrics))
-        console.print(faithfulness_table(metrics))
-    if metrics["counterfactuals"]:
-        console.print(counterfactual_table(metrics))
+        console.print(tables.alignment_table(metrics))
+        console.print(tables.faithfulness_table(metrics))
+    if metrics.get("background_swap"):
+        console.print(tables.background_table(metrics))
+    if metrics.get("counterfactuals"):
+        console.print(tables.counterfactual_table(metrics))

@@ -13,6 +13,7 @@ from camal_rl.cli.envs import envs
 from camal_rl.cli.errors import BadInput
 from camal_rl.cli.evaluate import evaluate
 from camal_rl.cli.explain import explain
+from camal_rl.cli.fit import fit
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
 from camal_rl.cli.train import train
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(envs)
 app.command()(masks)
 app.command()(train)
+app.command()(fit)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(compare)
@@ -40,7 +42,7 @@ app.command()(report)
 
 @app.callback()
 def _about() -> None:
-    """Train agents that look where it matters, and measure whether they do."""
+    """Train agents and image classifiers that look where it matters, and measure whether they do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,11 +35,11 @@ def train(
     """
     with checking_input():
         from camal_rl.cli.progress import wanted
-        from camal_rl.experiments.loading import load_config
+        from camal_rl.experiments.loading import agent_config, load_config
         from camal_rl.experiments.run_folder import RunFolder, default_run_dir
         from camal_rl.experiments.training import prepare, run
 
-        settings = load_config(config, overrides or ())
+        settings = agent_config(load_config(config, overrides or ()))
         folder = RunFolder(run_dir or default_run_dir(settings))
         trial = prepare(settings, folder)
     summary = run(trial, sys.argv, wanted(progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import queue
@@ -17,10 +18,13 @@ from typing import Any
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.evaluation import evaluate_run, load_model, stages
+from camal_rl.experiments.loading import AnyConfig
 from camal_rl.experiments.run_folder import RunFolder, read_json
 from camal_rl.experiments.training import prepare, run
+from camal_rl.supervised import evaluation as supervised_evaluation
+from camal_rl.supervised import training as supervised_training
+from camal_rl.supervised.config import SupervisedConfig
 
 OnProgress = Callable[[int, float, str], None]
 """Called with a run's index, the share of it that is done in [0, 1], and what it is doing."""
@@ -35,7 +39,7 @@ class PlannedRun:
 
     method: str
     seed: int
-    config: ExperimentConfig
+    config: AnyConfig
     folder: RunFolder
 
     @property
@@ -49,12 +53,16 @@ class PlannedRun:
         return self.folder.metrics_file.is_file() and read_json(self.folder.metrics_file)["settings"] == settings
 
 
-def method_config(config: ExperimentConfig, method: str, seed: int) -> ExperimentConfig:
+def method_config(config: AnyConfig, method: str, seed: int) -> AnyConfig:
     """Return the configuration of one method: ``ppo`` is weight 0, any other name is an attention loss.
+
+    Those of runs on images: :meth:`camal_rl.supervised.config.SupervisedConfig.for_method`.
 
     Raises:
         ValueError: unknown method, or a weight of 0 for a method that has an attention loss.
     """
+    if isinstance(config, SupervisedConfig):
+        return replace(config.for_method(method), seed=seed, threads=1)
     camal = config.camal_for(method)
     if method != "ppo" and camal.weight == 0:
         raise ValueError(f"camal.weight is 0, which makes {method} the same as ppo; give a weight above 0")
@@ -63,7 +71,7 @@ def method_config(config: ExperimentConfig, method: str, seed: int) -> Experimen
     return replace(config, camal=camal, methods={}, seed=seed, threads=1)
 
 
-def plan_runs(config: ExperimentConfig, methods: Sequence[str], seeds: int, out: Path) -> list[PlannedRun]:
+def plan_runs(config: AnyConfig, methods: Sequence[str], seeds: int, out: Path) -> list[PlannedRun]:
     """Return the runs of a comparison; seeds count from the configuration's own.
 
     Raises:
@@ -89,7 +97,10 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
     seen: set[str] = set()
     for planned in runs:
         if planned.method not in seen and not planned.folder.is_trained():
-            prepare(planned.config, planned.folder).venv.close()
+            if isinstance(planned.config, SupervisedConfig):
+                supervised_training.prepare(planned.config, planned.folder)
+            else:
+                prepare(planned.config, planned.folder).venv.close()
         seen.add(planned.method)
 
 
@@ -152,6 +163,9 @@ def _execute(index: int, planned: PlannedRun, command: list[str], messages: Any)
     """Train and evaluate one run, in a worker process."""
     torch.set_num_threads(1)
     config, folder = planned.config, planned.folder
+    if isinstance(config, SupervisedConfig):
+        _execute_supervised(index, planned, config, command, messages)
+        return
     if not folder.is_trained():
         summary = run(
             prepare(config, folder), command, callbacks=[_ReportSteps(index, messages, config.total_timesteps)]
@@ -159,16 +173,39 @@ def _execute(index: int, planned: PlannedRun, command: list[str], messages: Any)
         if summary["interrupted"]:
             return
     if not planned.is_evaluated():
-        step = (1 - _TRAINING_SHARE) / len(stages(config.evaluation))
-        done = _TRAINING_SHARE
-
-        def on_stage(_: str) -> None:
-            nonlocal done
-            done += step
-            messages.put((index, done, "evaluation"))
-
+        on_stage = _stage_messages(index, messages, len(stages(config.evaluation)))
         evaluate_run(folder, load_model(folder), config.evaluation, on_stage)
     messages.put((index, 1.0, "done"))
+
+
+def _execute_supervised(
+    index: int, planned: PlannedRun, config: SupervisedConfig, command: list[str], messages: Any
+) -> None:
+    """Train and evaluate one run on images, in a worker process."""
+    folder = planned.folder
+
+    def on_step(done: int, steps: int) -> None:
+        messages.put((index, _TRAINING_SHARE * done / steps, "training"))
+
+    if not folder.is_trained():
+        summary = supervised_training.run(supervised_training.prepare(config, folder), command, on_step=on_step)
+        if summary["interrupted"]:
+            return
+    if not planned.is_evaluated():
+        on_stage = _stage_messages(index, messages, len(supervised_evaluation.stages(config.evaluation)))
+        supervised_evaluation.evaluate_run(folder, config, on_stage)
+    messages.put((index, 1.0, "done"))
+
+
+def _stage_messages(index: int, messages: Any, stages: int) -> Callable[[str], None]:
+    """Return what sends the share of a run that is done after each stage of its evaluation."""
+    counter = itertools.count(1)
+
+    def on_stage(_: str) -> None:
+        done = next(counter) / stages
+        messages.put((index, _TRAINING_SHARE + (1 - _TRAINING_SHARE) * done, "evaluation"))
+
+    return on_stage
 
 
 def _check_reusable(planned: PlannedRun) -> None:
@@ -177,7 +214,7 @@ def _check_reusable(planned: PlannedRun) -> None:
         return
     if not folder.is_trained():
         raise FileExistsError(f"{folder.path} holds a run that did not finish; remove it or give another --out")
-    if replace(folder.config(), methods={}) != planned.config:
+    if replace(folder.any_config(), methods={}) != planned.config:
         raise FileExistsError(f"{folder.path} holds a run of another configuration; remove it or give another --out")
 
 

@@ -8,12 +8,14 @@ from typing import Any
 from rich.table import Table
 
 from camal_rl.experiments.comparison import PlannedRun
+from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.run_folder import read_json
 from camal_rl.experiments.tables import number
 from camal_rl.metrics import METRICS_BY_NAME
 from camal_rl.statistics import mann_whitney_p, mean_interval, spread
 
 Values = Mapping[str, float]
+_TABLE_RESULTS = ("return/", "gap/held_out", "accuracy/", "worst_group_accuracy/", "background_flips/")
 _TABLE_ALIGNMENT = ("epg", "pointing_game", "iou")
 
 
@@ -21,15 +23,23 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the figures of a ``metrics.json`` by name; those that are not defined are left out.
 
     Names: ``return/<set>``, ``return_deterministic/<set>``, ``normalized/<set>``, ``gap/<set>``, alignment metrics
-    ``<metric>/<target>/<set>``, and ``deletion_effect/<target>/<set>`` with ``_random`` and ``_mask`` controls.
+    ``<metric>/<target>/<set>``, and ``deletion_effect/<target>/<set>`` with ``_random`` and ``_mask`` controls; the
+    same of ``insertion_auc``. Of image classifiers ``accuracy/<set>``, ``worst_group_accuracy/<set>``,
+    ``background_flips/<set>`` and ``background_flips_same_texture/<set>`` in place of returns and gaps.
     """
     flat: dict[str, float | None] = {}
-    for name, result in metrics["returns"].items():
+    for name, result in metrics.get("returns", {}).items():
         flat[f"return/{name}"] = result["stochastic"]["mean"]
         flat[f"return_deterministic/{name}"] = result["deterministic"]["mean"]
         flat[f"normalized/{name}"] = result["stochastic"].get("normalized")
-    for name, gap in metrics["gap"].items():
+    for name, gap in metrics.get("gap", {}).items():
         flat[f"gap/{name}"] = gap["stochastic"]
+    for name, result in metrics.get("accuracy", {}).items():
+        flat[f"accuracy/{name}"] = result["average"]
+        flat[f"worst_group_accuracy/{name}"] = result["worst_group"]
+    for name, result in metrics.get("background_swap", {}).items():
+        flat[f"background_flips/{name}"] = result["flips"]
+        flat[f"background_flips_same_texture/{name}"] = result["flips_same_texture"]
     for set_name, targets in metrics["attention"].items():
         for target, result in targets.items():
             for metric, value in result["alignment"].items():
@@ -37,6 +47,7 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
             for kind, effect in result["faithfulness"].items():
                 suffix = "" if kind == "own" else f"_{kind}"
                 flat[f"deletion_effect{suffix}/{target}/{set_name}"] = effect["deletion_effect"]
+                flat[f"insertion_auc{suffix}/{target}/{set_name}"] = effect.get("insertion_auc")
     return {name: float(value) for name, value in flat.items() if value is not None}
 
 
@@ -47,6 +58,7 @@ def compare_runs(runs: Sequence[PlannedRun]) -> dict[str, Any]:
     .10 for 3 seeds and .008 for 5, so few seeds cannot show significance.
     """
     methods = list(dict.fromkeys(planned.method for planned in runs))
+    config = runs[0].config
     by_run = {planned: flat_metrics(read_json(planned.folder.metrics_file)) for planned in runs}
     names = list(dict.fromkeys(name for values in by_run.values() for name in values))
     figures: dict[str, Any] = {}
@@ -58,10 +70,11 @@ def compare_runs(runs: Sequence[PlannedRun]) -> dict[str, Any]:
         figures[name] = {method: _summary(values, seeds[methods[0]]) for method, values in seeds.items()}
         figures[name][methods[0]]["p_against_first"] = None
     return {
-        "env": runs[0].config.env.id,
+        "env": config.task,
         "methods": methods,
         "seeds": sorted({planned.seed for planned in runs}),
-        "total_timesteps": runs[0].config.total_timesteps,
+        "length": config.length,
+        **({"total_timesteps": config.total_timesteps} if isinstance(config, ExperimentConfig) else {}),
         "figures": figures,
     }
 
@@ -85,15 +98,14 @@ def _summary(values: Values, baseline: Values) -> dict[str, Any]:
 def headline_figures(comparison: Mapping[str, Any]) -> list[str]:
     """Return the names of the figures that the table shows: returns, and attention on the last attention set."""
     names = list(comparison["figures"])
-    returns = [name for name in names if name.startswith(("return/", "gap/held_out"))]
-    measured = [name for name in names if name.startswith("epg/value/")]
+    returns = [name for name in names if name.startswith(_TABLE_RESULTS)]
+    measured = [name.split("/", 2)[1:] for name in names if name.startswith("epg/")]
     if not measured:
         return returns
-    set_name = measured[-1].rpartition("/")[2]
-    attention = [f"{metric}/{target}/{set_name}" for metric in _TABLE_ALIGNMENT for target in ("value", "policy")]
-    effects = [
-        f"deletion_effect{kind}/{target}/{set_name}" for target in ("value", "policy") for kind in ("", "_random")
-    ]
+    set_name = measured[-1][1]
+    targets = list(dict.fromkeys(target for target, _ in measured))
+    attention = [f"{metric}/{target}/{set_name}" for metric in _TABLE_ALIGNMENT for target in targets]
+    effects = [f"deletion_effect{kind}/{target}/{set_name}" for target in targets for kind in ("", "_random")]
     return [name for name in (*returns, *attention, *effects) if name in names]
 
 
@@ -116,9 +128,7 @@ def comparison_rows(comparison: Mapping[str, Any]) -> tuple[list[str], list[list
 
 def _title(comparison: Mapping[str, Any]) -> str:
     seeds = len(comparison["seeds"])
-    return (
-        f"{comparison['env']}, {comparison['total_timesteps']:,} steps, mean ± std over {seeds} seed{'s' * (seeds > 1)}"
-    )
+    return f"{comparison['env']}, {comparison['length']}, mean ± std over {seeds} seed{'s' * (seeds > 1)}"
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> Table:

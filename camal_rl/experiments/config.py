@@ -14,12 +14,14 @@ Encoder = Literal["nature", "impala", "compact"]
 Precision = Literal["float32", "bfloat16"]
 
 
-def _at_least(name: str, value: float, low: float) -> None:
+def at_least(name: str, value: float, low: float) -> None:
+    """Raise a ValueError that names the setting unless its value is at least ``low``."""
     if not value >= low:
         raise ValueError(f"{name} must be at least {low}, got {value}")
 
 
-def _share(name: str, value: float) -> None:
+def share(name: str, value: float) -> None:
+    """Raise a ValueError that names the setting unless its value is in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
@@ -47,7 +49,7 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and that no setting is given twice."""
-        _at_least("env.num_envs", self.num_envs, 1)
+        at_least("env.num_envs", self.num_envs, 1)
         for key in ("segmentation", "relevant"):
             if key in self.options:
                 raise ValueError(f"set env.{key}, not env.options.{key}")
@@ -75,11 +77,11 @@ class AlgorithmConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         for name, low in (("n_steps", 1), ("batch_size", 2), ("n_epochs", 1)):
-            _at_least(f"algorithm.{name}", getattr(self, name), low)
+            at_least(f"algorithm.{name}", getattr(self, name), low)
         for name in ("learning_rate", "ent_coef", "vf_coef", "max_grad_norm", "clip_range"):
-            _at_least(f"algorithm.{name}", getattr(self, name), 0)
-        _share("algorithm.gamma", self.gamma)
-        _share("algorithm.gae_lambda", self.gae_lambda)
+            at_least(f"algorithm.{name}", getattr(self, name), 0)
+        share("algorithm.gamma", self.gamma)
+        share("algorithm.gae_lambda", self.gae_lambda)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class EvaluationConfig:
             if not sets or len(set(sets)) != len(sets):
                 raise ValueError(f"evaluation.{key} must name at least one level set, each once, got {list(sets)}")
         for name, low in (("episodes", 1), ("frames", 0), ("frame_every", 1), ("num_envs", 1), ("seed", 0)):
-            _at_least(f"evaluation.{name}", getattr(self, name), low)
+            at_least(f"evaluation.{name}", getattr(self, name), low)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class LogConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         for name, low in (("checkpoint_every", 0), ("overlay_every", 0), ("overlay_frames", 1)):
-            _at_least(f"log.{name}", getattr(self, name), low)
+            at_least(f"log.{name}", getattr(self, name), low)
 
 
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
@@ -180,7 +182,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
         for name, low in (("seed", 0), ("total_timesteps", 1), ("threads", 0)):
-            _at_least(name, getattr(self, name), low)
+            at_least(name, getattr(self, name), low)
         if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         rollout = self.env.num_envs * self.algorithm.n_steps
@@ -215,18 +217,39 @@ class ExperimentConfig:
         return self.name if self.name is not None else self.env.id.replace("/", "-")
 
     @property
+    def task(self) -> str:
+        """What reports group runs by."""
+        return self.env.id
+
+    @property
+    def length(self) -> str:
+        """How long training is, in words."""
+        return f"{self.total_timesteps:,} steps"
+
+    @property
+    def baseline(self) -> str:
+        """The method that others are compared with."""
+        return "ppo"
+
+    @property
+    def step_name(self) -> str:
+        """What the steps of learning curves are."""
+        return "environment steps"
+
+    @property
     def method_name(self) -> str:
         """``ppo`` for weight 0, otherwise the name of the attention loss."""
         return "ppo" if self.camal.weight == 0 else self.camal.loss
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return nested settings as plain dictionaries and lists."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -16,18 +16,24 @@ from camal_rl.agents import CamPolicy
 from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.comparison_report import headline_figures
+from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.curves import Curve, mean_curve, read_curves
 from camal_rl.experiments.environments import make_level_set_env
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.frames import random_frames
 from camal_rl.experiments.mask_sheet import write_png
 from camal_rl.experiments.policy_outputs import attention_maps
-from camal_rl.overlays import attention_sheet
+from camal_rl.overlays import attention_sheet, sheet
+from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.supervised.pictures import attention_columns
 
 _CURVES = {
     "rollout/ep_rew_mean": "return on training levels",
     "camal/value/epg": "EPG of the value map",
     "camal/policy/epg": "EPG of the policy map",
+    "held_out/accuracy": "accuracy on held-out images",
+    "camal/class/epg": "EPG of the class map",
+    "camal/class/iou": "IoU of the class map",
 }
 _PICTURE_FRAMES = 5
 
@@ -38,9 +44,14 @@ def write_figures(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out
     paths = [out / "learning_curves.png", out / "seeds.png"]
     _save(learning_curves(runs), paths[0])
     _save(seed_plot(comparison), paths[1])
-    if runs[0].config.env.segmentation is not None:
+    config = runs[0].config
+    if isinstance(config, SupervisedConfig):
         paths.append(out / "attention.png")
-        write_png(paths[2], attention_picture(runs))
+        columns, _ = attention_columns(_first_runs(runs), _PICTURE_FRAMES)
+        write_png(paths[2], sheet(columns))
+    elif config.env.segmentation is not None:
+        paths.append(out / "attention.png")
+        write_png(paths[2], attention_picture(runs, config))
     return paths
 
 
@@ -54,7 +65,7 @@ def learning_curves(runs: Sequence[PlannedRun]) -> Figure:
         for method, colour in _colours(runs).items():
             of_method = [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
             _plot_method(axes, of_method, method, colour)
-        axes.set(xlabel="environment steps", title=_CURVES[tag])
+        axes.set(xlabel=runs[0].config.step_name, title=_CURVES[tag])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     return figure
@@ -82,10 +93,9 @@ def seed_plot(comparison: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def attention_picture(runs: Sequence[PlannedRun]) -> np.ndarray[Any, Any]:
+def attention_picture(runs: Sequence[PlannedRun], config: ExperimentConfig) -> np.ndarray[Any, Any]:
     """Return a sheet: image | relevant | the maps of each method's first seed, on the same held-out frames."""
-    first = {planned.method: planned for planned in reversed(runs)}
-    config = runs[0].config
+    first = _first_runs(runs)
     settings = config.evaluation
     venv = make_level_set_env(config, settings.attention_sets[-1], _PICTURE_FRAMES, settings.seed, masks=True)
     try:
@@ -99,6 +109,12 @@ def attention_picture(runs: Sequence[PlannedRun]) -> np.ndarray[Any, Any]:
             assert isinstance(policy, CamPolicy)
             maps[f"{method} {target}"] = attention_maps(policy, frames.images, config.camal)[target].numpy()
     return attention_sheet(frames.images, frames.labels, frames.relevant, maps)
+
+
+def _first_runs(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
+    """Return the first run of each method, in the methods' order."""
+    first = {planned.method: planned for planned in reversed(runs)}
+    return {method: first[method] for method in _colours(runs)}
 
 
 def _colours(runs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -16,8 +16,14 @@ from yaml import YAMLError
 
 from camal_rl import configs
 from camal_rl.experiments.config import ExperimentConfig
+from camal_rl.supervised.config import SupervisedConfig
 
-_ADAPTER = TypeAdapter(ExperimentConfig)
+AnyConfig = ExperimentConfig | SupervisedConfig
+"""A run of an agent or one on images."""
+
+_ADAPTERS: dict[type[AnyConfig], TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (ExperimentConfig, SupervisedConfig)
+}
 _BASE_KEY = "_base_"
 
 
@@ -27,8 +33,8 @@ def shipped_configs() -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")))
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read a configuration.
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
+    """Read a configuration; one with a section ``data`` is of a run on images, any other of an agent.
 
     Args:
         source: name of a shipped configuration or path of a YAML file. A file whose ``_base_`` names another one
@@ -56,18 +62,33 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return cast(dict[str, Any], data)
 
 
-def config_from_dict(data: Mapping[str, Any]) -> ExperimentConfig:
+def config_from_dict(data: Mapping[str, Any]) -> AnyConfig:
     """Check plain data, as YAML holds it, and return the configuration."""
-    _check_keys(data)
+    kind: type[AnyConfig] = SupervisedConfig if "data" in data and "env" not in data else ExperimentConfig
+    _check_keys(data, kind)
     try:
-        return _ADAPTER.validate_json(json.dumps(data))
+        return cast(AnyConfig, _ADAPTERS[kind].validate_json(json.dumps(data)))
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
     except TypeError as error:
         raise ValueError(f"the configuration holds something that is not plain data: {error}") from error
 
 
-def dump_yaml(config: ExperimentConfig) -> str:
+def agent_config(config: AnyConfig) -> ExperimentConfig:
+    """Return the configuration if it is that of an agent, otherwise raise a ValueError."""
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError("the configuration has a section data: it is for image classifiers; use camal-rl fit")
+    return config
+
+
+def supervised_config(config: AnyConfig) -> SupervisedConfig:
+    """Return the configuration if it is that of a run on images, otherwise raise a ValueError."""
+    if not isinstance(config, SupervisedConfig):
+        raise ValueError("the configuration has no section data: it is for agents; use camal-rl train")
+    return config
+
+
+def dump_yaml(config: AnyConfig) -> str:
     """Return the resolved configuration as YAML; :func:`load_config` reads it back to an equal one."""
     return OmegaConf.to_yaml(OmegaConf.create(config.as_dict()))
 
@@ -108,8 +129,8 @@ def _text(source: str) -> str:
     return (_shipped_root() / f"{source}.yaml").read_text(encoding="utf-8")
 
 
-def _check_keys(data: Mapping[str, Any]) -> None:
-    known = dict(_known_keys(ExperimentConfig, ""))
+def _check_keys(data: Mapping[str, Any], kind: type[AnyConfig]) -> None:
+    known = dict(_known_keys(kind, ""))
     for key in _given_keys(data, "", known):
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0) + _same_leaf(key, known)

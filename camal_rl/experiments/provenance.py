@@ -16,6 +16,8 @@ _PACKAGES = (
     "gymnasium",
     "numpy",
     "opencv-python",
+    "accelerate",
+    "transformers",
     "procgen",
     "procgen-mirror",
 )

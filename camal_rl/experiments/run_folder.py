@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.experiments.config import ExperimentConfig
-from camal_rl.experiments.loading import dump_yaml, load_config
+from camal_rl.experiments.loading import AnyConfig, agent_config, dump_yaml, load_config
 from camal_rl.experiments.provenance import provenance
 
 
@@ -32,8 +32,13 @@ class RunFolder:
 
     @property
     def model_file(self) -> Path:
-        """The trained model, for ``CAMALPPO.load`` and SB3's ``PPO.load``."""
+        """The trained agent, for ``CAMALPPO.load`` and SB3's ``PPO.load``."""
         return self.path / "model.zip"
+
+    @property
+    def weights_file(self) -> Path:
+        """The weights of a trained image classifier; the configuration says of which model."""
+        return self.path / "model.safetensors"
 
     @property
     def tensorboard(self) -> Path:
@@ -60,7 +65,7 @@ class RunFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
-    def create(self, config: ExperimentConfig, command: Sequence[str]) -> None:
+    def create(self, config: AnyConfig, command: Sequence[str]) -> None:
         """Make the folder with configuration, command, versions and machine."""
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -69,6 +74,14 @@ class RunFolder:
         write_json(self.path / "provenance.json", provenance())
 
     def config(self) -> ExperimentConfig:
+        """Read the resolved configuration of an agent's run; one of a run on images is a ValueError."""
+        config = self.any_config()
+        try:
+            return agent_config(config)
+        except ValueError as error:
+            raise ValueError(f"{self.config_file}: {error}") from error
+
+    def any_config(self) -> AnyConfig:
         """Read the resolved configuration."""
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
@@ -79,7 +92,7 @@ class RunFolder:
         return self.train_file.is_file() and not read_json(self.train_file)["interrupted"]
 
 
-def default_run_dir(config: ExperimentConfig) -> Path:
+def default_run_dir(config: AnyConfig) -> Path:
     """Return ``runs/<name>/<method>-seed<k>``."""
     return Path("runs") / config.experiment_name / f"{config.method_name}-seed{config.seed}"
 

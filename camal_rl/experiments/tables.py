@@ -39,11 +39,39 @@ def returns_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def accuracy_table(metrics: Mapping[str, Any]) -> Table:
+    """Return accuracies by set: on average, in the worst group, in every group."""
+    table = Table(title="Accuracy")
+    table.add_column("set")
+    table.add_column("group")
+    for title in ("accuracy ↑", "images"):
+        table.add_column(title, justify="right")
+    for name, result in metrics["accuracy"].items():
+        table.add_row(name, "all images", number(result["average"]), str(result["n"]))
+        table.add_row(name, "worst group", number(result["worst_group"]), "")
+        for group, found in result["groups"].items() if len(result["groups"]) > 1 else ():
+            table.add_row(name, group, number(found["accuracy"]), str(found["n"]))
+    return table
+
+
+def background_table(metrics: Mapping[str, Any]) -> Table:
+    """Return what redrawing the same object on another background does to the prediction."""
+    table = Table(title="Background swap: share of predictions that change")
+    table.add_column("set")
+    for title in ("other texture ↓", "any other texture ↓", "same texture, drawn anew", "accuracy, other texture ↑"):
+        table.add_column(title, justify="right")
+    table.add_column("images", justify="right")
+    for name, found in metrics["background_swap"].items():
+        figures = ("flips", "flips_any", "flips_same_texture", "accuracy_swapped")
+        table.add_row(name, *(number(found[figure]) for figure in figures), str(found["n"]))
+    return table
+
+
 def alignment_table(metrics: Mapping[str, Any]) -> Table:
     """Return agreement of the attention with the masks, by level set and target."""
-    table = Table(
-        title=f"Alignment of attention with the relevant objects, {metrics['settings']['frames']} frames each"
-    )
+    settings = metrics["settings"]
+    count = f"{settings['frames']} frames" if "frames" in settings else f"{settings['images']} images"
+    table = Table(title=f"Alignment of attention with the relevant objects, {count} each")
     table.add_column("level set")
     table.add_column("map of")
     for name in ALIGNMENT_COLUMNS:
@@ -61,7 +89,7 @@ def faithfulness_table(metrics: Mapping[str, Any]) -> Table:
     """Return the effect of deleting pixels in the order of the model's map and of the two control maps."""
     table = Table(
         title="Deletion effect",
-        caption="policy: drop of the preferred action's probability; value: |ΔV| / std V",
+        caption="drop in probability of the preferred action (policy) or of the class; value: |ΔV| / std V",
     )
     table.add_column("level set")
     table.add_column("map of")

@@ -1,4 +1,4 @@
-"""Every family: masks belong to the observations, across automatic resets, frame skips and stacks, in one process or many.
+"""Every family: masks belong to the observations, across resets, frame skips and stacks, in one process or many.
 
 The oracle is a second copy of the environment, stepped by hand, whose frames and label maps are skipped, pooled and
 stacked in plain NumPy. That the label maps of single frames lie on the objects is tested for each family by itself.

@@ -4,15 +4,23 @@ from dataclasses import replace
 import pytest
 
 from camal_rl.envs import level_sets
+from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.environments import level_set_options
 from camal_rl.experiments.loading import config_from_dict, dump_yaml, load_config, parse_overrides, shipped_configs
 
+CONFIGS = {name: load_config(name) for name in shipped_configs()}
+AGENTS = [name for name, config in CONFIGS.items() if isinstance(config, ExperimentConfig)]
 
-@pytest.mark.parametrize("name", shipped_configs())
-def test_every_shipped_configuration_is_valid_and_its_level_sets_exist(name):
-    config = load_config(name)
+
+def test_every_shipped_configuration_supervises_attention():
+    assert set(AGENTS) > {"toy_grid", "procgen/starpilot"}
+    assert all(config.camal.weight > 0 for config in CONFIGS.values())
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_level_sets_of_every_shipped_configuration_exist(name):
+    config = CONFIGS[name]
     assert {*config.evaluation.sets, *config.evaluation.attention_sets} <= set(level_sets(config.env.id))
-    assert config.camal.weight > 0
 
 
 def test_procgen_has_the_published_hyperparameters():

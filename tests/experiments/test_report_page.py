@@ -111,7 +111,7 @@ def test_missing_pieces_are_told_in_one_line(group):
     unmeasured = replace(group, runs=tuple(replace(run, metrics=None) for run in group.runs))
     parts = {part.title: part for part in document([unmeasured]).sections[0].parts}
     assert parts["Returns"].notes == ("No returns were measured.",)
-    assert parts["Alignment"].notes == ("No attention was measured: masks are off or evaluation.frames is 0.",)
+    assert parts["Alignment"].notes == ("No attention was measured: there are no masks, or none were asked for.",)
 
 
 def test_settings_that_differ_are_marked(group):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from camal_rl import __version__
-from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.experiments.report import origin, plots, tables
 from camal_rl.experiments.report.document import Document, FrameGrid, Part, Picture, Section
-from camal_rl.experiments.report.pictures import frame_grid
+from camal_rl.experiments.report.estimates import keys
+from camal_rl.experiments.report.pictures import frame_grid, image_grid
 from camal_rl.experiments.report.runs import Group
 from camal_rl.experiments.report.summary import summary
 from camal_rl.experiments.report.wording import CONTROLS, glossary
@@ -34,7 +35,8 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
 
 
 def _section(group: Group, on_stage: OnStage) -> Section:
-    parts = [_returns(group), _alignment(group), _faithfulness(group), _counterfactuals(group)]
+    first = (_accuracy, _alignment, _faithfulness) if group.supervised else (_returns, _alignment, _faithfulness)
+    parts = [part(group) for part in (*first, _backgrounds if group.supervised else _counterfactuals)]
     on_stage("results")
     parts.append(_learning(group))
     on_stage("learning curves")
@@ -51,21 +53,33 @@ def _returns(group: Group) -> Part:
     return Part("Returns", notes, _given(plots.returns_plot(group)), tuple(found))
 
 
+def _accuracy(group: Group) -> Part:
+    found = tables.accuracy_tables(group)
+    notes = () if found else ("No accuracy was measured.",)
+    return Part("Accuracy", notes, _given(plots.accuracy_plot(group)), tuple(found))
+
+
+def _backgrounds(group: Group) -> Part:
+    found = tables.background_tables(group)
+    notes = () if found else ("Backgrounds were not swapped: the image set cannot redraw its images.",)
+    return Part("Background swap", notes, tables=tuple(found))
+
+
 def _alignment(group: Group) -> Part:
-    found = [table for target in ATTENTION_TARGETS for table in tables.alignment_tables(group, target)]
-    notes = () if found else ("No attention was measured: masks are off or evaluation.frames is 0.",)
+    found = [table for target in _targets(group) for table in tables.alignment_tables(group, target)]
+    notes = () if found else ("No attention was measured: there are no masks, or none were asked for.",)
     return Part("Alignment", notes, _given(plots.attention_plot(group)), tuple(found))
 
 
 def _faithfulness(group: Group) -> Part:
     found = [
         table
-        for target in ATTENTION_TARGETS
+        for target in _targets(group)
         for table in (*tables.faithfulness_tables(group, target), *tables.sanity_tables(group, target))
     ]
     curves = plots.faithfulness_plots(group)
     notes = [CONTROLS] if found else ["Faithfulness was not measured."]
-    if found and not curves:
+    if found and not curves and not group.supervised:
         notes.append(f"No faithfulness curves: {_FULL}.")
     return Part("Faithfulness", tuple(notes), tuple(curves), tuple(found))
 
@@ -74,6 +88,11 @@ def _counterfactuals(group: Group) -> Part:
     found = tables.counterfactual_tables(group)
     notes = () if found else (f"No counterfactuals were measured: {_FULL}, where the simulator can change a scene.",)
     return Part("Counterfactuals", notes, tables=tuple(found))
+
+
+def _targets(group: Group) -> list[str]:
+    """Return whose maps were measured on any set."""
+    return list(dict.fromkeys(target for name in keys(group, "attention") for target in keys(group, "attention", name)))
 
 
 def _learning(group: Group) -> Part:
@@ -85,7 +104,7 @@ def _frames(group: Group) -> Part:
     grid: FrameGrid | None = None
     notes: tuple[str, ...] = ()
     try:
-        grid = frame_grid(group)
+        grid = image_grid(group) if group.supervised else frame_grid(group)
     except (ImportError, OSError, ValueError, TypeError) as error:
         notes = (f"No pictures: {' '.join(str(error).split())}.",)
     return Part("Pictures", notes, frames=grid)
@@ -115,12 +134,19 @@ def _group_facts(group: Group) -> str:
     metrics = [run.metrics for run in group.runs if run.metrics]
     facts: dict[str, Iterable[object]] = {
         "seeds": sorted({run.seed for run in group.runs}),
-        "training steps": dict.fromkeys(f"{run.config.total_timesteps:,}" for run in group.runs),
-        "episodes for each return": dict.fromkeys(each["settings"]["episodes"] for each in metrics),
+        "training": dict.fromkeys(run.config.length for run in group.runs),
+        **_measured(metrics),
         "suite": dict.fromkeys(each.get("suite", "quick") for each in metrics),
     }
     told = [f"{name} {', '.join(map(str, values))}" for name, values in facts.items() if values]
     return "; ".join([", ".join(group.methods), *told])
+
+
+def _measured(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Iterable[object]]:
+    """Return how many episodes or images the figures are of."""
+    words = {"episodes": "episodes for each return", "images": "images for each attention figure"}
+    counts = {key: dict.fromkeys(each["settings"][key] for each in metrics if key in each["settings"]) for key in words}
+    return {words[key]: values for key, values in counts.items() if values}
 
 
 def _given(picture: Picture | None) -> tuple[Picture, ...]:

@@ -13,6 +13,7 @@ from camal_rl.envs import segmentation_spec
 from camal_rl.experiments.environments import make_level_set_env
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.frames import FrameSet, sample_frames
+from camal_rl.experiments.loading import agent_config
 from camal_rl.experiments.policy_outputs import attention_maps
 from camal_rl.experiments.report.document import FrameGrid, Picture, slug
 from camal_rl.experiments.report.runs import Group, ReportRun
@@ -27,10 +28,28 @@ from camal_rl.overlays import (
     segmentation_sheet,
     sheet,
 )
+from camal_rl.supervised.pictures import attention_columns
 
 FRAMES = 6
 # So many times the evaluation's own distance between frames: far enough into an episode for something to happen.
 _LATER = 4
+
+
+def image_grid(group: Group) -> FrameGrid:
+    """Return image | marked | every method's map of the class, on evenly spread images of the last evaluation set.
+
+    Raises:
+        FileNotFoundError: no run has a model.
+        ImportError, OSError, ValueError: the images or a model cannot be made here.
+    """
+    shown = [run for run in group.runs if run.folder.weights_file.is_file()]
+    if not shown:
+        raise FileNotFoundError("none of the run folders holds a model.safetensors")
+    first = {method: run for method in group.methods for run in reversed(shown) if run.method == method}
+    columns, caption = attention_columns(first, FRAMES)
+    drawn = Picture(f"{slug(group.env)}-attention", "png", png(sheet(columns)), "image and attention maps", caption)
+    pictures = {title: tuple(map(png, pictures)) for title, pictures in columns.items()}
+    return FrameGrid(pictures, {}, caption, (drawn,))
 
 
 def frame_grid(group: Group) -> FrameGrid:
@@ -56,7 +75,7 @@ def frame_grid(group: Group) -> FrameGrid:
     maps = {}
     for method, model in models.items():
         assert isinstance(model.policy, CamPolicy)
-        maps[method] = attention_maps(model.policy, frames.images, reference.config.camal)
+        maps[method] = attention_maps(model.policy, frames.images, agent_config(reference.config).camal)
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
             cams = found[target].numpy()
@@ -85,9 +104,10 @@ def _first_runs(group: Group) -> list[ReportRun]:
 
 
 def _frames(run: ReportRun, model: Actor) -> tuple[FrameSet, str]:
-    settings = run.config.evaluation
+    config = agent_config(run.config)
+    settings = config.evaluation
     name, every = settings.attention_sets[-1], _LATER * settings.frame_every
-    venv = make_level_set_env(run.config, name, FRAMES, settings.seed, masks=True)
+    venv = make_level_set_env(config, name, FRAMES, settings.seed, masks=True)
     try:
         frames = sample_frames(model, venv, FRAMES, every, settings.seed)
     finally:

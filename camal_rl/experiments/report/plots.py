@@ -42,6 +42,18 @@ def returns_plot(group: Group) -> Picture | None:
     return _dots(group, found, "returns", "Return with sampled actions")
 
 
+def accuracy_plot(group: Group) -> Picture | None:
+    """Return every seed's accuracy on every set, on average and in the worst group, and what backgrounds flip."""
+    paths = {("accuracy", "accuracy"): "average", ("worst_group_accuracy", "accuracy"): "worst_group"}
+    paths[("background_flips", "background_swap")] = "flips"
+    found = {
+        f"{figure}/{name}": estimates(group, part, name, key)
+        for (figure, part), key in paths.items()
+        for name in keys(group, part)
+    }
+    return _dots(group, found, "accuracy", "Accuracy, and share of predictions that another background flips")
+
+
 def attention_plot(group: Group) -> Picture | None:
     """Return every seed's alignment and deletion effect on the last level set, with means and 95 % intervals."""
     found = {}

@@ -11,10 +11,12 @@ from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.config import MAP_SETTINGS
 from camal_rl.experiments.run_folder import RunFolder, read_json
 from camal_rl.experiments.training import flat_settings
+from camal_rl.supervised import config as supervised
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
-_MEANT_AT_WEIGHT_0 = ("camal.weight", *(f"camal.{name}" for name in MAP_SETTINGS))
+_MEANT_AT_WEIGHT_0 = ("camal.weight", *(f"camal.{name}" for name in (*MAP_SETTINGS, *supervised.MAP_SETTINGS)))
+_BASELINES = ("ppo", supervised.VANILLA)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +42,12 @@ class ReportRun(PlannedRun):
 
 @dataclass(frozen=True)
 class Group:
-    """The runs on one environment.
+    """The runs on one environment or image set.
 
     Attributes:
-        env: environment id.
-        methods: their names; the first is the one that the others are compared with: ``ppo`` where it is there.
+        env: id of the environment, or name of the image set.
+        methods: their names; the first is the one that the others are compared with: ``ppo`` or ``vanilla`` where it is
+            there.
         runs: the runs, by method and seed.
         notes: one line for everything that is missing or was left out.
     """
@@ -53,6 +56,11 @@ class Group:
     methods: tuple[str, ...]
     runs: tuple[ReportRun, ...]
     notes: tuple[str, ...]
+
+    @property
+    def supervised(self) -> bool:
+        """Whether these are runs on images."""
+        return isinstance(self.runs[0].config, supervised.SupervisedConfig)
 
     @property
     def baseline(self) -> str:
@@ -92,7 +100,7 @@ def read_run(path: Path) -> ReportRun:
     """
     folder = RunFolder(path)
     try:
-        config = folder.config()
+        config = folder.any_config()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.config_file} is not the configuration of a run: {error}") from error
     command = path / "command.txt"
@@ -111,9 +119,9 @@ def read_run(path: Path) -> ReportRun:
 def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
     """Group runs by environment; runs of one method with different settings become methods of their own."""
     groups = []
-    for env in dict.fromkeys(run.config.env.id for run in runs):
-        named = _name_variants([run for run in runs if run.config.env.id == env])
-        methods = sorted(dict.fromkeys(run.method for run in named), key=lambda method: method != "ppo")
+    for env in dict.fromkeys(run.config.task for run in runs):
+        named = _name_variants([run for run in runs if run.config.task == env])
+        methods = sorted(dict.fromkeys(run.method for run in named), key=lambda method: method not in _BASELINES)
         kept = {(run.method, run.seed): run for run in reversed(named)}
         ordered = sorted(kept.values(), key=lambda run: (methods.index(run.method), run.seed))
         notes = [
@@ -166,7 +174,7 @@ def _missing(runs: Sequence[ReportRun]) -> list[str]:
             notes.append(f"{run.label} was interrupted after {run.training['timesteps']:,} steps")
         if run.metrics is None:
             notes.append(f"{run.label} is not evaluated; camal-rl evaluate {run.folder.path} mends that")
-    for key in ("episodes", "frames", "seed"):
+    for key in ("episodes", "frames", "images", "seed"):
         given = {run.label: run.metrics["settings"].get(key) for run in runs if run.metrics}
         if len(set(given.values())) > 1:
             listed = ", ".join(f"{label} {value}" for label, value in given.items())

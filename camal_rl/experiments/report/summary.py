@@ -47,9 +47,16 @@ def summary(group: Group) -> list[str]:
 
 
 def headlines(group: Group) -> list[tuple[str, Path]]:
-    """Return names and paths of the figures that a summary tells: returns, and attention on the last level set."""
+    """Return names and paths of the figures of a summary: returns or accuracy, and attention on the last set."""
     found: list[tuple[str, Path]] = [
         (f"return on {name}", ("returns", name, "stochastic", "mean")) for name in keys(group, "returns")
+    ]
+    for name in keys(group, "accuracy"):
+        found.append((f"accuracy on {name}", ("accuracy", name, "average")))
+        found.append((f"accuracy of the worst group on {name}", ("accuracy", name, "worst_group")))
+    found += [
+        (f"accuracy on other backgrounds of {name}", ("background_swap", name, "accuracy_swapped"))
+        for name in keys(group, "background_swap")
     ]
     for name in keys(group, "attention")[-1:]:
         for target in keys(group, "attention", name):

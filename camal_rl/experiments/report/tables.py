@@ -93,6 +93,34 @@ def returns_tables(group: Group) -> list[Table]:
     )
 
 
+def accuracy_tables(group: Group) -> list[Table]:
+    """Return the table of accuracies by set: on average, in the worst group, in every group."""
+    rows: list[Row] = []
+    for name in keys(group, "accuracy"):
+        root = ("accuracy", name)
+        rows += [((name, "all images"), (*root, "average")), ((name, "worst group"), (*root, "worst_group"))]
+        rows += [((name, each), (*root, "groups", each, "accuracy")) for each in keys(group, *root, "groups")]
+    caption = "Mean ± standard deviation over seeds; below, the 95 % bootstrap interval of the mean."
+    return _filled(method_table(group, "Accuracy \N{UPWARDS ARROW}", ("set", "group"), rows, caption, intervals=True))
+
+
+def background_tables(group: Group) -> list[Table]:
+    """Return the table of what another background does to the prediction."""
+    figures = {
+        "flips": "share of other textures that flip the prediction \N{DOWNWARDS ARROW}",
+        "flips_any": "share of images that some other texture flips \N{DOWNWARDS ARROW}",
+        "flips_same_texture": "share of images that a new drawing of their texture flips (control)",
+        "accuracy_swapped": "accuracy on other textures \N{UPWARDS ARROW}",
+    }
+    rows: list[Row] = [
+        ((name, words_), ("background_swap", name, key))
+        for name in keys(group, "background_swap")
+        for key, words_ in figures.items()
+    ]
+    caption = "The same object on another background, drawn by the generator: nothing else changes."
+    return _filled(method_table(group, "Background swap", ("set", "figure"), rows, caption, intervals=True))
+
+
 def alignment_tables(group: Group, target: str) -> list[Table]:
     """Return the agreement of a target's map with the masks, one table for each level set."""
     tables = []
@@ -101,7 +129,7 @@ def alignment_tables(group: Group, target: str) -> list[Table]:
         rows: list[Row] = [((with_arrow(key),), (*root, "alignment", key)) for key in keys(group, *root, "alignment")]
         rows += [((words(key),), (*root, key)) for key in _COUNTS[1:]]
         caption = f"Map: {_texts(group, *root, 'map')}; {_frames(group, root)} frames of each run."
-        title = f"Alignment of the {target} map, level set {name}"
+        title = f"Alignment of the {words(target)} map, level set {name}"
         tables.append(method_table(group, title, ("figure",), rows, caption, intervals=True))
     return _filled(*tables)
 
@@ -113,7 +141,7 @@ def faithfulness_tables(group: Group, target: str) -> list[Table]:
     for name in sets:
         root = ("attention", name, target)
         caption = f"Score: {_texts(group, *root, 'score')}."
-        title = f"Faithfulness of the {target} map, level set {name}"
+        title = f"Faithfulness of the {words(target)} map, level set {name}"
         rows = _faithfulness_rows(group, *root, "faithfulness")
         folded = name != sets[-1] and len(rows) > _LONG
         tables.append(method_table(group, title, ("figure", "map"), rows, caption, folded=folded))

@@ -1,0 +1,55 @@
+"""``camal-rl fit``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+
+def fit(
+    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Train one image classifier and write its run folder.
+
+    For example:
+
+      camal-rl fit supervised/spurious_shapes
+
+      camal-rl fit supervised/spurious_shapes seed=1 camal.weight=0 data.mask_fraction=0.01
+
+      camal-rl fit mine.yaml data.name=folder data.root=images --run-dir runs/mine
+    """
+    with checking_input():
+        from camal_rl.cli.progress import wanted
+        from camal_rl.experiments.loading import load_config, supervised_config
+        from camal_rl.experiments.run_folder import RunFolder, default_run_dir
+        from camal_rl.supervised.training import prepare, run
+
+        settings = supervised_config(load_config(config, overrides or ()))
+        folder = RunFolder(run_dir or default_run_dir(settings))
+        trial = prepare(settings, folder, resume)
+    summary = run(trial, sys.argv, wanted(progress))
+    last = ", ".join(f"{name} {value:.3f}" for name, value in summary["last"].items())
+    print(
+        f"{summary['timesteps']:,} steps in {summary['seconds']:.0f} s ({summary['steps_per_second']:,.1f} steps/s)"
+        + (f"; {last}" if last else "")
+    )
+    print(f"run folder: {folder.path}\nTensorBoard: tensorboard --logdir {folder.tensorboard}")
+    if summary["interrupted"]:
+        print("interrupted; the model so far is saved", file=sys.stderr)
+        raise typer.Exit(130)

@@ -1,0 +1,16 @@
+"""CAMAL for image classifiers: data with masks, models, a trainer, metrics by group."""
+
+from camal_rl.losses import camal_loss
+from camal_rl.supervised.cam_classifier import CamClassifier
+from camal_rl.supervised.config import CamalConfig, LogConfig, OptimisationConfig, SupervisedConfig
+from camal_rl.supervised.trainer import Trainer
+
+__all__ = [
+    "CamClassifier",
+    "CamalConfig",
+    "LogConfig",
+    "OptimisationConfig",
+    "SupervisedConfig",
+    "Trainer",
+    "camal_loss",
+]

@@ -1,0 +1,83 @@
+"""What of a training loop is Hugging Face's: devices, precision, optimiser schedule, checkpoints (Accelerate)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch.optim import AdamW, Optimizer
+
+from camal_rl.experiments.config import Device
+from camal_rl.supervised.config import OptimisationConfig, Precision
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # type: ignore[import-untyped]
+INSTALL = "pip install 'camal-rl[supervised]'"
+TENSORBOARD = "tensorboard"
+_MIXED: dict[str, Literal["no", "bf16", "fp16"]] = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def check_supported(device: Device, precision: Precision) -> None:
+    """Raise unless training with these settings is possible here.
+
+    Raises:
+        ImportError: Accelerate or transformers is missing; the message holds the install line.
+        ValueError: CUDA is asked for, and there is none.
+    """
+    try:
+        import accelerate  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"training image classifiers needs {error.name}; install it with: {INSTALL}") from error
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
+    if precision == "float16" and (not cuda or device == "cpu"):
+        raise ValueError("optimisation.precision float16 needs CUDA; use bfloat16 or float32")
+
+
+def make_accelerator(device: Device, precision: Precision, seed: int, folder: Path | None) -> Accelerator:
+    """Return an accelerator that draws the order of the images from ``seed`` and the epoch alone.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto`` is bfloat16 on CUDA where it is supported, float32 elsewhere.
+        seed: of the order of the images.
+        folder: where TensorBoard's events go, into ``tensorboard``; ``None`` writes none.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
+    from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration  # type: ignore[import-untyped]
+
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        # Accelerate keeps its first settings for the life of the process, and refuses others.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if precision == "auto":
+        fast = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bfloat16" if fast else "float32"
+    accelerator = Accelerator(
+        mixed_precision=_MIXED[precision],
+        cpu=device == "cpu",
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=seed),
+        log_with=None if folder is None else TENSORBOARD,
+        project_config=None if folder is None else ProjectConfiguration(str(folder), logging_dir=str(folder)),
+    )
+    if folder is not None:
+        accelerator.init_trackers(TENSORBOARD)
+    return accelerator
+
+
+def make_optimizer(parameters: Any, settings: OptimisationConfig) -> AdamW:
+    """Return AdamW over the parameters that are trained."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:
+        raise ValueError("the model has no parameter that requires gradients; there is nothing to train")
+    return AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def make_schedule(optimizer: Optimizer, settings: OptimisationConfig, steps: int) -> Any:
+    """Return a linear warm-up over its share of ``steps``, then a cosine decay to 0."""
+    from transformers import get_cosine_schedule_with_warmup
+
+    return get_cosine_schedule_with_warmup(optimizer, round(settings.warmup_fraction * steps), steps)

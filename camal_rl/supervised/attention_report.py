@@ -1,0 +1,122 @@
+"""Attention metrics of a classifier on a set of images: alignment with the masks, and faithfulness with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from camal_rl.attention import normalize_cam, upsample_cam
+from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
+from camal_rl.supervised.batches import as_input, batch_of, mask_targets, spread_indices
+from camal_rl.supervised.cam_classifier import CamClassifier
+from camal_rl.supervised.config import CamalConfig, EvaluationConfig
+from camal_rl.supervised.contract import HasOwnAttention
+from camal_rl.supervised.data.samples import Batch, ImageSet
+from camal_rl.supervised.layer_output import evaluating, logits_of
+from camal_rl.targets import target_tensor
+
+CLASS_MAP, BUILT_IN = "class", "built_in"
+_CHUNK = 64
+
+
+def attention_report(
+    model: nn.Module, cams: CamClassifier, images: ImageSet, camal: CamalConfig, settings: EvaluationConfig
+) -> dict[str, Any]:
+    """Measure the class's map, and the model's own attention where it has one, on images with a mask.
+
+    So that models with different grids compare, every map is brought to the images' size (bilinear) and averaged over
+    the cells of one grid; a cell is relevant when any marked pixel falls in it. Faithfulness removes pixels (fill:
+    mean colour) in the order of three maps: the ``own``, a ``random`` one as coarse as it, and the ``mask`` itself; the
+    score is the probability of the class whose map it is.
+
+    Args:
+        model: the classifier.
+        cams: its class activation maps.
+        images: the set; evenly spread images of it are measured.
+        camal: which maps; give all models of a comparison the same.
+        settings: number of images, grid, and the seed of everything random.
+
+    Returns:
+        For ``class`` and, where there is one, ``built_in``: ``map``, ``score``, ``grid`` (of the map itself),
+        ``alignment`` and ``undefined``, ``frames``, ``zero_maps``, ``nonfinite_maps``, ``empty_targets``,
+        ``faithfulness`` by map. Empty for a set without masks.
+    """
+    batch = batch_of(images, spread_indices(images, settings.images))
+    if not bool(batch.has_mask.any()):
+        return {}
+    device = next(model.parameters()).device
+    pairs = list(zip(batch.images.split(_CHUNK), batch.labels.split(_CHUNK), strict=True))
+    found = [cams.maps(as_input(image.to(device)), label.to(device), camal) for image, label in pairs]
+    logits = torch.cat([each for _, each in found]).cpu()
+    classes = batch.labels if camal.target == "true" else logits.argmax(dim=1)
+    maps = {CLASS_MAP: (torch.cat([cam for cam, _ in found]).cpu(), _map_words(cams, camal))}
+    if isinstance(model, HasOwnAttention):
+        with evaluating(model), torch.no_grad():
+            own = torch.cat([model.own_attention(as_input(image.to(device))) for image, _ in pairs])
+        maps[BUILT_IN] = own.float().cpu(), "the model's own attention"
+    return {
+        name: {
+            **_alignment(cam, batch, settings.grid),
+            "map": words,
+            "score": f"probability of the {camal.target} class",
+            "grid": list(cam.shape[1:]),
+            "faithfulness": _faithfulness(cam, batch, _probabilities(model), classes, settings.seed),
+        }
+        for name, (cam, words) in maps.items()
+    }
+
+
+def on_common_grid(cam: Tensor, size: tuple[int, int], cells: int) -> Tensor:
+    """Return maps ``(B, h, w)`` enlarged to the images' size, then averaged over ``(cells, cells)``."""
+    return functional.adaptive_avg_pool2d(upsample_cam(cam, size), (cells, cells))
+
+
+def _alignment(cam: Tensor, batch: Batch, cells: int) -> dict[str, Any]:
+    size = (batch.images.shape[2], batch.images.shape[3])
+    target = target_tensor(mask_targets(batch, (cells, cells)))
+    summary = AlignmentSummary.of(on_common_grid(normalize_cam(cam), size, cells), target)
+    return {
+        "alignment": dict(summary.means),
+        "undefined": dict(summary.undefined),
+        "frames": summary.frames,
+        "zero_maps": summary.zero_maps,
+        "nonfinite_maps": summary.nonfinite_maps,
+        "empty_targets": summary.empty_targets,
+    }
+
+
+def _faithfulness(
+    cam: Tensor, batch: Batch, evaluate: Callable[[Tensor], Tensor], classes: Tensor, seed: int
+) -> dict[str, Mapping[str, float]]:
+    size = (batch.images.shape[2], batch.images.shape[3])
+    saliency = {
+        "own": upsample_cam(cam, size),
+        "random": random_saliency((len(cam), *cam.shape[1:]), size, torch.Generator().manual_seed(seed)),
+        "mask": batch.masks.float(),
+    }
+    found: dict[str, Mapping[str, float]] = {}
+    for name, each in saliency.items():
+        generator = torch.Generator().manual_seed(seed)
+        change = ClassScoreDrop(classes)
+        effect = deletion_effect(batch.images, each, evaluate, change, chunk_size=_CHUNK, generator=generator)
+        found[name] = {**effect.means(), "undefined": effect.undefined()}
+    return found
+
+
+def _probabilities(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a function from ``uint8`` images to class probabilities on the CPU."""
+
+    def evaluate(images: Tensor) -> Tensor:
+        with evaluating(model), torch.no_grad():
+            logits = logits_of(model(as_input(images.to(next(model.parameters()).device))))
+        return logits.float().softmax(dim=1).cpu()
+
+    return evaluate
+
+
+def _map_words(cams: CamClassifier, camal: CamalConfig) -> str:
+    return f"{camal.method}, {camal.rectification}, {camal.score} of the {camal.target} class at {cams.layer}"

@@ -1,0 +1,82 @@
+"""Counterfactual: does the answer change when the same object is redrawn on another background?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from camal_rl.supervised.data.samples import Sample
+
+_CHUNK = 32
+Predict = Callable[[Tensor], Tensor]
+"""Turns images ``uint8 (B, 3, H, W)`` into predicted classes ``int64 (B,)``."""
+
+
+@runtime_checkable
+class RedrawsBackground(Protocol):
+    """An image set that can draw an image again on another background, everything else unchanged."""
+
+    textures: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample at ``index``."""
+
+    def background(self, index: int) -> int:
+        """Return the background of the image at ``index``, an index into ``textures``."""
+
+    def on_background(self, index: int, texture: int, texture_seed: int) -> Sample:
+        """Return the image on another background, or on another drawing of its own."""
+
+
+def background_swap(predict: Predict, images: RedrawsBackground, seed: int) -> dict[str, Any]:
+    """Return how often the predicted class changes when the background does.
+
+    Args:
+        predict: the classifier.
+        images: a set that can redraw its images.
+        seed: of the redrawn backgrounds.
+
+    Returns:
+        ``flips``: share of the pairs of an image and another texture whose prediction differs from that of the image;
+        ``flips_same_texture``: share of the images whose prediction differs when their own texture is drawn anew, what
+        redrawing alone does; ``flips_any``: share of the images that any other texture flips; ``accuracy_swapped``:
+        accuracy on the pairs; ``n`` images, ``pairs``, ``seed``.
+    """
+    other: list[Tensor] = []
+    same: list[Tensor] = []
+    right: list[Tensor] = []
+    for start in range(0, len(images), _CHUNK):
+        indices = range(start, min(start + _CHUNK, len(images)))
+        samples = [images[index] for index in indices]
+        before = predict(torch.stack([sample.image for sample in samples]))
+        labels = torch.tensor([sample.label for sample in samples])
+        drawn = [_own_first(images, index, seed) for index in indices]
+        textures = len(images.textures)
+        after = predict(torch.stack([image for each in drawn for image in each])).view(len(samples), textures)
+        changed = after != before[:, None]
+        same.append(changed[:, 0])
+        other.append(changed[:, 1:])
+        right.append(after[:, 1:] == labels[:, None])
+    flips = torch.cat(other)
+    return {
+        "flips": float(flips.float().mean()),
+        "flips_any": float(flips.any(dim=1).float().mean()),
+        "flips_same_texture": float(torch.cat(same).float().mean()),
+        "accuracy_swapped": float(torch.cat(right).float().mean()),
+        "n": len(flips),
+        "pairs": flips.numel(),
+        "seed": seed,
+    }
+
+
+def _own_first(images: RedrawsBackground, index: int, seed: int) -> list[Tensor]:
+    """Return an image on a new drawing of its own texture, then on each of the others."""
+    own = images.background(index)
+    order = [own, *(texture for texture in range(len(images.textures)) if texture != own)]
+    return [images.on_background(index, texture, seed).image for texture in order]

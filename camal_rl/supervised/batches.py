@@ -1,0 +1,102 @@
+"""Training batches: images, classes, and the masks on the grid of the model's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camal_rl.supervised.data.listing import listing_of
+from camal_rl.supervised.data.samples import Batch, ImageSet, Sample, collate
+from camal_rl.targets import Coverage, grid_target
+
+
+class TrainingBatch(NamedTuple):
+    """What one step of training needs.
+
+    Attributes:
+        images: ``uint8 (B, 3, H, W)``.
+        labels: ``int64 (B,)``.
+        targets: ``uint8 (B, h, w)``, all 0 for an image without a mask; ``None`` if that is all images, or if nobody
+            asks for targets.
+    """
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor | None
+
+
+@dataclass(frozen=True)
+class TrainingCollate:
+    """Stacks samples for training; can be sent to worker processes.
+
+    Attributes:
+        grid: ``(h, w)`` of the maps; ``None`` leaves the targets out.
+        coverage: see :func:`camal_rl.targets.grid_target`.
+    """
+
+    grid: tuple[int, int] | None
+    coverage: Coverage = "any"
+
+    def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
+        """Return the batch of samples of one size."""
+        batch = collate(samples)
+        targets = None if self.grid is None else mask_targets(batch, self.grid, self.coverage)
+        if targets is not None and not bool(targets.any()):
+            targets = None
+        return TrainingBatch(batch.images, batch.labels, targets)
+
+
+def mask_targets(batch: Batch, grid: tuple[int, int], coverage: Coverage = "any") -> Tensor:
+    """Return the masks of a batch on a grid, ``uint8 (B, h, w)`` in 0 .. 255; all 0 for an image without a mask."""
+    if batch.masks.shape[-2:] != batch.images.shape[-2:]:
+        raise ValueError(
+            f"a mask must have its image's size {tuple(batch.images.shape[-2:])}, got {tuple(batch.masks.shape[-2:])}"
+        )
+    marked = (batch.masks & batch.has_mask[:, None, None]).numpy().astype(np.uint8)
+    return torch.from_numpy(grid_target(marked, marked_pixels(), grid, coverage))
+
+
+def marked_pixels() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return the lookup ``bool (256,)`` of label maps that are masks: 1 is relevant."""
+    return np.arange(256) == 1
+
+
+def spread_indices(images: ImageSet, count: int) -> list[int]:
+    """Return up to ``count`` indices, evenly spread over a set, so that no class or group is left out by its place."""
+    number = min(count, len(images))
+    return np.linspace(0, len(images) - 1, number).round().astype(int).tolist() if number else []
+
+
+def batch_of(images: ImageSet, indices: Sequence[int]) -> Batch:
+    """Return the samples at ``indices`` as one batch."""
+    return collate([images[index] for index in indices])
+
+
+def as_input(images: Tensor) -> Tensor:
+    """Return what a model takes, floating point in [0, 1], of ``uint8`` images."""
+    return images.float() / 255
+
+
+def check_training_set(images: ImageSet, needs_masks: bool) -> None:
+    """Raise for a set that cannot be trained on.
+
+    Raises:
+        ValueError: no images; images of another form than the contract's; masks are needed, but no image has one.
+    """
+    if len(images) == 0:
+        raise ValueError("the training set is empty; it must hold at least one image")
+    image, mask = images[0].image, images[0].mask
+    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3:
+        raise ValueError(f"an image must be uint8 (3, H, W), got {image.dtype} of shape {tuple(image.shape)}")
+    if mask.dtype != torch.bool or mask.shape != image.shape[1:]:
+        raise ValueError(
+            f"a mask must be bool and have its image's size {tuple(image.shape[1:])}, "
+            f"got {mask.dtype} of shape {tuple(mask.shape)}"
+        )
+    if needs_masks and not listing_of(images).has_mask.any():
+        raise ValueError("camal.weight above 0 needs masks, but no training image has one; mark some, or use weight 0")

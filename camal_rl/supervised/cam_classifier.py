@@ -1,0 +1,175 @@
+"""Class activation maps of any layer of any image classifier, to train on or to judge by."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camal_rl.attention import cam_from_gradient, class_activation_map
+from camal_rl.supervised.config import CamalConfig, Score
+from camal_rl.supervised.layer_output import LayerOutput, evaluating, logits_of, map_layers, shape_words
+from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
+
+CLOSED_FORM_TOLERANCE = 1e-4
+"""Largest difference between the closed form and autograd, relative to the largest gradient, that counts as rounding.
+
+Under autocast the gradient comes in the features' lower precision; there sixteen of its rounding steps are allowed.
+"""
+_NO_EFFECT = (
+    "the score does not depend on layer {layer!r}: its gradient there is {what}; choose a layer that the prediction is "
+    "computed from (in a ViT with a class token not the last block: nothing reads its patch tokens)"
+)
+
+
+class CamClassifier:
+    """A classifier and the layer whose output its maps are taken from.
+
+    The layer's output is a feature map ``(B, C, h, w)`` or tokens ``(B, P + h w, C)`` whose first P belong to no patch;
+    a tuple whose first entry is one of these will do. Tokens are seen as a feature map. Hooks live only inside
+    :meth:`capture`.
+
+    Args:
+        model: gives logits ``(B, K)``, or an object with them as ``logits``, for images ``(B, 3, H, W)`` in [0, 1].
+        images: a few images ``(B, 3, H, W)``, to see which shapes come; training modes, statistics and ``.grad`` stay.
+        layer: the layer's name as in ``model.named_modules()``; ``None`` takes ``model.cam_layer``.
+        token_grid: ``(h, w)`` of the patch tokens; ``None`` takes ``model.token_grid``, or else a square.
+        prefix_tokens: tokens in front of the patches; ``None`` takes ``model.prefix_tokens``, or else what is over.
+        strict: refuse a gradient that is zero on all of the images. A model that is only looked at may have such images
+            (iFAM, where its mask is empty): their maps are zero, and metrics count them.
+
+    Raises:
+        ValueError: unknown layer (the message lists those whose output is a map), a layer whose output is neither, a
+            grid that does not fit, or a score that does not depend on the layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        layer: str | None = None,
+        token_grid: tuple[int, int] | None = None,
+        prefix_tokens: int | None = None,
+        strict: bool = True,
+    ) -> None:
+        self.model = model
+        self.layer = self._layer_name(layer, images)
+        grid = token_grid if token_grid is not None else getattr(model, "token_grid", None)
+        prefix = prefix_tokens if prefix_tokens is not None else getattr(model, "prefix_tokens", None)
+        self._output = LayerOutput(self.layer, grid, prefix)
+        self._closed_form: bool | None = None
+        self._head: nn.Linear | None = None
+        self.grid = self._probe(images, strict)
+
+    @property
+    def closed_form(self) -> bool | None:
+        """Whether maps in training are a product of weights; ``None`` before the first batch has shown it."""
+        return self._closed_form
+
+    @contextmanager
+    def capture(self) -> Iterator[list[Tensor]]:
+        """Collect the layer's output as ``(B, C, h, w)`` of every forward pass inside; no hook stays afterwards."""
+        found: list[Tensor] = []
+
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            features, output = self._output.split(output)
+            found.append(features)
+            return output
+
+        handle = self.model.get_submodule(self.layer).register_forward_hook(hook)
+        try:
+            yield found
+        finally:
+            handle.remove()
+
+    def forward(self, images: Tensor, model: Callable[[Tensor], Any] | None = None) -> tuple[Tensor, Tensor]:
+        """Return logits ``(B, K)`` and features ``(B, C, h, w)``; ``model`` is the wrapped one, where it is wrapped."""
+        with self.capture() as found:
+            logits = logits_of((model or self.model)(images))
+        return logits, self.one(found)
+
+    def one(self, found: list[Tensor]) -> Tensor:
+        """Return the features of the one forward pass of a :meth:`capture`."""
+        if len(found) != 1:
+            raise ValueError(
+                f"layer {self.layer!r} ran {len(found)} times in one forward pass; choose one that runs once"
+            )
+        return found[0]
+
+    def training_map(self, features: Tensor, logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:
+        """Return the maps ``(B, h, w)``, not normalised, through which a loss can be trained.
+
+        Where the network above the layer is a global average pooling and a linear layer, the gradient is the closed
+        form of :mod:`camal_rl.supervised.pooled_linear`; the first batch decides, by comparing it with autograd's.
+        """
+        classes = map_classes(logits, labels, camal)
+        if self._closed_form is None:
+            self._closed_form = self._agrees(features, logits, classes, camal.score)
+        if self._closed_form:
+            assert self._head is not None
+            slope = pooled_score_gradient(self._head.weight, logits, classes, camal.score, self.grid)
+            gradient = slope[:, :, None, None].expand_as(features)
+            return cam_from_gradient(features, gradient, camal.method, camal.rectification).float()
+        score = class_score(logits, classes, camal.score)
+        return class_activation_map(features, score, camal.method, True, camal.rectification).float()
+
+    def maps(self, images: Tensor, labels: Tensor, camal: CamalConfig) -> tuple[Tensor, Tensor]:
+        """Return detached maps ``(B, h, w)``, not normalised, and logits, in evaluation mode and full precision."""
+        with evaluating(self.model), torch.enable_grad():
+            logits, features = self.forward(images)
+            score = class_score(logits, map_classes(logits, labels, camal), camal.score)
+            cam = class_activation_map(features, score, camal.method, False, camal.rectification)
+        return cam.detach().float(), logits.detach()
+
+    def _layer_name(self, layer: str | None, images: Tensor) -> str:
+        name = layer if layer is not None else getattr(self.model, "cam_layer", None)
+        if name is not None and name and name in dict(self.model.named_modules()):
+            return str(name)
+        candidates = map_layers(self.model, images)
+        listed = ", ".join(f"{key} {shape_words(shape)}" for key, shape in candidates.items()) or "none"
+        if name is None:
+            raise ValueError(f"name the CAM layer: the model has no cam_layer; layers whose output is a map: {listed}")
+        near = difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown CAM layer {name!r}; {hint}layers whose output is a map: {listed}")
+
+    def _probe(self, images: Tensor, strict: bool) -> tuple[int, int]:
+        """Return the grid ``(h, w)``, after a check that the score depends on the layer."""
+        with evaluating(self.model), torch.enable_grad():
+            logits, features = self.forward(images)
+            gradient = None
+            if logits.requires_grad:
+                score = logits.gather(1, logits.argmax(dim=1, keepdim=True)).sum()
+                (gradient,) = torch.autograd.grad(score, features, allow_unused=True)
+        if gradient is None:
+            raise ValueError(_NO_EFFECT.format(layer=self.layer, what="none at all"))
+        if strict and not bool(gradient.count_nonzero()):
+            raise ValueError(_NO_EFFECT.format(layer=self.layer, what="zero everywhere"))
+        self._head = find_pooled_head(self.model, features.shape[1], logits.shape[1])
+        return features.shape[2], features.shape[3]
+
+    def _agrees(self, features: Tensor, logits: Tensor, classes: Tensor, score: Score) -> bool:
+        """Say whether the closed form's gradient is that of autograd, on this batch as it is trained on."""
+        if self._head is None:
+            return False
+        slope = pooled_score_gradient(self._head.weight, logits, classes, score, self.grid).detach()
+        total = class_score(logits, classes, score).sum()
+        (gradient,) = torch.autograd.grad(total, features, retain_graph=True)
+        steps = 16 * torch.finfo(gradient.dtype).eps
+        allowed = max(CLOSED_FORM_TOLERANCE, steps) * float(gradient.abs().max())
+        return float((gradient.float() - slope[:, :, None, None].float()).abs().max()) <= allowed
+
+
+def map_classes(logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:
+    """Return the classes ``(B,)`` whose maps are meant: the labels, or the predicted ones."""
+    return labels if camal.target == "true" else logits.detach().argmax(dim=1)
+
+
+def class_score(logits: Tensor, classes: Tensor, score: Score) -> Tensor:
+    """Return the score ``(B,)`` of the classes ``(B,)``: their logits, or the log of their softmax."""
+    values = logits if score == "logit" else logits.log_softmax(dim=1)
+    return values.gather(1, classes.unsqueeze(1)).squeeze(1)

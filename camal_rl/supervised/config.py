@@ -1,0 +1,327 @@
+"""What a run on images is: frozen dataclasses, checked when they are made."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from camal_rl.agents.config import CamalConfig as AgentCamalConfig
+from camal_rl.agents.config import Schedule
+from camal_rl.attention import CamMethod, Rectification
+from camal_rl.experiments.config import Device, at_least, plain, share
+from camal_rl.losses import LOSSES
+from camal_rl.targets import Coverage
+
+MapTarget = Literal["true", "predicted"]
+Score = Literal["logit", "log_probability"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+MAP_SETTINGS = ("target", "score", "method", "rectification", "coverage")
+"""What of ``camal`` says which maps are measured and against what; at weight 0 nothing else means anything."""
+
+VANILLA, IFAM = "vanilla", "ifam"
+
+
+@dataclass(frozen=True)
+class CamalConfig:
+    """What the CAMAL term supervises and how strongly.
+
+    The training loss is ``cross-entropy + weight(t) * loss(map, mask)``, the latter over the images with a mask.
+
+    Attributes:
+        weight: coefficient of the term, at least 0; 0 is plain training, bit for bit.
+        target: the class whose map is supervised: the ``true`` one or the one that is ``predicted``.
+        score: what is differentiated: the class's ``logit``, as in Grad-CAM, or its ``log_probability``, whose map
+            also shows what speaks against the other classes.
+        method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
+        rectification: how contributions that lower the score count: ``relu``, not at all, or ``absolute``, as much
+            as those that raise it.
+        loss: ``camal``, ``camal_square``, or a peer's loss on the same maps: energy, l1, ppce, rrr, mse.
+        inside_weight: coefficient of the loss's part inside the mask, relative to that outside.
+        schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
+            ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
+        schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
+        coverage: when a cell of the CAM grid is relevant: ``any`` pixel of the mask falls in it, or ``soft``.
+    """
+
+    weight: float = 0.5
+    target: MapTarget = "true"
+    score: Score = "logit"
+    method: CamMethod = "gradcam"
+    rectification: Rectification = "relu"
+    loss: str = "camal"
+    inside_weight: float = 1.0
+    schedule: Schedule = "constant"
+    schedule_fraction: float = 0.25
+    coverage: Coverage = "any"
+
+    def __post_init__(self) -> None:
+        """Check every setting; what agents have too is checked by their code."""
+        self._shared()
+        choices = {"target": MapTarget, "score": Score, "rectification": Rectification}
+        for name, kind in choices.items():
+            _choice(f"camal.{name}", getattr(self, name), get_args(kind))
+
+    def _shared(self) -> AgentCamalConfig:
+        names = ("weight", "method", "loss", "inside_weight", "schedule", "schedule_fraction", "coverage")
+        return AgentCamalConfig(**{name: getattr(self, name) for name in names})
+
+    def weight_at(self, progress: float) -> float:
+        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        return self._shared().weight_at(progress)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The images.
+
+    Attributes:
+        name: an image set, such as ``spurious_shapes`` or ``folder``.
+        root: folder of a local copy, for sets that are not generated.
+        image_size: side of the images in pixels.
+        seed: seed of generated images, of splits and of the choice of images with masks; other than the run's seed, so
+            that all seeds of a comparison see the same data.
+        mask_fraction: share of the training images that have a mask; the others only classify.
+        augment: whether training images vary, image and mask alike, or how; ``None``: photographs do, generated ones
+            do not.
+        options: what the image set takes beyond that.
+    """
+
+    name: str
+    root: str | None = None
+    image_size: int = 64
+    seed: int = 0
+    mask_fraction: float = 1.0
+    augment: bool | Mapping[str, float] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        at_least("data.image_size", self.image_size, 8)
+        at_least("data.seed", self.seed, 0)
+        share("data.mask_fraction", self.mask_fraction)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        name: a model that ``camal_rl.supervised.models.build_model`` knows.
+        cam_layer: name of the layer whose maps are taken; ``None`` leaves the model's own choice.
+        options: what the model takes.
+    """
+
+    name: str = "compact"
+    cam_layer: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimisationConfig:
+    """AdamW with a linear warm-up and a cosine decay to 0.
+
+    Attributes:
+        epochs: passes over the training images.
+        steps: optimiser steps, in place of ``epochs`` where given.
+        batch_size: images for each step.
+        learning_rate: the highest learning rate.
+        weight_decay: AdamW's.
+        warmup_fraction: share of the steps over which the learning rate rises from 0.
+        max_grad_norm: gradients are scaled down to this norm; 0 leaves them alone.
+        precision: ``auto`` is bfloat16 on CUDA and float32 elsewhere; ``float16`` needs CUDA.
+        workers: processes that load images; 0 loads in the training process.
+    """
+
+    epochs: int = 10
+    steps: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.05
+    max_grad_norm: float = 0.0
+    precision: Precision = "auto"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        lows = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "workers": 0}
+        for name, low in lows.items():
+            at_least(f"optimisation.{name}", getattr(self, name), low)
+        if self.steps is not None:
+            at_least("optimisation.steps", self.steps, 1)
+        share("optimisation.warmup_fraction", self.warmup_fraction)
+        _choice("optimisation.precision", self.precision, get_args(Precision))
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured after training.
+
+    Attributes:
+        sets: parts of the image set on which accuracy and attention are measured.
+        images: images of each part on which attention is measured, evenly spread; 0 measures none. Accuracy and
+            background swaps take all.
+        grid: cells of a side of the grid on which every model's maps are compared with the masks.
+        seed: seed of control maps, of the order of ties and of redrawn backgrounds.
+    """
+
+    sets: tuple[str, ...] = ("test",)
+    images: int = 256
+    grid: int = 16
+    seed: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.sets or len(set(self.sets)) != len(self.sets):
+            raise ValueError(f"evaluation.sets must name at least one set, each once, got {list(self.sets)}")
+        for name, low in (("images", 0), ("grid", 1), ("seed", 0)):
+            at_least(f"evaluation.{name}", getattr(self, name), low)
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written while training runs.
+
+    Attributes:
+        every: steps between entries of the training's own figures; 0 writes none.
+        images: held-out images whose accuracy and alignment are logged after every epoch; 0 logs none.
+        overlays: of these, how many are drawn with their maps, at the start and the end; 0 draws none.
+        checkpoint_every: epochs between checkpoints to resume from; 0 writes none.
+    """
+
+    every: int = 20
+    images: int = 128
+    overlays: int = 6
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("every", "images", "overlays", "checkpoint_every"):
+            at_least(f"log.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """One training run on images and its evaluation.
+
+    Attributes:
+        data: the images.
+        name: names the run folder; ``None`` derives it from the data.
+        seed: seed of the network and of the order of the images.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: torch threads; 0 leaves torch's choice.
+        model: the network.
+        optimisation: how it is trained.
+        camal: what of the attention is supervised, and how strongly.
+        methods: settings of single methods of a comparison, by method: those of ``camal``, and under ``model`` and
+            ``optimisation`` settings of these sections.
+        evaluation: what is measured after training.
+        log: what is written while training runs.
+    """
+
+    data: DataConfig
+    name: str | None = None
+    seed: int = 0
+    device: Device = "auto"
+    threads: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    camal: CamalConfig = field(default_factory=CamalConfig)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges and that every method's settings exist."""
+        for name in ("seed", "threads"):
+            at_least(name, getattr(self, name), 0)
+        if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
+            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        for method in self.methods:
+            self.for_method(method)
+        if self.camal.weight > 0 and self.data.mask_fraction == 0:
+            raise ValueError("camal.weight above 0 needs masks: set data.mask_fraction above 0, or camal.weight=0")
+
+    def for_method(self, method: str) -> SupervisedConfig:
+        """Return the configuration of a method of a comparison, without the settings of the others.
+
+        ``vanilla`` is weight 0; ``ifam`` is weight 0 with the model ``ifam``; any other name is an attention loss.
+
+        Raises:
+            ValueError: unknown method or setting, or a weight of 0 for a method that has an attention loss.
+        """
+        _choice("methods", method, (VANILLA, IFAM, *LOSSES))
+        settings = dict(self.methods.get(method, {}))
+        # The options of another model mean nothing to iFAM.
+        own = ModelConfig(IFAM) if method == IFAM and self.model.name != IFAM else self.model
+        model = _section(own, settings.pop("model", {}), f"methods.{method}.model")
+        optimisation = _section(self.optimisation, settings.pop("optimisation", {}), f"methods.{method}.optimisation")
+        if method in (VANILLA, IFAM):
+            camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
+            _section(camal, settings, f"methods.{method}")
+        else:
+            camal = _section(replace(self.camal, loss=method), settings, f"methods.{method}")
+            if camal.weight == 0:
+                raise ValueError(f"camal.weight is 0, which makes {method} the same as vanilla; give a weight above 0")
+        return replace(self, model=model, optimisation=optimisation, camal=camal, methods={})
+
+    @property
+    def experiment_name(self) -> str:
+        """The name of the experiment, without method and seed."""
+        return self.name if self.name is not None else self.data.name.replace("/", "-")
+
+    @property
+    def task(self) -> str:
+        """What reports group runs by."""
+        return self.data.name
+
+    @property
+    def length(self) -> str:
+        """How long training is, in words."""
+        steps, epochs = self.optimisation.steps, self.optimisation.epochs
+        return f"{epochs:,} epochs" if steps is None else f"{steps:,} steps"
+
+    @property
+    def baseline(self) -> str:
+        """The method that others are compared with."""
+        return VANILLA
+
+    @property
+    def step_name(self) -> str:
+        """What the steps of learning curves are."""
+        return "optimiser steps"
+
+    @property
+    def method_name(self) -> str:
+        """``ifam`` for that model, ``vanilla`` for weight 0, otherwise the name of the attention loss."""
+        if self.camal.weight > 0:
+            return self.camal.loss
+        return IFAM if self.model.name == IFAM else VANILLA
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        data = plain(asdict(self))
+        assert isinstance(data, dict)
+        return data
+
+
+def _section(section: Any, settings: Any, name: str) -> Any:
+    """Return a section with some settings replaced; an unknown one is an error that names the nearest known."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{name} must be a mapping of keys to values, got {settings!r}")
+    known = [each.name for each in fields(section)]
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown key '{name}.{key}'; did you mean '{name}.{near}'?")
+    return replace(section, **settings)
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")

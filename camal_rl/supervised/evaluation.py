@@ -1,0 +1,146 @@
+"""Evaluate a trained classifier: accuracy by group, where it looks, what the background does to its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from camal_rl.experiments.run_folder import RunFolder, read_json, write_json
+from camal_rl.supervised.attention_report import attention_report
+from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
+from camal_rl.supervised.batches import as_input, batch_of
+from camal_rl.supervised.cam_classifier import CamClassifier
+from camal_rl.supervised.config import EvaluationConfig, SupervisedConfig
+from camal_rl.supervised.data.samples import ImageSet
+from camal_rl.supervised.layer_output import evaluating, logits_of
+from camal_rl.supervised.training import load_classifier, make_sets
+
+CHUNK_SIZE = 128
+OnStage = Callable[[str], None]
+
+
+def evaluation_settings(config: SupervisedConfig, images: int | None) -> EvaluationConfig:
+    """Return a run's evaluation settings with the given number of images in place of its own."""
+    return config.evaluation if images is None else replace(config.evaluation, images=images)
+
+
+def stages(settings: EvaluationConfig) -> list[str]:
+    """Return the names of the stages that :func:`evaluate_run` goes through, for a progress bar."""
+    looks = ("accuracy", "attention", "backgrounds") if settings.images else ("accuracy", "backgrounds")
+    return [f"{look} on {name}" for name in settings.sets for look in looks]
+
+
+class Trained(NamedTuple):
+    """A trained classifier and the image sets of its run."""
+
+    model: nn.Module
+    sets: Mapping[str, ImageSet]
+
+
+def load_trained(folder: RunFolder, config: SupervisedConfig) -> Trained:
+    """Return a run's model and image sets.
+
+    Raises:
+        FileNotFoundError: the run has no model.
+        ImportError, OSError, ValueError: images or model cannot be made here.
+    """
+    sets = make_sets(config)
+    return Trained(load_classifier(folder, config, sets["train"]), sets)
+
+
+def evaluate_run(folder: RunFolder, config: SupervisedConfig, on_stage: OnStage = lambda _: None) -> dict[str, Any]:
+    """Evaluate a run with its own settings, see :func:`evaluate_classifier`."""
+    return evaluate_classifier(folder, config, load_trained(folder, config), config.evaluation, on_stage)
+
+
+def evaluate_classifier(
+    folder: RunFolder,
+    config: SupervisedConfig,
+    trained: Trained,
+    settings: EvaluationConfig,
+    on_stage: OnStage = lambda _: None,
+) -> dict[str, Any]:
+    """Evaluate a run and write ``metrics.json``.
+
+    Args:
+        folder: a trained run.
+        config: its configuration.
+        trained: what :func:`load_trained` gives.
+        settings: what is measured.
+        on_stage: called with the name of each stage that :func:`stages` lists, when it is done.
+
+    Returns:
+        What ``metrics.json`` holds: ``run``, ``suite``, ``settings``; by set ``accuracy`` (:func:`accuracy_report`),
+        ``attention`` (:func:`camal_rl.supervised.attention_report.attention_report`) and, where the set can redraw its
+        images, ``background_swap`` (:func:`camal_rl.supervised.background_swap.background_swap`).
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model, sets = trained
+    found: dict[str, dict[str, Any]] = {"accuracy": {}, "attention": {}, "background_swap": {}}
+    for name in settings.sets:
+        images = sets[name]
+        found["accuracy"][name] = accuracy_report(model, images)
+        on_stage(f"accuracy on {name}")
+        if settings.images:
+            cams = CamClassifier(model, _example(model, images), config.model.cam_layer, strict=False)
+            found["attention"][name] = attention_report(model, cams, images, config.camal, settings)
+            on_stage(f"attention on {name}")
+        if isinstance(images, RedrawsBackground):
+            found["background_swap"][name] = background_swap(
+                lambda batch: predicted(model, batch), images, settings.seed
+            )
+        on_stage(f"backgrounds on {name}")
+    facts = {"env": config.task, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
+    training = read_json(folder.train_file) if folder.train_file.is_file() else None
+    metrics = {
+        "run": {**facts, "training": training},
+        "suite": "quick",
+        "settings": {**asdict(settings), "sets": list(settings.sets)},
+        **found,
+    }
+    write_json(folder.metrics_file, metrics)
+    return read_json(folder.metrics_file)
+
+
+def accuracy_report(model: nn.Module, images: ImageSet) -> dict[str, Any]:
+    """Return the accuracy over a set, by group, and that of the worst group that has images.
+
+    Returns:
+        ``average``, ``worst_group``, ``n``, and ``groups``: name to ``accuracy`` and ``n``.
+    """
+    hits = torch.zeros(len(images.groups), dtype=torch.int64)
+    counts = torch.zeros_like(hits)
+    for start in range(0, len(images), CHUNK_SIZE):
+        batch = batch_of(images, range(start, min(start + CHUNK_SIZE, len(images))))
+        right = predicted(model, batch.images) == batch.labels
+        hits += torch.bincount(batch.groups[right], minlength=len(hits))
+        counts += torch.bincount(batch.groups, minlength=len(counts))
+    present = counts > 0
+    share = hits[present] / counts[present]
+    names = [name for name, there in zip(images.groups, present.tolist(), strict=True) if there]
+    groups = {
+        name: {"accuracy": float(accuracy), "n": int(count)}
+        for name, accuracy, count in zip(names, share, counts[present], strict=True)
+    }
+    return {
+        "average": float(hits.sum() / counts.sum()),
+        "worst_group": float(share.min()),
+        "n": int(counts.sum()),
+        "groups": groups,
+    }
+
+
+def predicted(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the predicted classes ``int64 (B,)`` for ``uint8`` images, on the CPU."""
+    with evaluating(model), torch.no_grad():
+        logits = logits_of(model(as_input(images.to(next(model.parameters()).device))))
+    return logits.argmax(dim=1).cpu()
+
+
+def _example(model: nn.Module, images: ImageSet) -> Tensor:
+    return as_input(images[0].image[None].to(next(model.parameters()).device))

@@ -1,0 +1,153 @@
+"""Train one run on images: check everything first, then fill a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from camal_rl.experiments.run_folder import RunFolder, write_json
+from camal_rl.supervised.accelerating import check_supported
+from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.supervised.data.samples import ImageSet
+from camal_rl.supervised.trainer import OnStep, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run that is ready to start: nothing on disk yet, but images and model exist.
+
+    Attributes:
+        config: the configuration.
+        folder: where the run will be written.
+        trainer: the trainer with the untrained model.
+        checkpoint: what training goes on from; ``None`` starts anew.
+    """
+
+    config: SupervisedConfig
+    folder: RunFolder
+    trainer: Trainer
+    checkpoint: Path | None
+
+
+def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
+    """Make images and model, so that every mistake in the configuration shows before anything is written.
+
+    Args:
+        config: the configuration.
+        folder: where the run will be written.
+        resume: go on from the folder's last checkpoint.
+
+    Raises:
+        FileExistsError: the run folder exists and is not empty; to resume, it is trained already.
+        FileNotFoundError: there is no checkpoint to resume from.
+        ImportError: an extra is not installed; the message holds the install line.
+        ValueError, TypeError: a value that the data, the model or the trainer refuses.
+    """
+    checkpoint = last_checkpoint(config, folder) if resume else None
+    if not resume:
+        folder.check_free()
+    check_supported(config.device, config.optimisation.precision)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    sets = make_sets(config)
+    trainer = Trainer(
+        make_model(config, sets["train"]),
+        sets["train"],
+        sets[config.evaluation.sets[-1]],
+        camal=config.camal,
+        optimisation=config.optimisation,
+        log=config.log,
+        layer=config.model.cam_layer,
+        seed=config.seed,
+        device=config.device,
+        folder=folder.path,
+    )
+    return Trial(config, folder, trainer, checkpoint)
+
+
+def run(
+    trial: Trial, command: Sequence[str], progress: bool = False, on_step: OnStep = lambda _, __: None
+) -> dict[str, Any]:
+    """Train and fill the run folder; return what ``train.json`` holds, see :meth:`Trainer.fit`.
+
+    Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+    """
+    from safetensors.torch import save_model
+
+    if trial.checkpoint is None:
+        trial.folder.create(trial.config, command)
+    summary = trial.trainer.fit(trial.checkpoint, progress, on_step)
+    save_model(trial.trainer.model, str(trial.folder.weights_file))
+    write_json(trial.folder.train_file, summary)
+    return summary
+
+
+def make_sets(config: SupervisedConfig) -> Mapping[str, ImageSet]:
+    """Return the image sets of a configuration by name, ``train`` among them.
+
+    Raises:
+        ValueError: a set that is asked for does not exist.
+    """
+    from camal_rl.supervised.data.registry import image_sets
+
+    data = config.data
+    sets = image_sets(
+        data.name,
+        root=data.root,
+        image_size=data.image_size,
+        seed=data.seed,
+        mask_fraction=data.mask_fraction,
+        augment=data.augment,
+        **data.options,
+    )
+    for name in ("train", *config.evaluation.sets):
+        if name not in sets:
+            raise ValueError(f"{data.name} has no set {name!r}; evaluation.sets can name {', '.join(sets)}")
+    return sets
+
+
+def make_model(config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
+    """Return the untrained model of a configuration; the caller's random state stays."""
+    from camal_rl.supervised.models import build_model
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)
+        classes, size = len(train_set.classes), config.data.image_size
+        return build_model(config.model.name, classes, size, **config.model.options)
+
+
+def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
+    """Return a run's trained model in evaluation mode, on the run's device where there is one."""
+    from safetensors.torch import load_model
+
+    if not folder.weights_file.is_file():
+        raise FileNotFoundError(f"{folder.path} holds no {folder.weights_file.name}; has its training ended?")
+    model = make_model(config, train_set)
+    load_model(model, str(folder.weights_file))
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    return model.to("cuda" if cuda else "cpu").eval()
+
+
+def last_checkpoint(config: SupervisedConfig, folder: RunFolder) -> Path:
+    """Return the newest checkpoint of a run of the same configuration that has not ended.
+
+    Raises:
+        FileExistsError: the run has ended, or is one of another configuration.
+        FileNotFoundError: there is no run, or none of its checkpoints is there.
+    """
+    if folder.any_config() != config:
+        raise FileExistsError(f"{folder.path} holds a run of another configuration, which cannot be resumed with this")
+    if folder.is_trained():
+        raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume")
+    found = sorted(folder.checkpoints.glob("epoch-*"), key=lambda path: int(path.name.partition("-")[2]))
+    if not found:
+        raise FileNotFoundError(f"{folder.path} holds no checkpoints; log.checkpoint_every writes them")
+    return found[-1]

@@ -1,0 +1,177 @@
+import json
+
+import pytest
+import torch
+
+from camal_rl.cli.main import main
+from camal_rl.experiments.comparison import method_config
+from camal_rl.experiments.comparison_report import flat_metrics, headline_figures
+from camal_rl.experiments.loading import config_from_dict, dump_yaml, load_config
+from camal_rl.experiments.run_folder import RunFolder, read_json
+from camal_rl.supervised.config import CamalConfig, SupervisedConfig
+from camal_rl.supervised.training import load_classifier, make_sets
+
+NAME = "supervised/spurious_shapes"
+TINY = [
+    "data.image_size=32", "data.options.train_length=16", "data.options.validation_length=8",
+    "data.options.test_length=8", "data.options.num_classes=2", "model.options.width=8", "optimisation.batch_size=8",
+    "optimisation.epochs=2", "evaluation.images=4", "log.images=4", "log.every=1",
+]  # fmt: skip
+
+
+def run_main(*arguments):
+    """Return the exit code of a command."""
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    return end.value.code
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_shipped_configuration_names_every_method():
+    config = load_config(NAME)
+    assert isinstance(config, SupervisedConfig)
+    for method in ("vanilla", "camal", "energy", "l1", "ppce", "rrr", "mse", "ifam"):
+        settings = method_config(config, method, 3)
+        assert settings.method_name == method
+        assert (settings.seed, settings.threads, settings.methods) == (3, 1, {})
+    assert config.for_method("ifam").model.options == {}
+    vanilla, camal = config.for_method("vanilla").camal, config.camal
+    assert vanilla.weight == 0
+    for name in ("target", "score", "method", "rectification", "coverage"):
+        assert getattr(vanilla, name) == getattr(camal, name)
+
+
+def test_a_configuration_survives_being_written(tmp_path):
+    config = load_config(NAME, ["seed=3", "data.options.num_classes=3", "camal.schedule=decay"])
+    path = tmp_path / "c.yaml"
+    path.write_text(dump_yaml(config))
+    assert load_config(path) == config
+
+
+def test_settings_of_a_method_reach_model_and_optimisation():
+    data = {
+        "data": {"name": "x"},
+        "methods": {"ifam": {"model": {"options": {"dim": 8}}, "optimisation": {"epochs": 3}}},
+    }
+    config = config_from_dict(data)
+    ifam = config.for_method("ifam")
+    assert (ifam.model.name, ifam.model.options, ifam.optimisation.epochs) == ("ifam", {"dim": 8}, 3)
+    assert (config.for_method("l1").model, config.for_method("l1").optimisation) == (config.model, config.optimisation)
+
+
+def test_the_weight_follows_the_schedule():
+    camal = CamalConfig(weight=2.0, schedule="decay", schedule_fraction=0.5)
+    assert [camal.weight_at(progress) for progress in (0.0, 0.5, 0.75, 1.0)] == [2.0, 2.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "toy_grid"], "it is for agents; use camal-rl train"),
+        (["train", NAME], "it is for image classifiers; use camal-rl fit"),
+        (["fit", NAME, "camal.wieght=1"], "unknown key 'camal.wieght'; did you mean 'camal.weight'?"),
+        (["fit", NAME, "camal.weight=-1"], "camal.weight must be a finite number of at least 0, got -1"),
+        (["fit", NAME, "camal.target=both"], "camal.target: input should be 'true' or 'predicted', got 'both'"),
+        (["fit", NAME, "camal.loss=camel"], "did you mean 'camal'"),
+        (["fit", NAME, "methods.energy.wight=1"], "did you mean 'methods.energy.weight'?"),
+        (["fit", NAME, "methods.energi.weight=1"], "did you mean 'energy'?"),
+        (["fit", NAME, "data.mask_fraction=0"], "camal.weight above 0 needs masks"),
+        (["fit", NAME, "data.name=spurious_shape"], "spurious_shapes"),
+        (["fit", NAME, "model.name=compct"], "compact"),
+        (["fit", NAME, *TINY, "model.cam_layer=featurs"], "unknown CAM layer 'featurs'; did you mean 'features'?"),
+        (["fit", NAME, *TINY, "model.cam_layer=head"], "must give a feature map (B, C, h, w) or tokens"),
+        (["fit", NAME, *TINY, "evaluation.sets=[held_out]"], "evaluation.sets can name train, validation, test"),
+        (["fit", NAME, "optimisation.precision=float16", "device=cpu"], "float16 needs CUDA"),
+        (["fit", NAME, "--resume", "--run-dir", "nowhere"], "nowhere is not a run folder"),
+        (["compare", NAME, "--methods", "vanilla,camel"], "did you mean 'camal'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, message):
+    assert run_main(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert list(in_tmp.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return a folder with a tiny run of vanilla and one of camal, trained and evaluated."""
+    root = tmp_path_factory.mktemp("runs")
+    for method, weight in (("vanilla", 0), ("camal", 1)):
+        run_dir = root / f"{method}-seed0"
+        settings = [*TINY, f"camal.weight={weight}", "log.checkpoint_every=1"]
+        assert run_main("fit", NAME, *settings, "--run-dir", str(run_dir)) == 0
+        assert run_main("evaluate", str(run_dir), "--no-progress") == 0
+    return root
+
+
+def test_a_run_folder_holds_what_an_agents_does(runs):
+    folder = runs / "camal-seed0"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.yaml", "command.txt", "provenance.json", "train.json", "metrics.json", "model.safetensors",
+        "tensorboard", "checkpoints",
+    }  # fmt: skip
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["epoch-1", "epoch-2"]
+    train = read_json(folder / "train.json")
+    assert (train["interrupted"], train["timesteps"], train["epochs"], train["closed_form"]) == (False, 4, 2, True)
+
+
+def test_metrics_have_groups_controls_and_swaps(runs):
+    metrics = read_json(runs / "camal-seed0" / "metrics.json")
+    assert metrics["run"]["method"] == "camal"
+    for name in ("validation", "test"):
+        assert metrics["accuracy"][name]["n"] == 8
+        assert metrics["background_swap"][name]["pairs"] == 8
+        assert set(metrics["attention"][name]["class"]["faithfulness"]) == {"own", "random", "mask"}
+        assert metrics["attention"][name]["class"]["frames"] == 4
+    flat = flat_metrics(metrics)
+    assert {"accuracy/test", "worst_group_accuracy/test", "background_flips/test", "epg/class/test"} <= set(flat)
+    shown = headline_figures({"figures": flat})
+    assert "iou/class/test" in shown
+    assert "deletion_effect_random/class/test" in shown
+    assert "epg/class/validation" not in shown
+
+
+def test_evaluate_prints_json_and_refuses_what_is_for_agents(runs, capsys):
+    folder = str(runs / "vanilla-seed0")
+    before = read_json(runs / "vanilla-seed0" / "metrics.json")
+    assert run_main("evaluate", folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == before
+    assert run_main("evaluate", folder, "--episodes", "3") == 2
+    assert "--episodes is for agents" in capsys.readouterr().err
+    assert run_main("explain", folder) == 2
+    assert "it is for image classifiers" in capsys.readouterr().err
+
+
+def test_a_report_has_tables_curves_and_pictures(runs, tmp_path, capsys):
+    assert run_main("report", str(runs), "--out", str(tmp_path)) == 0
+    text = (tmp_path / "report.md").read_text()
+    for words in ("Accuracy", "worst group", "Background swap", "Alignment of the class map", "circle on"):
+        assert words in text
+    names = {path.name for path in (tmp_path / "report_files").iterdir()}
+    assert {"spurious-shapes-attention.png", "spurious-shapes-learning-curves.svg"} <= names
+    assert "vanilla" in text.split("camal (1 seed) against")[1][:40]
+
+
+def test_resuming_gives_the_same_weights(runs, tmp_path):
+    whole, cut = RunFolder(runs / "camal-seed0"), RunFolder(tmp_path / "cut")
+    settings = [*TINY, "camal.weight=1", "log.checkpoint_every=1", "--run-dir", str(cut.path)]
+    assert run_main("fit", NAME, *settings) == 0
+    assert run_main("fit", NAME, *settings, "--resume") == 2
+    cut.train_file.unlink()
+    for path in sorted((cut.checkpoints / "epoch-2").iterdir()):
+        path.unlink()
+    (cut.checkpoints / "epoch-2").rmdir()
+    assert run_main("fit", NAME, *settings, "--resume") == 0
+    config = whole.any_config()
+    train_set = make_sets(config)["train"]
+    first, second = (load_classifier(folder, config, train_set).state_dict() for folder in (whole, cut))
+    assert all(torch.equal(first[name], second[name]) for name in first)
