@@ -18,9 +18,9 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from camal_rl.agents.config import CamalConfig
+from camal_rl.agents.config import AttentionTarget, CamalConfig
 from camal_rl.agents.image_ppo import ImagePPO
-from camal_rl.agents.policy import ActionEvaluation, CamPolicy
+from camal_rl.agents.policy import ActionEvaluation, CamPolicy, evaluating
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
@@ -35,6 +35,8 @@ ALIGNMENT_FRAMES = 256
 
 # Figures of every minibatch, on the device: asking for each would make a GPU wait.
 Records = dict[str, list[Tensor]]
+# Attention maps (B, h, w) by target.
+Maps = dict[AttentionTarget, Tensor]
 
 
 class CAMALPPO(ImagePPO):
@@ -137,13 +139,15 @@ class CAMALPPO(ImagePPO):
 
         records: Records = defaultdict(list)
         batch: CamalRolloutSamples | None = None
+        maps: Maps = {}
         continue_training = True
         for epoch in range(self.n_epochs):
             kl_divergences = []
             for batch in cast(CamalRolloutBuffer, self.rollout_buffer).get(self.batch_size):
                 evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
                 if weight > 0:
-                    loss = loss + weight * self._camal_loss(evaluation, batch, records)
+                    maps = self._attention_maps(evaluation, create_graph=True)
+                    loss = loss + weight * self._camal_loss(maps, batch, records)
                 records["train/loss"].append(loss.detach())
                 with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
                     log_ratio = evaluation.log_prob - batch.old_log_prob
@@ -165,7 +169,7 @@ class CAMALPPO(ImagePPO):
         records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
         self._log_update(records, clip_range, clip_range_vf)
         if batch is not None and batch.targets is not None:
-            self._log_alignment(batch, weight)
+            self._log_alignment(maps or self._maps_of(batch), batch, weight)
 
     def _ppo_loss(
         self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
@@ -201,17 +205,17 @@ class CAMALPPO(ImagePPO):
         values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
         return ActionEvaluation(actions, values.flatten(), log_prob, entropy, self.policy.action_dist, {})
 
-    def _attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> dict[Any, Tensor]:
+    def _attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> Maps:
         return cast(CamPolicy, self.policy).attention_maps(
             evaluation, self.camal.targets, self.camal.method, self.camal.rectification, create_graph
         )
 
-    def _camal_loss(self, evaluation: ActionEvaluation, batch: CamalRolloutSamples, records: Records) -> Tensor:
+    def _camal_loss(self, maps: Maps, batch: CamalRolloutSamples, records: Records) -> Tensor:
         """Return the sum over the targets of the attention loss, for the maps of one minibatch."""
         loss = attention_loss(self.camal.loss)
         target = target_tensor(cast(Tensor, batch.targets))
         total = torch.zeros((), device=target.device)
-        for name, cam in self._attention_maps(evaluation, create_graph=True).items():
+        for name, cam in maps.items():
             parts = loss(normalize_cam(cam), target)
             total = total + self.camal.inside_weight * parts.inside + parts.outside
             records[f"camal/{name}/inside"].append(parts.inside.detach())
@@ -239,15 +243,17 @@ class CAMALPPO(ImagePPO):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
-    def _log_alignment(self, batch: CamalRolloutSamples, weight: float) -> None:
-        """Log where the updated policy looks, on frames of the last minibatch, with or without the CAMAL term."""
-        target = target_tensor(cast(Tensor, batch.targets)[:ALIGNMENT_FRAMES])
-        self.policy.set_training_mode(False)
-        with torch.enable_grad():
+    def _maps_of(self, batch: CamalRolloutSamples) -> Maps:
+        """Return the maps of the first frames of a minibatch, where the update itself had no need of them."""
+        with evaluating(self.policy), torch.enable_grad():
             evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], batch.actions[:ALIGNMENT_FRAMES])
-            maps = self._attention_maps(evaluation, create_graph=False)
+            return self._attention_maps(evaluation, create_graph=False)
+
+    def _log_alignment(self, maps: Maps, batch: CamalRolloutSamples, weight: float) -> None:
+        """Log where the policy looks, on frames of the last minibatch, with or without the CAMAL term."""
+        target = target_tensor(cast(Tensor, batch.targets)[:ALIGNMENT_FRAMES])
         for name, cam in maps.items():
-            cam = normalize_cam(cam.detach())
+            cam = normalize_cam(cam[:ALIGNMENT_FRAMES].detach())
             self.logger.record(f"camal/{name}/epg", energy_pointing_game(cam, target).nanmean().item())
             self.logger.record(f"camal/{name}/iou", iou(cam, target).nanmean().item())
         valid = target.flatten(1).amax(dim=1) > 0

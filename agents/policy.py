@@ -235,8 +235,10 @@ class CamPolicy(ActorCriticCnnPolicy):
         features = encoded.cam_features
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
         active = cast(Tensor, encoded.hidden) > 0
-        gradients = [self._score_gradient(target, evaluation) for target in targets]
-        return dict(zip(targets, closed_form_cams(features, weight, active, gradients, method, rectify), strict=True))
+        with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
+            gradients = [self._score_gradient(target, evaluation) for target in targets]
+            cams = closed_form_cams(features, weight, active, gradients, method, rectify)
+        return dict(zip(targets, cams, strict=True))
 
     def attention(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -122,13 +122,30 @@ def weighted_channel_sums(features: Tensor, weights: Tensor) -> Tensor:
     The product is taken in the features' precision and returned in that of the weights.
     """
     batch, _, height, width = features.shape
-    factors = weights.to(features.dtype)
-    if features.is_contiguous():
-        signed = torch.bmm(factors, features.flatten(2))
-    else:
-        # Features that lie channels-last get a gradient that does, too.
-        signed = torch.bmm(features.flatten(2).mT, factors.mT).mT
-    return signed.reshape(batch, -1, height, width).to(weights.dtype)
+    signed = cast(Tensor, _ChannelSums.apply(features, weights.to(features.dtype)))
+    return signed.view(batch, -1, height, width).to(weights.dtype)
+
+
+class _ChannelSums(torch.autograd.Function):
+    """``weights (B, K, C) @ features (B, C, h w)``, with a gradient of the features in their own memory format.
+
+    PyTorch's gradient lies channels-first always, and everything below pays for two formats in one sum.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weights)
+        return torch.bmm(weights, features.flatten(2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        features, weights = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        if features.is_contiguous():
+            of_features = torch.bmm(weights.mT, gradient)
+        else:
+            of_features = torch.bmm(gradient.mT.contiguous(), weights).mT
+        return of_features.view(features.shape), torch.bmm(gradient, features.flatten(2).mT)
 
 
 def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:

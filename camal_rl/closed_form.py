@@ -74,21 +74,30 @@ def closed_form_cams(
     """Return the maps of several scores that read the same features through the same hidden layer.
 
     The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
-    read once instead of once for every score. Features in a lower precision than the weights keep it in that product.
+    read once instead of once for every score. Under autocast the products are taken in its lower precision.
     """
     for score_gradient, rectification in zip(score_gradients, rectify, strict=True):
         _check_shapes(features, hidden_weight, active, score_gradient)
         check_cam_options(method, rectification)
-    gates = [active * score_gradient for score_gradient in score_gradients]
     if method == "gradcam":
-        alphas = torch.stack(gates, dim=1) @ hidden_weight.mean(dim=(2, 3))
-        signed = weighted_channel_sums(features, alphas)
+        means = hidden_weight.mean(dim=(2, 3))
+        alphas = [_channel_weights(active, score_gradient, means) for score_gradient in score_gradients]
+        signed = weighted_channel_sums(features, torch.stack(alphas, dim=1)).to(hidden_weight.dtype)
         return [rectified(signed[:, k], rectification) for k, rectification in enumerate(rectify)]
+    gates = [active * score_gradient for score_gradient in score_gradients]
     gradients = [(gate @ hidden_weight.flatten(1)).view_as(features) for gate in gates]
     return [
         cam_from_gradient(features, gradient, method, rectification)
         for gradient, rectification in zip(gradients, rectify, strict=True)
     ]
+
+
+def _channel_weights(active: Tensor, score_gradient: Tensor, means: Tensor) -> Tensor:
+    """Return Grad-CAM's channel weights ``(B, C)``, ``(active * score_gradient) @ means``."""
+    if score_gradient.dim() == 1:
+        # One gradient for all samples belongs to the small factor.
+        return active.to(means.dtype) @ (score_gradient[:, None] * means)
+    return (active * score_gradient) @ means
 
 
 def value_score_gradient(value_weight: Tensor) -> Tensor:
