@@ -69,6 +69,7 @@ class CAMALPPO(ImagePPO):
         **kwargs: Any,
     ) -> None:
         self.camal = CamalConfig() if camal is None else camal
+        self._minibatches = 0
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
@@ -139,15 +140,15 @@ class CAMALPPO(ImagePPO):
 
         records: Records = defaultdict(list)
         batch: CamalRolloutSamples | None = None
-        maps: Maps = {}
         continue_training = True
         for epoch in range(self.n_epochs):
             kl_divergences = []
             for batch in cast(CamalRolloutBuffer, self.rollout_buffer).get(self.batch_size):
                 evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
-                if weight > 0:
+                if weight > 0 and self._minibatches % self.camal.interval == 0:
                     maps = self._attention_maps(evaluation, create_graph=True)
-                    loss = loss + weight * self._camal_loss(maps, batch, records)
+                    loss = loss + weight * self.camal.interval * self._camal_loss(maps, batch, records)
+                self._minibatches += 1
                 records["train/loss"].append(loss.detach())
                 with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
                     log_ratio = evaluation.log_prob - batch.old_log_prob
@@ -169,7 +170,7 @@ class CAMALPPO(ImagePPO):
         records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
         self._log_update(records, clip_range, clip_range_vf)
         if batch is not None and batch.targets is not None:
-            self._log_alignment(maps or self._maps_of(batch), batch, weight)
+            self._log_alignment(self._maps_of(batch), batch, weight)
 
     def _ppo_loss(
         self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
@@ -244,7 +245,7 @@ class CAMALPPO(ImagePPO):
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
     def _maps_of(self, batch: CamalRolloutSamples) -> Maps:
-        """Return the maps of the first frames of a minibatch, where the update itself had no need of them."""
+        """Return the updated policy's maps of the first frames of a minibatch."""
         with evaluating(self.policy), torch.enable_grad():
             evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], batch.actions[:ALIGNMENT_FRAMES])
             return self._attention_maps(evaluation, create_graph=False)

@@ -39,6 +39,8 @@ class CamalConfig:
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
         schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
+        interval: the term joins every ``interval``-th minibatch, ``interval`` times as strong, and costs that much less
+            ("lazy regularization", Karras et al. 2020, arXiv 1912.04958, section 3.1).
         coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
             vanish), or ``soft``, the share of relevant pixels.
         value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
@@ -55,6 +57,7 @@ class CamalConfig:
     inside_weight: float = 1.0
     schedule: Schedule = "constant"
     schedule_fraction: float = 0.25
+    interval: int = 1
     coverage: Coverage = "any"
     value_rectification: Rectification = "relu"
     policy_rectification: Rectification = "absolute"
@@ -76,6 +79,8 @@ class CamalConfig:
         _check_choice("schedule", self.schedule, get_args(Schedule))
         if not 0 < self.schedule_fraction <= 1:
             raise ValueError(f"camal.schedule_fraction must be in (0, 1], got {self.schedule_fraction}")
+        if not isinstance(self.interval, int) or self.interval < 1:
+            raise ValueError(f"camal.interval must be a whole number of at least 1, got {self.interval!r}")
         _check_choice("coverage", self.coverage, get_args(Coverage))
         for name in ("value_rectification", "policy_rectification"):
             _check_choice(name, getattr(self, name), get_args(Rectification))

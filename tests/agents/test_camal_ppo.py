@@ -189,3 +189,24 @@ def test_continuous_actions_use_autograd_for_the_policy_map():
     assert not model.policy.has_closed_form("policy")
     model.learn(16)
     assert np.isfinite(model.logger.name_to_value["camal/loss"])
+
+
+def test_an_interval_skips_minibatches_and_weighs_the_others_more():
+    def one_update(camal):
+        return trained(CAMALPPO, "CamPolicy", steps=128, camal=camal)
+
+    settings = {"batch_size": 128, "n_epochs": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.agents.test_camal_ppo.SETTINGS", SETTINGS | settings)
+        lazy, eager = (one_update(CamalConfig(weight=0.5 / every, interval=every)) for every in (2, 1))
+        assert same_parameters(lazy, eager)
+        patch.setattr("tests.agents.test_camal_ppo.SETTINGS", SETTINGS | settings | {"n_epochs": 2})
+        skipping, plain = (one_update(CamalConfig(weight=weight, interval=2)) for weight in (0.25, 0))
+        assert not same_parameters(skipping, plain)
+        assert skipping._minibatches == 2
+        assert "camal/loss" in skipping.logger.name_to_value
+
+
+def test_an_interval_is_a_whole_number():
+    with pytest.raises(ValueError, match=r"camal.interval must be a whole number of at least 1, got 0"):
+        CamalConfig(interval=0)
