@@ -87,7 +87,7 @@ def closed_form_cams(
     gates = [active * score_gradient for score_gradient in score_gradients]
     gradients = [(gate @ hidden_weight.flatten(1)).view_as(features) for gate in gates]
     return [
-        cam_from_gradient(features, gradient, method, rectification)
+        cam_from_gradient(features, gradient, method, rectification).to(hidden_weight.dtype)
         for gradient, rectification in zip(gradients, rectify, strict=True)
     ]
 

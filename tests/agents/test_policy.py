@@ -177,3 +177,15 @@ def test_maps_on_cuda_equal_maps_on_cpu(encoder):
     on_gpu = policy.to("cuda").attention(frames())
     for target, cam in on_cpu.items():
         torch.testing.assert_close(on_gpu[target].cpu(), cam, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_maps_of_a_bfloat16_encoder_are_float32_and_close_to_those_of_float32(method):
+    maps = {
+        precision: policy_of("compact", precision=precision).attention(frames(), method=method)
+        for precision in ("float32", "bfloat16")
+    }
+    for target, cam in maps["bfloat16"].items():
+        assert cam.dtype == torch.float32
+        similarity = torch.nn.functional.cosine_similarity(cam.flatten(1), maps["float32"][target].flatten(1))
+        assert similarity.min() > 0.98
