@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -42,6 +43,8 @@ def grid_target(
         ValueError: wrong shapes, an image smaller than the grid, or an unknown coverage.
     """
     _check(labels, relevant, grid, coverage)
+    if coverage == "any" and len(labels) and not (labels.shape[1] % grid[0] or labels.shape[2] % grid[1]):
+        return _any_in_blocks(labels, relevant, grid)
     rows = _cell_matrix(labels.shape[1], grid[0])
     columns = _cell_matrix(labels.shape[2], grid[1])
     is_relevant = relevant.astype(np.float32).take(labels)
@@ -52,6 +55,24 @@ def grid_target(
     areas = np.outer(rows.sum(axis=1), columns.sum(axis=1))
     share = np.rint(255 * counts / areas)
     return np.where(counts > 0, np.maximum(share, 1), 0).astype(np.uint8)
+
+
+def _any_in_blocks(
+    labels: npt.NDArray[np.uint8], relevant: npt.NDArray[np.bool_], grid: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Return 255 where a block shows something relevant, for blocks that divide the image: bytes joined by "or"."""
+    count, height, width = labels.shape
+    table = np.where(relevant, 255, 0).astype(np.uint8)
+    shown = np.asarray(cv2.LUT(np.ascontiguousarray(labels).reshape(-1, width), table))
+    rows = shown.reshape(count, grid[0], height // grid[0], width)
+    joined = rows[:, :, 0].copy()
+    for row in range(1, rows.shape[2]):
+        joined |= rows[:, :, row]
+    columns = joined.reshape(count, *grid, width // grid[1])
+    blocks = columns[..., 0].copy()
+    for column in range(1, columns.shape[3]):
+        blocks |= columns[..., column]
+    return blocks
 
 
 def target_tensor(target: Tensor) -> Tensor:

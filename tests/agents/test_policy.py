@@ -188,4 +188,4 @@ def test_maps_of_a_bfloat16_encoder_are_float32_and_close_to_those_of_float32(me
     for target, cam in maps["bfloat16"].items():
         assert cam.dtype == torch.float32
         similarity = torch.nn.functional.cosine_similarity(cam.flatten(1), maps["float32"][target].flatten(1))
-        assert similarity.min() > 0.98
+        assert similarity.min() > 0.95
