@@ -1,8 +1,9 @@
 """What masks cost in every family of simulators: steps per second with and without them, as ratios of one run.
 
 The environments of one simulator take turns under the same random actions: without masks, then with each kind of mask
-that it offers, read after every step and reduced to a CAM grid of a quarter of the image, as training does. A ratio is steps per second with masks over those without, in
-the same round; the table gives the median over the rounds and the spread.
+that it offers, read after every step and reduced to a CAM grid of a quarter of the image, as training does. A ratio is
+steps per second with masks over those without, in the same round; the table gives the median of the rounds and the
+spread.
 
     python benchmarks/simulators.py
     python benchmarks/simulators.py --only minigrid/DoorKey-6x6 vizdoom/Basic --rounds 3

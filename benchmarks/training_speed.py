@@ -159,7 +159,15 @@ def summary(rounds: list[dict[str, Speed]], clock: int) -> dict[str, Any]:
     for name in rounds[0]:
         table[name] = {"steps_per_second": statistics.median(each[name][clock] for each in rounds)}
         for ours in (CAMAL, LAZY):
-            ratios = []
+            ratios = [each[ours][clock] / each[name][clock] for each in rounds]
+            table[name][f"{ours} over it"] = (statistics.median(ratios), min(ratios), max(ratios))
+    return table
+
+
+def show(encoder: str, clock: str, table: dict[str, Any]) -> None:
+    """Print one encoder's table."""
+    for name, row in table.items():
+        ratios = []
         for ours in (CAMAL, LAZY):
             median, least, most = row[f"{ours} over it"]
             ratios.append(f"{ours} over it {median:.3f} ({least:.3f} to {most:.3f})")

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from camal_rl.cli.bench import bench
 from camal_rl.cli.compare import compare
 from camal_rl.cli.envs import envs
 from camal_rl.cli.errors import BadInput
@@ -38,6 +39,7 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(compare)
 app.command()(report)
+app.command()(bench)
 
 
 @app.callback()
