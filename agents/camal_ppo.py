@@ -139,20 +139,14 @@ class CAMALPPO(ImagePPO):
         weight = self.camal.weight_at(1.0 - remaining)
 
         records: Records = defaultdict(list)
-        batch: CamalRolloutSamples | None = None
+        buffer = cast(CamalRolloutBuffer, self.rollout_buffer)
         continue_training = True
         for epoch in range(self.n_epochs):
             kl_divergences = []
-            for batch in cast(CamalRolloutBuffer, self.rollout_buffer).get(self.batch_size):
-                evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
-                if weight > 0 and self._minibatches % self.camal.interval == 0:
-                    maps = self._attention_maps(evaluation, create_graph=True)
-                    loss = loss + weight * self.camal.interval * self._camal_loss(maps, batch, records)
-                self._minibatches += 1
-                records["train/loss"].append(loss.detach())
-                with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
-                    log_ratio = evaluation.log_prob - batch.old_log_prob
-                    kl_divergences.append(torch.mean((torch.exp(log_ratio) - 1) - log_ratio))
+            for batch in buffer.get(self.batch_size):
+                loss, kl_divergence = self._loss(batch, clip_range, clip_range_vf, weight, records)
+                del batch  # the next one is drawn while this name still holds it
+                kl_divergences.append(kl_divergence)
                 if self.target_kl is not None and kl_divergences[-1].item() > 1.5 * self.target_kl:
                     continue_training = False
                     if self.verbose >= 1:
@@ -169,8 +163,27 @@ class CAMALPPO(ImagePPO):
         records["train/approx_kl"] = kl_divergences
         records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
         self._log_update(records, clip_range, clip_range_vf)
-        if batch is not None and batch.targets is not None:
-            self._log_alignment(self._maps_of(batch), batch, weight)
+        if buffer.targets is not None:
+            self._log_alignment(buffer.evenly_spaced(ALIGNMENT_FRAMES), weight)
+
+    def _loss(
+        self,
+        batch: CamalRolloutSamples,
+        clip_range: float,
+        clip_range_vf: float | None,
+        weight: float,
+        records: Records,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of a minibatch with the CAMAL term, and the KL divergence from the policy that acted."""
+        evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
+        if weight > 0 and self._minibatches % self.camal.interval == 0:
+            maps = self._attention_maps(evaluation, create_graph=True)
+            loss = loss + weight * self.camal.interval * self._camal_loss(maps, batch, records)
+        self._minibatches += 1
+        records["train/loss"].append(loss.detach())
+        with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
+            log_ratio = evaluation.log_prob - batch.old_log_prob
+            return loss, torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
 
     def _ppo_loss(
         self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
@@ -244,17 +257,13 @@ class CAMALPPO(ImagePPO):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
-    def _maps_of(self, batch: CamalRolloutSamples) -> Maps:
-        """Return the updated policy's maps of the first frames of a minibatch."""
+    def _log_alignment(self, batch: CamalRolloutSamples, weight: float) -> None:
+        """Log where the updated policy looks, on some frames of the rollout, with or without the CAMAL term."""
+        target = target_tensor(cast(Tensor, batch.targets))
         with evaluating(self.policy), torch.enable_grad():
-            evaluation = self._evaluate(batch.observations[:ALIGNMENT_FRAMES], batch.actions[:ALIGNMENT_FRAMES])
-            return self._attention_maps(evaluation, create_graph=False)
-
-    def _log_alignment(self, maps: Maps, batch: CamalRolloutSamples, weight: float) -> None:
-        """Log where the policy looks, on frames of the last minibatch, with or without the CAMAL term."""
-        target = target_tensor(cast(Tensor, batch.targets)[:ALIGNMENT_FRAMES])
+            maps = self._attention_maps(self._evaluate(batch.observations, batch.actions), create_graph=False)
         for name, cam in maps.items():
-            cam = normalize_cam(cam[:ALIGNMENT_FRAMES].detach())
+            cam = normalize_cam(cam.detach())
             self.logger.record(f"camal/{name}/epg", energy_pointing_game(cam, target).nanmean().item())
             self.logger.record(f"camal/{name}/iou", iou(cam, target).nanmean().item())
         valid = target.flatten(1).amax(dim=1) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -114,16 +114,25 @@ class CamalRolloutBuffer(RolloutBuffer):
         # Stock numbers the samples environment by environment, this buffer step by step.
         environment, step = np.divmod(np.random.permutation(count), self.buffer_size)  # noqa: NPY002
         rows = torch.from_numpy(step * self.n_envs + environment).to(self.device)
-        decisions = (self.actions.astype(np.float32, copy=False), self.values, self.log_probs)
-        flat = [
+        columns = self._columns()
+        for chosen in rows.split(batch_size or count):
+            yield self._samples(columns, chosen)
+
+    def evenly_spaced(self, count: int) -> CamalRolloutSamples:
+        """Return up to ``count`` samples of the rollout, the same ones every time."""
+        rows = torch.linspace(0, self.buffer_size * self.n_envs - 1, count, device=self.device).long().unique()
+        return self._samples(self._columns(), rows)
+
+    def _columns(self) -> list[Tensor | None]:
+        """Return everything that is stored, one row a sample, in the order of :class:`CamalRolloutSamples`."""
+        actions = self.actions.astype(np.float32, copy=False)
+        figures = (actions, self.values, self.log_probs, self.advantages, self.returns)
+        return [
             self._storage().flatten(0, 1),
-            *(self._flat(each) for each in (*decisions, self.advantages, self.returns)),
+            *(torch.from_numpy(each).flatten(0, 1).to(self.device) for each in figures),
             None if self.targets is None else self.targets.flatten(0, 1),
         ]
-        for batch in rows.split(batch_size or count):
-            chosen = [None if each is None else each.index_select(0, batch) for each in flat]
-            samples = CamalRolloutSamples(*chosen)  # type: ignore[arg-type]
-            yield samples._replace(observations=self._in_sb3_order(samples.observations))
 
-    def _flat(self, values: npt.NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(values).flatten(0, 1).to(self.device)
+    def _samples(self, columns: list[Tensor | None], rows: Tensor) -> CamalRolloutSamples:
+        frames, *others = (None if column is None else column.index_select(0, rows) for column in columns)
+        return CamalRolloutSamples(self._in_sb3_order(cast(Tensor, frames)), *others)  # type: ignore[arg-type]
