@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -59,8 +60,10 @@ class CamEncoder(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim)
         self.precision = precision
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self._arithmetic(device) == torch.bfloat16)
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        # Autocast that is switched off still costs time and is written into exported graphs.
+        lower = self._arithmetic(device) == torch.bfloat16
+        return torch.autocast(device.type, torch.bfloat16) if lower else nullcontext()
 
     def _arithmetic(self, device: torch.device) -> torch.dtype:
         own = cast(nn.Linear, self.linear[0]).weight.dtype
@@ -101,6 +104,10 @@ class CamEncoder(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""
+        plain = observations.is_floating_point() and self._arithmetic(observations.device) == observations.dtype
+        if plain and not torch.is_grad_enabled():
+            # Acting on SB3's floats: the layers one after the other, as in a network without attention.
+            return cast(Tensor, self.linear(self.cnn(observations).flatten(1)))
         return torch.relu(self.hidden(self.cam_features(observations)))
 
     def _build_linear(self, features_dim: int) -> nn.Sequential:

@@ -63,15 +63,15 @@ def _any_in_blocks(
     """Return 255 where a block shows something relevant, for blocks that divide the image: bytes joined by "or"."""
     count, height, width = labels.shape
     table = np.where(relevant, 255, 0).astype(np.uint8)
-    shown = np.asarray(cv2.LUT(np.ascontiguousarray(labels).reshape(-1, width), table))
+    shown = np.asarray(cv2.LUT(np.ascontiguousarray(labels).reshape(-1, width), table), dtype=np.uint8)
     rows = shown.reshape(count, grid[0], height // grid[0], width)
     joined = rows[:, :, 0].copy()
     for row in range(1, rows.shape[2]):
-        joined |= rows[:, :, row]
+        np.bitwise_or(joined, rows[:, :, row], out=joined)
     columns = joined.reshape(count, *grid, width // grid[1])
     blocks = columns[..., 0].copy()
     for column in range(1, columns.shape[3]):
-        blocks |= columns[..., column]
+        np.bitwise_or(blocks, columns[..., column], out=blocks)
     return blocks
 
 

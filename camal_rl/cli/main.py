@@ -14,6 +14,7 @@ from camal_rl.cli.envs import envs
 from camal_rl.cli.errors import BadInput
 from camal_rl.cli.evaluate import evaluate
 from camal_rl.cli.explain import explain
+from camal_rl.cli.export import export
 from camal_rl.cli.fit import fit
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
@@ -37,6 +38,7 @@ app.command()(train)
 app.command()(fit)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(export)
 app.command()(compare)
 app.command()(report)
 app.command()(bench)

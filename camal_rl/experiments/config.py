@@ -11,7 +11,7 @@ from camal_rl.agents.config import CamalConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 Encoder = Literal["nature", "impala", "compact"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def at_least(name: str, value: float, low: float) -> None:

@@ -6,6 +6,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from camal_rl.agents import CamPolicy
+from camal_rl.agents.encoders import resolve_precision
 from camal_rl.attention import CAM_METHODS, class_activation_map
 
 IMAGES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
@@ -189,3 +190,47 @@ def test_maps_of_a_bfloat16_encoder_are_float32_and_close_to_those_of_float32(me
         assert cam.dtype == torch.float32
         similarity = torch.nn.functional.cosine_similarity(cam.flatten(1), maps["float32"][target].flatten(1))
         assert similarity.min() > 0.95
+
+
+@pytest.mark.parametrize(("bfloat16", "amx"), [(True, False), (False, True), (False, False)])
+def test_auto_is_bfloat16_where_the_cpu_computes_in_it(monkeypatch, bfloat16, amx):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    expected = "bfloat16" if bfloat16 or amx else "float32"
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+    images = channels_first(frames())
+    automatic, named = (
+        policy_of("compact", precision=precision)._encode_all(images) for precision in ("auto", expected)
+    )
+    assert automatic["value"].cam_features.dtype == getattr(torch, expected)
+    assert torch.equal(automatic["value"].features, named["value"].features)
+
+
+def test_a_named_precision_is_taken_at_its_word():
+    for name in ("float32", "bfloat16"):
+        assert resolve_precision(name, torch.device("cpu")) == name
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 12, 10), (1, 3, 2, 2)])
+def test_pooling_without_gradients_is_pytorchs(shape):
+    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    pool = next(module for module in policy_of("impala").modules() if isinstance(module, nn.MaxPool2d))
+    with torch.no_grad():
+        assert torch.equal(pool(x), nn.functional.max_pool2d(x, 3, 2, 1))
+        odd = x[..., :-1]
+        assert torch.equal(pool(odd), nn.functional.max_pool2d(odd, 3, 2, 1))
+    assert torch.equal(pool(x), nn.functional.max_pool2d(x, 3, 2, 1))
+
+
+@pytest.mark.gpu
+def test_cuda_evaluates_and_attends_as_the_cpu_does():
+    policy = policy_of("compact")
+    images, actions = channels_first(frames()), torch.arange(6) % 5
+    here = policy.evaluate_for_attention(images, actions)
+    maps = policy.attention(frames(), actions)
+    policy.to("cuda")
+    there = policy.evaluate_for_attention(images.cuda(), actions.cuda())
+    assert torch.allclose(here.value, there.value.cpu(), atol=1e-4)
+    assert torch.allclose(here.log_prob, there.log_prob.cpu(), atol=1e-4)
+    for target, cam in policy.attention(frames(), actions.cuda()).items():
+        assert torch.allclose(maps[target], cam.cpu(), atol=1e-3)

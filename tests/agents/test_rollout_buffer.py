@@ -45,3 +45,36 @@ def test_masks_cost_one_byte_a_cell(rolled_out):
     targets = rolled_out.rollout_buffer.targets
     assert targets.dtype == torch.uint8
     assert targets.nbytes == 8 * 2 * 4 * 4
+
+
+@pytest.mark.gpu
+def test_a_rollout_lies_on_the_gpu_and_holds_what_the_environment_showed():
+    rollouts = {}
+    for device in ("cpu", "cuda"):
+        env = CountingEnv(num_envs=2, size=16, episode_length=3)
+        model = CAMALPPO("CamPolicy", env, n_steps=8, batch_size=8, policy_kwargs={"encoder": "compact"}, device=device)
+        model.learn(16)
+        rollouts[device] = model.rollout_buffer
+    samples = next(rollouts["cuda"].get(batch_size=16))
+    assert samples.observations.is_cuda and samples.targets.is_cuda
+    assert (rollouts["cpu"].observations == rollouts["cuda"].observations).all()
+    assert torch.equal(rollouts["cpu"].targets, rollouts["cuda"].targets.cpu())
+
+
+def test_observations_have_the_shape_of_the_stock_buffers(rolled_out):
+    assert rolled_out.rollout_buffer.observations.shape == (8, 2, 3, 16, 16)
+
+
+def test_minibatches_before_the_end_of_a_rollout_are_refused(rolled_out):
+    rolled_out.rollout_buffer.reset()
+    with pytest.raises(RuntimeError, match="not complete"):
+        next(rolled_out.rollout_buffer.get(4))
+
+
+def test_evenly_spaced_samples_are_the_same_every_time_and_belong_together(rolled_out):
+    first, second = (rolled_out.rollout_buffer.evenly_spaced(5) for _ in range(2))
+    assert len(first.observations) == 5
+    assert torch.equal(first.observations, second.observations)
+    steps = first.observations[:, 0, 0, 0].long()
+    assert torch.equal(first.targets[:, 0].argmax(dim=1), steps // 4)
+    assert len(rolled_out.rollout_buffer.evenly_spaced(100).observations) == 16

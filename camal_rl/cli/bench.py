@@ -1,0 +1,144 @@
+"""``camal-rl bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camal_rl.cli.errors import checking_input
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from camal_rl.agents import CAMALPPO
+    from camal_rl.experiments.bench import BenchPlan
+
+
+def bench(
+    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rollouts, each with its update, to measure steps/s on; as many for the split.")
+    ] = 3,
+    peer: Annotated[
+        bool, typer.Option("--peer/--no-peer", help="Also measure the same configuration with weight 0, in turns.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write, over an earlier one; by default none.")] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    ] = None,
+) -> None:
+    """Measure how fast a configuration trains on this machine, and where the time goes.
+
+    Trains for a few rounds, after one to warm up, and keeps nothing of it. The split is measured in rounds of its own.
+
+    For example:
+
+      camal-rl bench toy_grid
+
+      camal-rl bench procgen/starpilot policy.encoder=impala --rounds 5 --out starpilot.json
+
+      camal-rl bench mine.yaml device=cpu threads=4 --no-peer
+    """
+    plan, model = _prepare(config, overrides or (), rounds, peer, out)
+    found = _measure(plan, model, progress)
+    _print(found)
+    if out is not None:
+        from camal_rl.experiments.run_folder import write_json
+
+        write_json(out, found)
+        print(f"figures: {out}")
+
+
+def _prepare(
+    config: str, overrides: Sequence[str], rounds: int, peer: bool, out: Path | None
+) -> tuple[BenchPlan, CAMALPPO]:
+    with checking_input():
+        from camal_rl.experiments.bench import BenchPlan, make_agent
+        from camal_rl.experiments.loading import agent_config, load_config
+
+        settings = agent_config(load_config(config, overrides))
+        if out is not None:
+            _check_out(out)
+        return BenchPlan(settings, rounds, peer), make_agent(settings)
+
+
+def _measure(plan: BenchPlan, model: CAMALPPO, progress: bool | None) -> dict[str, Any]:
+    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.experiments.bench import measure
+
+    with progress_bar(wanted(progress)) as bar:
+        task = bar.add_task("rounds", total=plan.total_rounds)
+        return measure(plan, model, lambda done: bar.update(task, advance=1, description=done))
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != ".json":
+        raise ValueError(f"--out is the JSON file to write, its name ends in .json, got {out}")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; --out must be a file")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"no folder {out.parent} to write {out.name} into")
+
+
+def _print(found: dict[str, Any]) -> None:
+    from camal_rl.cli.console import table_console
+
+    console = table_console()
+    console.print(speed_table(found))
+    console.print(split_table(found["split"]))
+    memory = [
+        f"{words} {found['peak_memory_mib'][kind]:,.0f} MiB"
+        for kind, words in (("process", "this process"), ("cuda", "torch on the GPU"))
+        if found["peak_memory_mib"][kind] is not None
+    ]
+    name = found["device_name"]
+    print(f"peak memory: {', '.join(memory) or 'unknown'}")
+    print(
+        f"device: {found['device']}{f' ({name})' if name else ''}, encoder in {found['precision']}, "
+        f"{found['threads']} torch thread{'s' * (found['threads'] != 1)}"
+    )
+    print("versions: " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+
+
+def speed_table(found: dict[str, Any]) -> Table:
+    """Return steps per second, and beside it what the same configuration does with weight 0."""
+    from rich.table import Table
+
+    config, peer = found["config"], found["weight_0"]
+    table = Table(
+        title=f"{config['env']['id']}, {config['policy']['encoder']}: "
+        f"{found['rounds']} round{'s' * (found['rounds'] != 1)} of {found['steps_per_round']:,} steps"
+    )
+    table.add_column("training speed")
+    for title in ("median", "min", "max"):
+        table.add_column(title, justify="right")
+    rows = [(f"steps/s, camal.weight {config['camal']['weight']:g}", found["steps_per_second"], ",.0f")]
+    if peer is not None:
+        rows.append(("steps/s, camal.weight 0", peer["steps_per_second"], ",.0f"))
+        rows.append(("ratio, round by round", peer["agent_over_it"], ".3f"))
+    for words, values, form in rows:
+        table.add_row(words, *(format(values[figure], form) for figure in ("median", "min", "max")))
+    return table
+
+
+def split_table(split: dict[str, Any]) -> Table:
+    """Return where the time goes: the sections of a round, as shares and per 1,000 steps."""
+    from rich.table import Table
+
+    from camal_rl.experiments.bench import SECTIONS
+
+    table = Table(title="Where the time goes", caption=split["note"])
+    table.add_column("section")
+    table.add_column("share", justify="right")
+    table.add_column("ms per 1,000 steps", justify="right")
+    for name, row in split["sections"].items():
+        table.add_row(SECTIONS[name], f"{row['share']:.1%}", f"{row['ms_per_1000_steps']:,.2f}")
+    table.add_section()
+    table.add_row("all", "100.0%", f"{1e6 * split['seconds'] / split['steps']:,.2f}")
+    return table
