@@ -72,7 +72,8 @@ class CamEncoder(BaseFeaturesExtractor):
     def _images(self, observations: Tensor) -> Tensor:
         """Return images in [0, 1] in the encoder's memory format; those in uint8 also in its arithmetic."""
         layout = torch.channels_last if self.channels_last else torch.preserve_format
-        if not self.channels_last and torch.is_grad_enabled():
+        lower = self._arithmetic(observations.device) == torch.bfloat16
+        if not self.channels_last and not lower and torch.is_grad_enabled():
             # As stock SB3, bit for bit: it acts on images as they come and learns from contiguous ones.
             layout = torch.contiguous_format
         if observations.dtype != torch.uint8:

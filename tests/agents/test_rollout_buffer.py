@@ -56,7 +56,8 @@ def test_a_rollout_lies_on_the_gpu_and_holds_what_the_environment_showed():
         model.learn(16)
         rollouts[device] = model.rollout_buffer
     samples = next(rollouts["cuda"].get(batch_size=16))
-    assert samples.observations.is_cuda and samples.targets.is_cuda
+    assert samples.observations.is_cuda
+    assert samples.targets.is_cuda
     assert (rollouts["cpu"].observations == rollouts["cuda"].observations).all()
     assert torch.equal(rollouts["cpu"].targets, rollouts["cuda"].targets.cpu())
 
