@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
-from camal_rl.agents.policy import CamPolicy, evaluating
+from camal_rl.agents.policy import CamPolicy
 from camal_rl.attention import (
     CAM_METHODS,
     CamMethod,
@@ -26,6 +26,7 @@ from camal_rl.attention import (
 from camal_rl.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
 from camal_rl.guided_backprop import guided_backprop_map
 from camal_rl.metrics import policy_divergence
+from camal_rl.module_modes import evaluating
 from camal_rl.perturbation_maps import perturbation_map
 
 ExplainMethod = Literal[

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from camal_rl.agents.config import AttentionTarget, CamalConfig
 from camal_rl.agents.image_ppo import ImagePPO
-from camal_rl.agents.policy import ActionEvaluation, CamPolicy, evaluating
+from camal_rl.agents.policy import ActionEvaluation, CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
 from camal_rl.losses import attention_loss
 from camal_rl.metrics.alignment import energy_pointing_game, iou
+from camal_rl.module_modes import evaluating
 from camal_rl.targets import grid_target, target_tensor
 
 # Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.

@@ -72,14 +72,14 @@ class CamEncoder(BaseFeaturesExtractor):
     def _images(self, observations: Tensor) -> Tensor:
         """Return images in [0, 1] in the encoder's memory format; those in uint8 also in its arithmetic."""
         layout = torch.channels_last if self.channels_last else torch.preserve_format
-        lower = self._arithmetic(observations.device) == torch.bfloat16
-        if not self.channels_last and not lower and torch.is_grad_enabled():
+        arithmetic = self._arithmetic(observations.device)
+        if not self.channels_last and arithmetic != torch.bfloat16 and torch.is_grad_enabled():
             # As stock SB3, bit for bit: it acts on images as they come and learns from contiguous ones.
             layout = torch.contiguous_format
         if observations.dtype != torch.uint8:
             return observations.to(memory_format=layout)
         # Whole numbers up to 255 are exact in bfloat16 too.
-        return observations.to(self._arithmetic(observations.device), memory_format=layout).div_(255)
+        return observations.to(arithmetic, memory_format=layout).div_(255)
 
     def cam_features(self, observations: Tensor) -> Tensor:
         """Return the CAM layer's output ``(B, C, h, w)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""

@@ -22,6 +22,7 @@ from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConf
 from camal_rl.agents.encoders import CamEncoder, Precision, encoder_class, encoder_kwargs
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam
 from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, value_score_gradient
+from camal_rl.module_modes import evaluating
 
 DEFAULT_RECTIFICATION: Mapping[AttentionTarget, Rectification] = CamalConfig().rectification
 
@@ -154,17 +155,16 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
-        encoded = self._encode_all(obs)
-        latent_pi = self.mlp_extractor.forward_actor(encoded["policy"].features)
-        latent_vf = self.mlp_extractor.forward_critic(encoded["value"].features)
-        distribution = self._get_action_dist_from_latent(latent_pi)
+        distribution, values = self._heads(self._encode_all(obs))
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
-        return (
-            actions.reshape((-1, *cast(tuple[int, ...], self.action_space.shape))),
-            self.value_net(latent_vf),
-            log_prob,
-        )
+        return actions.reshape((-1, *cast(tuple[int, ...], self.action_space.shape))), values, log_prob
+
+    def _heads(self, encoded: Mapping[AttentionTarget, EncodedImages]) -> tuple[Distribution, Tensor]:
+        """Return the distribution of actions and the values ``(B, 1)``."""
+        latent_pi = self.mlp_extractor.forward_actor(encoded["policy"].features)
+        latent_vf = self.mlp_extractor.forward_critic(encoded["value"].features)
+        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
 
     def evaluate_for_attention(self, observations: Tensor, actions: Tensor | None = None) -> ActionEvaluation:
         """Evaluate actions as ``evaluate_actions`` does, and keep what attention maps are made of.
@@ -174,13 +174,10 @@ class CamPolicy(ActorCriticCnnPolicy):
             actions: the actions taken; ``None`` means the actions that the policy prefers.
         """
         encoded = self._encode_all(observations)
-        latent_pi = self.mlp_extractor.forward_actor(encoded["policy"].features)
-        latent_vf = self.mlp_extractor.forward_critic(encoded["value"].features)
-        distribution = self._get_action_dist_from_latent(latent_pi)
+        distribution, values = self._heads(encoded)
         chosen = distribution.get_actions(deterministic=True) if actions is None else actions
         log_prob = distribution.log_prob(chosen)
-        value = self.value_net(latent_vf).flatten()
-        return ActionEvaluation(chosen, value, log_prob, distribution.entropy(), distribution, encoded)
+        return ActionEvaluation(chosen, values.flatten(), log_prob, distribution.entropy(), distribution, encoded)
 
     def attention_maps(
         self,
@@ -274,18 +271,6 @@ class CamPolicy(ActorCriticCnnPolicy):
         if images.dim() != 4 or tuple(images.shape[1:]) != shape:
             raise ValueError(f"expected images of shape (B, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
         return images.to(self.device)
-
-
-@contextmanager
-def evaluating(policy: nn.Module) -> Iterator[None]:
-    """Put a policy in evaluation mode inside the block, and each of its modules back into its own afterwards."""
-    modes = [(module, module.training) for module in policy.modules()]
-    policy.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

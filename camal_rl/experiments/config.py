@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from camal_rl.agents.config import CamalConfig
+from camal_rl.agents.encoders import Precision
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Device = Literal["auto", "cpu", "cuda"]
 Encoder = Literal["nature", "impala", "compact"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Section = TypeVar("Section", bound="DataclassInstance")
 
 
 def at_least(name: str, value: float, low: float) -> None:
@@ -24,6 +28,18 @@ def share(name: str, value: float) -> None:
     """Raise a ValueError that names the setting unless its value is in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def with_settings(section: Section, settings: Any, name: str) -> Section:
+    """Return a section with some settings replaced; an unknown one is an error that names the nearest known."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{name} must be a mapping of keys to values, got {settings!r}")
+    known = [each.name for each in fields(section)]
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown key '{name}.{key}'; did you mean '{name}.{near}'?")
+    return replace(section, **settings)
 
 
 @dataclass(frozen=True)
@@ -203,13 +219,7 @@ class ExperimentConfig:
         """
         if method == "ppo":
             return CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
-        settings = self.methods.get(method, {})
-        known = [each.name for each in fields(CamalConfig)]
-        for key in settings:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-                raise ValueError(f"unknown key 'methods.{method}.{key}'; did you mean 'methods.{method}.{near}'?")
-        return replace(self.camal, loss=method, **settings)
+        return with_settings(replace(self.camal, loss=method), self.methods.get(method, {}), f"methods.{method}")
 
     @property
     def experiment_name(self) -> str:

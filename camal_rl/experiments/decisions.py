@@ -12,8 +12,8 @@ import torch
 
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.agents.policy import evaluating
 from camal_rl.attention import normalize_cam
+from camal_rl.module_modes import evaluating
 
 _CHUNK = 128
 

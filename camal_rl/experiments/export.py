@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from camal_rl.agents.encoders import ENCODERS, CamEncoder
-from camal_rl.agents.policy import evaluating
+from camal_rl.module_modes import evaluating
 
 ExportFormat = Literal["pt2", "onnx"]
 Outputs = dict[str, Tensor]

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camal_rl.attention import normalize_cam, upsample_cam
+from camal_rl.experiments.attention_report import alignment_section
 from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
+from camal_rl.module_modes import evaluating
 from camal_rl.supervised.batches import as_input, batch_of, mask_targets, spread_indices
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, EvaluationConfig
 from camal_rl.supervised.contract import HasOwnAttention
 from camal_rl.supervised.data.samples import Batch, ImageSet
-from camal_rl.supervised.layer_output import evaluating, logits_of
+from camal_rl.supervised.layer_output import logits_of
 from camal_rl.targets import target_tensor
 
 CLASS_MAP, BUILT_IN = "class", "built_in"
@@ -79,14 +81,7 @@ def _alignment(cam: Tensor, batch: Batch, cells: int) -> dict[str, Any]:
     size = (batch.images.shape[2], batch.images.shape[3])
     target = target_tensor(mask_targets(batch, (cells, cells)))
     summary = AlignmentSummary.of(on_common_grid(normalize_cam(cam), size, cells), target)
-    return {
-        "alignment": dict(summary.means),
-        "undefined": dict(summary.undefined),
-        "frames": summary.frames,
-        "zero_maps": summary.zero_maps,
-        "nonfinite_maps": summary.nonfinite_maps,
-        "empty_targets": summary.empty_targets,
-    }
+    return alignment_section(summary)
 
 
 def _faithfulness(

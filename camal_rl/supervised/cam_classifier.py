@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.attention import cam_from_gradient, class_activation_map
+from camal_rl.module_modes import evaluating
 from camal_rl.supervised.config import CamalConfig, Score
-from camal_rl.supervised.layer_output import LayerOutput, evaluating, logits_of, map_layers, shape_words
+from camal_rl.supervised.layer_output import LayerOutput, logits_of, map_layers, shape_words
 from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
 
 CLOSED_FORM_TOLERANCE = 1e-4

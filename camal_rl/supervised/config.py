@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from camal_rl.agents.config import CamalConfig as AgentCamalConfig
 from camal_rl.agents.config import Schedule
 from camal_rl.attention import CamMethod, Rectification
-from camal_rl.experiments.config import Device, at_least, plain, share
+from camal_rl.experiments.config import Device, at_least, plain, share, with_settings
 from camal_rl.losses import LOSSES
 from camal_rl.targets import Coverage
 
@@ -257,13 +257,15 @@ class SupervisedConfig:
         settings = dict(self.methods.get(method, {}))
         # The options of another model mean nothing to iFAM.
         own = ModelConfig(IFAM) if method == IFAM and self.model.name != IFAM else self.model
-        model = _section(own, settings.pop("model", {}), f"methods.{method}.model")
-        optimisation = _section(self.optimisation, settings.pop("optimisation", {}), f"methods.{method}.optimisation")
+        model = with_settings(own, settings.pop("model", {}), f"methods.{method}.model")
+        optimisation = with_settings(
+            self.optimisation, settings.pop("optimisation", {}), f"methods.{method}.optimisation"
+        )
         if method in (VANILLA, IFAM):
             camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
-            _section(camal, settings, f"methods.{method}")
+            with_settings(camal, settings, f"methods.{method}")
         else:
-            camal = _section(replace(self.camal, loss=method), settings, f"methods.{method}")
+            camal = with_settings(replace(self.camal, loss=method), settings, f"methods.{method}")
             if camal.weight == 0:
                 raise ValueError(f"camal.weight is 0, which makes {method} the same as vanilla; give a weight above 0")
         return replace(self, model=model, optimisation=optimisation, camal=camal, methods={})
@@ -306,18 +308,6 @@ class SupervisedConfig:
         data = plain(asdict(self))
         assert isinstance(data, dict)
         return data
-
-
-def _section(section: Any, settings: Any, name: str) -> Any:
-    """Return a section with some settings replaced; an unknown one is an error that names the nearest known."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{name} must be a mapping of keys to values, got {settings!r}")
-    known = [each.name for each in fields(section)]
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown key '{name}.{key}'; did you mean '{name}.{near}'?")
-    return replace(section, **settings)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.experiments.run_folder import RunFolder, read_json, write_json
+from camal_rl.module_modes import evaluating
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
 from camal_rl.supervised.batches import as_input, batch_of
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import EvaluationConfig, SupervisedConfig
 from camal_rl.supervised.data.samples import ImageSet
-from camal_rl.supervised.layer_output import evaluating, logits_of
+from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.training import load_classifier, make_sets
 
 CHUNK_SIZE = 128

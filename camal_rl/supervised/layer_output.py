@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from camal_rl.module_modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,6 @@ def map_layers(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
         for handle in handles:
             handle.remove()
     return found
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and back into its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def shape_words(shape: tuple[int, ...]) -> str:

@@ -7,11 +7,11 @@ import torch
 from camal_rl.agents import camal_ppo
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
-from camal_rl.cli.main import main
 from camal_rl.experiments import bench
 from camal_rl.experiments.bench import BenchPlan, SectionTimer, make_agent, measure, timed_round, train_round
 from camal_rl.experiments.loading import load_config
 from camal_rl.experiments.run_folder import read_json
+from tests.command_line import run_main
 from tests.experiments.conftest import TINY
 
 SMALL = (*TINY, "env.num_envs=4", "algorithm.n_steps=4", "algorithm.batch_size=8")
@@ -225,20 +225,8 @@ def test_a_weight_of_0_has_no_peer():
     assert (weightless.with_peer, weightless.total_rounds) == (False, 7)
 
 
-def run_main(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main(["bench", *arguments])
-    return end.value.code
-
-
-@pytest.fixture
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_the_command_prints_tables_and_writes_only_the_file_asked_for(in_tmp, capsys):
-    assert run_main("toy_grid", *SMALL, "--rounds", "2", "--out", "speed.json") == 0
+    assert run_main("bench", "toy_grid", *SMALL, "--rounds", "2", "--out", "speed.json") == 0
     out = capsys.readouterr().out
     for text in ("camal.weight 0.1", "camal.weight 0 ", "ratio", "attention maps", "separate rounds", "peak memory"):
         assert text in out
@@ -261,7 +249,7 @@ def test_the_command_prints_tables_and_writes_only_the_file_asked_for(in_tmp, ca
 
 
 def test_nothing_is_written_and_no_ratio_is_shown_without_a_peer(in_tmp, capsys):
-    assert run_main("toy_grid", *SMALL, "--rounds", "1", "--no-peer") == 0
+    assert run_main("bench", "toy_grid", *SMALL, "--rounds", "1", "--no-peer") == 0
     assert "ratio" not in capsys.readouterr().out
     assert list(in_tmp.iterdir()) == []
 
@@ -280,7 +268,7 @@ def test_nothing_is_written_and_no_ratio_is_shown_without_a_peer(in_tmp, capsys)
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, message):
-    assert run_main(*arguments) == 2
+    assert run_main("bench", *arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -291,7 +279,7 @@ def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, messag
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="only where there is no CUDA device")
 def test_a_missing_gpu_is_told(in_tmp, capsys):
-    assert run_main("toy_grid", "device=cuda") == 2
+    assert run_main("bench", "toy_grid", "device=cuda") == 2
     assert "torch finds no CUDA device" in capsys.readouterr().err
 
 

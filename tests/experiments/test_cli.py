@@ -9,20 +9,8 @@ import pytest
 
 from camal_rl.cli.main import main
 from camal_rl.experiments.run_folder import read_json
+from tests.command_line import run_main
 from tests.experiments.conftest import TINY
-
-
-def run_main(*arguments):
-    """Return the exit code of a command."""
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code
-
-
-@pytest.fixture
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 from gymnasium import spaces
 
 from camal_rl.agents import CamalConfig
-from camal_rl.cli.main import main
 from camal_rl.envs import make_vec
 from camal_rl.experiments import explanation as explanation_module
 from camal_rl.experiments.action_names import action_names
@@ -20,6 +19,7 @@ from camal_rl.experiments.loading import load_config
 from camal_rl.experiments.run_folder import RunFolder
 from camal_rl.experiments.training import prepare, run
 from camal_rl.overlays import enlarged, greyed, heat_overlay
+from tests.command_line import run_main
 from tests.experiments.conftest import TINY
 from tests.experiments.test_episode_video import decoded
 
@@ -29,12 +29,6 @@ TOY = ("up", "right", "down", "left")
 @pytest.fixture(scope="module")
 def model(trained):
     return load_model(trained)
-
-
-def run_main(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code
 
 
 def test_the_sheet_shows_frames_exactly_and_maps_in_their_columns(tmp_path, model):

@@ -13,10 +13,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
-from camal_rl.cli.main import main
 from camal_rl.experiments import export as export_module
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.export import ExportMismatch, acting_program, export_policy
+from tests.command_line import run_main
 
 IMAGE = (64, 64, 3)
 
@@ -81,12 +81,6 @@ def operations(policy):
 
 def answers(program, images):
     return {name: tensor.numpy() for name, tensor in program.module()(torch.from_numpy(images)).items()}
-
-
-def run_main(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code
 
 
 @pytest.mark.parametrize(

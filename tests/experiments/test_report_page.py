@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from camal_rl.cli.main import main
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.loading import dump_yaml
 from camal_rl.experiments.report import contents
@@ -17,6 +16,7 @@ from camal_rl.experiments.report.document import Cell, Document, Table
 from camal_rl.experiments.report.pictures import frame_grid
 from camal_rl.experiments.report.write import render, write_report
 from camal_rl.overlays import heat_overlay
+from tests.command_line import run_main
 from tests.experiments.report_runs import (
     comparison_group,
     full_group,
@@ -154,12 +154,6 @@ def test_pictures_show_both_methods_on_the_frames_of_the_first(trained, tmp_path
         (tmp_path / name / "model.zip").unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.zip"):
         frame_grid(group)
-
-
-def run_main(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code
 
 
 def test_the_verb_writes_into_the_folder_that_is_given(trained, tmp_path, capsys):

@@ -3,13 +3,13 @@ import json
 import pytest
 import torch
 
-from camal_rl.cli.main import main
 from camal_rl.experiments.comparison import method_config
 from camal_rl.experiments.comparison_report import flat_metrics, headline_figures
 from camal_rl.experiments.loading import config_from_dict, dump_yaml, load_config
 from camal_rl.experiments.run_folder import RunFolder, read_json
 from camal_rl.supervised.config import CamalConfig, SupervisedConfig
 from camal_rl.supervised.training import load_classifier, make_sets
+from tests.command_line import run_main
 
 NAME = "supervised/spurious_shapes"
 TINY = [
@@ -17,19 +17,6 @@ TINY = [
     "data.options.test_length=8", "data.options.num_classes=2", "model.options.width=8", "optimisation.batch_size=8",
     "optimisation.epochs=2", "evaluation.images=4", "log.images=4", "log.every=1",
 ]  # fmt: skip
-
-
-def run_main(*arguments):
-    """Return the exit code of a command."""
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code
-
-
-@pytest.fixture
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_the_shipped_configuration_names_every_method():

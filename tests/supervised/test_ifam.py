@@ -9,11 +9,7 @@ from camal_rl.supervised.ifam import IfamWeights, build_ifam
 SMALL = {"patch_size": 8, "dim": 16, "depth": 2, "heads": 2, "parts": 2}
 
 
-@pytest.fixture(autouse=True)
-def _own_random_numbers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("own_random_numbers")
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ from camal_rl.supervised.ifam.parts import (
 )
 from camal_rl.supervised.ifam.vit import MaskedAttention, MaskedViT, masked_softmax
 
-
-@pytest.fixture(autouse=True)
-def _own_random_numbers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("own_random_numbers")
 
 
 def test_masked_softmax_shares_among_the_kept_keys():

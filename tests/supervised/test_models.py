@@ -7,6 +7,8 @@ from camal_rl.supervised.ifam import Ifam
 from camal_rl.supervised.models import build_model, model_names
 from camal_rl.supervised.models.cam_layer import CamLayer, find_cam_layer
 
+from .seen_layer import run
+
 OPTIONS = {
     "compact": {"width": 8},
     "resnet": {"channels": [8, 16], "depths": [1, 2]},
@@ -21,20 +23,7 @@ LAYERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own_random_numbers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def run(model, images, layer=None):
-    """The logits and the output of the layer for maps."""
-    caught = []
-    handle = model.get_submodule(layer or model.cam_layer).register_forward_hook(lambda _m, _i, out: caught.append(out))
-    logits = model(images)
-    handle.remove()
-    return logits, caught[0]
+pytestmark = pytest.mark.usefixtures("own_random_numbers")
 
 
 @pytest.mark.parametrize("name", OPTIONS)

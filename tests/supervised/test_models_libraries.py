@@ -9,21 +9,9 @@ from torch import nn
 
 from camal_rl.supervised.models import build, build_model, hugging_face, vision_libraries
 
+from .seen_layer import run
 
-@pytest.fixture(autouse=True)
-def _own_random_numbers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def run(model, images, layer=None):
-    """The logits and the output of the layer for maps."""
-    caught = []
-    handle = model.get_submodule(layer or model.cam_layer).register_forward_hook(lambda _m, _i, out: caught.append(out))
-    logits = model(images)
-    handle.remove()
-    return logits, caught[0]
+pytestmark = pytest.mark.usefixtures("own_random_numbers")
 
 
 def saved_vit(folder, num_classes=3):
