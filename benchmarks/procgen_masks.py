@@ -115,7 +115,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
         labels = env.segmentation()
         for index, state in enumerate(env.get_state()):
             reference.set_state(index, twin_state(state, game, keep_themes=False))
-        frames = reference.observe().frames
+        frames = reference.frames()
         wrong += int((paint(frames) != labels).any(axis=(1, 2)).sum())
         packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
         colours.update(np.unique(packed).tolist())

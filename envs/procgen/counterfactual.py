@@ -215,7 +215,7 @@ class Redrawer:
             edited = bytearray(state)
             edit(edited)
             self._simulator.set_state(index, bytes(edited))
-        return self._simulator.observe().frames
+        return self._simulator.frames()
 
     def close(self) -> None:
         """End the simulator's threads and free its memory."""

@@ -43,22 +43,23 @@ class Follower:
         self._time = np.zeros(real.num, dtype=np.int64)
         self._stale = np.full(real.num, copies_level_starts)
         self._diverged = np.zeros(real.num, dtype=bool)
-        self._frames: npt.NDArray[np.uint8] | None = None
+        self._acting = False
         self._steps = 0
         self.heals = 0
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
         """Take the step that the simulator takes; :meth:`follow` ends it."""
         self._painter.act(actions)
+        self._acting = True
 
     def follow(self, result: StepResult) -> None:
         """Compare the step with the simulator's and note whose state has to be copied before the next frames."""
-        own = self._painter.observe()
-        self._frames = own.frames
-        agrees = (own.rewards == result.rewards) & (own.first == result.first)
+        rewards, first = self._painter.outcome()
+        self._acting = False
+        agrees = (rewards == result.rewards) & (first == result.first)
         new_level = result.first | result.level_complete
         if new_level.any():
-            agrees &= own.level_seeds == result.level_seeds
+            agrees &= self._painter.level_seeds() == result.level_seeds
         self._heal(np.flatnonzero(~agrees & ~self._stale))
         self._time = np.where(new_level, 0, self._time + 1)
         if self._copies_level_starts:
@@ -88,14 +89,17 @@ class Follower:
         self._time[:] = times
 
     def frames(self) -> npt.NDArray[np.uint8]:
-        """Return ``uint8[num, H, W, 3]``, the current states as the second simulator paints them."""
-        indices = np.flatnonzero(self._stale)
-        for index in indices:
+        """Return ``uint8[num, H, W, 3]``, the current states as the second simulator paints them.
+
+        Raises:
+            RuntimeError: a step is under way, so that there is no current state.
+        """
+        if self._acting:
+            raise RuntimeError("a step is under way: masks belong to observations, ask after step_wait()")
+        for index in np.flatnonzero(self._stale):
             self._painter.set_state(index, self._edit(self._real.get_state(index)))
-        if len(indices) > 0 or self._frames is None:
-            self._frames = self._painter.observe().frames
         self._stale[:] = self._diverged
-        return self._frames
+        return self._painter.frames()
 
     def close(self) -> None:
         """End the second simulator's threads and free its memory."""

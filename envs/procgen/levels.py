@@ -57,7 +57,7 @@ def _visit(simulator: Simulator, levels: range) -> dict[int, bytes]:
             set_levels(state, level, level + 1)
             simulator.set_state(index, bytes(state))
         simulator.act(np.full(simulator.num, _END_EPISODE, dtype=np.int32))
-        frames = simulator.observe().frames
+        frames = simulator.frames()
         found |= {level: frame_fingerprint(frames[index]) for index, level in enumerate(batch)}
     return found
 

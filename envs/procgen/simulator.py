@@ -54,6 +54,8 @@ class Simulator:
         if pack is not None:
             make = partial(pack.environment_class(), resource_root=pack.resource_root)
         self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
+        # An option of gym3's that Procgen does not pass on. Whatever leaves this class is copied here, once.
+        self._env._reuse_arrays = True
         self._ffi = cffi.FFI()
         self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
         self._has_state = not arguments["use_generated_assets"]
@@ -67,14 +69,27 @@ class Simulator:
         rewards, observation, first = self._env.observe()
         infos = self._env.get_info()
         return StepResult(
-            rewards=rewards,
-            frames=observation["rgb"],
-            first=first,
+            rewards=rewards.copy(),
+            frames=observation["rgb"].copy(),
+            first=first.copy(),
             level_complete=np.array([info["prev_level_complete"] for info in infos], dtype=bool),
             level_seeds=np.array([info["level_seed"] for info in infos], dtype=np.int32),
             infos=infos,
-            pictures=[info.pop("rgb") for info in infos if "rgb" in info],
+            pictures=[info.pop("rgb").copy() for info in infos if "rgb" in info],
         )
+
+    def outcome(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Wait for the step and return ``rewards`` and ``first`` alone, see :class:`StepResult`."""
+        rewards, _, first = self._env.observe()
+        return rewards.copy(), first.copy()
+
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """Wait for the step and return the frames alone, ``uint8[n, 64, 64, 3]``."""
+        return np.array(self._env.observe()[1]["rgb"])
+
+    def level_seeds(self) -> npt.NDArray[np.int32]:
+        """Wait for the step and return the levels of the frames, ``int32[n]``."""
+        return np.array([info["level_seed"] for info in self._env.get_info()], dtype=np.int32)
 
     def get_state(self, index: int) -> bytes:
         """Return the state of one copy.

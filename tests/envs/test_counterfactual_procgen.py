@@ -126,7 +126,7 @@ def test_the_number_of_backgrounds():
     for index in range(9):
         write_int(state, world(state).background_index, index)
         simulator.set_state(0, bytes(state))
-        frames.add(simulator.observe().frames.tobytes())
+        frames.add(simulator.frames().tobytes())
     assert len(frames) == 9
     simulator.close()
     env.close()

@@ -41,7 +41,7 @@ class StateCopying:
     def labels(self):
         for index, state in enumerate(self._env.get_state()):
             self._simulator.set_state(index, twin_state(state, self._env.game, keep_themes=False))
-        return self._paint(self._simulator.observe().frames)
+        return self._paint(self._simulator.frames())
 
 
 def make(game, num_envs, seed=0, **options):
@@ -208,6 +208,25 @@ def test_a_divergence_is_found_and_healed():
     for _ in range(30):
         np.testing.assert_array_equal(env.segmentation(), copying.labels())
         env.step(rng.integers(0, 15, 2))
+
+
+@pytest.mark.parametrize("segmentation", ["box", "silhouette"])
+def test_masks_are_kept_until_the_step_ends_and_never_those_of_another_step(segmentation):
+    env = make("starpilot", 2, segmentation=segmentation)
+    env.reset()
+    before = env.segmentation()
+    for _ in range(3):
+        env.step_async(np.full(2, 4))
+        np.testing.assert_array_equal(env.segmentation(), before)
+        env.step_wait()
+        before = env.segmentation()
+    env.step(np.full(2, 4))
+    env.step_async(np.full(2, 4))
+    with pytest.raises(RuntimeError, match="ask after step_wait"):
+        env.segmentation()
+    env.step_wait()
+    assert env.segmentation().shape == (2, 64, 64)
+    env.close()
 
 
 @pytest.mark.parametrize("game", ["coinrun", "bigfish", "plunder"])
