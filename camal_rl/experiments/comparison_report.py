@@ -17,6 +17,7 @@ from camal_rl.statistics import mann_whitney_p, mean_interval, spread
 Values = Mapping[str, float]
 _TABLE_RESULTS = ("return/", "gap/held_out", "accuracy/", "worst_group_accuracy/", "background_flips/")
 _TABLE_ALIGNMENT = ("epg", "pointing_game", "iou")
+_TABLE_EFFECTS = ("deletion_effect", "deletion_effect_random", "deletion_effect_net", "insertion_auc_net")
 
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -48,7 +49,17 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
                 suffix = "" if kind == "own" else f"_{kind}"
                 flat[f"deletion_effect{suffix}/{target}/{set_name}"] = effect["deletion_effect"]
                 flat[f"insertion_auc{suffix}/{target}/{set_name}"] = effect.get("insertion_auc")
+            for metric in ("deletion_effect", "insertion_auc"):
+                flat[f"{metric}_net/{target}/{set_name}"] = _net_of_random(metric, result["faithfulness"])
     return {name: float(value) for name, value in flat.items() if value is not None}
+
+
+def _net_of_random(metric: str, faithfulness: Mapping[str, Mapping[str, float | None]]) -> float | None:
+    """Return by how much the own map does better than a random one on the same frames."""
+    own, random = (faithfulness.get(kind, {}).get(metric) for kind in ("own", "random"))
+    if own is None or random is None:
+        return None
+    return own - random if METRICS_BY_NAME[metric].higher_is_better else random - own
 
 
 def compare_runs(runs: Sequence[PlannedRun]) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def headline_figures(comparison: Mapping[str, Any]) -> list[str]:
     set_name = measured[-1][1]
     targets = list(dict.fromkeys(target for target, _ in measured))
     attention = [f"{metric}/{target}/{set_name}" for metric in _TABLE_ALIGNMENT for target in targets]
-    effects = [f"deletion_effect{kind}/{target}/{set_name}" for target in targets for kind in ("", "_random")]
+    effects = [f"{metric}/{target}/{set_name}" for target in targets for metric in _TABLE_EFFECTS]
     return [name for name in (*returns, *attention, *effects) if name in names]
 
 

@@ -24,6 +24,7 @@ from camal_rl.metrics.counterfactual import (
 )
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
+    CONTROLLED_METRICS,
     FAITHFULNESS_METRICS,
     METRICS,
     METRICS_BY_NAME,
@@ -39,6 +40,7 @@ from camal_rl.metrics.ranking import spearman
 
 __all__ = [
     "ALIGNMENT_METRICS",
+    "CONTROLLED_METRICS",
     "FAITHFULNESS_METRICS",
     "FILLS",
     "METRICS",

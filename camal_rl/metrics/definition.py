@@ -67,6 +67,11 @@ FAITHFULNESS_METRICS: tuple[Metric, ...] = (
     Metric("faithfulness_correlation", _SIGNED, True, "Bhatt et al. 2020, arXiv 2005.00631, on subsets of grid cells"),
 )
 
+CONTROLLED_METRICS: tuple[Metric, ...] = (
+    Metric("deletion_effect_net", _REAL, True, "deletion_effect minus that of a random map on the same frames"),
+    Metric("insertion_auc_net", _REAL, True, "insertion_auc of a random map on the same frames minus the own map's"),
+)
+
 STABILITY_METRICS: tuple[Metric, ...] = (
     Metric("consistency_spearman", _SIGNED, True, "rank correlation with the map under a small perturbation"),
     Metric("consistency_cosine", _UNIT, True, "cosine with the map under a small perturbation"),
@@ -75,5 +80,5 @@ STABILITY_METRICS: tuple[Metric, ...] = (
     ),
 )
 
-METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS + STABILITY_METRICS
+METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS + CONTROLLED_METRICS + STABILITY_METRICS
 METRICS_BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})

@@ -65,7 +65,20 @@ def test_flat_names_and_missing_figures():
         "deletion_effect/value/held_out": 0.5,
         "deletion_effect_random/value/held_out": 0.1,
         "deletion_effect_mask/value/held_out": 0.5,
+        "deletion_effect_net/value/held_out": 0.4,
     }
+
+
+def test_net_figures_say_how_much_better_than_a_random_map():
+    metrics = _metrics(8, 1, 0.25)
+    faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
+    faithfulness["own"] = {"deletion_effect": 0.75, "insertion_auc": 0.125}
+    faithfulness["random"] = {"deletion_effect": 0.25, "insertion_auc": 0.5}
+    flat = flat_metrics(metrics)
+    assert flat["deletion_effect_net/value/held_out"] == 0.5
+    assert flat["insertion_auc_net/value/held_out"] == 0.375
+    faithfulness["own"]["insertion_auc"] = None
+    assert "insertion_auc_net/value/held_out" not in flat_metrics(metrics)
 
 
 def test_statistics_are_those_of_the_seeds(runs):
