@@ -23,8 +23,11 @@ class TrainingLosses(NamedTuple):
 class HasOwnLosses(Protocol):
     """A model that is trained with losses of its own (iFAM), from image labels only."""
 
-    def training_losses(self, images: Tensor, labels: Tensor) -> TrainingLosses:
-        """Return the prediction and the losses for ``images (B, 3, H, W)`` in [0, 1] and ``labels (B,)``."""
+    def training_losses(self, images: Tensor, labels: Tensor, progress: float) -> TrainingLosses:
+        """Return the prediction and the losses for ``images (B, 3, H, W)`` in [0, 1] and ``labels (B,)``.
+
+        ``progress`` in [0, 1) is the share of training that is done.
+        """
 
 
 @runtime_checkable

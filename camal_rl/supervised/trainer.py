@@ -254,7 +254,7 @@ class _Run:
         model = self.trainer.model
         if isinstance(model, HasOwnLosses):
             with self.accelerator.autocast():
-                own = model.training_losses(images, labels)
+                own = model.training_losses(images, labels, self.progress.step / self.steps)
             return own.logits, own.losses
         logits = logits_of(self.model(images))
         return logits, {"cross_entropy": functional.cross_entropy(logits, labels)}

@@ -26,7 +26,8 @@ def test_the_shipped_configuration_names_every_method():
         settings = method_config(config, method, 3)
         assert settings.method_name == method
         assert (settings.seed, settings.threads, settings.methods) == (3, 1, {})
-    assert config.for_method("ifam").model.options == {}
+    # Its own options, and none of the shipped network's.
+    assert config.for_method("ifam").model.options == config.methods["ifam"]["model"]["options"]
     vanilla, camal = config.for_method("vanilla").camal, config.camal
     assert vanilla.weight == 0
     for name in ("target", "score", "method", "rectification", "coverage"):

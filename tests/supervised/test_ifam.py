@@ -95,7 +95,7 @@ def test_stage_2_alone_teaches_stage_1(model):
     images = torch.rand(8, 3, 32, 32)
     losses = model.training_losses(images, torch.arange(8) % 3).losses
     losses["stage2"].backward()
-    for parameter in (model.stage1.prototypes, model.stage1.vit.patches.weight, model.stage1.vit.positions):
+    for parameter in (model.stage1.prototypes, model.stage1.vit.patches.pattern[0].weight, model.stage1.vit.positions):
         assert torch.isfinite(parameter.grad).all()
         assert parameter.grad.abs().sum() > 0
     assert model.stage1.classifiers.grad is None
@@ -136,6 +136,32 @@ def test_losses_are_weighted_and_named_as_the_weights(model):
     assert IfamWeights() == IfamWeights(1, 1, 1, 1, 1, 2, 1, 1)
 
 
+def test_during_the_warmup_the_losses_on_parts_count_in_part(model):
+    images, labels = torch.rand(4, 3, 32, 32), torch.arange(4) % 3
+    model.weights, model.warmup = IfamWeights(equivariance=0), 0.4
+    after = model.training_losses(images, labels, 0.4).losses
+    half = model.training_losses(images, labels, 0.2).losses
+    for name, loss in model.training_losses(images, labels).losses.items():
+        share = 1.0 if name in ("stage1", "stage2") else 0.5
+        assert after[name].item() == loss.item()
+        assert half[name].item() == pytest.approx(share * loss.item())
+    model.warmup = 0.0
+    assert model.training_losses(images, labels, 0.0).losses["entropy"].item() == after["entropy"].item()
+
+
+def test_during_the_warmup_stage_2_sees_whole_images_less_and_less(model):
+    model.train()
+    logits = torch.zeros(4000, 3, 1, 1, requires_grad=True)
+    with torch.no_grad():
+        logits[:, 2] = 50.0  # all background: a 1 is an image seen as a whole
+    for warmth in (0.0, 0.25, 1.0):
+        mask = model._training_mask(logits, warmth)
+        assert mask.mean().item() == pytest.approx(1 - warmth, abs=0.03)
+    (gradient,) = torch.autograd.grad(model._training_mask(logits, 0.0).sum(), logits)
+    assert gradient.abs().max() == 0
+    assert model.eval()._training_mask(logits, 0.0).max() == 0
+
+
 def test_mixed_precision_gives_finite_gradients(model):
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -172,6 +198,7 @@ def test_it_learns_32_images():
         ({"parts": 0}, "parts and temperature must be positive, got 0"),
         ({"temperature": 0.0}, "parts and temperature must be positive"),
         ({"mask_dropout": 1.0}, r"must be in \[0, 1\), got 0.3 and 1.0"),
+        ({"warmup": 1.0}, r"warmup is a share of training, in \[0, 1\), got 1.0"),
         ({"weights": {"presense": 1.0}}, "unknown iFAM weight 'presense'; did you mean 'presence'?"),
         ({"weights": {"presence": -1.0}}, "'presence' must be finite and at least 0, got -1.0"),
     ],

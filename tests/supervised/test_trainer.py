@@ -218,7 +218,12 @@ def test_the_schedule_of_the_weight_follows_the_steps():
 class OwnLosses(PooledNet):
     """Its own loss is half of the cross-entropy, twice."""
 
-    def training_losses(self, images, labels):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def training_losses(self, images, labels, progress):
+        self.seen.append(progress)
         logits = self(images)
         loss = functional.cross_entropy(logits, labels) / 2
         return TrainingLosses(logits, {"stage_1": loss, "stage_2": loss})
@@ -227,6 +232,7 @@ class OwnLosses(PooledNet):
 def test_a_models_own_losses_replace_the_cross_entropy():
     data, ours = Squares(), OwnLosses()
     fit(ours, data, camal=CamalConfig(weight=0.0))
+    assert np.allclose(ours.seen, np.arange(6) / 6)
     for left, right in zip(parameters(ours), parameters(plain_loop(PooledNet(), data)), strict=True):
         assert torch.allclose(left, right, atol=1e-5)
 

@@ -41,7 +41,13 @@ class Ifam(nn.Module):
     """
 
     def __init__(
-        self, stage1: PartStage, stage2: MaskedViT, num_classes: int, mask_dropout: float, weights: IfamWeights
+        self,
+        stage1: PartStage,
+        stage2: MaskedViT,
+        num_classes: int,
+        mask_dropout: float,
+        warmup: float,
+        weights: IfamWeights,
     ) -> None:
         super().__init__()
         self.normalize = Normalize()
@@ -49,6 +55,7 @@ class Ifam(nn.Module):
         self.stage2 = stage2
         self.head = nn.Linear(stage2.norm.normalized_shape[0], num_classes)
         self.mask_dropout = mask_dropout
+        self.warmup = warmup
         self.weights = weights
         self.cam_layer = f"stage2.blocks.{len(stage2.blocks) - 1}.norm1"
         self.token_grid = stage2.grid
@@ -88,23 +95,36 @@ class Ifam(nn.Module):
         patches = torch.where(kept.unsqueeze(2), patches, torch.zeros_like(patches))
         return self._classify(patches, kept.to(patches.dtype))
 
-    def training_losses(self, images: Tensor, labels: Tensor) -> TrainingLosses:
+    def training_losses(self, images: Tensor, labels: Tensor, progress: float = 1.0) -> TrainingLosses:
         """Return the prediction and the weighted losses of a batch.
 
         In training mode the mask is drawn (:func:`camal_rl.supervised.ifam.parts.sampled_mask`), and the loss of stage
         2 reaches stage 1 through it; parts drop out of stage 1's prediction and of the mask.
 
+        While ``progress < warmup``, classes come before parts: with ``u = progress / warmup``, all losses but the two
+        cross-entropies count ``u`` times their weight, and in training mode stage 2 sees an image as a whole with
+        probability ``1 - u``, without a gradient to stage 1.
+
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
             labels: ``int64 (B,)``.
+            progress: share of training that is done, in [0, 1].
         """
         pixels = self.normalize(images)
-        weights = self.weights
+        warmth = min(progress / self.warmup, 1.0) if self.warmup else 1.0
         found = self.stage1(pixels)
-        logits = self._classify(self.stage2.embed(pixels), self._training_mask(found.part_logits).flatten(1))
+        mask = self._training_mask(found.part_logits, warmth)
+        logits = self._classify(self.stage2.embed(pixels), mask.flatten(1))
         losses = {
-            "stage1": weights.stage1 * functional.cross_entropy(found.class_logits, labels),
-            "stage2": weights.stage2 * functional.cross_entropy(logits, labels),
+            "stage1": self.weights.stage1 * functional.cross_entropy(found.class_logits, labels),
+            "stage2": self.weights.stage2 * functional.cross_entropy(logits, labels),
+        }
+        losses |= {name: warmth * loss for name, loss in self._losses_on_parts(images, found).items()}
+        return TrainingLosses(logits, losses)
+
+    def _losses_on_parts(self, images: Tensor, found: Parts) -> dict[str, Tensor]:
+        weights = self.weights
+        losses = {
             "orthogonality": weights.orthogonality * orthogonality_loss(found.features),
             "presence": weights.presence * presence_loss(found.maps),
             "background": weights.background * background_loss(found.maps),
@@ -113,12 +133,16 @@ class Ifam(nn.Module):
         }
         if weights.equivariance:
             losses["equivariance"] = weights.equivariance * self._equivariance(images, found)
-        return TrainingLosses(logits, losses)
+        return losses
 
-    def _training_mask(self, part_logits: Tensor) -> Tensor:
+    def _training_mask(self, part_logits: Tensor, warmth: float) -> Tensor:
         if not self.training:
             return foreground_mask(part_logits).float()
-        return sampled_mask(part_logits, self.stage1.temperature, self.mask_dropout)
+        mask = sampled_mask(part_logits, self.stage1.temperature, self.mask_dropout)
+        if warmth == 1:
+            return mask
+        whole = torch.rand(len(mask), 1, 1, device=mask.device) >= warmth
+        return mask.masked_fill(whole, 1.0)
 
     def _equivariance(self, images: Tensor, found: Parts) -> Tensor:
         """Run stage 1 on transformed images and compare its maps with those of the images."""
@@ -143,6 +167,7 @@ def build_ifam(
     temperature: float = 1.0,
     part_dropout: float = 0.3,
     mask_dropout: float = 0.3,
+    warmup: float = 0.4,
     weights: IfamWeights | Mapping[str, float] | None = None,
 ) -> Ifam:
     """Build an :class:`Ifam` from scratch, with the same size of transformer in both stages.
@@ -158,17 +183,18 @@ def build_ifam(
         temperature: of the Gumbel-softmax.
         part_dropout: probability that a part drops out of stage 1's prediction.
         mask_dropout: probability that a part drops out of an image's mask, in training.
+        warmup: share of training in which classes come before parts (:meth:`Ifam.training_losses`); 0 for none.
         weights: of the losses, or those that differ from :class:`IfamWeights`' defaults.
 
     Raises:
         TypeError: weights that are no numbers.
-        ValueError: sizes that do not fit, probabilities outside [0, 1), or unknown weights.
+        ValueError: sizes that do not fit, probabilities or a warm-up outside [0, 1), or unknown weights.
     """
     _check_grid(check_vit(image_size, patch_size, dim, depth, heads))
-    _check_numbers(parts, temperature, part_dropout, mask_dropout)
+    _check_numbers(parts, temperature, part_dropout, mask_dropout, warmup)
     first, second = (MaskedViT(image_size, patch_size=patch_size, dim=dim, depth=depth, heads=heads) for _ in range(2))
     stage1 = PartStage(first, num_classes, parts=parts, temperature=temperature, part_dropout=part_dropout)
-    return Ifam(stage1, second, num_classes, mask_dropout, ifam_weights(weights))
+    return Ifam(stage1, second, num_classes, mask_dropout, warmup, ifam_weights(weights))
 
 
 def _check_grid(grid: tuple[int, int]) -> None:
@@ -178,8 +204,10 @@ def _check_grid(grid: tuple[int, int]) -> None:
         )
 
 
-def _check_numbers(parts: int, temperature: float, part_dropout: float, mask_dropout: float) -> None:
+def _check_numbers(parts: int, temperature: float, part_dropout: float, mask_dropout: float, warmup: float) -> None:
     if parts < 1 or not temperature > 0:
         raise ValueError(f"parts and temperature must be positive, got {parts} and {temperature}")
     if not (0 <= part_dropout < 1 and 0 <= mask_dropout < 1):
         raise ValueError(f"part_dropout and mask_dropout must be in [0, 1), got {part_dropout} and {mask_dropout}")
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup is a share of training, in [0, 1), got {warmup}")

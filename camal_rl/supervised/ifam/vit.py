@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camal_rl.supervised.ifam.patches import PatchEmbedding
+
 EXPONENT_LIMIT = 10.0
 """Bounds the score of a left-out key relative to the largest one kept, and with it the gradient of the choice."""
 
@@ -97,7 +99,7 @@ class MaskedViT(nn.Module):
         super().__init__()
         self.grid = check_vit(image_size, patch_size, dim, depth, heads)
         self.image_size = image_size
-        self.patches = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+        self.patches = PatchEmbedding(patch_size, dim)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.positions = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1] + 1, dim))
         self.blocks = nn.ModuleList(MaskedBlock(dim, heads) for _ in range(depth))
@@ -109,7 +111,8 @@ class MaskedViT(nn.Module):
         """Return the patches' tokens ``(B, h w, C)`` of normalised images ``(B, 3, H, W)``, without positions."""
         if tuple(images.shape[2:]) != self.image_size:
             raise ValueError(f"images must be of size {self.image_size}, got {tuple(images.shape[2:])}; resize them")
-        return self.patches(images).flatten(2).transpose(1, 2)
+        tokens: Tensor = self.patches(images)
+        return tokens
 
     def encode(self, patches: Tensor, keep: Tensor | None = None) -> Tensor:
         """Return normalised tokens ``(B, 1 + h w, C)``, the class token first.
