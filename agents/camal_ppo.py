@@ -70,7 +70,6 @@ class CAMALPPO(ImagePPO):
         **kwargs: Any,
     ) -> None:
         self.camal = CamalConfig() if camal is None else camal
-        self._minibatches = 0
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
@@ -176,21 +175,26 @@ class CAMALPPO(ImagePPO):
         records: Records,
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a minibatch with the CAMAL term, and the KL divergence from the policy that acted."""
-        evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records)
-        if weight > 0 and self._minibatches % self.camal.interval == 0:
+        looked_at = self.camal.frames_of(len(batch.observations)) if weight > 0 else None
+        evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records, looked_at)
+        if looked_at is not None:
             maps = self._attention_maps(evaluation, create_graph=True)
-            loss = loss + weight * self.camal.interval * self._camal_loss(maps, batch, records)
-        self._minibatches += 1
+            loss = loss + weight * self._camal_loss(maps, cast(Tensor, batch.targets)[:looked_at], records)
         records["train/loss"].append(loss.detach())
         with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
             log_ratio = evaluation.log_prob - batch.old_log_prob
             return loss, torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
 
     def _ppo_loss(
-        self, batch: CamalRolloutSamples, clip_range: float, clip_range_vf: float | None, records: Records
+        self,
+        batch: CamalRolloutSamples,
+        clip_range: float,
+        clip_range_vf: float | None,
+        records: Records,
+        looked_at: int | None,
     ) -> tuple[ActionEvaluation, Tensor]:
         """Return the evaluated minibatch and PPO's clipped loss, operation by operation as in SB3."""
-        evaluation = self._evaluate(batch.observations, batch.actions)
+        evaluation = self._evaluate(batch.observations, batch.actions, looked_at)
         advantages = batch.advantages
         if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -211,12 +215,12 @@ class CAMALPPO(ImagePPO):
         records["train/clip_fraction"].append(torch.mean((torch.abs(ratio.detach() - 1) > clip_range).float()))
         return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
 
-    def _evaluate(self, observations: Tensor, actions: Tensor) -> ActionEvaluation:
+    def _evaluate(self, observations: Tensor, actions: Tensor, looked_at: int | None = None) -> ActionEvaluation:
         """Evaluate actions as the rollout buffer stores them: discrete ones come as a column."""
         if isinstance(self.action_space, spaces.Discrete):
             actions = actions.long().flatten()
         if isinstance(self.policy, CamPolicy):
-            return self.policy.evaluate_for_attention(observations, actions)
+            return self.policy.evaluate_for_attention(observations, actions, looked_at)
         values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
         return ActionEvaluation(actions, values.flatten(), log_prob, entropy, self.policy.action_dist, {})
 
@@ -225,10 +229,10 @@ class CAMALPPO(ImagePPO):
             evaluation, self.camal.targets, self.camal.method, self.camal.rectification, create_graph
         )
 
-    def _camal_loss(self, maps: Maps, batch: CamalRolloutSamples, records: Records) -> Tensor:
-        """Return the sum over the targets of the attention loss, for the maps of one minibatch."""
+    def _camal_loss(self, maps: Maps, targets: Tensor, records: Records) -> Tensor:
+        """Return the sum of the attention loss over value and policy, for the maps of one minibatch and their masks."""
         loss = attention_loss(self.camal.loss)
-        target = target_tensor(cast(Tensor, batch.targets))
+        target = target_tensor(targets)
         total = torch.zeros((), device=target.device)
         for name, cam in maps.items():
             parts = loss(normalize_cam(cam), target)

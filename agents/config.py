@@ -39,8 +39,8 @@ class CamalConfig:
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
         schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
-        interval: the term joins every ``interval``-th minibatch, ``interval`` times as strong, and costs that much less
-            ("lazy regularization", Karras et al. 2020, arXiv 1912.04958, section 3.1).
+        frame_fraction: share in (0, 1] of each minibatch's frames, drawn at random as the minibatch is, whose maps make
+            up the term. Its mean stays the same, and it costs that much less.
         coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
             vanish), or ``soft``, the share of relevant pixels.
         value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
@@ -57,7 +57,7 @@ class CamalConfig:
     inside_weight: float = 1.0
     schedule: Schedule = "constant"
     schedule_fraction: float = 0.25
-    interval: int = 1
+    frame_fraction: float = 1.0
     coverage: Coverage = "any"
     value_rectification: Rectification = "relu"
     policy_rectification: Rectification = "absolute"
@@ -77,10 +77,10 @@ class CamalConfig:
         _check_choice("method", self.method, CAM_METHODS)
         attention_loss(self.loss)
         _check_choice("schedule", self.schedule, get_args(Schedule))
-        if not 0 < self.schedule_fraction <= 1:
-            raise ValueError(f"camal.schedule_fraction must be in (0, 1], got {self.schedule_fraction}")
-        if not isinstance(self.interval, int) or self.interval < 1:
-            raise ValueError(f"camal.interval must be a whole number of at least 1, got {self.interval!r}")
+        for name in ("schedule_fraction", "frame_fraction"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ValueError(f"camal.{name} must be in (0, 1], got {value}")
         _check_choice("coverage", self.coverage, get_args(Coverage))
         for name in ("value_rectification", "policy_rectification"):
             _check_choice(name, getattr(self, name), get_args(Rectification))
@@ -89,6 +89,10 @@ class CamalConfig:
     def rectification(self) -> dict[AttentionTarget, Rectification]:
         """The rectification of each target's map."""
         return {"value": self.value_rectification, "policy": self.policy_rectification}
+
+    def frames_of(self, minibatch: int) -> int:
+        """Return how many frames of a minibatch the term looks at, at least 1."""
+        return max(1, round(self.frame_fraction * minibatch))
 
     def weight_at(self, progress: float) -> float:
         """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""

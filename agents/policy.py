@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
 from camal_rl.agents.encoders import CamEncoder, Precision, encoder_class, encoder_kwargs
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam
-from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, value_score_gradient
+from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, share_features, value_score_gradient
 from camal_rl.module_modes import evaluating
 
 DEFAULT_RECTIFICATION: Mapping[AttentionTarget, Rectification] = CamalConfig().rectification
@@ -35,11 +35,13 @@ class EncodedImages:
         cam_features: the CAM layer's output ``(B, C, h, w)``.
         hidden: pre-activation of the first linear layer ``(B, U)``; ``None`` for an encoder that is not a CamEncoder.
         features: what the heads see, ``(B, features_dim)``.
+        looked_at: the same CAM features of the images that maps are made of, ``(n, C, h, w)``; with a CamEncoder only.
     """
 
     cam_features: Tensor
     hidden: Tensor | None
     features: Tensor
+    looked_at: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ActionEvaluation:
     """What PPO needs of a minibatch, and what attention needs besides.
 
     ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form; ``encoded``
-    holds the pass behind each attention target (the same object where the encoder is shared).
+    holds the pass behind each attention target (the same object where the encoder is shared). Maps are made of the
+    first ``looked_at`` images, of all where that is ``None``.
     """
 
     actions: Tensor
@@ -56,6 +59,7 @@ class ActionEvaluation:
     entropy: Tensor | None
     distribution: Distribution
     encoded: Mapping[AttentionTarget, EncodedImages]
+    looked_at: int | None = None
 
 
 class CamPolicy(ActorCriticCnnPolicy):
@@ -119,11 +123,13 @@ class CamPolicy(ActorCriticCnnPolicy):
             h, w = self._encode(image, self._extractors()["value"]).cam_features.shape[-2:]
         return int(h), int(w)
 
-    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor) -> EncodedImages:
+    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
         if isinstance(extractor, CamEncoder):
-            cam_features = extractor.cam_features(images)
+            cam_features, some = extractor.cam_features(images), None
+            if looked_at is not None:
+                cam_features, some = share_features(cam_features, looked_at)
             hidden = extractor.hidden(cam_features)
-            return EncodedImages(cam_features, hidden, torch.relu(hidden))
+            return EncodedImages(cam_features, hidden, torch.relu(hidden), some)
         with _output_of(self._cam_module(extractor)) as outputs:
             features = extractor(images)
         if not outputs or outputs[-1].dim() != 4:
@@ -146,12 +152,14 @@ class CamPolicy(ActorCriticCnnPolicy):
             return observations
         return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
 
-    def _encode_all(self, observations: Tensor) -> dict[AttentionTarget, EncodedImages]:
+    def _encode_all(self, observations: Tensor, looked_at: int | None = None) -> dict[AttentionTarget, EncodedImages]:
+        def encoded(extractor: BaseFeaturesExtractor) -> EncodedImages:
+            return self._encode(self._images(observations, extractor), extractor, looked_at)
+
         extractors = self._extractors()
         if self.share_features_extractor:
-            extractor = extractors["value"]
-            return dict.fromkeys(ATTENTION_TARGETS, self._encode(self._images(observations, extractor), extractor))
-        return {target: self._encode(self._images(observations, each), each) for target, each in extractors.items()}
+            return dict.fromkeys(ATTENTION_TARGETS, encoded(extractors["value"]))
+        return {target: encoded(each) for target, each in extractors.items()}
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
@@ -166,18 +174,22 @@ class CamPolicy(ActorCriticCnnPolicy):
         latent_vf = self.mlp_extractor.forward_critic(encoded["value"].features)
         return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
 
-    def evaluate_for_attention(self, observations: Tensor, actions: Tensor | None = None) -> ActionEvaluation:
+    def evaluate_for_attention(
+        self, observations: Tensor, actions: Tensor | None = None, looked_at: int | None = None
+    ) -> ActionEvaluation:
         """Evaluate actions as ``evaluate_actions`` does, and keep what attention maps are made of.
 
         Args:
             observations: ``(B, C, H, W)`` uint8 images.
             actions: the actions taken; ``None`` means the actions that the policy prefers.
+            looked_at: how many images, from the first on, attention maps will be made of; by default all.
         """
-        encoded = self._encode_all(observations)
+        encoded = self._encode_all(observations, looked_at)
         distribution, values = self._heads(encoded)
         chosen = distribution.get_actions(deterministic=True) if actions is None else actions
         log_prob = distribution.log_prob(chosen)
-        return ActionEvaluation(chosen, values.flatten(), log_prob, distribution.entropy(), distribution, encoded)
+        entropy = distribution.entropy()
+        return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, distribution, encoded, looked_at)
 
     def attention_maps(
         self,
@@ -187,7 +199,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectification: Mapping[AttentionTarget, Rectification] = DEFAULT_RECTIFICATION,
         create_graph: bool = False,
     ) -> dict[AttentionTarget, Tensor]:
-        """Return the non-negative, not yet normalised map ``(B, h, w)`` of each target.
+        """Return the non-negative, not yet normalised map ``(B, h, w)`` of each target, for the images looked at.
 
         The score is ``V(s)`` for ``value`` and ``log pi(a|s)`` for ``policy``. The closed form serves where it
         applies, autograd otherwise; the two agree (``tests/agents/test_policy.py``).
@@ -203,7 +215,8 @@ class CamPolicy(ActorCriticCnnPolicy):
             if target not in maps:
                 score = evaluation.value if target == "value" else evaluation.log_prob
                 features = evaluation.encoded[target].cam_features
-                maps[target] = class_activation_map(features, score, method, create_graph, rectification[target])
+                every = class_activation_map(features, score, method, create_graph, rectification[target])
+                maps[target] = every[: evaluation.looked_at]
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
@@ -218,8 +231,8 @@ class CamPolicy(ActorCriticCnnPolicy):
         if target == "value":
             return value_score_gradient(self.value_net.weight)
         probabilities = cast(CategoricalDistribution, evaluation.distribution).distribution.probs
-        head = cast(nn.Linear, self.action_net)
-        return log_prob_score_gradient(head.weight, probabilities, evaluation.actions.long())
+        head, some = cast(nn.Linear, self.action_net), slice(evaluation.looked_at)
+        return log_prob_score_gradient(head.weight, probabilities[some], evaluation.actions[some].long())
 
     def _closed_form_maps(
         self,
@@ -229,9 +242,9 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        features = encoded.cam_features
+        features = encoded.cam_features if encoded.looked_at is None else encoded.looked_at
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
-        active = cast(Tensor, encoded.hidden) > 0
+        active = cast(Tensor, encoded.hidden)[: evaluation.looked_at] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
             cams = closed_form_cams(features, weight, active, gradients, method, rectify)

@@ -15,6 +15,7 @@ as costly in training.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,6 +99,39 @@ def _channel_weights(active: Tensor, score_gradient: Tensor, means: Tensor) -> T
         # One gradient for all samples belongs to the small factor.
         return active.to(means.dtype) @ (score_gradient[:, None] * means)
     return (active * score_gradient) @ means
+
+
+def share_features(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the features twice: ``(B, C, h, w)`` for the layers above, and the first ``count`` for maps.
+
+    As ``features, features[:count]``, but what the maps say is added to the gradient of the layers above where it lies:
+    no second gradient of the features' size is made. The first tensor must have one reader, whose gradient nobody else
+    holds (a linear layer).
+    """
+    every, some = _SharedFeatures.apply(features, count)
+    return every, some
+
+
+class _SharedFeatures(torch.autograd.Function):
+    """Two views with one gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.shape = features.shape
+        return features.view_as(features), features[:count]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
+        of_every, of_some = gradients
+        if of_some is None:
+            return of_every, None
+        if of_every is None:
+            of_every = of_some.new_zeros(ctx.shape)
+        elif torch.is_grad_enabled():
+            of_every = of_every.clone()
+        of_every[: len(of_some)] += of_some
+        return of_every, None
 
 
 def value_score_gradient(value_weight: Tensor) -> Tensor:

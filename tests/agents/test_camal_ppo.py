@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from collections import defaultdict
 
 import gymnasium as gym
 import numpy as np
@@ -191,22 +192,45 @@ def test_continuous_actions_use_autograd_for_the_policy_map():
     assert np.isfinite(model.logger.name_to_value["camal/loss"])
 
 
-def test_an_interval_skips_minibatches_and_weighs_the_others_more():
-    def one_update(camal):
-        return trained(CAMALPPO, "CamPolicy", steps=128, camal=camal)
+@pytest.mark.parametrize("continuous", [False, True], ids=["closed form", "autograd"])
+def test_a_share_of_the_frames_makes_up_the_term(continuous):
+    class Actions(CountingEnv):
+        def __init__(self):
+            super().__init__()
+            if continuous:
+                self.action_space = gym.spaces.Box(-1, 1, (2,))
 
-    settings = {"batch_size": 128, "n_epochs": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.agents.test_camal_ppo.SETTINGS", SETTINGS | settings)
-        lazy, eager = (one_update(CamalConfig(weight=0.5 / every, interval=every)) for every in (2, 1))
-        assert same_parameters(lazy, eager)
-        patch.setattr("tests.agents.test_camal_ppo.SETTINGS", SETTINGS | settings | {"n_epochs": 2})
-        skipping, plain = (one_update(CamalConfig(weight=weight, interval=2)) for weight in (0.25, 0))
-        assert not same_parameters(skipping, plain)
-        assert skipping._minibatches == 2
-        assert "camal/loss" in skipping.logger.name_to_value
+    camal = CamalConfig(weight=1.0, frame_fraction=0.25)
+    model = CAMALPPO(
+        "CamPolicy", Actions(), camal=camal, n_steps=8, batch_size=16, policy_kwargs={"encoder": "compact"}
+    )
+    model.learn(16)
+    (batch,) = model.rollout_buffer.get(16)
+
+    def term(targets):
+        records = defaultdict(list)
+        model._loss(batch._replace(targets=targets), 0.2, None, 1.0, records)
+        return records["camal/loss"][0].item()
+
+    with_others, of_the_first, whole = (batch.targets.clone() for _ in range(3))
+    with_others[4:] = 255 - with_others[4:]
+    of_the_first[:4] = 255 - of_the_first[:4]
+    assert term(with_others) == term(whole)
+    assert term(of_the_first) != term(whole)
+    evaluation = model._evaluate(batch.observations, batch.actions)
+    expected = model._camal_loss(
+        {name: cam[:4] for name, cam in model._attention_maps(evaluation, False).items()},
+        batch.targets[:4],
+        defaultdict(list),
+    )
+    assert term(whole) == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_an_interval_is_a_whole_number():
-    with pytest.raises(ValueError, match=r"camal.interval must be a whole number of at least 1, got 0"):
-        CamalConfig(interval=0)
+@pytest.mark.parametrize("fraction", [0, 1.5])
+def test_a_share_of_frames_is_in_0_to_1(fraction):
+    with pytest.raises(ValueError, match=rf"camal.frame_fraction must be in \(0, 1\], got {fraction}"):
+        CamalConfig(frame_fraction=fraction)
+
+
+def test_a_share_of_frames_is_never_none():
+    assert [CamalConfig(frame_fraction=0.25).frames_of(size) for size in (2048, 10, 1)] == [512, 2, 1]

@@ -10,6 +10,7 @@ from camal_rl.closed_form import (
     closed_form_cam,
     closed_form_cams,
     log_prob_score_gradient,
+    share_features,
     value_score_gradient,
 )
 from camal_rl.losses import camal_loss
@@ -133,6 +134,26 @@ def test_map_by_hand():
     torch.testing.assert_close(cam, torch.tensor([[[3.0, 0.0]]]))
     cam = closed_form_cam(features, weight, active, torch.tensor([3.0, 4.0]), "hirescam", "absolute")
     torch.testing.assert_close(cam, torch.tensor([[[3.0, 12.0]]]))
+
+
+@pytest.mark.parametrize("used", ["both", "all", "some"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_shared_features_have_the_gradient_of_a_slice(used, create_graph):
+    features = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(48, 5, dtype=torch.float64, requires_grad=True)
+
+    def gradients(every, some):
+        parts = {"all": (every.flatten(1) @ weight).square().sum(), "some": some.pow(3).sum()}
+        total = sum(parts.values()) if used == "both" else parts[used]
+        (first,) = torch.autograd.grad(total, features, create_graph=create_graph)
+        if not create_graph:
+            return first
+        (second,) = torch.autograd.grad(first.pow(2).sum(), features)
+        return first, second
+
+    shared = share_features(features, 2)
+    assert [tensor.shape[0] for tensor in shared] == [6, 2]
+    torch.testing.assert_close(gradients(*shared), gradients(features, features[:2]))
 
 
 def test_log_prob_gradient_by_hand():
