@@ -81,7 +81,8 @@ def closed_form_cams(
         _check_shapes(features, hidden_weight, active, score_gradient)
         check_cam_options(method, rectification)
     if method == "gradcam":
-        means = hidden_weight.mean(dim=(2, 3))
+        # As mean(), whose gradient would be written out for every position before it is added.
+        means = hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()
         alphas = [_channel_weights(active, score_gradient, means) for score_gradient in score_gradients]
         signed = weighted_channel_sums(features, torch.stack(alphas, dim=1)).to(hidden_weight.dtype)
         return [rectified(signed[:, k], rectification) for k, rectification in enumerate(rectify)]
