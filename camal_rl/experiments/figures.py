@@ -36,6 +36,7 @@ _CURVES = {
     "camal/class/iou": "IoU of the class map",
 }
 _PICTURE_FRAMES = 5
+_NAMES_IN_A_ROW = 3
 
 
 def write_figures(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out: Path) -> list[Path]:
@@ -86,7 +87,9 @@ def seed_plot(comparison: Mapping[str, Any]) -> Figure:
             axes.scatter(place + shift, values, color=colours[place], alpha=0.7, s=22, zorder=2)
             if values:
                 axes.hlines(np.mean(values), place - 0.3, place + 0.3, color=colours[place], linewidth=2.5, zorder=3)
-        axes.set_xticks(range(len(comparison["methods"])), comparison["methods"])
+        # Side by side, the names of more methods run into each other.
+        turned = 30 if len(comparison["methods"]) > _NAMES_IN_A_ROW else 0
+        axes.set_xticks(range(len(comparison["methods"])), comparison["methods"], rotation=turned)
         axes.set_xlim(-0.6, len(comparison["methods"]) - 0.4)
         axes.set_title(name, fontsize=9)
         axes.grid(alpha=0.3, axis="y")
