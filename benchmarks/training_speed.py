@@ -7,6 +7,7 @@ steps per second over those of another in the same round; the table gives median
 
     python benchmarks/training_speed.py                          # all encoders on CoinRun, about 20 minutes on 2 cores
     python benchmarks/training_speed.py --encoders nature --env procgen/starpilot --rounds 3
+    python benchmarks/training_speed.py --no-stock --encoders nature compact --n-steps 32 --rounds 31  # its cost
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed
     """Return the agents' steps per second, by wall clock and by CPU time, round by round, after one to warm up."""
     context = multiprocessing.get_context("spawn")
     workers, agents = [], {}
-    for make in (stock, ours):
+    for make in (ours,) if arguments.no_stock else (stock, ours):
         here, there = context.Pipe()
         process = context.Process(target=serve, args=(there, make, arguments, encoder), daemon=True)
         process.start()
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--method", default="gradcam")
     parser.add_argument("--n-steps", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-stock", action="store_true", help="this package's agents alone, for more rounds")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_speed.json")

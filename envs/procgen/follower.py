@@ -91,6 +91,8 @@ class Follower:
     def frames(self) -> npt.NDArray[np.uint8]:
         """Return ``uint8[num, H, W, 3]``, the current states as the second simulator paints them.
 
+        They are that simulator's own: its next step overwrites them.
+
         Raises:
             RuntimeError: a step is under way, so that there is no current state.
         """
@@ -99,7 +101,7 @@ class Follower:
         for index in np.flatnonzero(self._stale):
             self._painter.set_state(index, self._edit(self._real.get_state(index)))
         self._stale[:] = self._diverged
-        return self._painter.frames()
+        return self._painter.own_frames()
 
     def close(self) -> None:
         """End the second simulator's threads and free its memory."""

@@ -85,7 +85,12 @@ class Simulator:
 
     def frames(self) -> npt.NDArray[np.uint8]:
         """Wait for the step and return the frames alone, ``uint8[n, 64, 64, 3]``."""
-        return np.array(self._env.observe()[1]["rgb"])
+        return self.own_frames().copy()
+
+    def own_frames(self) -> npt.NDArray[np.uint8]:
+        """Return the frames where the simulator keeps them: the next step overwrites them."""
+        frames: npt.NDArray[np.uint8] = self._env.observe()[1]["rgb"]
+        return frames
 
     def level_seeds(self) -> npt.NDArray[np.int32]:
         """Wait for the step and return the levels of the frames, ``int32[n]``."""
