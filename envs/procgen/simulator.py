@@ -54,7 +54,7 @@ class Simulator:
         if pack is not None:
             make = partial(pack.environment_class(), resource_root=pack.resource_root)
         self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
-        # An option of gym3's that Procgen does not pass on. Whatever leaves this class is copied here, once.
+        # An option of gym3's that Procgen does not pass on. What leaves here is copied here, but for own_frames().
         self._env._reuse_arrays = True
         self._ffi = cffi.FFI()
         self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
