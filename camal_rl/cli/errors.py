@@ -20,3 +20,16 @@ def checking_input() -> Iterator[None]:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise BadInput(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def bad_image_file(error: ValueError) -> str | None:
+    """Return the line that tells of an image or mask which training or evaluation could not use, ``None`` for a bug.
+
+    Files are read when their turn comes, so this shows late.
+    """
+    from camal_rl.supervised.data.samples import BadImageFile
+
+    if not isinstance(error, BadImageFile):
+        return None
+    # From a worker process of the loader the message comes with its traceback; its last line is the message.
+    return str(error).strip().splitlines()[-1].rpartition(f"{BadImageFile.__name__}: ")[2]

@@ -11,7 +11,7 @@ import typer
 from camal_rl.cli.bench import bench
 from camal_rl.cli.compare import compare
 from camal_rl.cli.envs import envs
-from camal_rl.cli.errors import BadInput
+from camal_rl.cli.errors import BadInput, bad_image_file
 from camal_rl.cli.evaluate import evaluate
 from camal_rl.cli.explain import explain
 from camal_rl.cli.export import export
@@ -57,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except _UsageError as error:
         _fail(f"{error.format_message()} (camal-rl --help lists the commands)")
+    except ValueError as error:
+        message = bad_image_file(error)
+        if message is None:
+            raise
+        _fail(message)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from camal_rl.experiments.run_folder import RunFolder, write_json
 from camal_rl.supervised.accelerating import check_supported
 from camal_rl.supervised.config import SupervisedConfig
-from camal_rl.supervised.data.samples import ImageSet
+from camal_rl.supervised.data.samples import BadImageFile, ImageSet
 from camal_rl.supervised.trainer import OnStep, Trainer
 
 if TYPE_CHECKING:
@@ -79,12 +80,20 @@ def run(
     """Train and fill the run folder; return what ``train.json`` holds, see :meth:`Trainer.fit`.
 
     Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+
+    Raises:
+        BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
     """
     from safetensors.torch import save_model
 
     if trial.checkpoint is None:
         trial.folder.create(trial.config, command)
-    summary = trial.trainer.fit(trial.checkpoint, progress, on_step)
+    try:
+        summary = trial.trainer.fit(trial.checkpoint, progress, on_step)
+    except BadImageFile:
+        if trial.checkpoint is None and not trial.folder.checkpoints.exists():
+            shutil.rmtree(trial.folder.path)
+        raise
     save_model(trial.trainer.model, str(trial.folder.weights_file))
     write_json(trial.folder.train_file, summary)
     return summary

@@ -1,5 +1,8 @@
 import json
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -163,3 +166,27 @@ def test_resuming_gives_the_same_weights(runs, tmp_path):
     train_set = make_sets(config)["train"]
     first, second = (load_classifier(folder, config, train_set).state_dict() for folder in (whole, cut))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("size", "message"), [((16, 16), "a mask has its image's size"), ((32, 32), "marks no pixel")])
+def test_a_bad_mask_found_in_training_is_one_line_and_leaves_no_run_folder(in_tmp, capsys, workers, size, message):
+    for name in ("cat", "dog"):
+        for kind, pixels in (("images", np.full((32, 32, 3), 99, np.uint8)), ("masks", np.eye(32, dtype=np.uint8))):
+            folder = in_tmp / "photos" / kind / name
+            folder.mkdir(parents=True)
+            for index in range(12):
+                cv2.imwrite(str(folder / f"{index}.png"), pixels)
+    for bad in (in_tmp / "photos" / "masks" / "dog").iterdir():
+        cv2.imwrite(str(bad), np.zeros(size, np.uint8))
+    (in_tmp / "mine.yaml").write_text(
+        "data: {name: folder, root: photos, image_size: 32}\nmodel: {name: compact, options: {width: 8}}\n"
+        f"evaluation: {{sets: [test]}}\nlog: {{images: 0}}\noptimisation: {{epochs: 1, workers: {workers}}}\n"
+    )
+    assert run_main("fit", "mine.yaml", "--run-dir", "run", "--no-progress") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"camal-rl: mask {Path('photos/masks/dog')}")
+    assert message in err
+    assert not (in_tmp / "run").exists()

@@ -13,7 +13,7 @@ import torch
 
 from camal_rl.supervised.data.arguments import check_choice
 from camal_rl.supervised.data.listing import Listing, check_index
-from camal_rl.supervised.data.samples import Sample
+from camal_rl.supervised.data.samples import BadImageFile, Sample
 
 EmptyMasks = Literal["error", "no_mask"]
 EMPTY_MASKS: tuple[str, ...] = get_args(EmptyMasks)
@@ -66,13 +66,16 @@ class ImageFiles:
         """Read the sample at ``index``.
 
         Raises:
-            ValueError: a file that cannot be read, a mask of another size than its image, or an empty mask.
+            BadImageFile: a file that cannot be read, a mask of another size than its image, or an empty mask.
         """
         check_index(index, len(self.files))
         file = self.files[index]
-        image = read_image(file.image)
-        size = image.shape[:2]
-        mask = np.zeros(size, dtype=np.bool_) if file.mask is None else self._checked_mask(file, size)
+        try:
+            image = read_image(file.image)
+            size = image.shape[:2]
+            mask = np.zeros(size, dtype=np.bool_) if file.mask is None else self._checked_mask(file, size)
+        except ValueError as error:
+            raise BadImageFile(str(error)) from error
         planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return Sample(planes, file.label, torch.from_numpy(mask), bool(mask.any()), file.group)
 

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+class BadImageFile(ValueError):
+    """A file of an image set that cannot be used, found when it was read; the message says which and what to do."""
+
+
 class Sample(NamedTuple):
     """One image with its truth.
 
