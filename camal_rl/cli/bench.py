@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 
 def bench(
-    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
-    ] = None,
+    config: ConfigName,
+    overrides: Overrides = None,
     rounds: Annotated[
         int, typer.Option(min=1, help="Rollouts, each with its update, to measure steps/s on; as many for the split.")
     ] = 3,
@@ -29,9 +28,7 @@ def bench(
         bool, typer.Option("--peer/--no-peer", help="Also measure the same configuration with weight 0, in turns.")
     ] = True,
     out: Annotated[Path | None, typer.Option(help="JSON file to write, over an earlier one; by default none.")] = None,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Measure how fast a configuration trains on this machine, and where the time goes.
 

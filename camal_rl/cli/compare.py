@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 
 def compare(
-    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
-    ] = None,
+    config: ConfigName,
+    overrides: Overrides = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -34,9 +33,7 @@ def compare(
         int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Train and evaluate methods over seeds; write a table, statistics and figures.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def evaluate(
         str, typer.Option(help="quick, or full: every faithfulness figure, neutral maps, counterfactuals.")
     ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and where it looks.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ def explain(
     fps: Annotated[int, typer.Option(min=1, max=60, help="Steps for each second of the video.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default <run>/explain.")] = None,
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or only the sheet.")] = True,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Show where a trained run looks: a contact sheet (PNG) and a video of episodes (MP4).
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
 
 
@@ -17,9 +18,7 @@ def report(
         typer.Option(help="Folder to write; by default report inside the one folder given, else runs/report."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading; by default environments and methods.")] = None,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
 

@@ -8,20 +8,17 @@ from typing import Annotated
 
 import typer
 
+from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")
-    ] = None,
+    config: ConfigName,
+    overrides: Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
     ] = None,
-    progress: Annotated[
-        bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
-    ] = None,
+    progress: ShowProgress = None,
 ) -> None:
     """Train one agent and write its run folder.
 

@@ -11,7 +11,7 @@ from camal_rl.experiments import bench
 from camal_rl.experiments.bench import BenchPlan, SectionTimer, make_agent, measure, timed_round, train_round
 from camal_rl.experiments.loading import load_config
 from camal_rl.experiments.run_folder import read_json
-from tests.command_line import run_main
+from tests.command_line import refusal, run_main
 from tests.experiments.conftest import TINY
 
 SMALL = (*TINY, "env.num_envs=4", "algorithm.n_steps=4", "algorithm.batch_size=8")
@@ -269,11 +269,7 @@ def test_nothing_is_written_and_no_ratio_is_shown_without_a_peer(in_tmp, capsys)
 )
 def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, message):
     assert run_main("bench", *arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert err.startswith("camal-rl: ")
-    assert message in err
+    assert message in refusal(capsys)
     assert list(in_tmp.iterdir()) == []
 
 

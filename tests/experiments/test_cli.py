@@ -9,7 +9,7 @@ import pytest
 
 from camal_rl.cli.main import main
 from camal_rl.experiments.run_folder import read_json
-from tests.command_line import run_main
+from tests.command_line import refusal, run_main
 from tests.experiments.conftest import TINY
 
 
@@ -37,11 +37,7 @@ from tests.experiments.conftest import TINY
 )
 def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, message):
     assert run_main(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert err.startswith("camal-rl: ")
-    assert message in err
+    assert message in refusal(capsys)
     assert list(in_tmp.iterdir()) == []
 
 

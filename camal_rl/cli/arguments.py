@@ -1,0 +1,13 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")]
+ShowProgress = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+]
