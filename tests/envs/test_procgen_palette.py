@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from camal_rl.envs.procgen.bit_rows import bit_rows, pixels
 from camal_rl.envs.procgen.classes import GAMES, GameClasses
 from camal_rl.envs.procgen.palette import LabelPainter, colour_table, flat_colour
 from camal_rl.envs.procgen.state import current_time, entities, game_name, layout, set_levels, set_options
@@ -47,25 +48,65 @@ def test_edges_are_two_pixels_wide_and_not_at_the_border_or_under_displays():
         edges={"wall": "wall_edge"},
         display=("meter",),
     )
-    frame = np.zeros((1, 10, 10, 3), dtype=np.uint8)
+    frame = np.zeros((1, 10, 64, 3), dtype=np.uint8)
     frame[:, :, 4:] = flat_colour(1)
     frame[:, 0:2, 8:] = flat_colour(2)
     labels = LabelPainter(game)(frame)[0]
     wall, meter, edge = 2, 3, 4
-    expected = np.zeros((10, 10), dtype=np.uint8)
+    expected = np.zeros((10, 64), dtype=np.uint8)
     expected[:, 4:6] = edge
     expected[:, 6:] = wall
     expected[0:2, 8:] = meter
     np.testing.assert_array_equal(labels, expected)
 
 
+def edges_pixel_by_pixel(labels, terrain, edge, display, distances):
+    out = labels.copy()
+    _, height, width = labels.shape
+    for n, y, x in np.argwhere(labels == terrain):
+        for distance in distances:
+            for dy, dx in ((distance, 0), (-distance, 0), (0, distance), (0, -distance)):
+                inside = 0 <= y + dy < height and 0 <= x + dx < width
+                if inside and labels[n, y + dy, x + dx] not in (terrain, *display):
+                    out[n, y, x] = edge
+    return out
+
+
+@pytest.mark.parametrize("next_to_thin", [False, True])
+def test_edges_of_random_terrain_are_those_found_pixel_by_pixel(next_to_thin):
+    game = GameClasses(
+        drawn={0: "agent", 1: "wall", 2: "meter"},
+        relevant=("agent",),
+        edges={"wall": "wall_edge"},
+        display=("meter",),
+    )
+    labels = np.random.default_rng(0).choice(np.array([1, 2, 3], dtype=np.uint8), (3, 20, 64), p=[0.1, 0.8, 0.1])
+    expected = edges_pixel_by_pixel(labels, 2, 4, (3,), (1, 2) if next_to_thin else (2,))
+    LabelPainter(game).mark_edges(labels, next_to_thin)
+    assert set(np.unique(labels)) == {1, 2, 3, 4}
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_rows_of_bits_are_columns_in_order_and_have_procgens_width():
+    mask = np.zeros((2, 3, 64), dtype=bool)
+    mask[1, 2, [0, 5, 63]] = True
+    rows = bit_rows(mask)
+    assert rows[1, 2] == 1 + (1 << 5) + (1 << 63)
+    assert rows.sum() == rows[1, 2]
+    np.testing.assert_array_equal(pixels(rows), mask)
+    with pytest.raises(ValueError, match="64 pixels wide, got 63"):
+        bit_rows(mask[..., 1:])
+
+
 def test_turned_boxes_are_turned_about_their_centre():
     game = GameClasses(drawn={0: "agent"}, relevant=("agent",), turned=("agent",))
-    frame = np.zeros((2, 12, 12, 3), dtype=np.uint8)
+    frame = np.zeros((3, 12, 64, 3), dtype=np.uint8)
     frame[0, 5:7, 3:9] = flat_colour(0)
+    frame[2, 1:9, 62:] = flat_colour(0)
     labels = LabelPainter(game)(frame)
-    expected = np.zeros((2, 12, 12), dtype=np.uint8)
+    expected = np.zeros((3, 12, 64), dtype=np.uint8)
     expected[0, 3:9, 5:7] = 1
+    expected[2, 4:6, 59:] = 1  # what would lie beyond the border is cut off
     np.testing.assert_array_equal(labels, expected)
 
 

@@ -208,12 +208,12 @@ def test_sprites_exist_and_sprites_of_several_classes_are_declared_alike(game):
 
 
 def draw(game, flat_rows, sprite_rows):
-    """Paint two renders of 8 x 8 pixels from rows of colours and return the names of the labels."""
-    renders = [np.zeros((1, 8, 8, 3), dtype=np.uint8) for _ in range(2)]
+    """Paint two renders of 8 rows from rows of colours and return the names of the labels of their first 8 columns."""
+    renders = [np.zeros((1, 8, 64, 3), dtype=np.uint8) for _ in range(2)]
     for render, rows in zip(renders, (flat_rows, sprite_rows), strict=True):
         for place, colour in rows:
             render[0][place] = colour
-    labels = SilhouettePainter(game)(*renders)[0]
+    labels = SilhouettePainter(game)(*renders)[0, :, :8]
     return [[GAMES[game].names[label] for label in row] for row in labels]
 
 
