@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
 from camal_rl.agents.encoders import CamEncoder, Precision, encoder_class, encoder_kwargs
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam
-from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, share_features, value_score_gradient
+from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, value_score_gradient
 from camal_rl.module_modes import evaluating
+from camal_rl.shared_features import SharedFeatures
 
 DEFAULT_RECTIFICATION: Mapping[AttentionTarget, Rectification] = CamalConfig().rectification
 
@@ -35,13 +36,13 @@ class EncodedImages:
         cam_features: the CAM layer's output ``(B, C, h, w)``.
         hidden: pre-activation of the first linear layer ``(B, U)``; ``None`` for an encoder that is not a CamEncoder.
         features: what the heads see, ``(B, features_dim)``.
-        looked_at: the same CAM features of the images that maps are made of, ``(n, C, h, w)``; with a CamEncoder only.
+        shared: the same CAM features, shared with the maps of some images; with a CamEncoder only.
     """
 
     cam_features: Tensor
     hidden: Tensor | None
     features: Tensor
-    looked_at: Tensor | None = None
+    shared: SharedFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
         if isinstance(extractor, CamEncoder):
-            cam_features, some = extractor.cam_features(images), None
-            if looked_at is not None:
-                cam_features, some = share_features(cam_features, looked_at)
+            cam_features = extractor.cam_features(images)
+            shared = None if looked_at is None else SharedFeatures(cam_features, looked_at, len(ATTENTION_TARGETS))
+            cam_features = cam_features if shared is None else shared.every
             hidden = extractor.hidden(cam_features)
-            return EncodedImages(cam_features, hidden, torch.relu(hidden), some)
+            return EncodedImages(cam_features, hidden, torch.relu(hidden), shared)
         with _output_of(self._cam_module(extractor)) as outputs:
             features = extractor(images)
         if not outputs or outputs[-1].dim() != 4:
@@ -242,12 +243,13 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        features = encoded.cam_features if encoded.looked_at is None else encoded.looked_at
+        shared = encoded.shared
+        features, sums = (encoded.cam_features, None) if shared is None else (shared.some, shared.channel_sums)
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
         active = cast(Tensor, encoded.hidden)[: evaluation.looked_at] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
-            cams = closed_form_cams(features, weight, active, gradients, method, rectify)
+            cams = closed_form_cams(features, weight, active, gradients, method, rectify, sums)
         return dict(zip(targets, cams, strict=True))
 
     def attention(

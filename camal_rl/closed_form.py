@@ -14,8 +14,8 @@ as costly in training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -71,11 +71,14 @@ def closed_form_cams(
     score_gradients: Sequence[Tensor],
     method: CamMethod,
     rectify: Sequence[Rectification],
+    channel_sums: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Return the maps of several scores that read the same features through the same hidden layer.
 
     The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
     read once instead of once for every score. Under autocast the products are taken in its lower precision.
+    ``channel_sums`` stands for :func:`camal_rl.attention.weighted_channel_sums` of the features where they have a way
+    of their own (:class:`camal_rl.shared_features.SharedFeatures`).
     """
     for score_gradient, rectification in zip(score_gradients, rectify, strict=True):
         _check_shapes(features, hidden_weight, active, score_gradient)
@@ -84,8 +87,9 @@ def closed_form_cams(
         # As mean(), whose gradient would be written out for every position before it is added.
         means = hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()
         alphas = [_channel_weights(active, score_gradient, means) for score_gradient in score_gradients]
-        signed = weighted_channel_sums(features, torch.stack(alphas, dim=1)).to(hidden_weight.dtype)
-        return [rectified(signed[:, k], rectification) for k, rectification in enumerate(rectify)]
+        sums = functools.partial(weighted_channel_sums, features) if channel_sums is None else channel_sums
+        signed = sums(torch.stack(alphas, dim=1)).to(hidden_weight.dtype).unbind(1)
+        return [rectified(each, rectification) for each, rectification in zip(signed, rectify, strict=True)]
     gates = [active * score_gradient for score_gradient in score_gradients]
     gradients = [(gate @ hidden_weight.flatten(1)).view_as(features) for gate in gates]
     return [
@@ -100,39 +104,6 @@ def _channel_weights(active: Tensor, score_gradient: Tensor, means: Tensor) -> T
         # One gradient for all samples belongs to the small factor.
         return active.to(means.dtype) @ (score_gradient[:, None] * means)
     return (active * score_gradient) @ means
-
-
-def share_features(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the features twice: ``(B, C, h, w)`` for the layers above, and the first ``count`` for maps.
-
-    As ``features, features[:count]``, but what the maps say is added to the gradient of the layers above where it lies:
-    no second gradient of the features' size is made. The first tensor must have one reader, whose gradient nobody else
-    holds (a linear layer).
-    """
-    every, some = _SharedFeatures.apply(features, count)
-    return every, some
-
-
-class _SharedFeatures(torch.autograd.Function):
-    """Two views with one gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        ctx.set_materialize_grads(False)
-        ctx.shape = features.shape
-        return features.view_as(features), features[:count]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
-        of_every, of_some = gradients
-        if of_some is None:
-            return of_every, None
-        if of_every is None:
-            of_every = of_some.new_zeros(ctx.shape)
-        elif torch.is_grad_enabled():
-            of_every = of_every.clone()
-        of_every[: len(of_some)] += of_some
-        return of_every, None
 
 
 def value_score_gradient(value_weight: Tensor) -> Tensor:

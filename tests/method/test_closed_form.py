@@ -3,17 +3,16 @@
 import pytest
 import torch
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from camal_rl.attention import CAM_METHODS, RECTIFICATIONS, class_activation_map, normalize_cam
 from camal_rl.closed_form import (
     closed_form_cam,
     closed_form_cams,
     log_prob_score_gradient,
-    share_features,
     value_score_gradient,
 )
 from camal_rl.losses import camal_loss
+from tests.method.new_tensors import LargeTensors
 
 BATCH, CHANNELS, HEIGHT, WIDTH, UNITS, ACTIONS = 6, 3, 4, 5, 8, 4
 ACTION = torch.tensor([0, 3, 1, 1, 2, 0])
@@ -136,26 +135,6 @@ def test_map_by_hand():
     torch.testing.assert_close(cam, torch.tensor([[[3.0, 12.0]]]))
 
 
-@pytest.mark.parametrize("used", ["both", "all", "some"])
-@pytest.mark.parametrize("create_graph", [False, True])
-def test_shared_features_have_the_gradient_of_a_slice(used, create_graph):
-    features = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(48, 5, dtype=torch.float64, requires_grad=True)
-
-    def gradients(every, some):
-        parts = {"all": (every.flatten(1) @ weight).square().sum(), "some": some.pow(3).sum()}
-        total = sum(parts.values()) if used == "both" else parts[used]
-        (first,) = torch.autograd.grad(total, features, create_graph=create_graph)
-        if not create_graph:
-            return first
-        (second,) = torch.autograd.grad(first.pow(2).sum(), features)
-        return first, second
-
-    shared = share_features(features, 2)
-    assert [tensor.shape[0] for tensor in shared] == [6, 2]
-    torch.testing.assert_close(gradients(*shared), gradients(features, features[:2]))
-
-
 def test_log_prob_gradient_by_hand():
     weight = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
     slope = log_prob_score_gradient(weight, torch.tensor([[0.25, 0.75]]), torch.tensor([0]))
@@ -163,24 +142,13 @@ def test_log_prob_gradient_by_hand():
 
 
 def test_gradcam_makes_nothing_of_the_features_size():
-    class Sizes(TorchDispatchMode):
-        def __init__(self, features):
-            self.features, self.large = features, []
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            result = func(*args, **(kwargs or {}))
-            is_view = result.data_ptr() == self.features.data_ptr()
-            if result.numel() >= self.features.numel() and not is_view:
-                self.large.append(func)
-            return result
-
     features, weight = torch.rand(32, 3, 4, 4), torch.rand(8, 3, 4, 4)
     active, slope = torch.ones(32, 8, dtype=torch.bool), torch.rand(8)
-    with Sizes(features) as sizes:
+    with LargeTensors(features.numel()) as large:
         closed_form_cam(features, weight, active, slope)
-        assert not sizes.large
+        assert not large.made_by
         closed_form_cam(features, weight, active, slope, "hirescam")
-        assert sizes.large
+        assert large.made_by
 
 
 @pytest.mark.parametrize(
