@@ -143,9 +143,9 @@ def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed
     rounds = []
     for index in range(arguments.rounds + 1):
         speeds = {}
-        for name, connection in agents.items():
-            connection.send(name)
-            speeds[name] = connection.recv()
+        for name in list(agents)[:: -1 if index % 2 else 1]:  # whatever drifts within a round counts both ways
+            agents[name].send(name)
+            speeds[name] = agents[name].recv()
         print(f"{encoder}, round {index}: " + ", ".join(f"{name} {each[0]:.0f}" for name, each in speeds.items()))
         rounds.append(speeds)
     for process, connection in workers:
