@@ -76,7 +76,7 @@ def closed_form_cams(
     """Return the maps of several scores that read the same features through the same hidden layer.
 
     The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
-    read once instead of once for every score. Under autocast the products are taken in its lower precision.
+    read once instead of once for every score. Its products are taken in the features' precision.
     ``channel_sums`` stands for :func:`camal_rl.attention.weighted_channel_sums` of the features where they have a way
     of their own (:class:`camal_rl.shared_features.SharedFeatures`).
     """
@@ -85,8 +85,9 @@ def closed_form_cams(
         check_cam_options(method, rectification)
     if method == "gradcam":
         # As mean(), whose gradient would be written out for every position before it is added.
-        means = hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()
-        alphas = [_channel_weights(active, score_gradient, means) for score_gradient in score_gradients]
+        means = (hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()).to(features.dtype)
+        gate = active.to(features.dtype)
+        alphas = [_channel_weights(gate, gradient.to(features.dtype), means) for gradient in score_gradients]
         sums = functools.partial(weighted_channel_sums, features) if channel_sums is None else channel_sums
         signed = sums(torch.stack(alphas, dim=1)).to(hidden_weight.dtype).unbind(1)
         return [rectified(each, rectification) for each, rectification in zip(signed, rectify, strict=True)]
@@ -98,12 +99,12 @@ def closed_form_cams(
     ]
 
 
-def _channel_weights(active: Tensor, score_gradient: Tensor, means: Tensor) -> Tensor:
-    """Return Grad-CAM's channel weights ``(B, C)``, ``(active * score_gradient) @ means``."""
+def _channel_weights(gate: Tensor, score_gradient: Tensor, means: Tensor) -> Tensor:
+    """Return Grad-CAM's channel weights ``(B, C)``, ``(gate * score_gradient) @ means``."""
     if score_gradient.dim() == 1:
         # One gradient for all samples belongs to the small factor.
-        return active.to(means.dtype) @ (score_gradient[:, None] * means)
-    return (active * score_gradient) @ means
+        return gate @ (score_gradient[:, None] * means)
+    return (gate * score_gradient) @ means
 
 
 def value_score_gradient(value_weight: Tensor) -> Tensor:

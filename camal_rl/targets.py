@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -60,18 +61,20 @@ def grid_target(
 def _any_in_blocks(
     labels: npt.NDArray[np.uint8], relevant: npt.NDArray[np.bool_], grid: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    """Return 255 where a block shows something relevant, for blocks that divide the image: bytes joined by "or"."""
+    """Return 255 where a block shows something relevant, for blocks that divide the image."""
     count, height, width = labels.shape
     table = np.where(relevant, 255, 0).astype(np.uint8)
     shown = np.asarray(cv2.LUT(np.ascontiguousarray(labels).reshape(-1, width), table), dtype=np.uint8)
-    rows = shown.reshape(count, grid[0], height // grid[0], width)
-    joined = rows[:, :, 0].copy()
-    for row in range(1, rows.shape[2]):
-        np.bitwise_or(joined, rows[:, :, row], out=joined)
-    columns = joined.reshape(count, *grid, width // grid[1])
-    blocks = columns[..., 0].copy()
+    # Bytes that lie in one cell side by side are looked at as one number.
+    word = math.gcd(width // grid[1], 8)
+    words = (shown.view(f"u{word}") != 0).view(np.uint8).reshape(count, grid[0], height // grid[0], width // word)
+    joined = words[:, :, 0].copy()
+    for row in range(1, words.shape[2]):
+        np.bitwise_or(joined, words[:, :, row], out=joined)
+    columns = joined.reshape(count, *grid, -1)
+    blocks = columns[..., 0] * np.uint8(255)
     for column in range(1, columns.shape[3]):
-        np.bitwise_or(blocks, columns[..., column], out=blocks)
+        blocks |= columns[..., column] * np.uint8(255)
     return blocks
 
 

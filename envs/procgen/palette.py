@@ -134,7 +134,7 @@ def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], d
     core = inside
     for distance in distances:
         core = core & set_everywhere_nearby(solid, distance)
-    _paint(labels, inside & ~core, edge)
+    labels += pixels(inside & ~core) * np.uint8((edge - terrain) % 256)
 
 
 def _turn_box(labels: LabelMap, label: int) -> None:
