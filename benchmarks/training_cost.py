@@ -1,0 +1,132 @@
+"""Claim: CAMAL costs next to nothing in training.
+
+The agents of one encoder, which differ in the CAMAL term alone, update their policies in turns, every other round in
+the other order: weight 0 (with masks, so that alignment is logged), CAMAL on every frame, CAMAL on a quarter of each
+minibatch's frames, and weight 0 once more, whose ratio shows how far these figures are to be trusted. Rollouts are the
+same code for all of them and are timed apart. A ratio is weight 0's time over the agent's in the same round: of the
+updates, and of training, which is the median rollout and an update.
+
+    python benchmarks/training_cost.py                                 # about 10 minutes on 2 cores
+    python benchmarks/training_cost.py --encoders compact --rounds 80
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camal_rl.agents import CAMALPPO, CamalConfig
+from camal_rl.envs import make_vec
+from camal_rl.experiments.allocator import keep_freed_memory
+from camal_rl.experiments.provenance import provenance
+
+NUM_ENVS, N_STEPS = 64, 32
+BASE = "weight 0"
+# Weight, share of frames.
+AGENTS = {BASE: (0.0, 1.0), "CAMAL": (0.1, 1.0), "CAMAL, 1/4 of the frames": (0.1, 0.25), "weight 0 again": (0.0, 1.0)}
+UPDATES_OF_A_ROLLOUT = 8
+
+
+class TimedPPO(CAMALPPO):
+    """Knows how long its last update took."""
+
+    update_seconds = 0.0
+
+    def train(self) -> None:
+        """Update the policy."""
+        start = time.perf_counter()
+        super().train()
+        self.update_seconds = time.perf_counter() - start
+
+
+def agent(arguments: argparse.Namespace, encoder: str, weight: float, share: float) -> TimedPPO:
+    """Return an agent whose rollout is one minibatch."""
+    return TimedPPO(
+        "CamPolicy",
+        make_vec(arguments.env, NUM_ENVS, seed=0, segmentation="box"),
+        camal=CamalConfig(weight=weight, frame_fraction=share, method=arguments.method),
+        policy_kwargs={"encoder": encoder, "precision": arguments.precision},
+        n_steps=N_STEPS,
+        batch_size=NUM_ENVS * N_STEPS,
+        n_epochs=3,
+        seed=0,
+        device=arguments.device,
+    )
+
+
+def measure(arguments: argparse.Namespace, encoder: str) -> dict[str, Any]:
+    """Return the seconds of every update, by agent, and those of every rollout."""
+    agents = {name: agent(arguments, encoder, *settings) for name, settings in AGENTS.items()}
+    updates: dict[str, list[float]] = {name: [] for name in agents}
+    rollouts: list[float] = []
+    for index in range(arguments.rounds + 1):
+        for name in list(agents)[:: -1 if index % 2 else 1]:
+            model = agents[name]
+            if index % UPDATES_OF_A_ROLLOUT == 0:
+                start = time.perf_counter()
+                model.learn(NUM_ENVS * N_STEPS, reset_num_timesteps=False)
+                rollouts.append(time.perf_counter() - start - model.update_seconds)
+            model.train()
+            updates[name].append(model.update_seconds)
+    # The first round warms up.
+    return {"updates": {name: times[1:] for name, times in updates.items()}, "rollouts": rollouts[len(agents) :]}
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Return the median and the quartiles around it."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return middle, low, high
+
+
+def summary(seconds: dict[str, Any]) -> dict[str, Any]:
+    """Return weight 0's time over every other agent's, as median and quartiles of the rounds."""
+    rollout = statistics.median(seconds["rollouts"])
+    base = seconds["updates"][BASE]
+    table: dict[str, Any] = {"rollout_seconds": rollout, "update_seconds": statistics.median(base)}
+    for name in list(AGENTS)[1:]:
+        pairs = list(zip(base, seconds["updates"][name], strict=True))
+        table[name] = {
+            "update": quartiles([ours / theirs for ours, theirs in pairs]),
+            "training": quartiles([(rollout + ours) / (rollout + theirs) for ours, theirs in pairs]),
+        }
+    return table
+
+
+def main() -> None:
+    """Measure, print the table and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", default="procgen/coinrun")
+    parser.add_argument("--encoders", nargs="+", default=["nature", "compact", "impala"])
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--method", default="gradcam")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_cost.json")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
+    result: dict[str, Any] = {**provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}
+    print("| encoder | rollout, update | agent | update | training |\n| --- | --- | --- | --- | --- |")
+    for encoder in arguments.encoders:
+        seconds = measure(arguments, encoder)
+        table = summary(seconds)
+        result["encoders"][encoder] = {"seconds": seconds, "summary": table}
+        for name in list(AGENTS)[1:]:
+            ratios = [f"{m:.3f} ({low:.3f} to {high:.3f})" for m, low, high in table[name].values()]
+            times = f"{table['rollout_seconds']:.2f} s, {table['update_seconds']:.2f} s"
+            print(f"| `{encoder}` | {times} | {name} | {' | '.join(ratios)} |", flush=True)
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
