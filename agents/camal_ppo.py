@@ -231,19 +231,17 @@ class CAMALPPO(ImagePPO):
 
     def _camal_loss(self, maps: Maps, targets: Tensor, records: Records) -> Tensor:
         """Return the sum of the attention loss over value and policy, for the maps of one minibatch and their masks."""
-        loss = attention_loss(self.camal.loss)
-        target = target_tensor(targets)
-        total = torch.zeros((), device=target.device)
-        for name, cam in maps.items():
-            parts = loss(normalize_cam(cam), target)
-            total = total + self.camal.inside_weight * parts.inside + parts.outside
-            records[f"camal/{name}/inside"].append(parts.inside.detach())
-            records[f"camal/{name}/outside"].append(parts.outside.detach())
-            records[f"camal/{name}/zero_maps"].append(zero_maps(cam.detach()).float().mean())
+        # The maps of one minibatch have one shape, and cost fewer and larger operations together.
+        cams = torch.stack(list(maps.values()))
+        parts = attention_loss(self.camal.loss)(normalize_cam(cams), target_tensor(targets))
+        total = (self.camal.inside_weight * parts.inside + parts.outside).sum()
+        zero = zero_maps(cams.detach()).float().mean(dim=1)
+        for figure, of_maps in (("inside", parts.inside), ("outside", parts.outside), ("zero_maps", zero)):
+            for name, value in zip(maps, of_maps.detach(), strict=True):
+                records[f"camal/{name}/{figure}"].append(value)
         records["camal/loss"].append(total.detach())
-        for part in ("inside", "outside"):
-            latest = [records[f"camal/{name}/{part}"][-1] for name in self.camal.targets]
-            records[f"camal/{part}"].append(torch.stack(latest).sum())
+        records["camal/inside"].append(parts.inside.detach().sum())
+        records["camal/outside"].append(parts.outside.detach().sum())
         return total
 
     # Logs ---------------------------------------------------------------------------------------------------------

@@ -157,34 +157,35 @@ def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
     cell; :func:`nonfinite_maps` reports both.
 
     Args:
-        cam: ``(B, h, w)``, non-negative.
+        cam: ``(B, h, w)``, or with further axes before these, non-negative.
         eps: largest value that still counts as zero.
 
     Returns:
-        ``(B, h, w)`` in [0, 1].
+        The same shape, in [0, 1].
     """
     _check_map(cam)
-    peak = cam.amax(dim=(1, 2), keepdim=True)
-    return cam / torch.where(peak <= eps, torch.ones_like(peak), peak)
+    peak = cam.amax(dim=(-2, -1), keepdim=True)
+    return cam / peak.masked_fill(peak <= eps, 1)
 
 
 def zero_maps(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
-    """Return ``bool (B,)``: which maps ``(B, h, w)`` are zero everywhere and say nothing."""
+    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` are zero everywhere and say nothing."""
     _check_map(cam)
-    return cam.amax(dim=(1, 2)) <= eps
+    return cam.amax(dim=(-2, -1)) <= eps
 
 
 def nonfinite_maps(cam: Tensor) -> Tensor:
-    """Return ``bool (B,)``: which maps ``(B, h, w)`` hold a NaN or an infinite value."""
+    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` hold a NaN or an infinite value."""
     _check_map(cam)
-    return ~cam.isfinite().all(dim=2).all(dim=1)
+    return ~cam.isfinite().all(dim=-1).all(dim=-1)
 
 
 def upsample_cam(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge maps ``(B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centres aligned as in OpenCV."""
+    """Enlarge maps ``(..., B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centres aligned as in OpenCV."""
     _check_map(cam)
-    image = cam.unsqueeze(1)
-    return functional.interpolate(image, size=size, mode="bilinear", align_corners=False).squeeze(1)
+    image = cam.flatten(0, -3).unsqueeze(1)
+    enlarged = functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
+    return enlarged.view(*cam.shape[:-2], *size)
 
 
 def check_cam_options(method: str, rectify: str) -> None:
@@ -218,7 +219,7 @@ def _check_features(features: Tensor) -> None:
 
 
 def _check_map(cam: Tensor) -> None:
-    if cam.dim() != 3 or 0 in cam.shape[1:]:
+    if cam.dim() < 3 or 0 in cam.shape[-2:]:
         raise ValueError(f"maps must be (B, h, w) with at least one cell, got shape {tuple(cam.shape)}")
     if not cam.is_floating_point():
         raise TypeError(f"maps must be floating point, got {cam.dtype}")

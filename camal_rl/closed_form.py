@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from camal_rl.attention import (
     CamMethod,
@@ -131,8 +130,9 @@ def log_prob_score_gradient(policy_weight: Tensor, probabilities: Tensor, action
         raise TypeError(f"actions must be integers, got {actions.dtype}; convert them with .long()")
     if actions.shape != probabilities.shape[:1]:
         raise ValueError(f"actions must be ({probabilities.shape[0]},), got shape {tuple(actions.shape)}")
-    chosen = functional.one_hot(actions.long(), probabilities.shape[1])
-    return (chosen - probabilities) @ policy_weight
+    # As one_hot(), which looks at the largest action first: a GPU would be waited for.
+    chosen = torch.arange(probabilities.shape[1], device=actions.device) == actions[:, None]
+    return (chosen.to(probabilities.dtype) - probabilities) @ policy_weight
 
 
 def _check_shapes(features: Tensor, hidden_weight: Tensor, active: Tensor, score_gradient: Tensor) -> None:

@@ -2,8 +2,9 @@
 
 Every loss takes a map ``cam (B, h, w)`` in [0, 1] (:func:`camal_rl.attention.normalize_cam`) and a target
 ``(B, h, w)`` in [0, 1] (:func:`camal_rl.targets.target_tensor`), hard or soft, and returns a
-:class:`CamalLoss`. They share one rule, so that they can be compared: a frame whose target is empty
-contributes nothing, and the loss is the mean over the other frames (0, with a graph, when there is none).
+:class:`CamalLoss`. Several maps of the same frames, ``(K, B, h, w)``, give K losses at once. They share one rule, so
+that they can be compared: a frame whose target is empty contributes nothing, and the loss is the mean over the other
+frames (0, with a graph, when there is none).
 Values are not range-checked: a check would make a GPU wait in every training step. A NaN in the map
 therefore reaches the loss.
 """
@@ -25,12 +26,12 @@ PPCE_FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class CamalLoss:
-    """A loss and its parts.
+    """A loss and its parts, scalars for maps ``(B, h, w)`` and ``(K,)`` for ``(K, B, h, w)``.
 
     Attributes:
-        total: scalar, ``inside + outside``; the one to minimise.
-        inside: scalar, what the target region contributes.
-        outside: scalar, what the rest of the frame contributes.
+        total: ``inside + outside``; the one to minimise.
+        inside: what the target region contributes.
+        outside: what the rest of the frame contributes.
         valid_fraction: scalar without gradient, share of frames whose target is not empty.
     """
 
@@ -44,7 +45,7 @@ class AttentionLoss(Protocol):
     """A function of a normalised map and its target."""
 
     def __call__(self, cam: Tensor, target: Tensor) -> CamalLoss:
-        """Return the loss of ``cam (B, h, w)`` against ``target (B, h, w)``, both in [0, 1]."""
+        """Return the loss of ``cam (B, h, w)``, or ``(K, B, h, w)``, against ``target (B, h, w)``, all in [0, 1]."""
 
 
 def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
@@ -116,7 +117,7 @@ def rrr_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     A sum, not a mean: it grows with the grid. A lack of attention inside the target costs nothing.
     """
     valid = _valid_frames(cam, target)
-    outside = ((1 - target) * cam.square()).sum(dim=(1, 2))
+    outside = ((1 - target) * cam.square()).sum(dim=(-2, -1))
     return _mean_over_valid(torch.zeros_like(outside), outside, valid)
 
 
@@ -152,37 +153,38 @@ def _valid_frames(cam: Tensor, target: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             remedy = "; camal_rl.targets.target_tensor converts a stored mask" if name == "target" else ""
             raise TypeError(f"{name} must be floating point in [0, 1], got {tensor.dtype}{remedy}")
-    if cam.dim() != 3 or cam.shape != target.shape:
+    if target.dim() != 3 or cam.dim() not in (3, 4) or cam.shape[-3:] != target.shape:
         raise ValueError(
-            "cam and target must have the same shape (B, h, w), got "
+            "cam and target must have the same shape (B, h, w), cam perhaps (K, B, h, w), got "
             f"{tuple(cam.shape)} and {tuple(target.shape)}; make the target on the map's grid"
         )
-    return target.sum(dim=(1, 2)) > 0
+    return target.sum(dim=(-2, -1)) > 0
 
 
 def _region_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean ``(B,)`` of ``values (B, h, w)``; 0 where the weights are all 0."""
-    area = weight.sum(dim=(1, 2))
-    return (values * weight).sum(dim=(1, 2)) / torch.where(area > 0, area, torch.ones_like(area))
+    """Return the weighted mean ``(..., B)`` of ``values (..., B, h, w)``; 0 where the weights are all 0."""
+    area = weight.sum(dim=(-2, -1))
+    return (values * weight).sum(dim=(-2, -1)) / area.masked_fill(area <= 0, 1)
 
 
 def _share_outside(cam: Tensor, target: Tensor) -> Tensor:
-    """Return ``1 - sum t m / sum m``, the share ``(B,)`` of the attention outside; 1 where the map is all zero."""
-    energy = cam.sum(dim=(1, 2))
-    return 1 - (cam * target).sum(dim=(1, 2)) / torch.where(energy == 0, torch.ones_like(energy), energy)
+    """Return ``1 - sum t m / sum m``, the share ``(..., B)`` of the attention outside; 1 where the map is all zero."""
+    energy = cam.sum(dim=(-2, -1))
+    return 1 - (cam * target).sum(dim=(-2, -1)) / energy.masked_fill(energy == 0, 1)
 
 
 def _split_frame_mean(values: Tensor, target: Tensor, valid: Tensor) -> CamalLoss:
     """Return the mean over the whole frame, split into what the target and what the rest contribute."""
-    inside = (target * values).mean(dim=(1, 2))
-    outside = ((1 - target) * values).mean(dim=(1, 2))
+    inside = (target * values).mean(dim=(-2, -1))
+    outside = ((1 - target) * values).mean(dim=(-2, -1))
     return _mean_over_valid(inside, outside, valid)
 
 
 def _mean_over_valid(inside: Tensor, outside: Tensor, valid: Tensor) -> CamalLoss:
-    """Average the frames' parts ``(B,)`` over the valid frames."""
+    """Average the frames' parts ``(..., B)`` over the valid frames."""
     weight = valid.to(inside.dtype)
-    count = weight.sum().clamp_min(1)
-    inside_mean = (inside * weight).sum() / count
-    outside_mean = (outside * weight).sum() / count
-    return CamalLoss(inside_mean + outside_mean, inside_mean, outside_mean, weight.sum() / max(len(weight), 1))
+    number = weight.sum()
+    count = number.clamp_min(1)
+    inside_mean = (inside * weight).sum(dim=-1) / count
+    outside_mean = (outside * weight).sum(dim=-1) / count
+    return CamalLoss(inside_mean + outside_mean, inside_mean, outside_mean, number / max(len(weight), 1))

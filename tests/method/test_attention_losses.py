@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from camal_rl.attention import class_activation_map, normalize_cam
 from camal_rl.losses import LOSSES, PPCE_FLOOR, attention_loss, camal_loss, camal_square_loss
 from camal_rl.metrics import energy_pointing_game
+from tests.method.watched_operations import NoSync
 
 CAM = torch.tensor([[[1.0, 0.5], [0.0, 0.25]]])
 TOP_ROW = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
@@ -98,13 +98,20 @@ class TestEveryLoss:
         assert bool((cam.grad[0, 1] > 0).all()) == (name in PUSHES_OUTSIDE)
 
     def test_never_waits_for_the_device(self, name):
-        class NoSync(TorchDispatchMode):
-            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-                assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-                return func(*args, **(kwargs or {}))
-
         with NoSync():
             LOSSES[name](normalize_cam(CAM), TOP_ROW)
+
+    def test_several_maps_of_the_same_frames_give_the_loss_of_each(self, name):
+        torch.manual_seed(0)
+        cams, target = torch.rand(2, 5, 3, 4, dtype=torch.float64), (torch.rand(5, 3, 4) > 0.6).double()
+        target[1] = 0
+        cams[:, 2] = 0
+        together = LOSSES[name](cams, target)
+        for k, cam in enumerate(cams):
+            alone = LOSSES[name](cam, target)
+            for part in ("total", "inside", "outside"):
+                torch.testing.assert_close(getattr(together, part)[k], getattr(alone, part))
+            assert together.valid_fraction == alone.valid_fraction == 0.8
 
     def test_bad_input(self, name):
         with pytest.raises(TypeError, match="target_tensor converts"):
@@ -113,8 +120,9 @@ class TestEveryLoss:
             LOSSES[name](CAM.byte(), TOP_ROW)
         with pytest.raises(ValueError, match=r"\(1, 2, 2\) and \(1, 4, 4\)"):
             LOSSES[name](CAM, torch.zeros(1, 4, 4))
-        with pytest.raises(ValueError, match="same shape"):
-            LOSSES[name](CAM[0], TOP_ROW[0])
+        for cam, target in ((CAM[0], TOP_ROW[0]), (CAM[None, None], TOP_ROW), (CAM, TOP_ROW[None])):
+            with pytest.raises(ValueError, match="same shape"):
+                LOSSES[name](cam, target)
 
     @pytest.mark.gpu
     def test_cpu_equals_cuda(self, name):

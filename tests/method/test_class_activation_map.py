@@ -282,6 +282,14 @@ class TestNormalisation:
         assert normalize_cam(cam)[2].isnan().all()
         assert normalize_cam(cam)[3, 1, 1].isnan()
 
+    def test_several_maps_of_the_same_frames_are_those_one_by_one(self):
+        cams = torch.rand(2, 3, 4, 5)
+        cams[1, 2] = 0
+        cams[0, 1, 2, 3] = torch.nan
+        for function in (normalize_cam, zero_maps, nonfinite_maps, lambda cam: upsample_cam(cam, (8, 7))):
+            one_by_one = torch.stack([function(cam) for cam in cams])
+            torch.testing.assert_close(function(cams), one_by_one, equal_nan=True)
+
     def test_wrong_shapes_and_types(self):
         with pytest.raises(ValueError, match="B, h, w"):
             normalize_cam(torch.zeros(3, 3))

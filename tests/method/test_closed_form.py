@@ -12,7 +12,7 @@ from camal_rl.closed_form import (
     value_score_gradient,
 )
 from camal_rl.losses import camal_loss
-from tests.method.new_tensors import LargeTensors
+from tests.method.watched_operations import LargeTensors, NoSync
 
 BATCH, CHANNELS, HEIGHT, WIDTH, UNITS, ACTIONS = 6, 3, 4, 5, 8, 4
 ACTION = torch.tensor([0, 3, 1, 1, 2, 0])
@@ -139,6 +139,11 @@ def test_log_prob_gradient_by_hand():
     weight = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
     slope = log_prob_score_gradient(weight, torch.tensor([[0.25, 0.75]]), torch.tensor([0]))
     torch.testing.assert_close(slope, torch.tensor([[-1.5, 2.25]]))
+
+
+def test_the_gradient_of_a_log_probability_never_waits_for_the_device():
+    with NoSync():
+        log_prob_score_gradient(torch.rand(4, 3), torch.rand(2, 4), torch.tensor([0, 3]))
 
 
 def test_gradcam_makes_nothing_of_the_features_size():

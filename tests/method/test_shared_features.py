@@ -7,7 +7,7 @@ import torch
 
 from camal_rl.attention import weighted_channel_sums
 from camal_rl.shared_features import SharedFeatures
-from tests.method.new_tensors import LargeTensors
+from tests.method.watched_operations import LargeTensors
 
 READERS = ("above", "some", "maps")
 READ = [names for size in (1, 2, 3) for names in itertools.combinations(READERS, size)]

@@ -1,4 +1,4 @@
-"""Which operations make large tensors."""
+"""What operations do that a result does not show: make large tensors, wait for the device."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,3 +17,11 @@ class LargeTensors(TorchDispatchMode):
         if is_new and result.numel() >= self.size:
             self.made_by.append(func)
         return result
+
+
+class NoSync(TorchDispatchMode):
+    """Fails at an operation in its block whose result the program has to wait for on a GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
