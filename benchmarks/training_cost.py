@@ -17,10 +17,10 @@ import json
 import os
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from training_speed import add_training_arguments
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
@@ -102,14 +102,7 @@ def summary(seconds: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", default="procgen/coinrun")
-    parser.add_argument("--encoders", nargs="+", default=["nature", "compact", "impala"])
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--method", default="gradcam")
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_cost.json")
+    add_training_arguments(parser, rounds=40, result="training_cost.json")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
