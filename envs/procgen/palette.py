@@ -102,8 +102,9 @@ def _to_grey(image: npt.NDArray[np.uint8], shifts: tuple[int, int, int] | None) 
     if shifts is None:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8).reshape(image.shape[:2])
     # A sum of bytes that may overflow: nobody looks at the grey.
-    red, green, blue = (cv2.extractChannel(image, channel) >> shift for channel, shift in enumerate(shifts))
-    return np.asarray(red + green + blue, dtype=np.uint8).reshape(image.shape[:2])
+    channels = [np.asarray(cv2.extractChannel(image, channel), dtype=np.uint8) for channel in range(3)]
+    red, green, blue = (channel >> np.uint8(shift) for channel, shift in zip(channels, shifts, strict=True))
+    return (red + green + blue).reshape(image.shape[:2])
 
 
 def _separating_grey(
