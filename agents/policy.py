@@ -126,9 +126,10 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
         if isinstance(extractor, CamEncoder):
-            cam_features = extractor.cam_features(images)
-            shared = None if looked_at is None else SharedFeatures(cam_features, looked_at, len(ATTENTION_TARGETS))
-            cam_features = cam_features if shared is None else shared.every
+            cam_features, shared = extractor.cam_features(images), None
+            if looked_at is not None:
+                shared = SharedFeatures(cam_features, looked_at, len(ATTENTION_TARGETS))
+                cam_features = shared.every
             hidden = extractor.hidden(cam_features)
             return EncodedImages(cam_features, hidden, torch.relu(hidden), shared)
         with _output_of(self._cam_module(extractor)) as outputs:

@@ -6,7 +6,7 @@ minibatch's frames, and weight 0 once more, whose ratio shows how far these figu
 same code for all of them and are timed apart. A ratio is weight 0's time over the agent's in the same round: of the
 updates, and of training, which is the median rollout and an update.
 
-    python benchmarks/training_cost.py                                 # about 10 minutes on 2 cores
+    python benchmarks/training_cost.py                                 # about 15 minutes on 2 cores
     python benchmarks/training_cost.py --encoders compact --rounds 80
 """
 
@@ -20,14 +20,13 @@ import time
 from typing import Any
 
 import torch
-from training_speed import add_training_arguments
+from training_speed import NUM_ENVS, add_training_arguments, hyperparameters
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.experiments.allocator import keep_freed_memory
 from camal_rl.experiments.provenance import provenance
 
-NUM_ENVS, N_STEPS = 64, 32
 BASE = "weight 0"
 # Weight, share of frames.
 AGENTS = {BASE: (0.0, 1.0), "CAMAL": (0.1, 1.0), "CAMAL, 1/4 of the frames": (0.1, 0.25), "weight 0 again": (0.0, 1.0)}
@@ -47,17 +46,13 @@ class TimedPPO(CAMALPPO):
 
 
 def agent(arguments: argparse.Namespace, encoder: str, weight: float, share: float) -> TimedPPO:
-    """Return an agent whose rollout is one minibatch."""
+    """Return an agent whose rollout is, by default, one minibatch."""
     return TimedPPO(
         "CamPolicy",
         make_vec(arguments.env, NUM_ENVS, seed=0, segmentation="box"),
         camal=CamalConfig(weight=weight, frame_fraction=share, method=arguments.method),
         policy_kwargs={"encoder": encoder, "precision": arguments.precision},
-        n_steps=N_STEPS,
-        batch_size=NUM_ENVS * N_STEPS,
-        n_epochs=3,
-        seed=0,
-        device=arguments.device,
+        **hyperparameters(arguments),
     )
 
 
@@ -69,9 +64,9 @@ def measure(arguments: argparse.Namespace, encoder: str) -> dict[str, Any]:
     for index in range(arguments.rounds + 1):
         for name in list(agents)[:: -1 if index % 2 else 1]:
             model = agents[name]
-            if index % UPDATES_OF_A_ROLLOUT == 0:
+            if index == 0 or index % UPDATES_OF_A_ROLLOUT == 1:
                 start = time.perf_counter()
-                model.learn(NUM_ENVS * N_STEPS, reset_num_timesteps=False)
+                model.learn(NUM_ENVS * arguments.n_steps, reset_num_timesteps=False)
                 rollouts.append(time.perf_counter() - start - model.update_seconds)
             model.train()
             updates[name].append(model.update_seconds)
@@ -102,7 +97,7 @@ def summary(seconds: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_training_arguments(parser, rounds=40, result="training_cost.json")
+    add_training_arguments(parser, n_steps=32, rounds=40, result="training_cost.json")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -167,12 +167,13 @@ def show(encoder: str, clock: str, table: dict[str, Any]) -> None:
         print(f"{encoder:8} {clock:4} {name:24} {row['steps_per_second']:6.0f} steps/s   {ratio}")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, rounds: int, result: str) -> None:
+def add_training_arguments(parser: argparse.ArgumentParser, n_steps: int, rounds: int, result: str) -> None:
     """Add what benchmarks of training can be told."""
     parser.add_argument("--env", default="procgen/coinrun")
     parser.add_argument("--encoders", nargs="+", default=["nature", "compact", "impala"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--method", default="gradcam")
+    parser.add_argument("--n-steps", type=int, default=n_steps)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
     parser.add_argument("--device", default="auto")
@@ -182,8 +183,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, rounds: int, result:
 def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_training_arguments(parser, rounds=5, result="training_speed.json")
-    parser.add_argument("--n-steps", type=int, default=64)
+    add_training_arguments(parser, n_steps=64, rounds=5, result="training_speed.json")
     arguments = parser.parse_args()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
     result = {**provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}

@@ -42,12 +42,9 @@ class SharedFeatures:
         the ordinary way.
         """
         count = weights.shape[1]
-        if count > len(self._handles):
-            return weighted_channel_sums(self.some, weights)
-        handles, self._handles = self._handles[:count], self._handles[count:]
-        factor = weights.to(self.some.dtype)
-        signed = cast(Tensor, _FactoredChannelSums.apply(self.some, factor, *chain.from_iterable(handles)))
-        return signed.view(*signed.shape[:2], *self.some.shape[2:]).to(weights.dtype)
+        taken = self._handles[:count] if count <= len(self._handles) else []
+        self._handles = self._handles[len(taken) :]
+        return weighted_channel_sums(self.some, weights, *chain.from_iterable(taken))
 
 
 class _Share(torch.autograd.Function):
@@ -92,19 +89,3 @@ def _add_products(total: Tensor, of_maps: Tensor, weights: Tensor) -> None:
         first.permute(0, 2, 3, 1).flatten(1, 2).baddbmm_(of_maps, weights)
     else:
         first += torch.bmm(of_maps, weights).mT.reshape(first.shape)
-
-
-class _FactoredChannelSums(torch.autograd.Function):
-    """``weights (B, K, C) @ features (B, C, h w)``, with the factors of the features' gradient for the handles."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weights: Tensor, *handles: Tensor) -> Tensor:
-        ctx.save_for_backward(features, weights)
-        return torch.bmm(weights, features.flatten(2))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        features, weights = ctx.saved_tensors
-        of_maps = gradients[0].contiguous()
-        factors = chain.from_iterable(zip(of_maps.unbind(1), weights.unbind(1), strict=True))
-        return None, torch.bmm(of_maps, features.flatten(2).mT), *factors

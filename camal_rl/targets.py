@@ -72,10 +72,10 @@ def _any_in_blocks(
     for row in range(1, words.shape[2]):
         np.bitwise_or(joined, words[:, :, row], out=joined)
     columns = joined.reshape(count, *grid, -1)
-    blocks = columns[..., 0] * np.uint8(255)
+    blocks = columns[..., 0].copy()
     for column in range(1, columns.shape[3]):
-        blocks |= columns[..., column] * np.uint8(255)
-    return blocks
+        np.bitwise_or(blocks, columns[..., column], out=blocks)
+    return blocks * np.uint8(255)
 
 
 def target_tensor(target: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 class LargeTensors(TorchDispatchMode):
@@ -13,8 +14,8 @@ class LargeTensors(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        is_new = isinstance(result, torch.Tensor) and not func.is_view and not func._schema.is_mutable
-        if is_new and result.numel() >= self.size:
+        made = [] if func.is_view or func._schema.is_mutable else tree_leaves(result)
+        if any(isinstance(each, torch.Tensor) and each.numel() >= self.size for each in made):
             self.made_by.append(func)
         return result
 
