@@ -80,7 +80,7 @@ class Counterfactual:
 
 
 class CounterfactualEnv(ABC):
-    """What a vectorised environment adds to be asked what-if questions; use it beside ``SegmentedVecEnv``.
+    """What a vectorized environment adds to be asked what-if questions; use it beside ``SegmentedVecEnv``.
 
     A redraw must leave the running game alone: its state, its random streams and all later frames stay what they
     would have been.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv
+from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
+from camal_rl.envs.worker_processes import WorkerVecEnv
 
+Spec = SegmentationSpec | Mapping[str, Sequence[str]]
 KEY = "segmentation"
 
 
@@ -54,18 +60,19 @@ def image_size(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
     return shape[0], shape[1]
 
 
-class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
-    """Takes the label maps out of the infos of an SB3 vectorised environment and keeps them aligned.
+class SegmentedGymVecEnv(WholeCopies, VecEnvWrapper, SegmentedVecEnv):
+    """Takes the label maps out of the infos of an SB3 vectorized environment and keeps them aligned.
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
     frame's ``info`` is in ``venv.reset_infos``. Each label map is therefore read from ``infos[i]`` within an episode
     and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
     """
 
-    def __init__(self, venv: VecEnv, spec: SegmentationSpec, masks: bool = True) -> None:
+    def __init__(self, venv: VecEnv, spec: Spec, masks: bool = True) -> None:
         """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""
         super().__init__(venv)
-        self.spec = spec
+        self.spec = as_spec(spec)
+        self._action_names = _action_names(venv)
         self._masks = masks
         self._size = image_size(venv.observation_space)
         self._label_maps: LabelMap | None = None
@@ -73,6 +80,19 @@ class SegmentedGymVecEnv(VecEnvWrapper, SegmentedVecEnv):
         self._innermost = venv
         while isinstance(self._innermost, VecEnvWrapper):
             self._innermost = self._innermost.venv
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the table of the class's attributes, which cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state, and look the class's attributes up as SB3 does."""
+        vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))
+
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """What people call the actions: the environment's ``action_names``, or its ``get_action_meanings()``."""
+        return self._action_names
 
     @property
     def has_segmentation(self) -> bool:
@@ -136,21 +156,46 @@ def _without_key(info: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if key != KEY}
 
 
-def wrap_vec(venv: VecEnv, spec: SegmentationSpec) -> SegmentedGymVecEnv:
-    """Return an SB3 vectorised environment, Dummy or Subproc, with segmentation.
+def _action_names(venv: VecEnv) -> tuple[str, ...] | None:
+    """Return one name for each discrete action, if the environments have as many: wrappers can change the actions."""
+    space = venv.action_space
+    if not isinstance(space, spaces.Discrete):
+        return None
+    if venv.has_attr("action_names"):
+        names = venv.get_attr("action_names", indices=0)[0]
+    elif venv.has_attr("get_action_meanings"):
+        names = venv.env_method("get_action_meanings", indices=0)[0]
+    else:
+        return None
+    given = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == space.n
+    return tuple(str(name) for name in names) if given else None
+
+
+def wrap_vec(venv: VecEnv, spec: Spec | None = None) -> SegmentedGymVecEnv:
+    """Return an SB3 vectorized environment, Dummy or Subproc, with segmentation.
 
     Args:
         venv: its environments put the label map uint8[H, W] of the returned observation in ``info["segmentation"]``
             at ``reset`` and ``step``.
-        spec: what the ids mean and which classes are relevant.
+        spec: what the ids mean and which classes are relevant, also as a dictionary with the keys ``names`` and
+            ``relevant``; ``None`` takes the environments' attribute ``segmentation_spec``.
+
+    Raises:
+        TypeError: no vectorized environment, or a spec that is none.
+        ValueError: no spec is given and the environments have none.
     """
-    return SegmentedGymVecEnv(venv, spec)
+    if not isinstance(venv, VecEnv):
+        raise TypeError(
+            f"wrap_vec takes an SB3 VecEnv, got {type(venv).__name__}; for a Gymnasium environment use "
+            "make_segmented_vec(make_env, num_envs)"
+        )
+    return SegmentedGymVecEnv(venv, _spec_of(venv) if spec is None else spec)
 
 
 def make_segmented_vec(
     env: str | Callable[[], gymnasium.Env[Any, Any]],
     num_envs: int,
-    spec: SegmentationSpec | None = None,
+    spec: Spec | None = None,
     seed: int = 0,
     subproc: bool = False,
     masks: bool = True,
@@ -160,36 +205,45 @@ def make_segmented_vec(
     Args:
         env: a registered id, or a function that makes one environment.
         num_envs: number of copies.
-        spec: what the ids mean; ``None`` takes the environment's attribute ``segmentation_spec``.
+        spec: what the ids mean, also as a dictionary with the keys ``names`` and ``relevant``; ``None`` takes the
+            environment's attribute ``segmentation_spec``.
         seed: copy ``i`` is seeded with ``seed + i`` at its first reset.
-        subproc: one process for each copy instead of all in this one.
+        subproc: one process for each copy instead of all in this one. In a script, this needs
+            ``if __name__ == "__main__":`` around it, as everything that starts processes does.
         masks: whether the environments put label maps in their infos; ``False`` leaves infos as they are.
 
     Raises:
+        TypeError: an environment instead of what makes one, a spec that is none, or an environment that cannot be sent
+            to processes.
         ValueError: no spec is given and the environment has none.
+        WorkersError: a process ended before it had made its environment.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    if not (callable(env) or isinstance(env, str)):
+        raise TypeError(
+            f"env is a registered id, or a class or function that makes a new environment; got {env!r}, of which there "
+            "is only one"
+        )
+    given = None if spec is None else as_spec(spec)
     make: Callable[[], gymnasium.Env[Any, Any]] = env if callable(env) else _Maker(env)
     makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]] = [_Monitored(make) for _ in range(num_envs)]
-    # Not SB3's default, the fork server: its socket stays in the temporary folder when the program is killed.
-    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if subproc else DummyVecEnv(list(makers))
-    venv.seed(seed)
-    found = spec if spec is not None else _spec_of(venv)
-    return SegmentedGymVecEnv(venv, found, masks)
+    venv: VecEnv = WorkerVecEnv(makers) if subproc else DummyVecEnv(list(makers))
+    try:
+        venv.seed(seed)
+        return SegmentedGymVecEnv(venv, _spec_of(venv) if given is None else given, masks)
+    except BaseException:
+        venv.close()
+        raise
 
 
 def _spec_of(venv: VecEnv) -> SegmentationSpec:
-    try:
-        spec = venv.get_attr("segmentation_spec", indices=0)[0]
-    except AttributeError:
-        spec = None
-    if not isinstance(spec, SegmentationSpec):
-        venv.close()
+    spec = venv.get_attr("segmentation_spec", indices=0)[0] if venv.has_attr("segmentation_spec") else None
+    if spec is None:
         raise ValueError(
             "the environment has no attribute segmentation_spec; give spec=SegmentationSpec(names, relevant)"
         )
-    return spec
+    return as_spec(spec)
 
 
 class _Maker:
@@ -203,10 +257,11 @@ class _Maker:
 
 
 class _Monitored:
-    """Wraps what a maker makes in SB3's Monitor, which reports returns and lengths of episodes."""
+    """Wraps what a maker makes in SB3's Monitor, which reports returns and lengths of episodes, unless one is there."""
 
     def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]]) -> None:
         self._make = make
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
-        return Monitor(self._make())
+        env = self._make()
+        return env if is_wrapped(env, Monitor) else Monitor(env)

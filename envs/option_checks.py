@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
+
+from camal_rl.spelling import did_you_mean
 
 
 def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise a TypeError for an option that does not exist; it names the nearest one and lists them all.
+    """Raise a TypeError for an option that does not exist; it names the one that may be meant and lists them all.
 
     Args:
         owner: whose options they are, for the message.
@@ -16,8 +17,8 @@ def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -
     """
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise TypeError(f"unknown {owner} option {key!r}; did you mean {near!r}? Options: {', '.join(known)}")
+            hint = did_you_mean(key, known)
+            raise TypeError(f"unknown {owner} option {key!r}; {hint}Options: {', '.join(known)}")
 
 
 def check_int(name: str, value: object, low: int, high: int) -> None:
@@ -43,5 +44,16 @@ def class_names(relevant: object) -> tuple[str, ...] | None:
     if relevant is None:
         return None
     if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant is a list of class names, got {relevant!r}")
+        raise TypeError(f"relevant is a list of class names, got {relevant!r}; write [{relevant}]")
     return tuple(str(name) for name in relevant)
+
+
+def check_render_mode(render_mode: object) -> None:
+    """Raise a ValueError unless a render mode is ``None`` or ``"rgb_array"``; it says what opens a window instead."""
+    if render_mode not in (None, "rgb_array"):
+        window = (
+            "; for a window: gymnasium.make(id, render_mode='human'), or vec_env.render('human') of a vectorized one"
+        )
+        raise ValueError(
+            f"render_mode is None or 'rgb_array', got {render_mode!r}{window if render_mode == 'human' else ''}"
+        )

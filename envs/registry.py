@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast, get_args
 
 from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
+from camal_rl.extras import install_command
+from camal_rl.spelling import did_you_mean
 
 Exactness = Literal["exact", "good", "poor", "none"]
 
@@ -21,14 +22,14 @@ class EnvInfo:
     Attributes:
         exactness: how exact its masks are: ``exact``, drawn by or from the simulator itself; ``good`` and ``poor``,
             approximate, with measured agreement; ``none``, there are no masks, only images.
-        licence: licence of the simulator and of what it shows.
+        license: license of the simulator and of what it shows.
         extra: the extra of camal-rl that installs the simulator; empty where nothing more is needed.
         module: the module that must be there for it; empty where nothing more is needed.
         note: one sentence on what is not exact, or why there are no masks; may be empty.
     """
 
     exactness: Exactness
-    licence: str
+    license: str
     extra: str = ""
     module: str = ""
     note: str = ""
@@ -54,13 +55,13 @@ class Family(Protocol):
         """Return the classes of one environment and its default relevant set."""
 
     def info(self, name: str) -> EnvInfo:
-        """Return how exact one environment's masks are, its licence and what installs it."""
+        """Return how exact one environment's masks are, its license and what installs it."""
 
     def level_sets(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist."""
 
     def make_vec(self, name: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
-        """Make ``num_envs`` copies as one vectorised environment."""
+        """Make ``num_envs`` copies as one vectorized environment."""
 
     def register(self) -> None:
         """Register the family's Gymnasium ids; needs no simulator installed."""
@@ -79,7 +80,7 @@ class MissingExtraError(ImportError):
     """A simulator that is not installed; the message holds the install line."""
 
     def __init__(self, simulator: str, extra: str) -> None:
-        super().__init__(f"{simulator} is not installed; install it with: pip install 'camal-rl[{extra}]'")
+        super().__init__(f"{simulator} is not installed; install it with: {install_command(extra)}")
 
 
 def _load(family: str) -> Family:
@@ -108,8 +109,7 @@ def family_of(env_id: str) -> tuple[Family, str]:
         module = _load(family)
         if name in module.env_names():
             return module, name
-    near = difflib.get_close_matches(env_id, env_ids(), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(env_id, env_ids())
     raise ValueError(f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all")
 
 
@@ -120,7 +120,7 @@ def segmentation_spec(env_id: str) -> SegmentationSpec:
 
 
 def env_info(env_id: str) -> EnvInfo:
-    """Return how exact an environment's masks are, its licence and what installs it, without starting a simulator."""
+    """Return how exact an environment's masks are, its license and what installs it, without starting a simulator."""
     module, name = family_of(env_id)
     return module.info(name)
 
@@ -132,14 +132,15 @@ def level_sets(env_id: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
-    """Make a vectorised environment with segmentation.
+    """Make a vectorized environment with segmentation.
 
     Args:
         env_id: ``<family>/<name>``, for example ``procgen/coinrun``; :func:`env_ids` lists them.
         num_envs: number of copies that step together.
         seed: seed of the level sampling and of everything random in the simulator.
         **options: the level set as the simulator calls it (``start_level``, ``num_levels``, ...), ``relevant``
-            (class names, overrides the default relevant set) and ``segmentation`` (``None`` switches masks off).
+            (class names, overrides the default relevant set), ``segmentation`` (``None`` switches masks off) and
+            ``render_mode`` (``"rgb_array"`` gives large pictures for videos where the simulator has them).
 
     Raises:
         ValueError: unknown id or option value.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from camal_rl.spelling import did_you_mean
 
 LabelMap = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind")
@@ -19,9 +21,15 @@ Kind = TypeVar("Kind")
 class SegmentationSpec:
     """What the ids of a label map mean.
 
+    Lists of names become tuples.
+
     Attributes:
         names: ``names[id]`` is the name of class ``id``; ``names[0]`` is the background.
         relevant: names of the classes that matter for the decision.
+
+    Raises:
+        TypeError: names that are no list of strings.
+        ValueError: no names or more than 256, a name twice, or a relevant class without a name.
     """
 
     names: tuple[str, ...]
@@ -29,6 +37,8 @@ class SegmentationSpec:
 
     def __post_init__(self) -> None:
         """Check that the names are unique and that every relevant class has one."""
+        for key in ("names", "relevant"):
+            object.__setattr__(self, key, _names(key, getattr(self, key)))
         if not 1 <= len(self.names) <= 256:
             raise ValueError(f"a label map holds 1 to 256 classes, got {len(self.names)}")
         if len(set(self.names)) != len(self.names):
@@ -43,7 +53,7 @@ class SegmentationSpec:
 
     def with_relevant(self, relevant: Sequence[str] | None) -> SegmentationSpec:
         """Return this spec with another relevant set (``None`` keeps the present one)."""
-        return self if relevant is None else replace(self, relevant=tuple(relevant))
+        return self if relevant is None else replace(self, relevant=_names("relevant", relevant))
 
     def relevant_lookup(self) -> npt.NDArray[np.bool_]:
         """Return ``bool[256]``: ``lookup[label]`` says whether the class is relevant (unnamed ids are not)."""
@@ -52,10 +62,59 @@ class SegmentationSpec:
         return lookup
 
 
+def _names(key: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"{key} is a list of class names, got {given!r}")
+    return tuple(given)
+
+
+def as_spec(given: object) -> SegmentationSpec:
+    """Return a spec, also of a mapping ``{"names": [...], "relevant": [...]}`` as a YAML file gives it.
+
+    Raises:
+        TypeError: neither, names that are missing or unknown, or no lists of strings.
+        ValueError: as for :class:`SegmentationSpec`.
+    """
+    if isinstance(given, SegmentationSpec):
+        return given
+    known = [item.name for item in fields(SegmentationSpec)]
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            "a spec is a SegmentationSpec(names, relevant), or a dictionary with the keys names and relevant, "
+            f"got {given!r}"
+        )
+    for key in given:
+        if key not in known:
+            raise TypeError(f"unknown key {key!r} in a spec; {did_you_mean(key, known)}the keys are {', '.join(known)}")
+    missing = [key for key in known if key not in given]
+    if missing:
+        raise TypeError(f"a spec needs the keys {' and '.join(known)}; {missing[0]} is missing in {dict(given)!r}")
+    return SegmentationSpec(**given)
+
+
 class SegmentedVecEnv(VecEnv):
-    """A Stable-Baselines3 vectorised environment that knows the segmentation of its current observations."""
+    """A Stable-Baselines3 vectorized environment that knows the segmentation of its current observations.
+
+    Whatever is assigned to ``spec`` is checked there and then: see :func:`as_spec`.
+    """
 
     spec: SegmentationSpec
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Check a spec that is given as an attribute of the class."""
+        super().__init_subclass__(**given)
+        if "spec" in vars(cls) and not hasattr(vars(cls)["spec"], "__get__"):
+            cls.spec = as_spec(vars(cls)["spec"])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a spec becomes a :class:`SegmentationSpec`."""
+        super().__setattr__(name, as_spec(value) if name == "spec" else value)
+
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """What people call the actions, where they are discrete and have names; a wrapper has those that it wraps."""
+        wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
+        return None if wrapped is None else wrapped.action_names
 
     @property
     def has_segmentation(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from camal_rl.envs.copies import WholeCopies
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.segmentation import LabelMap
 
@@ -27,7 +28,7 @@ StackLabels = Literal["newest", "union"]
 
 # What cv2.resize takes at once by area.
 _CV2_CHANNELS = 4
-_NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
+_NEIGHBORS = np.ones((3, 3), dtype=np.uint8)
 
 
 def union_labels(newest_first: Iterable[LabelMap]) -> LabelMap:
@@ -118,11 +119,11 @@ def _overlaps(old: int, new: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np
 
 
 def _dilate(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the maximum of each pixel's 3 x 3 neighbourhood in every plane of ``[H, W, K]``."""
-    return np.asarray(cv2.dilate(planes, _NEIGHBOURS)).reshape(planes.shape)
+    """Return the maximum of each pixel's 3 x 3 neighborhood in every plane of ``[H, W, K]``."""
+    return np.asarray(cv2.dilate(planes, _NEIGHBORS)).reshape(planes.shape)
 
 
-class _ImageWrapper(gymnasium.Wrapper[Any, Any, Any, Any], ABC):
+class _ImageWrapper(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
     """Changes each observation and its label map by the same function of their position."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -202,17 +203,17 @@ class SegmentedResize(_ImageWrapper):
         return resize_labels(labels, self._height, self._width, self._min_coverage)
 
 
-class SegmentedGreyscale(_ImageWrapper):
+class SegmentedGrayscale(_ImageWrapper):
     """Turns RGB into one channel of luminance; the label map stays."""
 
     def new_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
         """Return the same size with one channel."""
         if channels != 3:
-            raise ValueError(f"greyscale takes RGB images uint8[H, W, 3], got {channels} channels")
+            raise ValueError(f"grayscale takes RGB images uint8[H, W, 3], got {channels} channels")
         return height, width, 1
 
     def change_image(self, image: Image) -> Image:
-        """Return the image in grey."""
+        """Return the image in gray."""
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[..., None]
 
 
@@ -250,7 +251,7 @@ class SegmentedCrop(_ImageWrapper):
         return self.change_image(labels)
 
 
-class SegmentedFrameStack(gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameStack(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Shows the last frames side by side in the channels, the newest last: ``uint8[H, W, C * frames]``.
 
     An episode starts with its first frame in every place.
@@ -293,7 +294,7 @@ class SegmentedFrameStack(gymnasium.Wrapper[Any, Any, Any, Any]):
         return {**info, KEY: union_labels(self._labels)}
 
 
-class SegmentedFrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameSkip(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Repeats each action and shows the maximum of the last raw frames; rewards are summed.
 
     The label map is the union of those of the frames that the maximum shows, newer over older. An episode that ends

@@ -12,6 +12,7 @@ from camal_rl.envs.atari.env import AtariEnv
 from camal_rl.envs.atari.games import GAMES
 from camal_rl.envs.atari.options import parse_options
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 
@@ -19,7 +20,7 @@ __all__ = ["AtariEnv", "env_names", "info", "level_sets", "make_vec", "register"
 
 NUM_TRAIN_LEVELS = 200
 _NUM_HELD_OUT_LEVELS = 1_000_000
-_LICENCE = "GPL-2.0-only (ALE), MIT (OCAtari)"
+_LICENSE = "GPL-2.0-only (ALE), MIT (OCAtari)"
 
 
 def env_names() -> tuple[str, ...]:
@@ -33,9 +34,9 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact a game's masks are, as measured, the licences and the extra."""
+    """Return how exact a game's masks are, as measured, the licenses and the extra."""
     game = GAMES[name]
-    return EnvInfo(game.exactness, _LICENCE, extra="atari", module="ale_py", note=game.note)
+    return EnvInfo(game.exactness, _LICENSE, extra="atari", module="ale_py", note=game.note)
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
@@ -43,7 +44,7 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 
     ``train``: 200 levels. ``held_out``: other levels, and another mode or difficulty where the game has one in which
     its masks were checked. ``held_out_levels``: other levels only. ``held_out_appearance``: other levels in other
-    colours. ``held_out_mode``: other levels of the game's other mode or difficulty, where it has one; only for returns,
+    colors. ``held_out_mode``: other levels of the game's other mode or difficulty, where it has one; only for returns,
     unless its masks were checked.
     """
     game = GAMES[name]
@@ -52,7 +53,7 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
         "train": {"start_level": 0, "num_levels": NUM_TRAIN_LEVELS, "theme": "ale"},
         "held_out": levels,
         "held_out_levels": levels,
-        "held_out_appearance": {**levels, "theme": "recoloured"},
+        "held_out_appearance": {**levels, "theme": "recolored"},
     }
     if game.held_out is not None:
         mode, difficulty = game.held_out
@@ -62,10 +63,13 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     return sets
 
 
-def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> SegmentedGymVecEnv:
+def make_vec(
+    name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
+) -> SegmentedGymVecEnv:
     """Make copies of a game; options as in :class:`~camal_rl.envs.atari.options.AtariOptions`."""
+    check_render_mode(render_mode)
     parsed = parse_options(name, options)
-    maker = partial(AtariEnv, name, **options)
+    maker = partial(AtariEnv, name, render_mode, **options)
     return make_segmented_vec(maker, num_envs, parsed.spec(), seed, parsed.subproc, parsed.segmentation is not None)
 
 

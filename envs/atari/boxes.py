@@ -21,7 +21,7 @@ _COPIES = itertools.count()
 
 
 class Box(NamedTuple):
-    """A labelled rectangle in pixels of the raw screen; parts of it may lie outside."""
+    """A labeled rectangle in pixels of the raw screen; parts of it may lie outside."""
 
     label: int
     left: int

@@ -12,22 +12,28 @@ from gymnasium.wrappers import TransformReward
 from camal_rl.envs.atari.episodes import EpisodicLife, FireOnReset
 from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
 
 Image = npt.NDArray[np.uint8]
 
 
-class AtariEnv(gymnasium.Env[Image, np.int64]):
+class AtariEnv(WholeCopies, gymnasium.Env[Image, np.int64]):
     """One Atari game, with the label map of each observation as ``info["segmentation"]``.
 
-    Observations are ``uint8[84, 84, 4]`` by default: four frames in grey, the newest last. ``info`` also holds
+    Observations are ``uint8[84, 84, 4]`` by default: four frames in gray, the newest last. ``info`` also holds
     ``lives``, ``frame_number`` (raw frames since the start of the game) and ``level_seed``.
 
     Args:
         game: the game's name as ALE has it, for example ``MsPacman``.
-        render_mode: ``rgb_array`` for the raw screen in colour, or ``None``.
+        render_mode: ``rgb_array`` for the raw screen in color, or ``None``.
         **options: see :class:`~camal_rl.envs.atari.options.AtariOptions`.
+
+    Attributes:
+        action_names: what people call the actions.
 
     Raises:
         TypeError: unknown option, or one of the wrong type.
@@ -38,8 +44,7 @@ class AtariEnv(gymnasium.Env[Image, np.int64]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, game: str, render_mode: str | None = None, **options: Any) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode is None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         self.render_mode = render_mode
         self.options = parse_options(game, options)
         self.segmentation_spec = self.options.spec()
@@ -47,6 +52,8 @@ class AtariEnv(gymnasium.Env[Image, np.int64]):
         self._env = self._wrap(self._frames)
         self.observation_space = self._env.observation_space
         self.action_space = self._env.action_space
+        self.action_names = tuple(name.lower() for name in self._frames.action_meanings)
+        self._episode = EpisodeOrder()
 
     def _wrap(self, frames: AtariFrames) -> gymnasium.Env[Image, np.int64]:
         chosen = self.options
@@ -63,19 +70,23 @@ class AtariEnv(gymnasium.Env[Image, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Start an episode; a seed makes the levels to come reproducible."""
         super().reset(seed=seed)
+        self._episode.start()
         return self._env.reset(seed=seed, options=options)
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
         """Take an action.
 
         Raises:
+            NoEpisodeError: before a reset, or after the end of an episode.
             ValueError: not an action.
         """
+        self._episode.require()
         observation, reward, terminated, truncated, info = self._env.step(action)
+        self._episode.end(terminated or truncated)
         return observation, float(reward), terminated, truncated, info
 
     def render(self) -> Image | None:
-        """Return the present raw screen in colour, ``uint8[210, 160, 3]``, with ``render_mode="rgb_array"``."""
+        """Return the present raw screen in color, ``uint8[210, 160, 3]``, with ``render_mode="rgb_array"``."""
         return None if self.render_mode is None else self._frames.render()
 
 

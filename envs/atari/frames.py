@@ -15,6 +15,7 @@ from gymnasium import spaces
 from camal_rl.envs.atari.boxes import Box, RamDetector
 from camal_rl.envs.atari.labels import LabelPainter
 from camal_rl.envs.atari.options import AtariOptions
+from camal_rl.envs.copies import UnstartedCopies
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.registry import MissingExtraError
 from camal_rl.envs.segmentation import LabelMap
@@ -26,7 +27,7 @@ _NO_OPERATION = 0
 _POOLED = 2
 
 
-class AtariFrames(gymnasium.Env[Image, np.int64]):
+class AtariFrames(UnstartedCopies, gymnasium.Env[Image, np.int64]):
     """One game at the size of its screen, ``uint8[210, 160, C]`` (some games have more rows).
 
     A step repeats its action for ``frame_skip`` raw frames and shows the maximum of the last two, which undoes the
@@ -46,6 +47,8 @@ class AtariFrames(gymnasium.Env[Image, np.int64]):
 
     def __init__(self, options: AtariOptions) -> None:
         self.options = options
+        self.remember("an Atari game", options)
+        self._started = False
         ale_py = _import_ale()
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale = ale_py.ALEInterface()
@@ -76,6 +79,10 @@ class AtariFrames(gymnasium.Env[Image, np.int64]):
         """ALE's names of the actions."""
         return tuple(action.name for action in self._actions)
 
+    def started(self) -> bool:
+        """Return whether a game was started."""
+        return self._started
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Start the game and let it run for 1 to ``noop_max`` raw frames."""
         super().reset(seed=seed)
@@ -91,6 +98,7 @@ class AtariFrames(gymnasium.Env[Image, np.int64]):
         return image, self._info(labels)
 
     def _start(self) -> None:
+        self._started = True
         self.ale.reset_game()
         if self.detector is not None:
             self.detector.reset()
@@ -139,24 +147,24 @@ class AtariFrames(gymnasium.Env[Image, np.int64]):
         image = self._picture()
         if self.detector is None:
             return image, None
-        # Objects are found by the indices of the palette, whatever colours the picture gives them.
+        # Objects are found by the indices of the palette, whatever colors the picture gives them.
         return image, self.painter.paint(self.ale.getScreen(), (*self.boxes, *self.previous_boxes))
 
     def _picture(self) -> Image:
-        grey, recoloured = self.options.grayscale, self.options.theme == "recoloured"
-        if grey and not recoloured:
+        gray, recolored = self.options.grayscale, self.options.theme == "recolored"
+        if gray and not recolored:
             return np.asarray(self.ale.getScreenGrayscale())[..., None]
-        colours = np.asarray(self.ale.getScreenRGB())
-        if recoloured:
-            colours = np.ascontiguousarray(colours[..., [1, 2, 0]])
-        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[..., None] if grey else colours
+        colors = np.asarray(self.ale.getScreenRGB())
+        if recolored:
+            colors = np.ascontiguousarray(colors[..., [1, 2, 0]])
+        return np.asarray(cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[..., None] if gray else colors
 
     def _info(self, labels: LabelMap | None) -> dict[str, Any]:
         info: dict[str, Any] = {"lives": self.ale.lives(), "frame_number": self.ale.getEpisodeFrameNumber()}
         return info if labels is None else {**info, KEY: labels}
 
     def render(self) -> Image:
-        """Return the present raw screen in colour, ``uint8[210, 160, 3]``."""
+        """Return the present raw screen in color, ``uint8[210, 160, 3]``."""
         return np.asarray(self.ale.getScreenRGB())
 
 

@@ -1,4 +1,4 @@
-"""Label maps of raw screens: boxes, filled or reduced to the colours of the object in them."""
+"""Label maps of raw screens: boxes, filled or reduced to the colors of the object in them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Screen = npt.NDArray[np.uint8]
 Region = tuple[slice, slice]
 
 RING = 3
-"""Width in pixels of the frame around a box whose colours count as what is behind the object."""
+"""Width in pixels of the frame around a box whose colors count as what is behind the object."""
 DENSER = 1.5
 """How much denser; of 1, 1.5, 2, 3 and 5 the best balance of precision and recall in seven games."""
 _CACHE_SIZE = 20_000
 
 
 def silhouette(screen: Screen, box: Region, around: Region) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a box have a colour that is clearly denser inside the box than in the ring around it.
+    """Return which pixels of a box have a color that is clearly denser inside the box than in the ring around it.
 
-    These are the object's colours where it stands before something else. Where an object has the colour of what is
+    These are the object's colors where it stands before something else. Where an object has the color of what is
     around it, nothing is found.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.levels import check_level_range
 from camal_rl.envs.option_checks import check_choice, check_int, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
+from camal_rl.spelling import did_you_mean
 
 _LARGEST_SIDE = 512
 
@@ -33,14 +33,14 @@ class AtariOptions:
         size: height and width of the observation in pixels.
         grayscale: one channel for each frame of the stack instead of three.
         frame_stack: frames side by side in the channels, the newest last.
-        theme: ``ale``, or ``recoloured``: red, green and blue change places, which also changes the greys.
+        theme: ``ale``, or ``recolored``: red, green and blue change places, which also changes the grays.
         stack_labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames of the stack.
         fire_on_reset: press FIRE at the start of an episode where the second action is FIRE: some games wait for it.
         episodic_life: a lost life ends the episode; returns are then those of a life.
         clip_reward: rewards are replaced by their sign; so are returns.
         full_action_space: all 18 actions instead of those that the game uses.
         max_frames: raw frames after which an episode is truncated.
-        segmentation: ``silhouette`` labels the object's colours inside its box, ``box`` the whole box, ``None``
+        segmentation: ``silhouette`` labels the object's colors inside its box, ``box`` the whole box, ``None``
             switches masks off.
         relevant: class names that replace the default relevant set.
         subproc: one process for each environment; a step takes about a millisecond, so it is worth it where there are
@@ -58,7 +58,7 @@ class AtariOptions:
     size: int = 84
     grayscale: bool = True
     frame_stack: int = 4
-    theme: Literal["ale", "recoloured"] = "ale"
+    theme: Literal["ale", "recolored"] = "ale"
     stack_labels: Literal["newest", "union"] = "newest"
     fire_on_reset: bool = True
     episodic_life: bool = False
@@ -79,7 +79,7 @@ class AtariOptions:
         check_int("size", self.size, 8, _LARGEST_SIDE)
         check_int("frame_stack", self.frame_stack, 1, 64)
         check_int("max_frames", self.max_frames, 1, 2**31 - 1)
-        check_choice("theme", self.theme, ("ale", "recoloured"))
+        check_choice("theme", self.theme, ("ale", "recolored"))
         check_choice("stack_labels", self.stack_labels, ("newest", "union"))
         check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
         _check_probability(self.repeat_action_probability)
@@ -134,8 +134,7 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
         ValueError: unknown game, a value that it does not have, or masks where there are none that were checked.
     """
     if game not in GAMES:
-        near = difflib.get_close_matches(game, GAMES, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown Atari game {game!r}; did you mean {near!r}?")
+        raise ValueError(f"unknown Atari game {game!r}; {did_you_mean(game, GAMES)}`camal-rl envs` lists them all")
     check_option_names("Atari", given, OPTION_NAMES)
     return AtariOptions(game, **{**given, "relevant": class_names(given.get("relevant"))})
 

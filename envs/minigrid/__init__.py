@@ -45,7 +45,7 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact the masks are, the licence and the extra."""
+    """Return how exact the masks are, the license and the extra."""
     return EnvInfo("exact", "Apache-2.0", extra="minigrid", module="minigrid", note=LAYOUTS[name].note)
 
 
@@ -54,7 +54,7 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 
     ``train``: 200 levels. ``held_out``: other levels. The rest are other levels, too, and change one thing more:
     ``held_out_size`` the size of the grid (in LavaCrossing and SimpleCrossing the number of crossings with it),
-    ``held_out_layout`` rooms, obstacles or rules, ``held_out_appearance`` all colours. Which of them there are depends
+    ``held_out_layout`` rooms, obstacles or rules, ``held_out_appearance`` all colors. Which of them there are depends
     on what MiniGrid has beside an environment.
     """
     own, held_out = LAYOUTS[name], {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
@@ -65,13 +65,13 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     for key, layout in (("held_out_size", own.size), ("held_out_layout", own.layout)):
         if layout:
             sets[key] = {**held_out, "layout": layout}
-    if not GROUPS[own.group].colours_matter:
-        sets["held_out_appearance"] = {**held_out, "theme": "recoloured"}
+    if not GROUPS[own.group].colors_matter:
+        sets["held_out_appearance"] = {**held_out, "theme": "recolored"}
     return sets
 
 
 def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> MiniGridVecEnv:
-    """Make a vectorised MiniGrid; options as in :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`."""
+    """Make a vectorized MiniGrid; options as in :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`."""
     return MiniGridVecEnv(name, num_envs, seed, **options)
 
 

@@ -1,4 +1,4 @@
-"""MiniGrid's current pictures redrawn: other floors, other colours, no highlight, or without some of the things.
+"""MiniGrid's current pictures redrawn: other floors, other colors, no highlight, or without some of the things.
 
 Only the picture changes. A copy of what is in the cells is edited and painted with MiniGrid's own tiles; the game is
 only read. A lava that is not drawn still kills, and what a removed door hides stays hidden.
@@ -16,7 +16,7 @@ NEAREST = Intervention(
 HIGHLIGHT_OFF = Intervention(
     "highlight_off", "background", None, "Draw the cells in the agent's field of view like all others."
 )
-THEME = Intervention("theme_1", "theme", None, "Draw walls and objects in the other theme's colours.")
+THEME = Intervention("theme_1", "theme", None, "Draw walls and objects in the other theme's colors.")
 BACKGROUNDS = tuple(
     Intervention(f"background_{number}", "background", None, f"Draw the floor in {FLOORS[number]}.")
     for number in range(1, len(FLOORS))
@@ -29,7 +29,7 @@ def minigrid_interventions(options: MiniGridOptions) -> tuple[Intervention, ...]
     return (
         *BACKGROUNDS,
         *((HIGHLIGHT_OFF,) if options.highlight and options.view == "full" else ()),
-        *(() if options.group.colours_matter else (THEME,)),
+        *(() if options.group.colors_matter else (THEME,)),
         *(Intervention(f"remove_{name}", "remove", name, f"Draw nothing of class {name}.") for name in classes),
         NEAREST,
     )
@@ -39,7 +39,7 @@ def edited(scene: Scene, intervention: Intervention, options: MiniGridOptions) -
     """Return what is drawn of a scene under an intervention (or the identity) in the environment's theme.
 
     Args:
-        scene: in MiniGrid's own colours.
+        scene: in MiniGrid's own colors.
         intervention: one of :func:`minigrid_interventions`.
         options: theme and relevant set of the environment.
     """
@@ -51,4 +51,4 @@ def edited(scene: Scene, intervention: Intervention, options: MiniGridOptions) -
         scene = scene.unlit()
     elif intervention.class_name is not None:
         scene = scene.without_class(intervention.class_name)
-    return scene.recoloured() if (options.theme == "recoloured") != (intervention == THEME) else scene
+    return scene.recolored() if (options.theme == "recolored") != (intervention == THEME) else scene

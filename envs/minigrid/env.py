@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from camal_rl.envs.copies import WholeCopies
 from camal_rl.envs.counterfactual import IDENTITY, Intervention, require_known
+from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.minigrid.counterfactual import edited, minigrid_interventions
 from camal_rl.envs.minigrid.layouts import simulator_id
 from camal_rl.envs.minigrid.options import MiniGridOptions, parse_options
 from camal_rl.envs.minigrid.scene import Scene
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.registry import MissingExtraError
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec
 
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
     from minigrid.minigrid_env import MiniGridEnv as Game
 
 Image = npt.NDArray[np.uint8]
+# MiniGrid's own order; some environments have the first of them only.
+ACTION_NAMES = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 
 
-class MiniGridEnv(gymnasium.Env[Image, np.int64]):
+class MiniGridEnv(WholeCopies, gymnasium.Env[Image, np.int64]):
     """One MiniGrid game, with the label map of each picture as ``info["segmentation"]``.
 
     The seed of ``reset`` is the level. A picture is ``uint8[side, side, 3]``; a grid that does not fill it lies in the
@@ -36,6 +41,9 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
         options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`; the level range is not used here.
         render_mode: ``rgb_array`` for MiniGrid's own large picture of the same view, or ``None``.
 
+    Attributes:
+        action_names: what people call the actions.
+
     Raises:
         MissingExtraError: MiniGrid is not installed.
     """
@@ -43,8 +51,7 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, options: MiniGridOptions, render_mode: str | None = None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode is None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         self.render_mode = render_mode
         self.options = options
         self.segmentation_spec: SegmentationSpec = options.spec()
@@ -57,19 +64,29 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
         self._interventions = minigrid_interventions(options)
         self.observation_space = spaces.Box(0, 255, (options.side, options.side, 3), np.uint8)
         self.action_space = spaces.Discrete(options.group.num_actions)
+        self.action_names = ACTION_NAMES[: options.group.num_actions]
+        self._episode = EpisodeOrder()
         self._image: Image | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Start the level of a seed; without one, a level that follows from those before."""
         super().reset(seed=seed)
         self._game.reset(seed=seed)
+        self._episode.start()
         return self._show()
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
-        """Take an action: 0 left, 1 right, 2 forward, 3 pick up, 4 drop, 5 toggle, 6 done (MiniGrid's own order)."""
+        """Take an action: 0 left, 1 right, 2 forward, 3 pick up, 4 drop, 5 toggle, 6 done (MiniGrid's own order).
+
+        Raises:
+            NoEpisodeError: before a reset, or after the end of an episode.
+            ValueError: not an action.
+        """
+        self._episode.require()
         if not self.action_space.contains(action):
             raise ValueError(f"the action is in [0, {self.options.group.num_actions - 1}], got {action!r}")
         _, reward, terminated, truncated, _ = self._game.step(int(action))
+        self._episode.end(terminated or truncated)
         image, info = self._show()
         return image, float(reward), bool(terminated), bool(truncated), info
 
@@ -87,7 +104,7 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
         if self._image is None:
             raise ValueError("there is nothing to redraw yet; call reset first")
         drawn = edited(self._scene(), intervention, self.options)
-        return self._image.copy(), self._centred(self._tiles.paint(self._tiles.lay(drawn)))
+        return self._image.copy(), self._centered(self._tiles.paint(self._tiles.lay(drawn)))
 
     def render(self) -> Image | None:
         """Return MiniGrid's own picture of the same view, 32 pixels a cell, with ``render_mode="rgb_array"``."""
@@ -102,10 +119,10 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
 
     def _show(self) -> tuple[Image, dict[str, Any]]:
         numbers = self._tiles.lay(edited(self._scene(), IDENTITY, self.options))
-        self._image = self._centred(self._tiles.paint(numbers))
+        self._image = self._centered(self._tiles.paint(numbers))
         info: dict[str, Any] = {}
         if self.options.segmentation is not None:
-            info["segmentation"] = self._centred(self._tiles.label(numbers))
+            info["segmentation"] = self._centered(self._tiles.label(numbers))
         return self._image.copy(), info
 
     def _scene(self) -> Scene:
@@ -113,7 +130,7 @@ class MiniGridEnv(gymnasium.Env[Image, np.int64]):
             return Scene.partial(self._game)
         return Scene.full(self._game, self.options.highlight)
 
-    def _centred(self, drawn: Image | LabelMap) -> Image | LabelMap:
+    def _centered(self, drawn: Image | LabelMap) -> Image | LabelMap:
         side, (height, width) = self.options.side, drawn.shape[:2]
         if (height, width) == (side, side):
             return drawn
@@ -133,6 +150,10 @@ def make_env(name: str, render_mode: str | None = None, **options: Any) -> Seede
     """
     parsed = parse_options(name, options)
     return SeededLevels(MiniGridEnv(parsed, render_mode), parsed.start_level, parsed.num_levels)
+
+
+# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+setattr(make_env, "metadata", MiniGridEnv.metadata)  # noqa: B010
 
 
 def _start(layout: str) -> Game:

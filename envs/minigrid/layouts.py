@@ -26,14 +26,14 @@ class Group:
     Attributes:
         objects: the classes in it besides wall and agent.
         walls_matter: whether the way, and so the decision, depends on walls inside the room.
-        colours_matter: whether a colour says what an object is for, so that other colours make another task.
+        colors_matter: whether a color says what an object is for, so that other colors make another task.
         num_actions: 7 (left, right, forward, pick up, drop, toggle, done), or the first 3 of them.
         note: what one should know before choosing it; may be empty.
     """
 
     objects: tuple[str, ...]
     walls_matter: bool = False
-    colours_matter: bool = False
+    colors_matter: bool = False
     num_actions: int = 7
     note: str = ""
 
@@ -78,19 +78,19 @@ GROUPS = {
     "DoorKey": Group(("door", "key", "goal")),
     "Dynamic-Obstacles": Group(("ball", "goal"), num_actions=3),
     "Empty": Group(("goal",)),
-    "Fetch": Group(("key", "ball"), colours_matter=True, note=_MISSION),
+    "Fetch": Group(("key", "ball"), colors_matter=True, note=_MISSION),
     "FourRooms": Group(("goal",), walls_matter=True),
-    "GoToDoor": Group(("door",), colours_matter=True, note=_MISSION),
-    "GoToObject": Group(("key", "ball", "box"), colours_matter=True, note=_MISSION),
+    "GoToDoor": Group(("door",), colors_matter=True, note=_MISSION),
+    "GoToObject": Group(("key", "ball", "box"), colors_matter=True, note=_MISSION),
     "KeyCorridor": Group(("door", "key", "ball")),
     "LavaCrossing": Group(("goal", "lava")),
     "LavaGap": Group(("goal", "lava")),
     "LockedRoom": Group(("door", "key", "goal"), note="the mission says in which room the key is; pixels only show it"),
     "Memory": Group(("key", "ball"), note="view=partial needs an agent with memory"),
     "MultiRoom": Group(("door", "goal")),
-    "ObstructedMaze": Group(("door", "key", "ball", "box"), colours_matter=True, note="keys in boxes are not drawn"),
-    "PutNear": Group(("key", "ball", "box"), colours_matter=True, note=_MISSION),
-    "RedBlueDoors": Group(("door",), colours_matter=True, note="which door was opened first needs memory"),
+    "ObstructedMaze": Group(("door", "key", "ball", "box"), colors_matter=True, note="keys in boxes are not drawn"),
+    "PutNear": Group(("key", "ball", "box"), colors_matter=True, note=_MISSION),
+    "RedBlueDoors": Group(("door",), colors_matter=True, note="which door was opened first needs memory"),
     "SimpleCrossing": Group(("goal",), walls_matter=True),
     "Unlock": Group(("door", "key")),
     "UnlockPickup": Group(("door", "key", "box")),

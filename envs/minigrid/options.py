@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -10,9 +9,10 @@ from camal_rl.envs.levels import check_level_range
 from camal_rl.envs.minigrid.layouts import GROUPS, LAYOUTS, NAMES, Group, largest_side
 from camal_rl.envs.option_checks import check_choice, check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
+from camal_rl.spelling import did_you_mean
 
 VIEW_CELLS = 7
-THEMES = ("minigrid", "recoloured")
+THEMES = ("minigrid", "recolored")
 _PARTIAL_TILE = 8
 _USUAL_SIDE = 64
 _LARGE_GROUP_TILE = 4
@@ -31,7 +31,7 @@ class MiniGridOptions:
         tile_size: pixels along a cell, at least 3; ``None`` is 8 in the partial view and, in the full view, what fills
             the picture. In the full view another ``layout`` is drawn as large as fits into the picture of ``name``.
         highlight: brighten the cells in the agent's field of view; the partial view always does.
-        theme: ``minigrid``, or ``recoloured``: every colour of walls and objects replaced by another (not lava's and
+        theme: ``minigrid``, or ``recolored``: every color of walls and objects replaced by another (not lava's and
             the agent's, which MiniGrid fixes).
         start_level: first level; a level is the seed of an episode.
         num_levels: number of levels; 0 is every level from ``start_level`` on.
@@ -47,7 +47,7 @@ class MiniGridOptions:
     view: Literal["full", "partial"] = "full"
     tile_size: int | None = None
     highlight: bool = True
-    theme: Literal["minigrid", "recoloured"] = "minigrid"
+    theme: Literal["minigrid", "recolored"] = "minigrid"
     start_level: int = 0
     num_levels: int = 0
     segmentation: Literal["silhouette", "box"] | None = "silhouette"
@@ -64,8 +64,8 @@ class MiniGridOptions:
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
         if self.view == "partial" and not self.highlight:
             raise ValueError("highlight=False is for view='full'; in the partial view it tells seen cells from others")
-        if self.theme != "minigrid" and self.group.colours_matter:
-            raise ValueError(f"{self.name} has no theme {self.theme!r}: its colours say what the objects are for")
+        if self.theme != "minigrid" and self.group.colors_matter:
+            raise ValueError(f"{self.name} has no theme {self.theme!r}: its colors say what the objects are for")
         check_level_range(self.start_level, self.num_levels)
         self._check_layout()
         self._check_tile_size()
@@ -133,7 +133,7 @@ def parse_options(name: str, given: dict[str, Any]) -> MiniGridOptions:
         ValueError: unknown environment, or a value that it does not have.
     """
     if name not in LAYOUTS:
-        near = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown MiniGrid environment {name!r}; did you mean {near!r}?")
+        hint = did_you_mean(name, LAYOUTS)
+        raise ValueError(f"unknown MiniGrid environment {name!r}; {hint}`camal-rl envs` lists them all")
     check_option_names("MiniGrid", given, OPTION_NAMES)
     return MiniGridOptions(name, **{**given, "relevant": class_names(given.get("relevant"))})

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 Cells = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 FLOORS = ("", "blue", "purple", "grey")
-"""Colours that the floor under everything can have; the empty one is MiniGrid's own black."""
+"""Colors that the floor under everything can have; the empty one is MiniGrid's own black."""
 _UP = 3
-# MiniGrid's colours are numbered red, green, blue, purple, yellow, grey; each becomes another one.
-_OTHER_COLOUR = np.array([5, 2, 4, 0, 1, 3], dtype=np.uint8)
+# MiniGrid's colors are numbered red, green, blue, purple, yellow, grey; each becomes another one.
+_OTHER_COLOR = np.array([5, 2, 4, 0, 1, 3], dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +28,13 @@ class Scene:
     """Everything that a picture is painted from; rows go down, columns right.
 
     Attributes:
-        cells: ``uint8[h, w, 3]``: class id, colour and state (of doors) of what is in each cell, as MiniGrid encodes
+        cells: ``uint8[h, w, 3]``: class id, color and state (of doors) of what is in each cell, as MiniGrid encodes
             them; class 0 is an empty cell.
         lit: ``bool[h, w]``, cells that are drawn brighter, being in the agent's field of view.
         shown: ``bool[h, w]``, cells of which anything is shown: all, or those that the agent sees.
         agent: row and column of the agent, drawn over what is in its cell.
         direction: of the agent: 0 right, 1 down, 2 left, 3 up; ``None`` draws no agent.
-        floor: number of the floor's colour in :data:`FLOORS`.
+        floor: number of the floor's color in :data:`FLOORS`.
     """
 
     cells: Cells
@@ -75,11 +75,11 @@ class Scene:
         chosen[tuple(nearest)] = True
         return self._emptied(chosen)
 
-    def recoloured(self) -> Scene:
-        """Replace every colour by another; things of one colour stay of one colour."""
+    def recolored(self) -> Scene:
+        """Replace every color by another; things of one color stay of one color."""
         cells = self.cells.copy()
         thing = cells[..., 0] > 0
-        cells[thing, 1] = _OTHER_COLOUR[cells[thing, 1]]
+        cells[thing, 1] = _OTHER_COLOR[cells[thing, 1]]
         return replace(self, cells=cells)
 
     def on_floor(self, number: int) -> Scene:
@@ -95,7 +95,7 @@ class Scene:
 
 
 def encode_cells(grid: Grid) -> Cells:
-    """Return what is in each cell of a grid, ``uint8[h, w, 3]``: class id, colour, state."""
+    """Return what is in each cell of a grid, ``uint8[h, w, 3]``: class id, color, state."""
     codes = [(1, 0, 0) if thing is None else thing.encode() for thing in grid.grid]
     cells = np.array(codes, dtype=np.uint8).reshape(grid.height, grid.width, 3)
     cells[..., 0] -= 1  # MiniGrid counts "unseen" before "empty"; it never is in a grid.

@@ -68,8 +68,8 @@ class Atlas:
         return self._labels[numbers].transpose(0, 2, 1, 3).reshape(height * self._size, width * self._size)
 
     def _draw(self, key: tuple[int, ...]) -> None:
-        kind, colour, state, agent, lit, floor = key
-        thing, direction = _thing(kind, colour, state), agent - 1 if agent else None
+        kind, color, state, agent, lit, floor = key
+        thing, direction = _thing(kind, color, state), agent - 1 if agent else None
         image = _render(_OnFloor(FLOORS[floor], thing) if floor else thing, direction, bool(lit), self._size)
         self._numbers[key] = len(self._images)
         self._images = np.concatenate([self._images, image[None]])
@@ -92,11 +92,11 @@ def atlas(tile_size: int, segmentation: str) -> Atlas:
 
 
 class _OnFloor(WorldObj):
-    """A coloured floor and, on it, a thing: the simulator's own two drawings over each other in one cell."""
+    """A colored floor and, on it, a thing: the simulator's own two drawings over each other in one cell."""
 
-    def __init__(self, colour: str, thing: WorldObj | None) -> None:
-        super().__init__("floor", colour)
-        self._floor, self._thing = Floor(colour), thing
+    def __init__(self, color: str, thing: WorldObj | None) -> None:
+        super().__init__("floor", color)
+        self._floor, self._thing = Floor(color), thing
 
     def encode(self) -> tuple[int, ...]:  # type: ignore[override]  # MiniGrid only joins it with the rest of the key.
         """Return a key that no other tile has in MiniGrid's cache of tiles."""
@@ -110,10 +110,10 @@ class _OnFloor(WorldObj):
         return r
 
 
-def _thing(kind: int, colour: int, state: int) -> WorldObj | None:
-    thing = WorldObj.decode(kind + 1, colour, state)
+def _thing(kind: int, color: int, state: int) -> WorldObj | None:
+    thing = WorldObj.decode(kind + 1, color, state)
     if thing is not None:
-        thing.color = IDX_TO_COLOR[colour]  # decode() makes every goal green.
+        thing.color = IDX_TO_COLOR[color]  # decode() makes every goal green.
     return thing
 
 
@@ -122,7 +122,7 @@ def _render(thing: WorldObj | None, direction: int | None, lit: bool, size: int)
 
 
 def _painted(thing: WorldObj, size: int) -> npt.NDArray[np.bool_]:
-    """Return ``bool[size, size]``, the pixels that a thing paints at least in part, whatever the colour."""
+    """Return ``bool[size, size]``, the pixels that a thing paints at least in part, whatever the color."""
     side = size * _SUPERSAMPLING
     canvas = np.full((side, side, 3), _UNPAINTED, dtype=np.uint8)
     thing.render(canvas)

@@ -1,4 +1,4 @@
-"""MiniGrid vectorised, with masks and counterfactuals."""
+"""MiniGrid vectorized, with masks and counterfactuals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Inte
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
 from camal_rl.envs.minigrid.env import make_env
 from camal_rl.envs.minigrid.options import parse_options
+from camal_rl.envs.option_checks import check_render_mode
 
 
 class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
@@ -20,18 +21,22 @@ class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
         name: which environment.
         num_envs: number of copies.
         seed: copy ``i`` draws its levels with ``seed + i``.
+        render_mode: ``rgb_array`` for MiniGrid's own large pictures when asked for, or ``None``.
         **options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`.
     """
 
-    def __init__(self, name: str, num_envs: int, seed: int, **options: Any) -> None:
+    def __init__(
+        self, name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
+    ) -> None:
+        check_render_mode(render_mode)
         self.options = parse_options(name, options)
         masks = self.options.segmentation is not None
-        maker = partial(make_env, name, **options)
+        maker = partial(make_env, name, render_mode, **options)
         made = make_segmented_vec(maker, num_envs, self.options.spec(), seed, self.options.subproc, masks)
         super().__init__(made.venv, made.spec, masks)
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return what can be redrawn: other floors and colours, and pictures without a class or an object."""
+        """Return what can be redrawn: other floors and colors, and pictures without a class or an object."""
         found: tuple[Intervention, ...] = self.venv.env_method("interventions", indices=0)[0]
         return found
 

@@ -1,4 +1,4 @@
-"""The 16 Procgen games, vectorised natively, with segmentation from simulator state."""
+"""The 16 Procgen games, vectorized natively, with segmentation from simulator state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact the masks are, the licence and the extra."""
+    """Return how exact the masks are, the license and the extra."""
     return EnvInfo("exact", "MIT", extra="procgen", module="procgen")
 
 
@@ -64,7 +64,7 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> ProcgenVecEnv:
-    """Make a game's vectorised environment; see :class:`ProcgenVecEnv` for the options."""
+    """Make a game's vectorized environment; see :class:`ProcgenVecEnv` for the options."""
     return ProcgenVecEnv(name, num_envs, seed, **options)
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from camal_rl.envs.segmentation import SegmentationSpec
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 BACKGROUND = "background"
 _EXPLOSION = {54: "explosion", 55: "explosion", 56: "explosion", 57: "explosion", 58: "explosion"}
@@ -30,30 +30,30 @@ class GameClasses:
     Attributes:
         drawn: class by drawn type.
         relevant: the default relevant set.
-        colours: class by colour, for what the game paints itself, outside the scheme of one colour per type.
+        colors: class by color, for what the game paints itself, outside the scheme of one color per type.
         edges: class of a terrain's edge by the class of the terrain; empty when edges are not told apart.
-        themes: number of themes by drawn type, for types whose themes the flat-colour render must keep.
+        themes: number of themes by drawn type, for types whose themes the flat-color render must keep.
         theme_classes: class by (drawn type, theme), where the theme decides the class.
         display: classes painted onto the screen, which hide the world without being in it.
         turned: classes of a single object shown turned by 90 degrees, whose box has to be turned as well.
-        translucent: colours with an opacity in [0, 255] that the game paints over classes it leaves visible.
+        translucent: colors with an opacity in [0, 255] that the game paints over classes it leaves visible.
     """
 
     drawn: Mapping[int, str]
     relevant: tuple[str, ...]
-    colours: Mapping[Colour, str] = field(default_factory=lambda: MappingProxyType({}))
+    colors: Mapping[Color, str] = field(default_factory=lambda: MappingProxyType({}))
     edges: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     themes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     theme_classes: Mapping[tuple[int, int], str] = field(default_factory=lambda: MappingProxyType({}))
     display: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
-    translucent: tuple[tuple[Colour, int], ...] = ()
+    translucent: tuple[tuple[Color, int], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names by label; the background is 0."""
         found = [BACKGROUND, *self.drawn.values(), *self.theme_classes.values()]
-        found += [*self.colours.values(), *self.edges.values()]
+        found += [*self.colors.values(), *self.edges.values()]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -113,7 +113,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
                 8: "enemy",
             },
             relevant=("agent", "orb", "large_orb", "weak_enemy", "enemy_egg", "enemy"),
-            colours={(0, 255, 0): "orb"},
+            colors={(0, 255, 0): "orb"},
             edges={"wall": "wall_edge"},
         ),
         # Platforms to jump to and their ends, enemies on them, coins.
@@ -210,7 +210,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
                 59: "trail",
             },
             relevant=("agent", "goal", "spike", "compass", "wall_edge"),
-            colours={(168, 166, 158): "compass", (252, 186, 3): "compass"},
+            colors={(168, 166, 158): "compass", (252, 186, 3): "compass"},
             edges={"wall": "wall_edge"},
             display=("compass",),
             translucent=(((255, 255, 255), 120),),
@@ -246,7 +246,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
                 **_EXPLOSION,
             },
             relevant=("agent", "mushroom", "bomb", "fire", "explosion", "jump_charge", "wall_edge"),
-            colours={(66, 245, 135): "jump_charge"},
+            colors={(66, 245, 135): "jump_charge"},
             edges={"wall": "wall_edge"},
             display=("jump_charge",),
         ),
@@ -255,7 +255,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
         "plunder": GameClasses(
             drawn={0: "agent", 1: "cannon_ball", 2: "legend", 4: "legend_background", 6: "panel", **_EXPLOSION},
             relevant=("agent", "target_ship", "other_ship", "legend", "panel"),
-            colours={(66, 245, 135): "display", (245, 66, 144): "display"},
+            colors={(66, 245, 135): "display", (245, 66, 144): "display"},
             theme_classes={(7, 0): "target_ship", (7, 2): "other_ship"},
             display=("display",),
             turned=("agent",),

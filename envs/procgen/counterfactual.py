@@ -64,7 +64,7 @@ class DrawnObject:
     index: int
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """Its middle in pixels, (x, y)."""
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
@@ -130,20 +130,20 @@ def drawn_objects(state: bytes, game: str) -> list[DrawnObject]:
     kinds = cell_classes(editable, game)
     chosen = np.flatnonzero(~np.isin(kinds, list(skipped)))
     width = read_int(editable, place.width)
-    centres = np.stack([chosen % width, chosen // width], axis=1) + 0.5
-    squares = _screen_boxes(editable, centres, np.full(centres.shape, 0.5))
+    centers = np.stack([chosen % width, chosen // width], axis=1) + 0.5
+    squares = _screen_boxes(editable, centers, np.full(centers.shape, 0.5))
     objects += [DrawnObject(str(kinds[i]), box, True, int(i)) for i, box in zip(chosen, squares, strict=True)]
     return [item for item in objects if item.visible_area > 0]
 
 
 def _screen_boxes(
-    state: bytearray, centres: npt.NDArray[Any], radii: npt.NDArray[Any]
+    state: bytearray, centers: npt.NDArray[Any], radii: npt.NDArray[Any]
 ) -> list[tuple[float, float, float, float]]:
     """Turn boxes in the world (y upwards) into boxes in the frame; the camera is where the last frame left it."""
     place = world(state)
     (view,) = read_floats(state, place.view_dim, 1)
-    middle = np.array(read_floats(state, place.centre, 2))
-    offset = (centres.astype(np.float64) - middle) * (1, -1)
+    middle = np.array(read_floats(state, place.center, 2))
+    offset = (centers.astype(np.float64) - middle) * (1, -1)
     low, high = (((offset + sign * radii) / view + 0.5) * _FRAME for sign in (-1, 1))
     return [(float(a[0]), float(a[1]), float(b[0]), float(b[1])) for a, b in zip(low, high, strict=True)]
 
@@ -206,9 +206,9 @@ class Redrawer:
         candidates = [item for item in objects if item.class_name in self._candidates]
         if intervention == LARGEST:
             return sorted(candidates, key=lambda item: -item.visible_area)
-        agents = [item.centre for item in objects if item.class_name == "agent"]
+        agents = [item.center for item in objects if item.class_name == "agent"]
         x, y = agents[0] if agents else (_FRAME / 2, _FRAME / 2)
-        return sorted(candidates, key=lambda item: (item.centre[0] - x) ** 2 + (item.centre[1] - y) ** 2)
+        return sorted(candidates, key=lambda item: (item.center[0] - x) ** 2 + (item.center[1] - y) ** 2)
 
     def _draw(self, states: Sequence[bytes], edits: Sequence[Edit]) -> Images:
         for index, (state, edit) in enumerate(zip(states, edits, strict=True)):

@@ -1,4 +1,4 @@
-"""Procgen as a single Gymnasium environment; the simulator and the masks are those of the vectorised one."""
+"""Procgen as a single Gymnasium environment; the simulator and the masks are those of the vectorized one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.procgen.options import MAX_SEED
-from camal_rl.envs.procgen.vec_env import FRAME_SHAPE, NUM_ACTIONS, ProcgenVecEnv
+from camal_rl.envs.procgen.vec_env import FRAME_SHAPE, NUM_ACTIONS, RENDER_FPS, ProcgenVecEnv
 from camal_rl.envs.segmentation import LabelMap
 
 Frame = npt.NDArray[np.uint8]
 
 
-class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
+class ProcgenEnv(WholeCopies, gymnasium.Env[Frame, np.int64]):
     """One Procgen game, with the label map of each observation as ``info["segmentation"]``.
 
     Procgen resets itself and never shows an episode's last frame. ``step`` therefore returns, when it terminates, the
@@ -32,9 +34,12 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
         relevant: class names that replace the game's default relevant set.
         render_mode: ``rgb_array`` for frames of 512 x 512, or ``None``.
         **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.
+
+    Attributes:
+        action_names: what people call the actions.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012, Gymnasium's own declaration
+    metadata = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(
         self,
@@ -50,8 +55,10 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
         self.segmentation_spec = self._venv.spec
         self.observation_space = self._venv.observation_space
         self.action_space = self._venv.action_space
+        self.action_names = self._venv.action_names
         self._seeded = False
         self._episode_is_new = False
+        self._episode = EpisodeOrder()
         self._frame: Frame = np.zeros(FRAME_SHAPE, dtype=np.uint8)
         self._picture: Frame = self._frame
         self._labels: LabelMap | None = None
@@ -64,28 +71,29 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
         if seed is not None or not self._seeded or not self._episode_is_new:
             self._venv.reset()
         self._seeded, self._episode_is_new = True, False
+        self._episode.start()
         self._look()
-        return self._frame, self._info(self._venv.reset_infos[0]["level_seed"])
+        return self._frame.copy(), self._info(self._venv.reset_infos[0]["level_seed"])
 
     def step(self, action: np.int64) -> tuple[Frame, float, bool, bool, dict[str, Any]]:
         """Take one of the 15 actions.
 
         Raises:
             ValueError: not an action.
-            RuntimeError: the episode is over, or none was started.
+            NoEpisodeError: the episode is over, or none was started.
         """
+        self._episode.require()
         if not self.action_space.contains(action):
             raise ValueError(f"the action is an integer in [0, {NUM_ACTIONS - 1}], got {action!r}")
-        if not self._seeded or self._episode_is_new:
-            raise RuntimeError("there is no episode to step in; call reset() first")
         _, rewards, dones, infos = self._venv.step(np.array([action]))
         terminated = bool(dones[0])
         self._episode_is_new = terminated
+        self._episode.end(terminated)
         if not terminated:
             self._look()
         info = self._info(infos[0]["prev_level_seed" if terminated else "level_seed"])
         info["level_complete"] = bool(infos[0]["prev_level_complete"])
-        return self._frame, float(rewards[0]), terminated, False, info
+        return self._frame.copy(), float(rewards[0]), terminated, False, info
 
     def _look(self) -> None:
         """Take over what the simulator shows: copies, because an episode's last frame outlives it there."""
@@ -98,12 +106,12 @@ class ProcgenEnv(gymnasium.Env[Frame, np.int64]):
     def _info(self, level_seed: int) -> dict[str, Any]:
         info: dict[str, Any] = {"level_seed": int(level_seed)}
         if self._labels is not None:
-            info["segmentation"] = self._labels
+            info["segmentation"] = self._labels.copy()
         return info
 
     def render(self) -> Frame | None:
         """Return the frame of the present observation in 512 x 512 pixels, with ``render_mode="rgb_array"``."""
-        return None if self.render_mode is None else self._picture
+        return None if self.render_mode is None else self._picture.copy()
 
     def close(self) -> None:
         """End the simulator; harmless when repeated."""

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from camal_rl.envs.option_checks import check_option_names
+from camal_rl.envs.option_checks import check_option_names, check_render_mode
 
 MAX_SEED = 2**31 - 1
 _EVERY_GAME = ("easy", "hard")
@@ -26,7 +26,7 @@ class ProcgenOptions:
         num_levels: number of levels; 0 is every level, whatever ``start_level`` says.
         distribution_mode: ``easy``, ``hard``, ``extreme``, ``memory`` or ``exploration`` (not every game has the last
             three). The default is ``easy``, where Procgen's is ``hard``: the level sets and the constants of the
-            normalised score are easy mode's.
+            normalized score are easy mode's.
         use_backgrounds: paint the background image.
         restrict_themes: one sprite per object instead of several.
         use_monochrome_assets: flat rectangles instead of sprites.
@@ -108,8 +108,7 @@ def _check_values(game: str, options: ProcgenOptions, given: dict[str, Any]) -> 
         raise ValueError(f"start_level + num_levels must be at most {MAX_SEED}: level seeds are 32-bit integers")
     if options.num_threads is not None and options.num_threads < 0:
         raise ValueError(f"num_threads must be at least 0, got {options.num_threads}")
-    if options.render_mode not in (None, "rgb_array"):
-        raise ValueError(f"render_mode must be 'rgb_array' or None, got {options.render_mode!r}")
+    check_render_mode(options.render_mode)
 
 
 def check_seed(seed: int) -> int:

@@ -1,4 +1,4 @@
-"""From Procgen's flat colours to labels, without a Python loop over pixels or frames."""
+"""From Procgen's flat colors to labels, without a Python loop over pixels or frames."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.envs.procgen.bit_rows import bit_rows, pixels, set_everywhere_nearby
-from camal_rl.envs.procgen.classes import Colour, GameClasses
+from camal_rl.envs.procgen.classes import Color, GameClasses
 from camal_rl.envs.segmentation import LabelMap
 
 _EDGE_WIDTH = 2
-# How many bits each channel is shifted before their sum; ``None`` is OpenCV's grey.
-_GREYS = (None, (5, 3, 1))
+# How many bits each channel is shifted before their sum; ``None`` is OpenCV's gray.
+_GRAYS = (None, (5, 3, 1))
 
 
-def flat_colour(drawn_type: int, theme: int = 0) -> Colour:
-    """Return the colour of a drawn type with ``use_monochrome_assets``.
+def flat_color(drawn_type: int, theme: int = 0) -> Color:
+    """Return the color of a drawn type with ``use_monochrome_assets``.
 
     ``k = (29 (type + 1) + 19 theme) mod 64``, and every channel is ``64 digit + 63`` with the three base-4 digits of
     ``k`` (``color_for_type`` in ``basic-abstract-game.cpp``).
@@ -27,28 +27,28 @@ def flat_colour(drawn_type: int, theme: int = 0) -> Colour:
     return 64 * (k // 16) + 63, 64 * (k // 4 % 4) + 63, 64 * (k % 4) + 63
 
 
-def colour_table(game: GameClasses) -> dict[Colour, int]:
-    """Return the label of every colour that a game's flat-colour render shows.
+def color_table(game: GameClasses) -> dict[Color, int]:
+    """Return the label of every color that a game's flat-color render shows.
 
     Raises:
-        ValueError: two classes share a colour.
+        ValueError: two classes share a color.
     """
     label = {name: index for index, name in enumerate(game.names)}
-    pairs: list[tuple[Colour, int]] = [((0, 0, 0), 0)]
+    pairs: list[tuple[Color, int]] = [((0, 0, 0), 0)]
     for drawn_type, name in game.drawn.items():
-        pairs += [(flat_colour(drawn_type, theme), label[name]) for theme in range(game.themes.get(drawn_type, 1))]
-    pairs += [(flat_colour(*drawn), label[name]) for drawn, name in game.theme_classes.items()]
-    opaque = pairs + [(colour, label[name]) for colour, name in game.colours.items()]
+        pairs += [(flat_color(drawn_type, theme), label[name]) for theme in range(game.themes.get(drawn_type, 1))]
+    pairs += [(flat_color(*drawn), label[name]) for drawn, name in game.theme_classes.items()]
+    opaque = pairs + [(color, label[name]) for color, name in game.colors.items()]
     blended = [(blend(over, alpha, below), index) for over, alpha in game.translucent for below, index in opaque]
-    table: dict[Colour, int] = {}
-    for colour, index in opaque + blended:
-        if table.setdefault(colour, index) != index:
-            raise ValueError(f"{game.names[table[colour]]} and {game.names[index]} share the colour {colour}")
+    table: dict[Color, int] = {}
+    for color, index in opaque + blended:
+        if table.setdefault(color, index) != index:
+            raise ValueError(f"{game.names[table[color]]} and {game.names[index]} share the color {color}")
     return table
 
 
-def blend(over: Colour, alpha: int, below: Colour) -> Colour:
-    """Return Qt's composition of a translucent colour with the one below.
+def blend(over: Color, alpha: int, below: Color) -> Color:
+    """Return Qt's composition of a translucent color with the one below.
 
     In it, ``x / 255`` is ``(x + x / 256 + 128) / 256`` per channel.
     """
@@ -61,20 +61,20 @@ def blend(over: Colour, alpha: int, below: Colour) -> Colour:
 
 
 class LabelPainter:
-    """Turns flat-colour frames of one game into label maps."""
+    """Turns flat-color frames of one game into label maps."""
 
     def __init__(self, game: GameClasses) -> None:
         label = game.names.index
         self._terrain = [(label(terrain), label(edge)) for terrain, edge in game.edges.items()]
         self._display = [label(name) for name in game.display]
         self._turned = [label(name) for name in game.turned]
-        table = colour_table(game)
-        colours = np.array(list(table), dtype=np.uint8)[None]
+        table = color_table(game)
+        colors = np.array(list(table), dtype=np.uint8)[None]
         labels = np.array(list(table.values()), dtype=np.uint8)
-        self._grey, self._lookup = _separating_grey(colours, labels)
+        self._gray, self._lookup = _separating_gray(colors, labels)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> LabelMap:
-        """Return ``uint8[n, H, W]`` labels of ``uint8[n, H, W, 3]`` flat-colour frames."""
+        """Return ``uint8[n, H, W]`` labels of ``uint8[n, H, W, 3]`` flat-color frames."""
         labels = self.boxes(frames)
         self.mark_edges(labels)
         return labels
@@ -82,8 +82,8 @@ class LabelPainter:
     def boxes(self, frames: npt.NDArray[np.uint8]) -> LabelMap:
         """Return the labels without edges: every object as a box, terrain in one piece."""
         count, height, width, _ = frames.shape
-        grey = _to_grey(frames.reshape(count * height, width, 3), self._grey)
-        labels = np.asarray(cv2.LUT(grey, self._lookup), dtype=np.uint8).reshape(count, height, width)
+        gray = _to_gray(frames.reshape(count * height, width, 3), self._gray)
+        labels = np.asarray(cv2.LUT(gray, self._lookup), dtype=np.uint8).reshape(count, height, width)
         for turned in self._turned:
             _turn_box(labels, turned)
         return labels
@@ -98,30 +98,30 @@ class LabelPainter:
             _mark_edges(labels, terrain, edge, self._display, distances)
 
 
-def _to_grey(image: npt.NDArray[np.uint8], shifts: tuple[int, int, int] | None) -> npt.NDArray[np.uint8]:
+def _to_gray(image: npt.NDArray[np.uint8], shifts: tuple[int, int, int] | None) -> npt.NDArray[np.uint8]:
     if shifts is None:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8).reshape(image.shape[:2])
-    # A sum of bytes that may overflow: nobody looks at the grey.
+    # A sum of bytes that may overflow: nobody looks at the gray.
     channels = [np.asarray(cv2.extractChannel(image, channel), dtype=np.uint8) for channel in range(3)]
     red, green, blue = (channel >> np.uint8(shift) for channel, shift in zip(channels, shifts, strict=True))
     return (red + green + blue).reshape(image.shape[:2])
 
 
-def _separating_grey(
-    colours: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
+def _separating_gray(
+    colors: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
 ) -> tuple[tuple[int, int, int] | None, npt.NDArray[np.uint8]]:
-    """Find a conversion to grey that gives colours of different classes different values, and its lookup table.
+    """Find a conversion to gray that gives colors of different classes different values, and its lookup table.
 
-    OpenCV's grey conversion and lookup are several times as fast as indexing with three channels; its own grey
+    OpenCV's gray conversion and lookup are several times as fast as indexing with three channels; its own gray
     (``None``) is the fastest and separates the classes of every game but coinrun and jumper.
     """
-    for shifts in _GREYS:
-        values = _to_grey(colours, shifts)[0]
+    for shifts in _GRAYS:
+        values = _to_gray(colors, shifts)[0]
         lookup = np.zeros(256, dtype=np.uint8)
         lookup[values] = labels
         if np.array_equal(lookup[values], labels):
             return shifts, lookup
-    raise ValueError("no grey conversion separates the colours of the classes")
+    raise ValueError("no gray conversion separates the colors of the classes")
 
 
 def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], distances: Iterable[int]) -> None:
@@ -139,7 +139,7 @@ def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], d
 
 
 def _turn_box(labels: LabelMap, label: int) -> None:
-    """Turn, in place, the one box of a class by 90 degrees about its centre; what it uncovers becomes background."""
+    """Turn, in place, the one box of a class by 90 degrees about its center; what it uncovers becomes background."""
     _, height, width = labels.shape
     old = bit_rows(labels == label)
     rows, columns = old != 0, pixels(np.bitwise_or.reduce(old, axis=1))

@@ -1,4 +1,4 @@
-"""States for the flat-colour twin: drawing options changed, and objects that share a drawn type told apart.
+"""States for the flat-color twin: drawing options changed, and objects that share a drawn type told apart.
 
 What is edited decides what is painted, and nothing else. Drawn types are not read by the games' rules; where themes are
 (plunder's targets), the tables that give them their meaning are edited alike, and the themes' images have equal sizes.
@@ -24,7 +24,7 @@ _PLUNDER_TARGETS = slice(-116, -92)
 
 
 def twin_state(state: bytes, game: str, keep_themes: bool) -> bytes:
-    """Return the state that makes the twin draw the frame of ``state`` in flat colours.
+    """Return the state that makes the twin draw the frame of ``state`` in flat colors.
 
     Args:
         state: a state of the real environment.
@@ -58,7 +58,7 @@ def _repaint_plunder(state: bytearray) -> None:
     """Give the player, the legend and its background drawn types of their own, and the ships themes 0 and 2.
 
     Every ship's image has the same size, so themes can be exchanged. The two themes in use are the first two of the
-    game's permutation, the first of which is the target; 0 and 2 because their colours are no other object's.
+    game's permutation, the first of which is the target; 0 and 2 because their colors are no other object's.
     """
     found = entities(state)
     target, other = np.frombuffer(bytes(state[_PLUNDER_PERMUTATION]), dtype="<i4")[:2]

@@ -1,4 +1,4 @@
-"""Procgen's normalised return, so that games can be averaged."""
+"""Procgen's normalized return, so that games can be averaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def normalized_score(name: str, returns: Sequence[float] | npt.NDArray[np.floati
 
     Args:
         name: name of the game.
-        returns: episode returns, in any shape, without reward normalisation.
+        returns: episode returns, in any shape, without reward normalization.
 
     Raises:
         ValueError: unknown game.

@@ -1,7 +1,7 @@
 """Label maps of sprites instead of boxes.
 
-A second twin draws the same frames with repainted sprites (``sprite_pack.py``): its colours say which sprite is in
-front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-colour twin, says which;
+A second twin draws the same frames with repainted sprites (``sprite_pack.py``): its colors say which sprite is in
+front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-color twin, says which;
 so it does for what has no sprite because the game paints it itself (compass, bars, orbs).
 """
 
@@ -20,7 +20,7 @@ from camal_rl.envs.procgen.palette import LabelPainter, blend
 from camal_rl.envs.procgen.repaint import sprite_state
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.sprite_pack import RED_STEP, sprite_codes, sprite_pack
-from camal_rl.envs.procgen.twin import FlatColourTwin
+from camal_rl.envs.procgen.twin import FlatColorTwin
 from camal_rl.envs.segmentation import LabelMap
 
 _LEAST_VISIBLE_BLUE = 8
@@ -91,9 +91,9 @@ class SilhouettePainter:
         codes = np.maximum(np.maximum(found[0], found[1]), found[2])
         if self._veiled:
             positions = np.flatnonzero(codes == self._painted)
-            colours = image.reshape(-1, 3)[positions].astype(np.int64) @ (1 << 16, 1 << 8, 1)
-            for colour, code in self._veiled.items():
-                codes.flat[positions[colours == colour]] = code
+            colors = image.reshape(-1, 3)[positions].astype(np.int64) @ (1 << 16, 1 << 8, 1)
+            for color, code in self._veiled.items():
+                codes.flat[positions[colors == color]] = code
         return np.asarray(codes, dtype=np.uint8).reshape(count, height, width)
 
     def _ask_nearby_boxes(self, labels: LabelMap, codes: npt.NDArray[np.uint8], boxes: LabelMap) -> None:
@@ -115,11 +115,11 @@ class SilhouettePainter:
         labels[index, y, x] = chosen
 
 
-def _packed(colour: tuple[int, int, int]) -> int:
-    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
+def _packed(color: tuple[int, int, int]) -> int:
+    return (color[0] << 16) | (color[1] << 8) | color[2]
 
 
-class SilhouetteTwin(FlatColourTwin):
+class SilhouetteTwin(FlatColorTwin):
     """Label maps of silhouettes for the current frames of a simulator, by two twins that follow it.
 
     The second twin draws every sprite in its own size and theme, so lockstep keeps it exact in every game.

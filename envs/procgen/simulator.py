@@ -54,6 +54,9 @@ class Simulator:
         if pack is not None:
             make = partial(pack.environment_class(), resource_root=pack.resource_root)
         self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
+        # cffi looks a function up at its first use, under the lock that it holds while it loads a library. Loading can
+        # start a garbage collection, which closes environments that nobody closed: that must not need the lock.
+        self._env._c_lib.libenv_close  # noqa: B018
         # An option of gym3's that Procgen does not pass on. What leaves here is copied here, but for own_frames().
         self._env._reuse_arrays = True
         self._ffi = cffi.FFI()
@@ -100,7 +103,7 @@ class Simulator:
         """Return the state of one copy.
 
         Raises:
-            ValueError: generated assets, whose textures a state does not hold.
+            ValueError: generated assets, whose textures a state does not hold, or a closed simulator.
         """
         self._check_has_state()
         length = self._env.call_c_func("get_state", int(index), self._buffer, len(self._buffer))
@@ -110,7 +113,7 @@ class Simulator:
         """Give one copy a state; :meth:`observe` shows it.
 
         Raises:
-            ValueError: generated assets, as for :meth:`get_state`.
+            ValueError: as for :meth:`get_state`.
         """
         self._check_has_state()
         self._env.call_c_func("set_state", int(index), state, len(state))
@@ -118,6 +121,8 @@ class Simulator:
     def _check_has_state(self) -> None:
         if not self._has_state:
             raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
+        if self._env.closed:
+            raise ValueError("the environment is closed, and a closed simulator has no states")
 
     def close(self) -> None:
         """End the threads and free the memory; harmless when repeated."""

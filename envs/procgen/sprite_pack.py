@@ -1,11 +1,11 @@
-"""Procgen's sprites repainted in one flat colour per class, and a simulator library that draws with them.
+"""Procgen's sprites repainted in one flat color per class, and a simulator library that draws with them.
 
 Procgen reads its sprites when its library is first used, from one folder for the whole process. A copy of the library
 under another name has that moment of its own, so that both kinds of sprites can be drawn side by side. A repainted
 sprite has the size of the original, by which some games size their objects, and is opaque wherever the original can be
 seen; everything else a game draws follows: rotation, mirroring, tiling, what hides what.
 
-Colours are ``(red, 0, 0)`` with one red per code of :func:`sprite_codes`, and blue for sprites drawn with an opacity:
+Colors are ``(red, 0, 0)`` with one red per code of :func:`sprite_codes`, and blue for sprites drawn with an opacity:
 whatever they are blended with, blue shows them. Green stays free for what the games paint themselves.
 """
 
@@ -36,7 +36,7 @@ _LIBRARIES = ("libenv.*", "env.dll")
 def sprite_codes(game: str) -> tuple[tuple[str, ...], ...]:
     """Return the classes that each code may mean; code 0 is no sprite, the last one all translucent classes.
 
-    Sprites that show the same classes share a code, whose colour is ``(RED_STEP * code, 0, 0)``.
+    Sprites that show the same classes share a code, whose color is ``(RED_STEP * code, 0, 0)``.
     """
     return ((), *dict.fromkeys(_opaque_meanings(game)), SPRITES[game].translucent)
 
@@ -51,8 +51,8 @@ def _opaque_meanings(game: str) -> list[tuple[str, ...]]:
     return meanings
 
 
-def _sprite_colour(game: str, file: str) -> tuple[int, int, int] | None:
-    """Return the colour of a file below Procgen's assets, or ``None`` for what the game does not draw."""
+def _sprite_color(game: str, file: str) -> tuple[int, int, int] | None:
+    """Return the color of a file below Procgen's assets, or ``None`` for what the game does not draw."""
     for name, patterns in SPRITES[game].files.items():
         if any(fnmatch.fnmatchcase(file, pattern) for pattern in patterns):
             if name in SPRITES[game].translucent:
@@ -105,21 +105,21 @@ def sprite_pack(game: str) -> SpritePack:
         file = original.relative_to(originals)
         target = pack.folder / "assets" / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        colour = _sprite_colour(game, file.as_posix())
-        target.write_bytes(nothing if colour is None else _repainted(original, colour))
+        color = _sprite_color(game, file.as_posix())
+        target.write_bytes(nothing if color is None else _repainted(original, color))
     return pack
 
 
 _TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def _repainted(original: Path, colour: tuple[int, int, int]) -> bytes:
-    """Return a PNG in one colour, opaque where the original image can be seen."""
+def _repainted(original: Path, color: tuple[int, int, int]) -> bytes:
+    """Return a PNG in one color, opaque where the original image can be seen."""
     encoded = np.frombuffer(original.read_bytes(), dtype=np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{original} is no image that can be read; install Procgen again")
     painted: npt.NDArray[np.uint8] = np.zeros((*image.shape[:2], 4), dtype=np.uint8)
     has_alpha = image.ndim == 3 and image.shape[2] == 4
-    painted[image[..., 3] >= _LEAST_VISIBLE_ALPHA if has_alpha else slice(None)] = (*colour[::-1], 255)
+    painted[image[..., 3] >= _LEAST_VISIBLE_ALPHA if has_alpha else slice(None)] = (*color[::-1], 255)
     return cv2.imencode(".png", painted, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -30,7 +30,7 @@ _ENTITY_DTYPE = np.dtype(
     + [(name, "<i4") for name in ("type", "image_type", "image_theme", "render_z")]
     + [("other", "<i4", 15), ("alpha", "<f4"), ("rest", "<f4", 5)]
 )
-_BACKGROUND_INDEX, _CENTRE, _WORLD_GENERATOR = 1, 14, 19
+_BACKGROUND_INDEX, _CENTER, _WORLD_GENERATOR = 1, 14, 19
 _OUT_OF_BOUNDS, _VIEW_DIM, _NUM_CELLS, _GRID = 2, 4, 11, 12
 _PICTURE_SCALE = (3, 5, 6)
 
@@ -58,7 +58,7 @@ class WorldLayout:
 
     Attributes:
         background_index: which of the game's backgrounds is painted (an int32).
-        centre: the world coordinates (x, y) of the middle of the frame (two float32).
+        center: the world coordinates (x, y) of the middle of the frame (two float32).
         out_of_bounds: the type drawn outside the grid (an int32; :data:`OUT_OF_BOUNDS_NOTHING` draws nothing).
         view_dim: how many cells the frame spans (a float32).
         width: the number of columns of the grid (an int32).
@@ -67,7 +67,7 @@ class WorldLayout:
     """
 
     background_index: int
-    centre: int
+    center: int
     out_of_bounds: int
     view_dim: int
     width: int
@@ -102,7 +102,7 @@ def world(state: bytes | bytearray) -> WorldLayout:
     second = generator + 8 + _int32(state, generator + 4)
     return WorldLayout(
         background_index=first + 4 * _BACKGROUND_INDEX,
-        centre=first + 4 * _CENTRE,
+        center=first + 4 * _CENTER,
         out_of_bounds=second + 4 * _OUT_OF_BOUNDS,
         view_dim=second + 4 * _VIEW_DIM,
         width=second,

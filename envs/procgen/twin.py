@@ -1,10 +1,10 @@
-"""A second simulator that draws the same frames in one flat colour per kind of object.
+"""A second simulator that draws the same frames in one flat color per kind of object.
 
 The twin takes the same actions as the real simulator and stays in the same state, because only what it paints differs.
 There are three exceptions, found in the games' sources and held by ``benchmarks/procgen_masks.py``:
 
 * bigfish sizes each fish by the aspect ratio of its sprite, while playing: its twin keeps the themes, and a fish of
-  another theme has another colour.
+  another theme has another color.
 * bossfight, fruitbot and starpilot do so when a level starts, heist and plunder draw different objects with the same
   type: their twin is given the real state (through :func:`twin_state`) when a level starts.
 * starpilot's finish line is sized by its sprite when it appears, on step 500: the state is given again then.
@@ -35,7 +35,7 @@ _VELOCITY_BOX = (slice(0, 13), slice(0, 26))
 _NO_VELOCITY_INFO = ("chaser", "heist", "maze", "miner")
 
 
-class FlatColourTwin:
+class FlatColorTwin:
     """Label maps for the current frames of a simulator, by a twin that follows it."""
 
     def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:

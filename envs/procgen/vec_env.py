@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from camal_rl.envs.copies import WholeCopies
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
+from camal_rl.envs.episodes import EpisodeStatistics
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.counterfactual import DrawnObject, Redrawer, drawn_objects, procgen_interventions
 from camal_rl.envs.procgen.options import check_seed, parse_options
 from camal_rl.envs.procgen.silhouette import SilhouetteTwin
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.state import current_time, game_name, option
-from camal_rl.envs.procgen.twin import FlatColourTwin
+from camal_rl.envs.procgen.twin import FlatColorTwin
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 
 NUM_ACTIONS = 15
 FRAME_SHAPE = (64, 64, 3)
+RENDER_FPS = 15
+# Procgen's order of key combinations; what D, A, W, S, Q and E do differs from game to game.
+ACTION_NAMES = (
+    *("left down", "left", "left up", "down", "none", "up", "right down", "right", "right up"),
+    *(f"key {letter}" for letter in "DAWSQE"),
+)
 _END_EPISODE = -1
 SEGMENTATIONS = ("box", "silhouette", None)
 
 
-class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
+class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
     """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
 
     Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
@@ -40,6 +48,8 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
 
     Each of ``infos`` holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the
     level played in this step), and ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor has it) when an episode ended.
+
+    A copy (``copy.deepcopy``, ``pickle``) has simulators of its own in the same states, and goes on as this one does.
 
     Args:
         game: one of the 16 games.
@@ -81,25 +91,59 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         self._redrawer: Redrawer | None = None
         super().__init__(num_envs, spaces.Box(0, 255, FRAME_SHAPE, np.uint8), spaces.Discrete(NUM_ACTIONS))
         self.render_mode = "rgb_array"
+        self.metadata = {**self.metadata, "render_fps": RENDER_FPS}  # type: ignore[dict-item]
+        self._statistics = EpisodeStatistics(num_envs)
+        self._acting = False
         self._start_simulators()
 
     def _start_simulators(self) -> None:
         arguments = self.options.simulator_arguments()
         self._real = Simulator(self.game, self.num_envs, self._seed, arguments)
-        self._twin: FlatColourTwin | None = None
+        self._twin: FlatColorTwin | None = None
         if self.segmentation_mode is not None:
             # Without sprites, boxes are the silhouettes.
             draws_sprites = self.segmentation_mode == "silhouette" and not self.options.use_monochrome_assets
-            twin = SilhouetteTwin if draws_sprites else FlatColourTwin
+            twin = SilhouetteTwin if draws_sprites else FlatColorTwin
             self._twin = twin(self.game, self._real, self._seed, arguments)
         self._current = self._real.observe()
         self._started, self._needs_restart = False, False
-        self._clear_episodes()
+        self._statistics.restart()
 
-    def _clear_episodes(self) -> None:
-        self._returns = np.zeros(self.num_envs, dtype=np.float64)
-        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
-        self._start_time = time.time()
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the simulators, and their states.
+
+        Raises:
+            TypeError: an environment that has no states to copy: closed, with generated assets, or within a step.
+        """
+        if self._acting:
+            raise TypeError("a step is under way: copy or pickle a Procgen environment after step_wait()")
+        try:
+            states = self.get_state()
+        except ValueError as error:
+            raise TypeError(f"a Procgen environment cannot be copied or pickled here: {error}") from None
+        simulators = ("_real", "_twin", "_redrawer", "_current")
+        return {
+            **{name: value for name, value in vars(self).items() if name not in simulators},
+            "_states": states,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start simulators in the states of the original; what it counted goes on."""
+        kept = {**state}
+        states, statistics, started, needs_restart = (
+            kept.pop(name) for name in ("_states", "_statistics", "_started", "_needs_restart")
+        )
+        vars(self).update(kept)
+        self._redrawer = None
+        self._statistics = EpisodeStatistics(self.num_envs)
+        self._start_simulators()
+        self.set_state(states)
+        self._statistics, self._started, self._needs_restart = statistics, started, needs_restart
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What people call the actions: Procgen's combinations of keys."""
+        return ACTION_NAMES
 
     @property
     def has_segmentation(self) -> bool:
@@ -122,7 +166,7 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
             self._start_simulators()
         elif self._started:
             self._advance(np.full(self.num_envs, _END_EPISODE, dtype=np.int32))
-        self._clear_episodes()
+        self._statistics.restart()
         self._started = True
         self.reset_infos = [{"level_seed": int(seed)} for seed in self._current.level_seeds]
         return self._current.frames
@@ -142,17 +186,9 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         """Return observations, rewards, episode ends and infos of the step."""
         result = self._observe()
         self._started = True
-        self._returns += result.rewards
-        self._lengths += 1
+        self._statistics.step(result.rewards, result.first, result.infos)
         for index in np.flatnonzero(result.first):
-            result.infos[index]["episode"] = {
-                "r": float(self._returns[index]),
-                "l": int(self._lengths[index]),
-                "t": round(time.time() - self._start_time, 6),
-            }
             self.reset_infos[index] = {"level_seed": int(result.level_seeds[index])}
-        self._returns[result.first] = 0.0
-        self._lengths[result.first] = 0
         return result.frames, result.rewards, result.first, result.infos
 
     def _advance(self, actions: npt.NDArray[np.int32]) -> None:
@@ -160,12 +196,14 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         self._observe()
 
     def _act(self, actions: npt.NDArray[np.int32]) -> None:
+        self._acting = True
         self._real.act(actions)
         if self._twin is not None:
             self._twin.act(actions)
 
     def _observe(self) -> StepResult:
         self._current = self._real.observe()
+        self._acting = False
         if self._twin is not None:
             self._twin.follow(self._current)
         return self._current
@@ -215,7 +253,7 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         if self._twin is not None:
             self._twin.expect_new_states([current_time(state) for state in states])
         self._started = True
-        self._clear_episodes()
+        self._statistics.restart()
         return self._current.frames
 
     def interventions(self) -> tuple[Intervention, ...]:
@@ -293,8 +331,8 @@ class ProcgenVecEnv(SegmentedVecEnv, CounterfactualEnv):
         Raises:
             AttributeError: always.
         """
-        raise AttributeError(f"Procgen environments have no method {method_name!r}; call it on the vectorised one")
+        raise AttributeError(f"Procgen environments have no method {method_name!r}; call it on the vectorized one")
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Return ``False`` for every environment: nothing wraps a single copy."""
-        return [False for _ in self._get_indices(indices)]
+        """Return for each environment whether it does what a Gymnasium wrapper does: it reports episodes as Monitor."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]

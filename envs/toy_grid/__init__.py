@@ -36,7 +36,7 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact the masks are, and the licence."""
+    """Return how exact the masks are, and the license."""
     return EnvInfo("exact", "MIT")
 
 
@@ -45,14 +45,16 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 
     ``train``: 200 levels. ``held_out``: other levels, with a cue that is independent of the goal. The rest change
     one thing about training each: ``held_out_cue`` only the levels, ``cue_broken`` only the cue (independent of
-    the goal), ``held_out_appearance`` the levels and their textures, colours and drawings (cue as in training).
+    the goal), ``held_out_appearance`` the levels and their textures, colors and drawings (cue as in training).
     """
     return variant_level_sets(name)
 
 
-def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> ToyGridVecEnv:
-    """Make a vectorised toy grid; options as in :class:`~camal_rl.envs.toy_grid.options.ToyGridOptions`."""
-    return ToyGridVecEnv(num_envs, seed, variant_options(name, options))
+def make_vec(
+    name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
+) -> ToyGridVecEnv:
+    """Make a vectorized toy grid; options as in :class:`~camal_rl.envs.toy_grid.options.ToyGridOptions`."""
+    return ToyGridVecEnv(num_envs, seed, variant_options(name, options), render_mode)
 
 
 def register() -> None:

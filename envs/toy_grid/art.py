@@ -1,4 +1,4 @@
-"""How the toy grid looks: hand-drawn 8x8 sprites, colours and textures, in two disjoint themes."""
+"""How the toy grid looks: hand-drawn 8x8 sprites, colors and textures, in two disjoint themes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 CELL = 8
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _AGENT = (
     "..####..",
@@ -127,9 +127,9 @@ _BONES = (
 
 @dataclass(frozen=True)
 class Sprite:
-    """An 8x8 drawing: ``colour`` is uint8[8, 8, 3], ``mask`` is True where it covers what is below."""
+    """An 8x8 drawing: ``color`` is uint8[8, 8, 3], ``mask`` is True where it covers what is below."""
 
-    colour: Image
+    color: Image
     mask: Mask
 
 
@@ -140,9 +140,9 @@ class Theme:
     Attributes:
         agent, goal, hazard, wall: one sprite each.
         distractors: the sprites that distractors are drawn from.
-        floors: colours (dark, light) of the floor's textures.
+        floors: colors (dark, light) of the floor's textures.
         textures: functions of two index grids and a random phase to [0, 1], the blend between dark and light.
-        frame: colours (dark, light) of the frame.
+        frame: colors (dark, light) of the frame.
     """
 
     agent: Sprite
@@ -150,18 +150,18 @@ class Theme:
     hazard: Sprite
     wall: Sprite
     distractors: tuple[Sprite, ...]
-    floors: tuple[tuple[Colour, Colour], ...]
+    floors: tuple[tuple[Color, Color], ...]
     textures: tuple[Callable[[Image, Image, int], npt.NDArray[np.float64]], ...]
-    frame: tuple[Colour, Colour]
+    frame: tuple[Color, Color]
 
 
-def sprite(drawing: tuple[str, ...], main: Colour, light: Colour, dark: Colour = (20, 20, 28)) -> Sprite:
-    """Colour a drawing: ``#`` main, ``+`` light, ``o`` dark, ``.`` see-through."""
+def sprite(drawing: tuple[str, ...], main: Color, light: Color, dark: Color = (20, 20, 28)) -> Sprite:
+    """Color a drawing: ``#`` main, ``+`` light, ``o`` dark, ``.`` see-through."""
     letters = np.array([list(line) for line in drawing])
-    colour = np.zeros((CELL, CELL, 3), dtype=np.uint8)
+    color = np.zeros((CELL, CELL, 3), dtype=np.uint8)
     for letter, shade in (("#", main), ("+", light), ("o", dark)):
-        colour[letters == letter] = shade
-    return Sprite(colour, letters != ".")
+        color[letters == letter] = shade
+    return Sprite(color, letters != ".")
 
 
 def _checker(y: Image, x: Image, phase: int) -> npt.NDArray[np.float64]:
@@ -226,15 +226,15 @@ THEME_ART = {
     ),
 }
 
-# One colour for each quadrant; the same in both themes, since the cue has a meaning only where it was learnt.
-CUE_COLOURS: tuple[Colour, ...] = ((235, 60, 70), (60, 200, 90), (75, 110, 245), (215, 80, 225))
+# One color for each quadrant; the same in both themes, since the cue has a meaning only where it was learnt.
+CUE_COLORS: tuple[Color, ...] = ((235, 60, 70), (60, 200, 90), (75, 110, 245), (215, 80, 225))
 
 
 def cue_tile(quadrant: int) -> Image:
-    """Return the 8x8 tile of the cue: a bright triangle in the quadrant's corner, in the quadrant's colour."""
+    """Return the 8x8 tile of the cue: a bright triangle in the quadrant's corner, in the quadrant's color."""
     y, x = np.mgrid[0:CELL, 0:CELL]
     down, right = divmod(quadrant, 2)
     depth = (CELL - 1 - y if down else y) + (CELL - 1 - x if right else x)
-    main = np.array(CUE_COLOURS[quadrant])
+    main = np.array(CUE_COLORS[quadrant])
     tile = np.where((depth < CELL - 1)[..., None], main, main * 0.6)
     return tile.astype(np.uint8)

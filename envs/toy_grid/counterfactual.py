@@ -104,7 +104,7 @@ class Scene:
             image[:CELL] = np.tile(cue_tile(self.cue), (1, GRID, 1))
         for (row, col), _, sprite in self.things:
             cell = image[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL]
-            cell[sprite.mask] = sprite.colour[sprite.mask]
+            cell[sprite.mask] = sprite.color[sprite.mask]
         return image
 
 

@@ -38,15 +38,19 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class _Canvas:
-    """Pictures of all games and a view of them by cells: ``cells[n, row, y, column, x]``."""
+    """Pictures of all games, ``pixels[n, y, x]`` with or without channels."""
 
     pixels: npt.NDArray[np.uint8]
-    cells: npt.NDArray[np.uint8]
 
     @classmethod
     def blank(cls, count: int, *channels: int) -> _Canvas:
-        pixels = np.zeros((count, SIZE, SIZE, *channels), dtype=np.uint8)
-        return cls(pixels, pixels.reshape(count, GRID, CELL, GRID, CELL, *channels))
+        return cls(np.zeros((count, SIZE, SIZE, *channels), dtype=np.uint8))
+
+    @property
+    def cells(self) -> npt.NDArray[np.uint8]:
+        """A view by cells, ``cells[n, row, y, column, x]``. A kept one would be an array of its own in a copy."""
+        count, _, _, *channels = self.pixels.shape
+        return self.pixels.reshape(count, GRID, CELL, GRID, CELL, *channels)
 
 
 def _offsets(mask: Flags) -> Ints:
@@ -72,8 +76,8 @@ class ToyGridGames:
         self._everyone = np.arange(count)
         agent = build_level(options.start_level, options.design, self._boxes).agent
         self._agent_pixels = _offsets(agent.mask)
-        self._agent_labelled = _offsets(agent.mask | self._boxes)
-        self._agent_colours = agent.colour[agent.mask]
+        self._agent_labeled = _offsets(agent.mask | self._boxes)
+        self._agent_colors = agent.color[agent.mask]
 
     @property
     def _boxes(self) -> bool:
@@ -144,6 +148,6 @@ class ToyGridGames:
     def _draw_agents(self, games: Ints) -> None:
         """Draw agents onto cells that show no agent."""
         corners = (games * SIZE + self.rows[games] * CELL) * SIZE + self.cols[games] * CELL
-        self._image.pixels.reshape(-1, 3)[corners[:, None] + self._agent_pixels] = self._agent_colours
+        self._image.pixels.reshape(-1, 3)[corners[:, None] + self._agent_pixels] = self._agent_colors
         if self.options.segmentation is not None:
-            self._labels.pixels.reshape(-1)[corners[:, None] + self._agent_labelled] = LABEL["agent"]
+            self._labels.pixels.reshape(-1)[corners[:, None] + self._agent_labeled] = LABEL["agent"]

@@ -19,6 +19,7 @@ Cell = tuple[int, int]
 INNER = tuple((row, col) for row in range(1, GRID - 1) for col in range(1, GRID - 1))
 STARTS: tuple[Cell, ...] = ((3, 3), (3, 4), (4, 3), (4, 4))
 MOVES: tuple[Cell, ...] = ((-1, 0), (0, 1), (1, 0), (0, -1))
+MOVE_NAMES = ("up", "right", "down", "left")
 
 _WALL_TRIES = 20
 _LAYOUT_STREAM, _CUE_STREAM = 0, 1

@@ -117,5 +117,5 @@ def _blend(
 def _stamp(image: Image, labels: LabelMap, cell: Cell, drawing: Sprite, label: int, boxes: bool) -> None:
     rows = slice(cell[0] * CELL, (cell[0] + 1) * CELL)
     cols = slice(cell[1] * CELL, (cell[1] + 1) * CELL)
-    image[rows, cols][drawing.mask] = drawing.colour[drawing.mask]
+    image[rows, cols][drawing.mask] = drawing.color[drawing.mask]
     labels[rows, cols][drawing.mask | boxes] = label

@@ -24,7 +24,7 @@ class LevelDesign:
     Attributes:
         cue_strength: probability in [0, 1] that the cue of a level tells the goal's quadrant; otherwise the cue
             is drawn uniformly from the four quadrants, so 0 makes it carry no information.
-        theme: ``"train"`` or ``"held_out"``: two disjoint sets of textures, colours and object drawings.
+        theme: ``"train"`` or ``"held_out"``: two disjoint sets of textures, colors and object drawings.
         num_walls: walls inside the frame, 0 to 6; fewer where more would cut the goal off.
         num_hazards: hazards, 0 to 3, at most one in each quadrant without the goal.
         num_distractors: things to walk over without effect, 0 to 6.

@@ -1,4 +1,4 @@
-"""The toy grid as a natively vectorised SB3 environment."""
+"""The toy grid as a natively vectorized SB3 environment."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from camal_rl.envs.copies import WholeCopies
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
+from camal_rl.envs.episodes import EpisodeStatistics, NoEpisodeError
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 from camal_rl.envs.toy_grid.art import Image
 from camal_rl.envs.toy_grid.counterfactual import INTERVENTIONS, redraw
 from camal_rl.envs.toy_grid.game import Ints, ToyGridGames
-from camal_rl.envs.toy_grid.layout import MOVES
+from camal_rl.envs.toy_grid.layout import MOVE_NAMES, MOVES
 from camal_rl.envs.toy_grid.level import SIZE
 from camal_rl.envs.toy_grid.options import ToyGridOptions
 from camal_rl.envs.toy_grid.stream import Stream
 
 _STREAM = struct.Struct("<qq")
+RENDER_FPS = 5
 
 
 def observation_space() -> spaces.Box:
@@ -33,23 +38,28 @@ def action_space() -> spaces.Discrete:
     return spaces.Discrete(len(MOVES))
 
 
-class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
+class ToyGridVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
     """Many toy grids in one process, stepped by NumPy.
 
     The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
-    needs no generator.
+    needs no generator. When an episode ends, ``info["episode"]`` holds ``r``, ``l`` and ``t`` as SB3's Monitor has it.
     """
 
-    def __init__(self, num_envs: int, seed: int, options: ToyGridOptions) -> None:
+    def __init__(
+        self, num_envs: int, seed: int, options: ToyGridOptions, render_mode: str | None = "rgb_array"
+    ) -> None:
         """Make ``num_envs`` games; call :meth:`reset` before the first step."""
-        self.render_mode = "rgb_array"
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
         super().__init__(num_envs, observation_space(), action_space())
+        self.metadata = {**self.metadata, "render_fps": RENDER_FPS}  # type: ignore[dict-item]
         self.spec = options.spec()
         self.options = options
         self._games = ToyGridGames(num_envs, options)
         self._streams = np.full(num_envs, seed, dtype=np.int64)
         self._episodes = np.zeros(num_envs, dtype=np.int64)
         self._actions = np.zeros(num_envs, dtype=np.int64)
+        self._statistics = EpisodeStatistics(num_envs)
 
     def reset(self) -> VecEnvObs:
         """Start a new episode everywhere; a seed given to :meth:`seed` restarts the level streams."""
@@ -57,6 +67,7 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
             if seed is not None:
                 self._streams[index], self._episodes[index] = seed, 0
         self._next_episodes(np.arange(self.num_envs))
+        self._statistics.restart()
         self._reset_seeds()
         self._reset_options()
         return self._games.images.copy()
@@ -70,7 +81,13 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
             self.reset_infos[index] = {"level": int(self._games.levels[index])}
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take the actions of the next :meth:`step_wait`."""
+        """Take the actions of the next :meth:`step_wait`.
+
+        Raises:
+            NoEpisodeError: before the first :meth:`reset`.
+            ValueError: wrong number, type or value.
+        """
+        self._require_levels()
         given = np.asarray(actions)
         if given.shape != (self.num_envs,) or not np.issubdtype(given.dtype, np.integer):
             raise ValueError(f"actions are {self.num_envs} integers, got shape {given.shape} and dtype {given.dtype}")
@@ -79,7 +96,7 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
         self._actions = given.astype(np.int64)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every game; a finished one starts its next episode, as in SB3's own vectorised environments."""
+        """Step every game; a finished one starts its next episode, as in SB3's own vectorized environments."""
         outcome = self._games.step(self._actions)
         dones = outcome.terminated | outcome.truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -91,9 +108,19 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
                 "is_success": bool(outcome.success[index]),
                 "level": int(self._games.levels[index]),
             }
+        self._statistics.step(outcome.rewards, dones, infos)
         if len(finished):
             self._next_episodes(finished)
         return self._games.images.copy(), outcome.rewards, dones, infos
+
+    def _require_levels(self) -> None:
+        if self._games.levels.min() < 0:
+            raise NoEpisodeError("there is no running episode; call reset() first")
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What people call the actions."""
+        return MOVE_NAMES
 
     @property
     def has_segmentation(self) -> bool:
@@ -104,6 +131,7 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
         """Return the label maps uint8[num_envs, 64, 64] of the current observations."""
         if not self.has_segmentation:
             raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
+        self._require_levels()
         return self._games.labels.copy()
 
     def interventions(self) -> tuple[Intervention, ...]:
@@ -126,12 +154,16 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
         ]
 
     def set_state(self, states: Sequence[bytes]) -> VecEnvObs:
-        """Put every game into a state of :meth:`get_state` and return the observations."""
+        """Put every game into a state of :meth:`get_state` and return the observations.
+
+        Episode returns and lengths count from here: a state does not hold them.
+        """
         if len(states) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} states, one for each environment, got {len(states)}")
         for index, state in enumerate(states):
             self._games.set_state(index, state[_STREAM.size :])
             self._streams[index], self._episodes[index] = _STREAM.unpack(state[: _STREAM.size])
+        self._statistics.restart()
         return self._games.images.copy()
 
     def close(self) -> None:
@@ -159,5 +191,5 @@ class ToyGridVecEnv(SegmentedVecEnv, CounterfactualEnv):
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Return False for each index: the games have no Gymnasium wrappers."""
-        return [False for _ in self._get_indices(indices)]
+        """Return for each index whether the games do what a Gymnasium wrapper does: they report episodes as Monitor."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.vizdoom.engine import import_vizdoom
@@ -42,9 +43,9 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact the masks are, the licences and the extra."""
-    licence = "MIT; engine: ZDoom's; pictures: Freedoom's BSD"
-    return EnvInfo("exact", licence, extra="vizdoom", module="vizdoom", note=_NOTES.get(name, ""))
+    """Return how exact the masks are, the licenses and the extra."""
+    license = "MIT; engine: ZDoom's; pictures: Freedoom's BSD"
+    return EnvInfo("exact", license, extra="vizdoom", module="vizdoom", note=_NOTES.get(name, ""))
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
@@ -61,15 +62,18 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-def make_vec(name: str, num_envs: int, seed: int, **options: Any) -> SegmentedGymVecEnv:
-    """Make a scenario's vectorised environment.
+def make_vec(
+    name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
+) -> SegmentedGymVecEnv:
+    """Make a scenario's vectorized environment.
 
     Options as in :class:`~camal_rl.envs.vizdoom.options.VizdoomOptions`. Every environment has an engine process of its
     own anyway; ``subproc`` lets the engines work at the same time, which pays only where there are cores to spare.
     """
+    check_render_mode(render_mode)
     parsed = parse_options(name, options)
     import_vizdoom()
-    maker = partial(make_env, name, **options)
+    maker = partial(make_env, name, render_mode, **options)
     masks = parsed.segmentation is not None
     return make_segmented_vec(maker, num_envs, parsed.spec(name), seed, parsed.subproc, masks)
 

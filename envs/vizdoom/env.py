@@ -9,7 +9,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from camal_rl.envs.copies import UnstartedCopies
+from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import EVERY_LEVEL, SeededLevels
+from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.vizdoom.engine import configured_game, start
 from camal_rl.envs.vizdoom.labels import LabelPainter
@@ -17,7 +20,7 @@ from camal_rl.envs.vizdoom.options import ENGINE_SIZE, VizdoomOptions, parse_opt
 from camal_rl.envs.wrappers import Image, resize_image
 
 
-class VizdoomEnv(gymnasium.Env[Image, np.int64]):
+class VizdoomEnv(UnstartedCopies, gymnasium.Env[Image, np.int64]):
     """One ViZDoom scenario; ``info["segmentation"]`` is the label map uint8[H, W] of each observation.
 
     Observations are RGB images uint8[H, W, 3]. An episode follows from the seed of ``reset`` and the actions. It is
@@ -32,8 +35,8 @@ class VizdoomEnv(gymnasium.Env[Image, np.int64]):
 
     def __init__(self, scenario: str, options: VizdoomOptions, render_mode: str | None = None) -> None:
         """Set a scenario up; the engine starts with the first ``reset``."""
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
+        self.remember("a ViZDoom environment", scenario, options, render_mode)
         self.render_mode = render_mode
         self.options = options
         self.segmentation_spec = options.spec(scenario)
@@ -46,7 +49,11 @@ class VizdoomEnv(gymnasium.Env[Image, np.int64]):
         self.action_space = gymnasium.spaces.Discrete(len(self._presses))
         self._screen: Image = np.zeros((*ENGINE_SIZE, 3), dtype=np.uint8)
         self._label_map: LabelMap = np.zeros(options.size, dtype=np.uint8)
-        self._playing = False
+        self._episode = EpisodeOrder()
+
+    def started(self) -> bool:
+        """Return whether the engine was started."""
+        return bool(self._game.is_running())
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Start the episode of a seed, or of one drawn at random."""
@@ -57,14 +64,18 @@ class VizdoomEnv(gymnasium.Env[Image, np.int64]):
             self._game.new_episode()
         else:
             start(self._game, self.options.appearance)
-        self._playing = True
+        self._episode.start()
         self._look()
         return self._observation(), self._info()
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
-        """Press an action's buttons for ``frame_skip`` tics, or for those that are left of the episode."""
-        if not self._playing:
-            raise RuntimeError("there is no running episode; call reset() first")
+        """Press an action's buttons for ``frame_skip`` tics, or for those that are left of the episode.
+
+        Raises:
+            NoEpisodeError: before a reset, or after the end of an episode.
+            ValueError: not an action.
+        """
+        self._episode.require()
         if not self.action_space.contains(action):
             raise ValueError(f"the action must be in [0, {len(self.action_names) - 1}], got {action!r}")
         tics_left = self._last_tic - self._game.get_episode_time()
@@ -72,7 +83,7 @@ class VizdoomEnv(gymnasium.Env[Image, np.int64]):
         reward = self._game.make_action(buttons, int(min(self.options.frame_skip, tics_left)))
         terminated = bool(self._game.is_episode_finished())
         truncated = not terminated and self._game.get_episode_time() >= self._last_tic
-        self._playing = not (terminated or truncated)
+        self._episode.end(terminated or truncated)
         if not terminated:
             self._look()
         return self._observation(), float(reward), terminated, truncated, self._info()
@@ -83,7 +94,7 @@ class VizdoomEnv(gymnasium.Env[Image, np.int64]):
 
     def close(self) -> None:
         """End the engine; what it wrote is removed."""
-        self._playing = False
+        self._episode.end(True)
         self._game.close()
 
     def _look(self) -> None:
@@ -104,6 +115,10 @@ def make_env(scenario: str, render_mode: str | None = None, **options: Any) -> g
     """Make one environment that plays the level set of its options; the entry point of the Gymnasium ids."""
     parsed = parse_options(scenario, options)
     return SeededLevels(VizdoomEnv(scenario, parsed, render_mode), parsed.start_level, parsed.num_levels)
+
+
+# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+setattr(make_env, "metadata", VizdoomEnv.metadata)  # noqa: B010
 
 
 def _take_over_time_limit(game: Any) -> float:

@@ -1,4 +1,4 @@
-"""Atari: the table against ALE and OCAtari, options, episodes, levels and the vectorised form."""
+"""Atari: the table against ALE and OCAtari, options, episodes, levels and the vectorized form."""
 
 import importlib
 import importlib.util
@@ -124,7 +124,7 @@ def test_nothing_is_imported_before_an_environment_is_made():
 
 def test_a_missing_simulator_says_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    with pytest.raises(MissingExtraError, match=r"ALE is not installed.*camal-rl\[atari\]"):
+    with pytest.raises(MissingExtraError, match=r"ALE is not installed.*pip install 'ale-py>=0.11' ocatari"):
         AtariEnv("Pong", segmentation=None)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "ocatari.ram.extract_ram_info", None)

@@ -1,4 +1,4 @@
-"""Atari masks: on the objects by their colours, aligned across resets, made of boxes as the rules say."""
+"""Atari masks: on the objects by their colors, aligned across resets, made of boxes as the rules say."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ MISSING = [name for name in ("ale_py", "ocatari") if importlib.util.find_spec(na
 if MISSING and "CI" not in os.environ:
     pytest.skip(f"not installed: {', '.join(MISSING)}", allow_module_level=True)
 
-# In the field of these games an object's colour is nothing else's.
+# In the field of these games an object's color is nothing else's.
 PONG = {"player": (92, 186, 92), "enemy": (213, 130, 74), "ball": (236, 236, 236)}
 PONG_FIELD = slice(34, 194)
 FREEWAY = {"chicken": (252, 252, 84)}
@@ -25,7 +25,7 @@ FREEWAY_FIELD = slice(110, 184)
 
 
 def raw_frames(game, steps, action=None, **options):
-    """Play raw frames in colour, with one action or at random; give screen, label map and class names."""
+    """Play raw frames in color, with one action or at random; give screen, label map and class names."""
     env = AtariFrames(parse_options(game, {"grayscale": False, "frame_skip": 1, **options}))
     rng = np.random.default_rng(0)
     image, info = env.reset(seed=0)
@@ -38,26 +38,26 @@ def raw_frames(game, steps, action=None, **options):
 
 
 @pytest.mark.parametrize(
-    ("game", "colours", "field", "action"), [("Pong", PONG, PONG_FIELD, None), ("Freeway", FREEWAY, FREEWAY_FIELD, 1)]
+    ("game", "colors", "field", "action"), [("Pong", PONG, PONG_FIELD, None), ("Freeway", FREEWAY, FREEWAY_FIELD, 1)]
 )
-def test_silhouettes_are_the_pixels_in_the_objects_colour(game, colours, field, action):
-    """What ALE draws in a colour is the truth; silhouettes are found by no colour that is written down."""
-    both, either = dict.fromkeys(colours, 0), dict.fromkeys(colours, 0)
+def test_silhouettes_are_the_pixels_in_the_objects_color(game, colors, field, action):
+    """What ALE draws in a color is the truth; silhouettes are found by no color that is written down."""
+    both, either = dict.fromkeys(colors, 0), dict.fromkeys(colors, 0)
     for image, labels, names in raw_frames(game, 600, action):
-        for name, colour in colours.items():
-            drawn = (image[field] == colour).all(axis=-1)
-            labelled = labels[field] == names.index(name)
-            both[name] += int((drawn & labelled).sum())
-            either[name] += int((drawn | labelled).sum())
-    for name in colours:
+        for name, color in colors.items():
+            drawn = (image[field] == color).all(axis=-1)
+            labeled = labels[field] == names.index(name)
+            both[name] += int((drawn & labeled).sum())
+            either[name] += int((drawn | labeled).sum())
+    for name in colors:
         assert either[name] > 1000
         assert both[name] / either[name] > 0.9, name
 
 
-def test_boxes_hold_the_pixels_in_the_objects_colour():
+def test_boxes_hold_the_pixels_in_the_objects_color():
     for image, labels, names in raw_frames("Pong", 600, segmentation="box"):
-        for name, colour in PONG.items():
-            drawn = (image[PONG_FIELD] == colour).all(axis=-1)
+        for name, color in PONG.items():
+            drawn = (image[PONG_FIELD] == color).all(axis=-1)
             rows = np.flatnonzero((labels[PONG_FIELD] == names.index(name)).any(axis=1))
             if drawn.any() and len(rows):
                 outside = drawn & (labels[PONG_FIELD] != names.index(name))
@@ -65,7 +65,7 @@ def test_boxes_hold_the_pixels_in_the_objects_colour():
 
 
 def green(observations):
-    """Return where observations in colour are green, as only Pong's player and its score are."""
+    """Return where observations in color are green, as only Pong's player and its score are."""
     red, green, blue = (observations[..., channel].astype(int) for channel in range(3))
     return (green > red + 20) & (green > blue + 20)
 
@@ -80,15 +80,15 @@ def test_masks_belong_to_the_observations_across_automatic_resets(subproc):
     observations, resets = env.reset(), 0
     agreements = {False: [], True: []}
     for _ in range(60):
-        labelled = np.isin(env.segmentation(), ids)
+        labeled = np.isin(env.segmentation(), ids)
         for index in range(num_envs):
             drawn = green(observations[index])
-            agreements[False].append((drawn & labelled[index]).sum() / (drawn | labelled[index]).sum())
+            agreements[False].append((drawn & labeled[index]).sum() / (drawn | labeled[index]).sum())
         observations, _, dones, _ = env.step(rng.integers(6, size=num_envs))
         resets += int(dones.sum())
         for index in np.flatnonzero(dones):
-            drawn, labelled = green(observations[index]), np.isin(env.segmentation()[index], ids)
-            agreements[True].append((drawn & labelled).sum() / (drawn | labelled).sum())
+            drawn, labeled = green(observations[index]), np.isin(env.segmentation()[index], ids)
+            agreements[True].append((drawn & labeled).sum() / (drawn | labeled).sum())
     env.close()
     assert resets >= 3 * num_envs
     for after_reset in (False, True):
@@ -96,7 +96,7 @@ def test_masks_belong_to_the_observations_across_automatic_resets(subproc):
         assert np.mean(agreements[after_reset]) > 0.75, after_reset
 
 
-def test_the_newest_frame_of_the_stack_is_labelled_and_the_union_covers_all():
+def test_the_newest_frame_of_the_stack_is_labeled_and_the_union_covers_all():
     """In Freeway the cars move all the time: the newest label map fits the last channel, the union every channel."""
     newest, union, single = (
         AtariEnv("Freeway", num_levels=1, segmentation="box", **options)
@@ -114,19 +114,19 @@ def test_the_newest_frame_of_the_stack_is_labelled_and_the_union_covers_all():
         assert (labels[1] > 0).sum() > (labels[0] > 0).sum()
 
 
-def test_other_colours_leave_the_masks_as_they_are():
-    for (image, labels, _), (recoloured, same_labels, _) in zip(
-        raw_frames("Breakout", 30), raw_frames("Breakout", 30, theme="recoloured"), strict=True
+def test_other_colors_leave_the_masks_as_they_are():
+    for (image, labels, _), (recolored, same_labels, _) in zip(
+        raw_frames("Breakout", 30), raw_frames("Breakout", 30, theme="recolored"), strict=True
     ):
-        np.testing.assert_array_equal(recoloured, np.stack([image[..., 1], image[..., 2], image[..., 0]], axis=-1))
+        np.testing.assert_array_equal(recolored, np.stack([image[..., 1], image[..., 2], image[..., 0]], axis=-1))
         np.testing.assert_array_equal(labels, same_labels)
-    plain, other = (AtariEnv("Breakout", theme=theme).reset(seed=0)[0] for theme in ("ale", "recoloured"))
+    plain, other = (AtariEnv("Breakout", theme=theme).reset(seed=0)[0] for theme in ("ale", "recolored"))
     assert plain.shape == other.shape
     assert np.abs(plain.astype(int) - other).mean() > 3
 
 
 def test_a_silhouette_by_hand():
-    """A cross in colour 9 on a ground of 1 and 2: the ground is as dense around the box as inside."""
+    """A cross in color 9 on a ground of 1 and 2: the ground is as dense around the box as inside."""
     screen = np.ones((20, 20), np.uint8)
     screen[:, ::2] = 2
     cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)

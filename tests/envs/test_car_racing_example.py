@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import check_segmented_env, make_segmented_vec
+from tests.docs.pages import blocks
 
 if importlib.util.find_spec("Box2D") is None and "CI" not in os.environ:
     pytest.skip("Box2D is not installed", allow_module_level=True)
@@ -29,8 +29,8 @@ def example():
     return module
 
 
-def near(frame, colour, tolerance):
-    return np.abs(frame.astype(int) - np.asarray(colour).astype(int)).max(axis=-1) <= tolerance
+def near(frame, color, tolerance):
+    return np.abs(frame.astype(int) - np.asarray(color).astype(int)).max(axis=-1) <= tolerance
 
 
 def driven(env, steps):
@@ -46,7 +46,7 @@ def test_the_example_is_short():
 
 
 @pytest.mark.parametrize("randomize", [False, True])
-def test_label_maps_lie_on_the_colours_of_the_frame(example, randomize):
+def test_label_maps_lie_on_the_colors_of_the_frame(example, randomize):
     env = example.make_env(domain_randomize=randomize)
     hits = {GRASS: 0, ROAD: 0}
     pixels = {GRASS: 0, ROAD: 0}
@@ -70,14 +70,14 @@ def before_the_first_kerb(example):
     env = example.make_env(3, 1)
     env.reset()
     game = env.unwrapped
-    kerbs = [tuple(colour) in ((255, 255, 255), (255, 0, 0)) for _, colour in game.road_poly]
+    kerbs = [tuple(color) in ((255, 255, 255), (255, 0, 0)) for _, color in game.road_poly]
     game.car.destroy()
     game.car = type(game.car)(game.world, *game.track[kerbs.index(True) - 5][1:4])
     game.t = 1.0
     return env
 
 
-def test_kerbs_and_car_lie_on_their_colours(example):
+def test_kerbs_and_car_lie_on_their_colors(example):
     env = before_the_first_kerb(example)
     hits, pixels = {KERB: 0, CAR: 0}, {KERB: 0, CAR: 0}
     for _ in range(30):
@@ -97,7 +97,7 @@ def test_the_checker_finds_no_mistake(example):
         check_segmented_env(example.make_env(), steps=20)
 
 
-def test_it_trains_and_a_held_out_appearance_differs_in_colour(example):
+def test_it_trains_and_a_held_out_appearance_differs_in_color(example):
     env = make_segmented_vec(example.make_env, num_envs=2, seed=0)
     model = CAMALPPO(
         "CamPolicy",
@@ -112,25 +112,28 @@ def test_it_trains_and_a_held_out_appearance_differs_in_colour(example):
     maps = model.policy.attention(env.reset())
     assert {name: tuple(cam.shape) for name, cam in maps.items()} == {"value": (2, 24, 24), "policy": (2, 24, 24)}
     assert env.spec.relevant == ("road", "kerb", "car")
-    colours = [example.make_env(domain_randomize=randomize) for randomize in (False, True, True)]
+    colors = [example.make_env(domain_randomize=randomize) for randomize in (False, True, True)]
     roads = []
-    for seed, each in enumerate(colours):
+    for seed, each in enumerate(colors):
         each.reset(seed=seed)
         roads.append(tuple(each.unwrapped.road_color))
     assert len(set(roads)) == 3
 
 
-def test_the_snippets_of_the_page_run_one_after_the_other():
-    page = DOCS.joinpath("own_environment.md").read_text()
-    assert SOURCE.relative_to(DOCS).as_posix() in page
-    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+def test_the_snippets_of_the_page_give_what_they_say(tmp_path, monkeypatch):
+    assert SOURCE.relative_to(DOCS).as_posix() in DOCS.joinpath("own_environment.md").read_text()
+    snippets = [block for block in blocks("docs/own_environment.md") if block.language == "python"]
+    for snippet in snippets:
+        tmp_path.joinpath(snippet.file_name).write_text(snippet.text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     names = {}
     for snippet in snippets:
-        exec(snippet.replace("learn(20_000)", "learn(512)"), names)
+        exec(snippet.text.replace("learn(20_000)", "learn(512)"), names)
     assert len(snippets) == 5
     assert names["model"].num_timesteps == 512
     assert {name: cam.shape for name, cam in names["maps"].items()} == {"value": (8, 8, 8), "policy": (8, 8, 8)}
-    assert names["sheet"].dtype == np.uint8
+    assert tmp_path.joinpath("sheet.png").exists()
     asked = names["asked"]
     coin = next(item for item in asked.interventions() if item.class_name == "coin")
     assert asked.counterfactual(coin).changed.sum(axis=(1, 2)).tolist() == [16] * 8

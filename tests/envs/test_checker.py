@@ -114,6 +114,48 @@ class Behind(Ball):
         return *rest, info
 
 
+class Lagging(ToyGridEnv):
+    """Labels of the frame before, but for resets."""
+
+    def reset(self, **given):
+        observation, info = super().reset(**given)
+        self.last = info["segmentation"]
+        return observation, info
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        info["segmentation"], self.last = self.last, info["segmentation"]
+        return *rest, info
+
+
+class Turned(ToyGridEnv):
+    turn = staticmethod(np.transpose)
+
+    def _info(self):
+        info = super()._info()
+        return {**info, "segmentation": np.ascontiguousarray(self.turn(info["segmentation"]))}
+
+
+class Shifted(Turned):
+    turn = staticmethod(lambda labels: np.roll(labels, (19, 27), axis=(0, 1)))
+
+
+class Static(Ball):
+    """The ball moves at resets only; the label maps are flipped."""
+
+    def reset(self, *, seed=None, options=None):
+        _, info = super().reset(seed=seed)
+        self.ground = 0
+        return self.picture(), info
+
+    def step(self, action):
+        self.count += 1
+        return self.picture(), 0.0, self.count == 4, False, {"segmentation": self.labels()}
+
+    def labels(self):
+        return super().labels()[::-1].copy()
+
+
 class Invisible(Ball):
     """A class that no picture shows comes and goes."""
 
@@ -132,7 +174,16 @@ MISTAKES = [
     (SharedBuffer, "hand out a copy"),
     (OldEpisode, "after a reset"),
     (Behind, "one frame behind"),
+    (Lagging, "one frame behind"),
 ]
+TURNS = {
+    "flipped left to right": lambda labels: labels[:, ::-1],
+    "flipped upside down": lambda labels: labels[::-1],
+    "transposed": np.transpose,
+    "turned by 180 degrees": lambda labels: labels[::-1, ::-1],
+    "turned by 90 degrees to the left": lambda labels: np.rot90(labels, -1),
+    "turned by 90 degrees to the right": np.rot90,
+}
 
 
 @pytest.mark.parametrize(("broken", "message"), MISTAKES)
@@ -147,7 +198,7 @@ def test_each_mistake_is_found_and_named(broken, message):
     [
         (broken, message)
         for broken, message in MISTAKES
-        if broken in (Unnamed, Frozen, NothingRelevant, OldEpisode, Behind)
+        if broken in (Unnamed, Frozen, NothingRelevant, OldEpisode, Behind, Lagging)
     ],
 )
 def test_mistakes_are_found_behind_the_adapter_too(broken, message):
@@ -190,7 +241,7 @@ class OneOnly(FromInfos):
     ("broken", "message"), [(FromInfos, "reset_infos"), (WrongDtype, "got int64"), (OneOnly, "uint8\\[3, H, W\\]")]
 )
 @pytest.mark.parametrize("make", [Ball, ToyGridEnv])
-def test_mistakes_of_vectorised_environments(broken, message, make):
+def test_mistakes_of_vectorized_environments(broken, message, make):
     env = broken(DummyVecEnv([make] * 3), make().segmentation_spec)
     with pytest.raises(ValueError, match=message):
         check_segmented_env(env)
@@ -199,6 +250,29 @@ def test_mistakes_of_vectorised_environments(broken, message, make):
 def test_same_picture_with_different_label_maps_is_a_warning():
     with pytest.warns(UserWarning, match="same observation came with different label maps"):
         check_segmented_env(Invisible())
+
+
+@pytest.mark.parametrize("word", TURNS)
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_turned_label_maps_are_a_warning_that_says_how(word, vectorized):
+    broken = type("Broken", (Turned,), {"turn": staticmethod(TURNS[word])})
+    with pytest.warns(UserWarning, match=f"the picture changes in .*they seem to be {word}"):
+        check_segmented_env(make_segmented_vec(broken, 2) if vectorized else broken())
+
+
+def test_label_maps_that_lie_elsewhere_are_a_warning_also_where_nothing_moves_within_an_episode():
+    with pytest.warns(UserWarning, match="where the label maps change, the picture changes in"):
+        check_segmented_env(Shifted())
+    with pytest.warns(UserWarning, match="they seem to be flipped upside down"):
+        check_segmented_env(Static())
+
+
+def test_a_dictionary_is_a_spec_and_a_wrong_one_is_refused_before_anything_is_played():
+    check_segmented_env(Ball(), {"names": ["background", "ball"], "relevant": ["ball"]})
+    with pytest.raises(ValueError, match="unknown relevant class 'bal'"):
+        check_segmented_env(Ball(), {"names": ["background", "ball"], "relevant": ["bal"]})
+    with pytest.raises(TypeError, match="did you mean 'relevant'"):
+        check_segmented_env(Ball(), {"names": ["background", "ball"], "relevnt": ["ball"]})
 
 
 def test_rare_relevant_class_is_a_warning():
@@ -229,6 +303,10 @@ def test_sound_environments_pass_in_silence(make):
 def test_what_it_cannot_check_is_refused():
     with pytest.raises(TypeError, match="wrap_vec"):
         check_segmented_env(DummyVecEnv([Ball]))
+    with pytest.raises(TypeError, match="make_segmented_vec"):
+        check_segmented_env(DummyVecEnv([Ball]))
+    with pytest.raises(TypeError, match="the class Ball, not an instance"):
+        check_segmented_env(Ball)
     with pytest.raises(TypeError, match="got str"):
         check_segmented_env("toy_grid/default")
     with pytest.raises(ValueError, match="steps is at least 10"):

@@ -46,7 +46,7 @@ class Painter(CounterfactualEnv):
 def test_what_changed_follows_from_the_images():
     drawn = Painter().counterfactual(PAINT)
     assert drawn.applies.tolist() == [True, False]
-    assert np.argwhere(drawn.changed).tolist() == [[0, 1, 2]]  # a change in one colour channel counts
+    assert np.argwhere(drawn.changed).tolist() == [[0, 1, 2]]  # a change in one color channel counts
     same = Counterfactual.between(FRAMES, FRAMES.copy())
     assert not same.changed.any()
     assert not same.applies.any()

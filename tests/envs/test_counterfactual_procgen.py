@@ -50,7 +50,7 @@ def dilated(region):
 
 
 def region_of(env, game, *names):
-    """The pixels labelled with classes, and with the edges of these classes."""
+    """The pixels labeled with classes, and with the edges of these classes."""
     labels, classes = env.segmentation(), env.spec.names
     wanted = [*names, *(edge for terrain, edge in GAMES[game].edges.items() if terrain in names)]
     return np.isin(labels, [classes.index(name) for name in wanted])

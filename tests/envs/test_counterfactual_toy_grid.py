@@ -47,10 +47,10 @@ def test_redrawing_does_not_disturb_the_games():
 def test_removal_changes_exactly_the_pixels_of_the_class(name):
     env, _ = played(9, **BUSY)
     drawn = env.counterfactual(named(env)[f"remove_{name}"])
-    labelled = env.segmentation() == env.spec.names.index(name)
-    assert not (drawn.changed & ~labelled).any()
-    # A sprite's pixel may by chance have the floor's colour; the cue has none of the frame's.
-    assert drawn.changed.sum() >= (labelled.sum() if name == "cue" else 0.99 * labelled.sum())
+    labeled = env.segmentation() == env.spec.names.index(name)
+    assert not (drawn.changed & ~labeled).any()
+    # A sprite's pixel may by chance have the floor's color; the cue has none of the frame's.
+    assert drawn.changed.sum() >= (labeled.sum() if name == "cue" else 0.99 * labeled.sum())
 
 
 def test_the_agent_uncovers_what_it_stands_on():

@@ -44,9 +44,9 @@ def framed(pictures, side):
     [
         ("DoorKey-6x6", {}),
         ("DoorKey-6x6", {"view": "partial"}),
-        ("LavaCrossingS9N1", {"theme": "recoloured", "segmentation": "box"}),
+        ("LavaCrossingS9N1", {"theme": "recolored", "segmentation": "box"}),
         ("ObstructedMaze-1Dlhb", {"highlight": False, "segmentation": None}),
-        ("MultiRoom-N2-S4", {"view": "partial", "theme": "recoloured"}),
+        ("MultiRoom-N2-S4", {"view": "partial", "theme": "recolored"}),
     ],
 )
 def test_the_contract_holds_while_playing(name, options):
@@ -88,9 +88,9 @@ def test_removal_is_the_simulators_picture_of_a_grid_without_the_class(name):
                 expected.append(grid.render(size, game.agent_pos, direction))
             drawn = env.counterfactual(item)
             np.testing.assert_array_equal(drawn.images, framed(expected, env.observation_space.shape[0]))
-            labelled = env.segmentation() == NAMES.index(item.class_name)
-            assert not (drawn.changed & ~labelled).any()
-            assert np.array_equal(drawn.applies, labelled.any(axis=(1, 2)))
+            labeled = env.segmentation() == NAMES.index(item.class_name)
+            assert not (drawn.changed & ~labeled).any()
+            assert np.array_equal(drawn.applies, labeled.any(axis=(1, 2)))
 
 
 def test_floors_are_the_simulators_own_under_everything():
@@ -98,7 +98,7 @@ def test_floors_are_the_simulators_own_under_everything():
 
     env, observations = played("DoorKey-6x6", 12, highlight=False)
     walls = np.isin(env.segmentation(), [NAMES.index(name) for name in ("wall", "goal")])
-    for number, colour in enumerate(("blue", "purple", "grey"), start=1):
+    for number, color in enumerate(("blue", "purple", "grey"), start=1):
         drawn = env.counterfactual(named(env)[f"background_{number}"])
         assert not (drawn.changed & walls).any()
         for game, image, before in zip(games(env), drawn.images, observations, strict=True):
@@ -107,7 +107,7 @@ def test_floors_are_the_simulators_own_under_everything():
                 thing = game.grid.get(column, row)
                 here = (column, row) == tuple(game.agent_pos)
                 if thing is None:
-                    tile = game.grid.render_tile(Floor(colour), game.agent_dir if here else None, False, 10)
+                    tile = game.grid.render_tile(Floor(color), game.agent_dir if here else None, False, 10)
                     np.testing.assert_array_equal(image[cell], tile.astype(np.uint8))
                 elif thing.type == "key":
                     bright = before[cell].max(axis=2) > 250  # Pixels that are the key's alone.
@@ -126,25 +126,25 @@ def test_unseen_cells_have_no_floor():
     assert observations.shape == drawn.images.shape
 
 
-def test_another_theme_is_the_same_level_in_the_other_colours():
+def test_another_theme_is_the_same_level_in_the_other_colors():
     for view in ("full", "partial"):
         default, observations = played("DoorKey-6x6", 15, view=view)
-        other, recoloured = played("DoorKey-6x6", 15, view=view, theme="recoloured")
-        assert np.array_equal(default.counterfactual(named(default)["theme_1"]).images, recoloured)
+        other, recolored = played("DoorKey-6x6", 15, view=view, theme="recolored")
+        assert np.array_equal(default.counterfactual(named(default)["theme_1"]).images, recolored)
         assert np.array_equal(other.counterfactual(named(other)["theme_1"]).images, observations)
         assert np.array_equal(default.segmentation(), other.segmentation())
     walls = default.segmentation() == NAMES.index("wall")
-    assert (recoloured[walls] != observations[walls]).any(axis=1).all()
+    assert (recolored[walls] != observations[walls]).any(axis=1).all()
 
 
-def test_the_theme_keeps_equal_colours_equal_and_different_ones_different():
+def test_the_theme_keeps_equal_colors_equal_and_different_ones_different():
     from camal_rl.envs.minigrid.scene import Scene
 
     things = np.stack([np.full((1, 6), 3), np.arange(6)[None], np.zeros((1, 6))], axis=2).astype(np.uint8)
     flags = np.ones((1, 6), dtype=bool)
-    colours = Scene(things, flags, flags, (0, 0), 0).recoloured().cells[0, :, 1]
-    assert sorted(colours.tolist()) == list(range(6))
-    assert not (colours == np.arange(6)).any()
+    colors = Scene(things, flags, flags, (0, 0), 0).recolored().cells[0, :, 1]
+    assert sorted(colors.tolist()) == list(range(6))
+    assert not (colors == np.arange(6)).any()
 
 
 def test_highlight_off_is_the_picture_without_it():
@@ -170,7 +170,7 @@ def test_the_nearest_relevant_object_is_removed():
     assert not env.counterfactual(named(env)["remove_nearest_object"]).applies.any()
 
 
-def test_colours_with_a_meaning_have_no_theme():
+def test_colors_with_a_meaning_have_no_theme():
     assert "theme_1" not in named(make_vec("minigrid/RedBlueDoors-6x6", 1, 0))
     assert "held_out_appearance" not in minigrid.level_sets("RedBlueDoors-6x6")
 

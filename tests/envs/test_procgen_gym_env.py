@@ -31,19 +31,19 @@ def test_checkers_pass():
 
 
 def test_masks_belong_to_the_frames_that_come_with_them():
-    """The same seed in the vectorised environment gives the same frames; there the masks are tested."""
+    """The same seed in the vectorized environment gives the same frames; there the masks are tested."""
     env = ProcgenEnv("bigfish", num_levels=200)
     frame, info = env.reset(seed=11)
     simulator_seed = env._venv._seed
-    vectorised = ProcgenVecEnv("bigfish", 1, simulator_seed, num_levels=200)
-    np.testing.assert_array_equal(vectorised.reset()[0], frame)
-    np.testing.assert_array_equal(vectorised.segmentation()[0], info["segmentation"])
+    vectorized = ProcgenVecEnv("bigfish", 1, simulator_seed, num_levels=200)
+    np.testing.assert_array_equal(vectorized.reset()[0], frame)
+    np.testing.assert_array_equal(vectorized.segmentation()[0], info["segmentation"])
     rng, ends = np.random.default_rng(0), 0
     for _ in range(600):
         action = int(rng.integers(15))
         last_frame, last_labels = frame, info["segmentation"]
         frame, reward, terminated, truncated, info = env.step(action)
-        expected, rewards, dones, _ = vectorised.step(np.array([action]))
+        expected, rewards, dones, _ = vectorized.step(np.array([action]))
         assert (reward, terminated, truncated) == (float(rewards[0]), bool(dones[0]), False)
         if terminated:
             ends += 1
@@ -51,7 +51,7 @@ def test_masks_belong_to_the_frames_that_come_with_them():
             np.testing.assert_array_equal(info["segmentation"], last_labels)
             frame, info = env.reset()
         np.testing.assert_array_equal(frame, expected[0])
-        np.testing.assert_array_equal(info["segmentation"], vectorised.segmentation()[0])
+        np.testing.assert_array_equal(info["segmentation"], vectorized.segmentation()[0])
     assert ends >= 1
 
 

@@ -1,4 +1,4 @@
-"""Held-out levels, duplicates of training levels, and the normalised score."""
+"""Held-out levels, duplicates of training levels, and the normalized score."""
 
 import importlib.util
 import os

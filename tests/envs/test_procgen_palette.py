@@ -1,24 +1,24 @@
-"""Procgen's colours, labels, edges and states, with values worked out by hand; needs no simulator."""
+"""Procgen's colors, labels, edges and states, with values worked out by hand; needs no simulator."""
 
 import numpy as np
 import pytest
 
 from camal_rl.envs.procgen.bit_rows import bit_rows, pixels
 from camal_rl.envs.procgen.classes import GAMES, GameClasses
-from camal_rl.envs.procgen.palette import LabelPainter, colour_table, flat_colour
+from camal_rl.envs.procgen.palette import LabelPainter, color_table, flat_color
 from camal_rl.envs.procgen.state import current_time, entities, game_name, layout, set_levels, set_options
 
 
-def test_flat_colours_worked_out_by_hand():
+def test_flat_colors_worked_out_by_hand():
     # type 0: k = 29 = 1*16 + 3*4 + 1; type 1: k = 58 = 3*16 + 2*4 + 2; type 2, theme 1: k = 87 + 19 mod 64 = 42.
-    assert flat_colour(0) == (127, 255, 127)
-    assert flat_colour(1) == (255, 191, 191)
-    assert flat_colour(2, theme=1) == (191, 191, 191)
+    assert flat_color(0) == (127, 255, 127)
+    assert flat_color(1) == (255, 191, 191)
+    assert flat_color(2, theme=1) == (191, 191, 191)
 
 
 @pytest.mark.parametrize("game", sorted(GAMES))
-def test_every_colour_gets_its_label(game):
-    table = colour_table(GAMES[game])
+def test_every_color_gets_its_label(game):
+    table = color_table(GAMES[game])
     classes = GAMES[game]
     no_edges = GameClasses(**{**vars(classes), "edges": {}, "turned": ()})
     frame = np.array(list(table), dtype=np.uint8)[None, None].repeat(8, axis=1)
@@ -28,10 +28,10 @@ def test_every_colour_gets_its_label(game):
     assert by_name == [[classes.names[label] for label in row] for row in wanted]
 
 
-def test_two_classes_of_one_colour_are_refused():
-    # Type 64 has the colour of type 0: 29 * 65 = 29 modulo 64.
-    with pytest.raises(ValueError, match="agent and ghost share the colour"):
-        colour_table(GameClasses(drawn={0: "agent", 64: "ghost"}, relevant=("agent",)))
+def test_two_classes_of_one_color_are_refused():
+    # Type 64 has the color of type 0: 29 * 65 = 29 modulo 64.
+    with pytest.raises(ValueError, match="agent and ghost share the color"):
+        color_table(GameClasses(drawn={0: "agent", 64: "ghost"}, relevant=("agent",)))
 
 
 def test_relevant_classes_and_names():
@@ -49,8 +49,8 @@ def test_edges_are_two_pixels_wide_and_not_at_the_border_or_under_displays():
         display=("meter",),
     )
     frame = np.zeros((1, 10, 64, 3), dtype=np.uint8)
-    frame[:, :, 4:] = flat_colour(1)
-    frame[:, 0:2, 8:] = flat_colour(2)
+    frame[:, :, 4:] = flat_color(1)
+    frame[:, 0:2, 8:] = flat_color(2)
     labels = LabelPainter(game)(frame)[0]
     wall, meter, edge = 2, 3, 4
     expected = np.zeros((10, 64), dtype=np.uint8)
@@ -98,11 +98,11 @@ def test_rows_of_bits_are_columns_in_order_and_have_procgens_width():
         bit_rows(mask[..., 1:])
 
 
-def test_turned_boxes_are_turned_about_their_centre():
+def test_turned_boxes_are_turned_about_their_center():
     game = GameClasses(drawn={0: "agent"}, relevant=("agent",), turned=("agent",))
     frame = np.zeros((3, 12, 64, 3), dtype=np.uint8)
-    frame[0, 5:7, 3:9] = flat_colour(0)
-    frame[2, 1:9, 62:] = flat_colour(0)
+    frame[0, 5:7, 3:9] = flat_color(0)
+    frame[2, 1:9, 62:] = flat_color(0)
     labels = LabelPainter(game)(frame)
     expected = np.zeros((3, 12, 64), dtype=np.uint8)
     expected[0, 3:9, 5:7] = 1

@@ -12,7 +12,7 @@ import pytest
 from camal_rl.envs import make_vec
 from camal_rl.envs.procgen import ProcgenVecEnv, register
 from camal_rl.envs.procgen.classes import GAMES
-from camal_rl.envs.procgen.palette import LabelPainter, flat_colour
+from camal_rl.envs.procgen.palette import LabelPainter, flat_color
 from camal_rl.envs.procgen.silhouette import SilhouettePainter
 from camal_rl.envs.procgen.sprites import SPRITES
 from camal_rl.envs.procgen.state import entities, set_options
@@ -77,9 +77,9 @@ def test_silhouettes_are_what_hiding_an_entity_changes(game, boxes_below):
 
 def check_labels_are_what_is_drawn(env, frames):
     """Without backgrounds, what is not black is an object, in games whose sprites have no black pixels."""
-    labelled = env.segmentation() > 0
-    assert not ((frames > 40).any(axis=-1) & ~labelled).any()
-    assert not (labelled & (frames == 0).all(axis=-1)).any()
+    labeled = env.segmentation() > 0
+    assert not ((frames > 40).any(axis=-1) & ~labeled).any()
+    assert not (labeled & (frames == 0).all(axis=-1)).any()
 
 
 @pytest.mark.parametrize("game", ["leaper", "starpilot", "caveflyer"])
@@ -208,11 +208,11 @@ def test_sprites_exist_and_sprites_of_several_classes_are_declared_alike(game):
 
 
 def draw(game, flat_rows, sprite_rows):
-    """Paint two renders of 8 rows from rows of colours and return the names of the labels of their first 8 columns."""
+    """Paint two renders of 8 rows from rows of colors and return the names of the labels of their first 8 columns."""
     renders = [np.zeros((1, 8, 64, 3), dtype=np.uint8) for _ in range(2)]
     for render, rows in zip(renders, (flat_rows, sprite_rows), strict=True):
-        for place, colour in rows:
-            render[0][place] = colour
+        for place, color in rows:
+            render[0][place] = color
     labels = SilhouettePainter(game)(*renders)[0, :, :8]
     return [[GAMES[game].names[label] for label in row] for row in labels]
 
@@ -221,14 +221,14 @@ def test_a_sprite_decides_inside_and_outside_its_box():
     # Starpilot's codes, in the order of its table: 24 for the agent, 48 player_bullet, 72 enemy_bullet, 96 flyer.
     agent, flyer = (24, 0, 0), (96, 0, 0)
     box = np.s_[2:6, 2:6]
-    names = draw("starpilot", [(box, flat_colour(0))], [(np.s_[3:5, 1:4], agent), (np.s_[3:5, 4], flyer)])
+    names = draw("starpilot", [(box, flat_color(0))], [(np.s_[3:5, 1:4], agent), (np.s_[3:5, 4], flyer)])
     assert names[3] == ["background", "agent", "agent", "agent", "flyer", "background", "background", "background"]
     assert names[2] == ["background"] * 8
 
 
 def test_one_sprite_of_two_classes_takes_the_class_of_its_own_or_the_nearest_box():
     # Heist's keys in the world and on the ring share a sprite: code 3 after the agent and the locked door.
-    key_box, ring_box = (np.s_[0:2, 0:2], flat_colour(2)), (np.s_[6:8, 6:8], flat_colour(11))
+    key_box, ring_box = (np.s_[0:2, 0:2], flat_color(2)), (np.s_[6:8, 6:8], flat_color(11))
     names = draw("heist", [key_box, ring_box], [(np.s_[0, 0:3], (72, 0, 0)), (np.s_[7, 5:8], (72, 0, 0))])
     assert names[0][:4] == ["key", "key", "key", "background"]
     assert names[7][4:] == ["background", "held_key", "held_key", "held_key"]
@@ -238,7 +238,7 @@ def test_translucent_sprites_displays_and_veils_are_told_apart():
     # Jumper: a trail at half opacity over a wall (code 4), the compass, and white at 120 of 255 over the agent (24).
     trail_over_wall, compass = (48, 0, 128), (168, 166, 158)
     veiled_agent = (120 + round(24 * 135 / 255), 120, 120)
-    flat = [(np.s_[0, 0:2], flat_colour(59)), (np.s_[2, 0:2], compass), (np.s_[4, 0:4], flat_colour(0))]
+    flat = [(np.s_[0, 0:2], flat_color(59)), (np.s_[2, 0:2], compass), (np.s_[4, 0:4], flat_color(0))]
     sprites = [(np.s_[0, 0:3], trail_over_wall), (np.s_[2, 0:2], compass), (np.s_[4, 1:3], veiled_agent)]
     names = draw("jumper", flat, sprites)
     assert names[0][:4] == ["trail", "trail", "trail", "background"]
@@ -250,9 +250,9 @@ def test_terrain_behind_a_box_is_terrain_and_keeps_its_edge():
     # Maze: the agent's box (code 1) lies over walls (code 3), its sprite covers one pixel.
     wall, agent = (72, 0, 0), (24, 0, 0)
     everywhere = np.s_[:, :]
-    flat = [(everywhere, flat_colour(51)), (np.s_[0:6, 0:6], flat_colour(0))]
+    flat = [(everywhere, flat_color(51)), (np.s_[0:6, 0:6], flat_color(0))]
     names = draw("maze", flat, [(everywhere, wall), (np.s_[0, 0], agent)])
     assert names[0][:4] == ["agent", "wall_edge", "wall_edge", "wall"]
     assert names[7] == ["wall"] * 8
-    boxes = LabelPainter(GAMES["maze"]).boxes(np.full((1, 8, 8, 3), flat_colour(51), dtype=np.uint8))
+    boxes = LabelPainter(GAMES["maze"]).boxes(np.full((1, 8, 8, 3), flat_color(51), dtype=np.uint8))
     assert (boxes == GAMES["maze"].names.index("wall")).all()

@@ -1,11 +1,24 @@
 """The contract: class names, relevant sets, and finding segmentation in a chain of wrappers."""
 
+import gymnasium
 import numpy as np
 import pytest
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
+from omegaconf import OmegaConf
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecTransposeImage
 
-from camal_rl.envs import SegmentationSpec, find_segmented, make_vec
+from camal_rl.agents import CAMALPPO, CamalConfig
+from camal_rl.envs import (
+    SegmentationSpec,
+    SegmentedGymVecEnv,
+    find_segmented,
+    make_segmented_vec,
+    make_vec,
+    wrap_vec,
+)
+from camal_rl.envs.segmentation import as_spec
 from camal_rl.envs.toy_grid.env import ToyGridEnv
+from camal_rl.envs.wrappers import SegmentedFrameStack
+from tests.agents.fakes import CountingEnv
 
 SPEC = SegmentationSpec(names=("background", "agent", "goal"), relevant=("goal",))
 
@@ -48,3 +61,119 @@ def test_found_through_wrappers():
 
 def test_not_found_where_there_is_none():
     assert find_segmented(VecTransposeImage(DummyVecEnv([ToyGridEnv]))) is None
+
+
+AS_YAML_HAS_IT = {"names": ["background", "agent", "goal"], "relevant": ["goal"]}
+
+
+def test_lists_and_dictionaries_become_specs():
+    assert SegmentationSpec(["background", "agent", "goal"], ["goal"]) == SPEC == as_spec(AS_YAML_HAS_IT)
+    assert as_spec(OmegaConf.create(AS_YAML_HAS_IT)) == SPEC
+    assert as_spec(SPEC) is SPEC
+    assert hash(as_spec(AS_YAML_HAS_IT)) == hash(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"names": ["a"]}, TypeError, "relevant is missing"),
+        ({**AS_YAML_HAS_IT, "relevants": []}, TypeError, "unknown key 'relevants' in a spec; did you mean 'relevant'"),
+        ({"names": "agent", "relevant": []}, TypeError, "names is a list of class names, got 'agent'"),
+        ({"names": ["a", "b"], "relevant": "b"}, TypeError, "relevant is a list of class names, got 'b'"),
+        ({"names": ["a", "b"], "relevant": [1]}, TypeError, r"relevant is a list of class names, got \[1\]"),
+        ({"names": {0: "a"}, "relevant": []}, TypeError, "names is a list of class names"),
+        ({"names": None, "relevant": []}, TypeError, "names is a list of class names, got None"),
+        ({"names": ["a"], "relevant": ["b"]}, ValueError, "unknown relevant class 'b'"),
+        (("a", "b"), TypeError, r"SegmentationSpec\(names, relevant\), or a dictionary"),
+        (None, TypeError, "got None"),
+    ],
+)
+def test_what_is_no_spec_is_refused_in_one_line(given, error, message):
+    with pytest.raises(error, match=message) as caught:
+        as_spec(given)
+    assert "\n" not in str(caught.value)
+
+
+def with_spec(spec):
+    return type("WithSpec", (CountingEnv,), {"spec": spec})
+
+
+def test_a_spec_is_checked_wherever_it_is_given():
+    wrong = {"names": ["background"], "relevant": ["dot"]}
+    right = {"names": ["background", "dot"], "relevant": ["dot"]}
+    dot = SegmentationSpec(("background", "dot"), ("dot",))
+    own = type("Own", (ToyGridEnv,), {"segmentation_spec": property(lambda self: right, lambda self, spec: None)})
+    for give in (
+        lambda spec: wrap_vec(DummyVecEnv([ToyGridEnv]), spec),
+        lambda spec: make_segmented_vec(ToyGridEnv, 1, spec),
+        lambda spec: SegmentedGymVecEnv(DummyVecEnv([ToyGridEnv]), spec),
+        lambda spec: with_spec(spec)(),
+    ):
+        assert give(right).spec == dot
+        with pytest.raises(ValueError, match="unknown relevant class 'dot'"):
+            give(wrong)
+    assert make_segmented_vec(own, 1).spec == wrap_vec(DummyVecEnv([own])).spec == dot
+    env = CountingEnv()
+    env.spec = right
+    assert env.spec == dot
+    with pytest.raises(ValueError, match="unknown relevant class 'dot'"):
+        env.spec = wrong
+
+
+def test_relevant_classes_are_a_list():
+    with pytest.raises(TypeError, match="relevant is a list of class names, got 'goal'"):
+        SPEC.with_relevant("goal")
+
+
+def test_wrap_vec_takes_the_environments_own_spec():
+    env = wrap_vec(VecMonitor(DummyVecEnv([ToyGridEnv])))
+    assert env.spec.names[2] == "goal"
+    with pytest.raises(ValueError, match="no attribute segmentation_spec; give spec="):
+        wrap_vec(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
+    with pytest.raises(TypeError, match=r"wrap_vec takes an SB3 VecEnv, got ToyGridEnv; .*make_segmented_vec"):
+        wrap_vec(ToyGridEnv())
+
+
+class Named(ToyGridEnv):
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.action_names = ["hop", "right", "duck", "left"]
+
+
+class AleStyle(ToyGridEnv):
+    def __init__(self, **given):
+        super().__init__(**given)
+        del self.action_names
+
+    def get_action_meanings(self):
+        return ["NOOP", "UP", "DOWN", "FIRE"]
+
+
+class TwoOfThem(gymnasium.ActionWrapper):
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def action(self, action):
+        return action + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (Named, ("hop", "right", "duck", "left")),
+        (lambda: SegmentedFrameStack(Named(), 2), ("hop", "right", "duck", "left")),
+        (AleStyle, ("NOOP", "UP", "DOWN", "FIRE")),
+        (lambda: TwoOfThem(Named()), None),
+    ],
+    ids=["own", "through a wrapper", "as ALE has them", "other actions"],
+)
+def test_names_of_actions_come_from_the_environment(make, names):
+    env = make_segmented_vec(make, 1)
+    assert env.action_names == names
+    assert find_segmented(VecTransposeImage(VecMonitor(env))).action_names == names
+
+
+@pytest.mark.parametrize("make", [ToyGridEnv, lambda: DummyVecEnv([ToyGridEnv])])
+def test_training_on_an_environment_without_segmentation_names_what_makes_one_with(make):
+    with pytest.raises(ValueError, match=r"make_vec.*make_segmented_vec\(MyEnv, num_envs\).*wrap_vec") as caught:
+        CAMALPPO("CamPolicy", make(), camal=CamalConfig(weight=0.1), policy_kwargs={"encoder": "compact"})
+    assert "\n" not in str(caught.value)

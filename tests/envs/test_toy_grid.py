@@ -76,7 +76,7 @@ class TestByHand:
         env.reset(seed=0)
         assert [(ended, cut) for _, _, ended, cut, _ in play(env, [RIGHT, RIGHT])] == [(False, False), (True, False)]
 
-    def test_vectorised_infos_at_the_end_of_an_episode(self):
+    def test_vectorized_infos_at_the_end_of_an_episode(self):
         env = make_vec("toy_grid/default", 2, 0, max_steps=2)
         first = env.reset()
         env.step(np.array([RIGHT, LEFT]))
@@ -105,7 +105,7 @@ def test_agent_silhouette_is_what_differs_from_the_empty_level():
 
 
 @pytest.mark.parametrize("options", [{}, {"segmentation": "box", "theme": "held_out", "num_levels": 0}])
-def test_vectorised_equals_single_step_by_step(options):
+def test_vectorized_equals_single_step_by_step(options):
     env = make_vec("toy_grid/default", 5, 3, max_steps=12, **options)
     singles = [ToyGridEnv(max_steps=12, **options) for _ in range(5)]
     observations = env.reset()

@@ -202,4 +202,4 @@ def test_themes_share_no_floor_texture_or_sprite():
     assert not set(train.textures) & set(held_out.textures)
     for thing in ("agent", "goal", "hazard", "wall"):
         one, other = getattr(train, thing), getattr(held_out, thing)
-        assert not np.array_equal(one.colour, other.colour)
+        assert not np.array_equal(one.color, other.color)

@@ -70,7 +70,7 @@ def test_what_is_known_without_the_simulator(monkeypatch):
         parse_options(name, dict(sets["held_out_appearance"]))
         register()
         assert f"camal_rl/vizdoom-{name}-v0" in gymnasium.registry
-    with pytest.raises(MissingExtraError, match=r"camal-rl\[vizdoom\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'vizdoom>=1.3'"):
         make_vec("vizdoom/Basic", 1, 0)
 
 

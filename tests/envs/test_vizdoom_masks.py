@@ -54,7 +54,7 @@ def test_repainted_walls_leave_exactly_the_objects_as_they_were(scenario):
     """Other walls, floors and ceilings change every pixel but those of objects, single ones by chance excepted."""
     original, repainted = make(scenario), make(scenario, appearance="held_out")
     spec = original.segmentation_spec
-    opaque_pixels, blocks_total, blocks_labelled, background, background_changed = 0, 0, 0, 0, 0
+    opaque_pixels, blocks_total, blocks_labeled, background, background_changed = 0, 0, 0, 0, 0
     for (image, info), (other, other_info) in lockstep([original, repainted], 60, 0):
         labels, unchanged = info["segmentation"], (image == other).all(axis=-1)
         np.testing.assert_array_equal(labels, other_info["segmentation"])
@@ -63,13 +63,13 @@ def test_repainted_walls_leave_exactly_the_objects_as_they_were(scenario):
         opaque_pixels += opaque.sum()
         blocks = cv2.erode(unchanged.astype(np.uint8), np.ones((3, 3)), borderValue=0) > 0
         blocks_total += blocks.sum()
-        blocks_labelled += (labels[blocks] > 0).sum()
+        blocks_labeled += (labels[blocks] > 0).sum()
         background += (labels == 0).sum()
         background_changed += (~unchanged[labels == 0]).sum()
     original.close()
     repainted.close()
     assert opaque_pixels > 500
-    assert blocks_labelled > 0.98 * blocks_total > 0
+    assert blocks_labeled > 0.98 * blocks_total > 0
     assert background_changed > 0.95 * background
 
 

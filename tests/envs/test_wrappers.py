@@ -11,7 +11,7 @@ from camal_rl.envs.wrappers import (
     SegmentedCrop,
     SegmentedFrameSkip,
     SegmentedFrameStack,
-    SegmentedGreyscale,
+    SegmentedGrayscale,
     SegmentedResize,
     pool_frames,
     resize_image,
@@ -19,7 +19,7 @@ from camal_rl.envs.wrappers import (
     union_labels,
 )
 
-HEIGHT, WIDTH, SIDE, COLOUR = 24, 18, 4, 200
+HEIGHT, WIDTH, SIDE, COLOR = 24, 18, 4, 200
 
 
 class Square(gymnasium.Env):
@@ -37,7 +37,7 @@ class Square(gymnasium.Env):
     def frame(self):
         top, left = self.np_random.integers(HEIGHT - SIDE), self.np_random.integers(WIDTH - SIDE)
         self.image[:], self.labels[:] = 0, 0
-        self.image[top : top + SIDE, left : left + SIDE] = COLOUR
+        self.image[top : top + SIDE, left : left + SIDE] = COLOR
         self.labels[top : top + SIDE, left : left + SIDE] = 1
         return self.image, {"segmentation": self.labels, "count": self.count} if self.masks else {"count": self.count}
 
@@ -58,19 +58,19 @@ WRAPPERS = {
     "resize": lambda env: SegmentedResize(env, 12, 9),
     "uneven resize": lambda env: SegmentedResize(env, 10, 7),
     "enlarge": lambda env: SegmentedResize(env, 31, 40),
-    "grey": SegmentedGreyscale,
+    "gray": SegmentedGrayscale,
     "crop": lambda env: SegmentedCrop(env, 3, 2, 15, 11),
     "stack": lambda env: SegmentedFrameStack(env, 3),
     "skip": lambda env: SegmentedFrameSkip(env, 4, 2),
     "limit": lambda env: TimeLimit(env, 5),
     "all": lambda env: SegmentedFrameStack(
-        SegmentedGreyscale(SegmentedResize(SegmentedCrop(TimeLimit(SegmentedFrameSkip(env), 3), 2, 2, 20, 16), 10)), 4
+        SegmentedGrayscale(SegmentedResize(SegmentedCrop(TimeLimit(SegmentedFrameSkip(env), 3), 2, 2, 20, 16), 10)), 4
     ),
 }
 
 
 def newest(env, observation):
-    """Return the newest frame of a stack of them, in grey."""
+    """Return the newest frame of a stack of them, in gray."""
     per_frame = 1 if observation.shape[-1] == 4 else 3
     return observation[..., -per_frame:].mean(axis=-1)
 
@@ -97,9 +97,9 @@ def test_labels_lie_on_the_object_at_resets_and_steps(name):
         assert env.observation_space.contains(observation)
         assert (labels.dtype, labels.shape) == (np.uint8, observation.shape[:2])
         brightness = newest(env, observation)
-        # A pixel is labelled where the object covers a quarter of it; rounding of the image allows for one step.
-        assert (brightness[labels == 1] >= COLOUR / 4 - 1).all()
-        assert (brightness[labels == 0] <= COLOUR / 4 + 1).all()
+        # A pixel is labeled where the object covers a quarter of it; rounding of the image allows for one step.
+        assert (brightness[labels == 1] >= COLOR / 4 - 1).all()
+        assert (brightness[labels == 0] <= COLOR / 4 + 1).all()
         assert labels.any() == brightness.any() or name in ("crop", "all")
     assert ends >= 5
 
@@ -117,7 +117,7 @@ def test_without_label_maps_images_are_the_same_and_infos_hold_none(name):
 def test_what_was_handed_out_stays_as_it_was(name):
     """The toy writes every frame into the same buffers; a stack or a maximum of them must not change with that."""
     env = WRAPPERS[name](Square())
-    if name in ("limit", "grey", "skip"):
+    if name in ("limit", "gray", "skip"):
         pytest.skip("hands on what it was given")
     kept = [
         (observation, observation.copy(), info["segmentation"], info["segmentation"].copy())
@@ -132,7 +132,7 @@ def test_what_was_handed_out_stays_as_it_was(name):
     ("name", "shape"),
     [
         ("resize", (12, 9, 3)),
-        ("grey", (24, 18, 1)),
+        ("gray", (24, 18, 1)),
         ("crop", (15, 11, 3)),
         ("stack", (24, 18, 9)),
         ("all", (10, 10, 4)),
@@ -190,7 +190,7 @@ def test_an_episode_that_ends_within_a_skip_shows_nothing_of_the_step_before():
         observation, reward, terminated, _, info = env.step(0)
         assert (terminated, reward) == (True, length - 4.0)
         assert SIDE**2 <= info["segmentation"].sum() <= shown * SIDE**2
-        np.testing.assert_array_equal(info["segmentation"] == 1, observation[..., 0] == COLOUR)
+        np.testing.assert_array_equal(info["segmentation"] == 1, observation[..., 0] == COLOR)
 
 
 def test_time_limits_truncate_and_keep_the_label_map():
@@ -199,7 +199,7 @@ def test_time_limits_truncate_and_keep_the_label_map():
     for step in range(1, 7):
         observation, _, terminated, truncated, info = env.step(0)
         assert (terminated, truncated) == (False, step == 6)
-        np.testing.assert_array_equal(info["segmentation"] == 1, observation[..., -1] == COLOUR)
+        np.testing.assert_array_equal(info["segmentation"] == 1, observation[..., -1] == COLOR)
 
 
 def test_a_stack_is_oldest_first_and_starts_with_its_first_frame():
@@ -215,7 +215,7 @@ def test_a_stack_is_oldest_first_and_starts_with_its_first_frame():
 def test_a_union_covers_every_frame_of_the_stack_and_is_forgotten_at_a_reset():
     env = SegmentedFrameStack(Square(length=9), 3, labels="union")
     for observation, info, *_ in frames_of(env, 30):
-        bright = (observation == COLOUR).any(axis=-1)
+        bright = (observation == COLOR).any(axis=-1)
         np.testing.assert_array_equal(info["segmentation"] == 1, bright)
 
 
@@ -277,7 +277,7 @@ def test_images_keep_their_mean_and_more_channels_than_opencv_takes():
         (lambda: SegmentedResize(Square(), 8, min_coverage=0), "in \\(0, 1\\], got 0"),
         (lambda: SegmentedCrop(Square(), 10, 0, 15, 5), "in the image of 24 x 18, got rows 10 to 24"),
         (lambda: SegmentedCrop(Square(), 0, -1, 5, 5), "in the image of 24 x 18"),
-        (lambda: SegmentedGreyscale(SegmentedGreyscale(Square())), "RGB images uint8\\[H, W, 3\\], got 1 channel"),
+        (lambda: SegmentedGrayscale(SegmentedGrayscale(Square())), "RGB images uint8\\[H, W, 3\\], got 1 channel"),
         (lambda: SegmentedFrameStack(Square(), 0), "at least 1 frame, got 0"),
         (lambda: SegmentedFrameStack(Square(), 2, "both"), "'newest' or 'union', got 'both'"),
         (lambda: SegmentedFrameSkip(Square(), 2, 3), "1 <= pool <= skip"),

@@ -1,0 +1,61 @@
+"""What every environment keeps of its episodes: whether one is running, its return and its length."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import ResetNeeded
+
+
+class NoEpisodeError(ResetNeeded, RuntimeError):
+    """A step where no episode is running."""
+
+
+class EpisodeOrder:
+    """Whether there is an episode to step in: from a reset until the step that terminates or truncates it."""
+
+    def __init__(self) -> None:
+        self.running = False
+
+    def start(self) -> None:
+        """Note a reset."""
+        self.running = True
+
+    def end(self, over: bool) -> None:
+        """Note a step, and whether it ended the episode."""
+        self.running = self.running and not over
+
+    def require(self) -> None:
+        """Raise a :class:`NoEpisodeError` where no episode is running."""
+        if not self.running:
+            raise NoEpisodeError("there is no running episode; call reset() first")
+
+
+class EpisodeStatistics:
+    """Returns and lengths of many running episodes, reported as SB3's ``Monitor`` reports them."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns: npt.NDArray[np.float64] = np.zeros(num_envs, dtype=np.float64)
+        self._lengths: npt.NDArray[np.int64] = np.zeros(num_envs, dtype=np.int64)
+        self._start_time = time.time()
+
+    def restart(self) -> None:
+        """Count every episode from here."""
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+
+    def step(self, rewards: npt.NDArray[Any], dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]) -> None:
+        """Add a step's rewards ``[num_envs]``; write ``info["episode"]`` (``r``, ``l``, ``t``) where one is done."""
+        self._returns += rewards
+        self._lengths += 1
+        for index in np.flatnonzero(dones):
+            infos[index]["episode"] = {
+                "r": round(float(self._returns[index]), 6),
+                "l": int(self._lengths[index]),
+                "t": round(time.time() - self._start_time, 6),
+            }
+        self._returns[dones] = 0.0
+        self._lengths[dones] = 0

@@ -1,0 +1,94 @@
+"""Pictures and label maps of a play, and how far their changes agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.segmentation import LabelMap
+
+Picture = npt.NDArray[Any]
+
+ORIENTATIONS: Mapping[str, Callable[[LabelMap], LabelMap]] = {
+    "flipped left to right": lambda labels: labels[:, ::-1],
+    "flipped upside down": lambda labels: labels[::-1],
+    "turned by 180 degrees": lambda labels: labels[::-1, ::-1],
+    "transposed": lambda labels: labels.T,
+    "turned by 90 degrees to the left": lambda labels: np.rot90(labels),
+    "turned by 90 degrees to the right": lambda labels: np.rot90(labels, -1),
+    "transposed and turned by 180 degrees": lambda labels: labels.T[::-1, ::-1],
+}
+"""What label maps can be by mistake, and what mends a square one."""
+
+
+@dataclass
+class Track:
+    """The frames of one environment: pictures, masks, and which frames came from a reset."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    masks: list[LabelMap] = field(default_factory=list)
+    starts: list[bool] = field(default_factory=list)
+
+    def add(self, picture: Picture, mask: LabelMap, start: bool) -> None:
+        """Append a frame; both arrays are copied."""
+        self.pictures.append(np.array(picture))
+        self.masks.append(mask.copy())
+        self.starts.append(start)
+
+    def picture_changes(self, frame: int, across_reset: bool = False) -> npt.NDArray[np.bool_] | None:
+        """Return where the picture changes from ``frame`` to the next one, bool[H, W]; None if there is none.
+
+        Args:
+            frame: number of the frame.
+            across_reset: the next frame is the first of an episode, instead of one of the same episode.
+        """
+        if not 0 <= frame < len(self.masks) - 1 or self.starts[frame + 1] != across_reset:
+            return None
+        changed = np.asarray(self.pictures[frame] != self.pictures[frame + 1])
+        return changed.any(axis=0) if changed.shape[1:] == self.masks[frame].shape else changed.any(axis=-1)
+
+    def mask_changes(self, frame: int) -> npt.NDArray[np.bool_]:
+        """Return where the mask changes from ``frame`` to the next one, bool[H, W]."""
+        return self.masks[frame] != self.masks[frame + 1]
+
+    def turned(self, turn: Callable[[LabelMap], LabelMap]) -> Track:
+        """Return the same pictures with other masks."""
+        return Track(self.pictures, [turn(mask) for mask in self.masks], self.starts)
+
+
+def agreement(tracks: Sequence[Track], shift: int = 0, after_reset: bool | None = None) -> tuple[float, int]:
+    """Return which part of the changing mask pixels changes in the picture too, and how many pixels change.
+
+    Args:
+        tracks: the frames.
+        shift: compare the mask's step ``t`` with the picture's step ``t + shift``.
+        after_reset: only the first steps of episodes, only the other ones, or all (``None``).
+    """
+    hits, total = 0, 0
+    for track in tracks:
+        for frame in range(len(track.masks) - 1):
+            if track.starts[frame + 1] or (after_reset is not None and track.starts[frame] != after_reset):
+                continue
+            picture = track.picture_changes(frame + shift)
+            if picture is not None:
+                mask = track.mask_changes(frame)
+                hits += int((mask & picture).sum())
+                total += int(mask.sum())
+    return (hits / total if total else 0.0), total
+
+
+def agreement_across_resets(tracks: Sequence[Track]) -> tuple[float, int]:
+    """Return :func:`agreement` of the last frame of each episode with the first of the next one."""
+    hits, total = 0, 0
+    for track in tracks:
+        for frame in range(len(track.masks) - 1):
+            picture = track.picture_changes(frame, across_reset=True)
+            if picture is not None:
+                mask = track.mask_changes(frame)
+                hits += int((mask & picture).sum())
+                total += int(mask.sum())
+    return (hits / total if total else 0.0), total
