@@ -28,7 +28,7 @@ def class_activation_map(
     """Return the class activation map of ``score`` at ``features``, by automatic differentiation.
 
     The gradient is that of ``score.sum()``; it is the gradient of each sample's own score as long as no layer
-    mixes samples (batch normalisation in training mode does). Neither ``.grad`` fields nor training modes
+    mixes samples (batch normalization in training mode does). Neither ``.grad`` fields nor training modes
     change, and the graph is kept, so that several scores (value, policy) can share one forward pass.
 
     Args:
@@ -40,7 +40,7 @@ def class_activation_map(
         rectify: ``"relu"`` or ``"absolute"``, see :func:`cam_from_gradient`.
 
     Returns:
-        ``(B, h, w)``, non-negative, not normalised.
+        ``(B, h, w)``, non-negative, not normalized.
 
     Raises:
         TypeError: ``features`` or ``score`` is not floating point.
@@ -188,7 +188,7 @@ def nonfinite_maps(cam: Tensor) -> Tensor:
 
 
 def upsample_cam(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge maps ``(..., B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centres aligned as in OpenCV."""
+    """Enlarge maps ``(..., B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centers aligned as in OpenCV."""
     _check_map(cam)
     image = cam.flatten(0, -3).unsqueeze(1)
     enlarged = functional.interpolate(image, size=size, mode="bilinear", align_corners=False)

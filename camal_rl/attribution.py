@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from camal_rl.extras import install_command
 from camal_rl.metrics import fill_images
 
 Baseline = Literal["mean", "blur", "zero"]
@@ -46,14 +47,14 @@ def captum_map(
         context: tensors with one row per image that ``score`` needs besides, e.g. the actions to explain. They are
             repeated along with their images, so that an action chosen on the image stays fixed while it is perturbed.
         baseline: what an absent pixel looks like, see :func:`camal_rl.metrics.fill_images`. By default the image's
-            own mean colour: against black, dark pixels could never matter.
+            own mean color: against black, dark pixels could never matter.
         steps: points of the integral, for integrated_gradients.
         window: side of the square in pixels, for occlusion.
-        stride: pixels between neighbouring windows, at most ``window``, for occlusion.
+        stride: pixels between neighboring windows, at most ``window``, for occlusion.
         chunk_size: largest number of images given to ``score`` at once; does not change the result.
 
     Returns:
-        ``(N, H, W)``, non-negative, not normalised, detached, on the images' device. NaN or infinite attributions
+        ``(N, H, W)``, non-negative, not normalized, detached, on the images' device. NaN or infinite attributions
         stay what they are.
 
     Raises:
@@ -137,4 +138,4 @@ def _captum() -> Any:
     try:
         return importlib.import_module("captum.attr")
     except ImportError as error:
-        raise ImportError("Captum is not installed; install it with: pip install 'camal-rl[explain]'") from error
+        raise ImportError(f"Captum is not installed; install it with: {install_command('explain')}") from error

@@ -54,7 +54,7 @@ def closed_form_cam(
         rectify: ``"relu"`` or ``"absolute"``, see :func:`camal_rl.attention.cam_from_gradient`.
 
     Returns:
-        ``(B, h, w)``, non-negative, not normalised; gradients flow to features, weight and score gradient.
+        ``(B, h, w)``, non-negative, not normalized; gradients flow to features, weight and score gradient.
 
     Raises:
         TypeError: ``active`` is not boolean.
@@ -90,12 +90,16 @@ def closed_form_cams(
         sums = functools.partial(weighted_channel_sums, features) if channel_sums is None else channel_sums
         signed = sums(torch.stack(alphas, dim=1)).to(hidden_weight.dtype).unbind(1)
         return [rectified(each, rectification) for each, rectification in zip(signed, rectify, strict=True)]
-    gates = [active * score_gradient for score_gradient in score_gradients]
-    gradients = [(gate @ hidden_weight.flatten(1)).view_as(features) for gate in gates]
+    gradients = [hidden_gradient(hidden_weight, active, score_gradient) for score_gradient in score_gradients]
     return [
         cam_from_gradient(features, gradient, method, rectification).to(hidden_weight.dtype)
         for gradient, rectification in zip(gradients, rectify, strict=True)
     ]
+
+
+def hidden_gradient(hidden_weight: Tensor, active: Tensor, score_gradient: Tensor) -> Tensor:
+    """Return ``d score / d features (B, C, h, w)``; the arguments are those of :func:`closed_form_cam`."""
+    return ((active * score_gradient) @ hidden_weight.flatten(1)).view(-1, *hidden_weight.shape[1:])
 
 
 def _channel_weights(gate: Tensor, score_gradient: Tensor, means: Tensor) -> Tensor:

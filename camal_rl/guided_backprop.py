@@ -37,7 +37,7 @@ def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] 
         chunk_size: largest number of images given to ``score`` at once; does not change the result.
 
     Returns:
-        ``(N, H, W)``, non-negative, not normalised, detached, on the images' device.
+        ``(N, H, W)``, non-negative, not normalized, detached, on the images' device.
 
     Raises:
         TypeError: images that are neither uint8 nor floating point.

@@ -11,7 +11,6 @@ therefore reaches the loss.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +18,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from camal_rl.spelling import did_you_mean
 
 PPCE_FLOOR = 1e-3
 """Added to the map before the logarithm: bounds the gradient of :func:`ppce_loss` at ``1 / PPCE_FLOOR``."""
@@ -29,7 +30,7 @@ class CamalLoss:
     """A loss and its parts, scalars for maps ``(B, h, w)`` and ``(K,)`` for ``(K, B, h, w)``.
 
     Attributes:
-        total: ``inside + outside``; the one to minimise.
+        total: ``inside + outside``; the one to minimize.
         inside: what the target region contributes.
         outside: what the rest of the frame contributes.
         valid_fraction: scalar without gradient, share of frames whose target is not empty.
@@ -42,7 +43,7 @@ class CamalLoss:
 
 
 class AttentionLoss(Protocol):
-    """A function of a normalised map and its target."""
+    """A function of a normalized map and its target."""
 
     def __call__(self, cam: Tensor, target: Tensor) -> CamalLoss:
         """Return the loss of ``cam (B, h, w)``, or ``(K, B, h, w)``, against ``target (B, h, w)``, all in [0, 1]."""
@@ -141,8 +142,7 @@ def attention_loss(name: str) -> AttentionLoss:
         ValueError: unknown name; the message holds the nearest known one and the list.
     """
     if name not in LOSSES:
-        near = difflib.get_close_matches(name, LOSSES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(name, LOSSES)
         raise ValueError(f"unknown attention loss {name!r}; {hint}the losses are {', '.join(LOSSES)}")
     return LOSSES[name]
 

@@ -1,10 +1,11 @@
-"""Evaluation mode for a while."""
+"""Evaluation mode, and gradients, for a while."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def recording_gradients() -> Iterator[None]:
+    """Record gradients inside the block, whatever the caller has switched off (``no_grad``, ``inference_mode``).
+
+    A tensor that was made in inference mode takes part in gradients only as a clone that is made inside the block.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

@@ -22,7 +22,7 @@ def as_pictures(observations: npt.NDArray[np.uint8]) -> Picture:
     """Return what people can look at, ``uint8 (..., H, W, 3)``, of image observations ``uint8 (..., H, W, C)``.
 
     Three channels are a picture. Of any other number, which is a stack of frames, the newest is shown: the last
-    three channels where frames have three each, otherwise the last channel in grey.
+    three channels where frames have three each, otherwise the last channel in gray.
     """
     channels = observations.shape[-1]
     if channels % 3 == 0:
@@ -30,24 +30,24 @@ def as_pictures(observations: npt.NDArray[np.uint8]) -> Picture:
     return np.repeat(observations[..., -1:], 3, axis=-1)
 
 
-def class_colours() -> npt.NDArray[np.uint8]:
-    """Return one colour for each of the 256 class ids, ``uint8 (256, 3)``; 0 is dark grey.
+def class_colors() -> npt.NDArray[np.uint8]:
+    """Return one color for each of the 256 class ids, ``uint8 (256, 3)``; 0 is dark gray.
 
-    Hues step by the golden angle, so neighbouring ids differ most.
+    Hues step by the golden angle, so neighboring ids differ most.
     """
     ids = np.arange(256)
     hues = (ids * 137.508 / 2) % 180
     hsv = np.stack([hues, np.full(256, 190), np.where(ids % 2 == 0, 255, 215)], axis=1).astype(np.uint8)
-    colours = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
-    colours[0] = 60
-    return np.asarray(colours, dtype=np.uint8)
+    colors = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colors[0] = 60
+    return np.asarray(colors, dtype=np.uint8)
 
 
 def segmentation_picture(labels: npt.NDArray[np.uint8]) -> Picture:
-    """Return label maps ``uint8 (..., H, W)`` in the classes' colours, ``uint8 (..., H, W, 3)``."""
+    """Return label maps ``uint8 (..., H, W)`` in the classes' colors, ``uint8 (..., H, W, 3)``."""
     if labels.dtype != np.uint8:
         raise TypeError(f"label maps must be uint8, got {labels.dtype}")
-    return class_colours()[labels]
+    return class_colors()[labels]
 
 
 def mask_overlay(image: Picture, mask: npt.NDArray[np.bool_]) -> Picture:
@@ -74,10 +74,10 @@ def heat_overlay(image: Picture, cam: npt.NDArray[np.floating], strength: float 
     return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
 
 
-def greyed(image: Picture) -> Picture:
-    """Return ``image (H, W, 3)`` without colour: under a heat map, colour then means heat alone."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+def grayed(image: Picture) -> Picture:
+    """Return ``image (H, W, 3)`` without color: under a heat map, color then means heat alone."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def sheet(columns: Mapping[str, Sequence[Picture]], height: int = 128) -> Picture:
@@ -178,8 +178,8 @@ def _text(text: str, width: int) -> Picture:
 
 
 def _legend(entries: Mapping[int, str], width: int) -> Picture:
-    """Return colour patches with names, in as many lines as the width needs."""
-    colours = class_colours()
+    """Return color patches with names, in as many lines as the width needs."""
+    colors = class_colors()
     lines = [_gap(_TITLE, width)]
     left = 4
     for label, name in [*entries.items(), (-1, "* relevant")]:
@@ -188,7 +188,7 @@ def _legend(entries: Mapping[int, str], width: int) -> Picture:
             lines.append(_gap(_TITLE, width))
             left = 4
         if label >= 0:
-            lines[-1][6:18, left : left + 12] = colours[label]
+            lines[-1][6:18, left : left + 12] = colors[label]
         cv2.putText(lines[-1], name, (left + 18, 16), _FONT, _FONT_SCALE, (235, 235, 235), 1, cv2.LINE_AA)
         left += needed
     return np.concatenate([_gap(_GAP, width), *lines, _gap(_GAP, width)], axis=0)

@@ -45,12 +45,12 @@ def perturbation_map(
         change: e.g. :func:`camal_rl.metrics.policy_divergence`, :func:`camal_rl.metrics.preferred_action_drop` or
             :func:`camal_rl.metrics.value_change` (whose unit is the spread over all N images).
         window: side of the square in pixels.
-        stride: pixels between neighbouring windows, at most ``window``.
+        stride: pixels between neighboring windows, at most ``window``.
         fill: see :func:`camal_rl.metrics.fill_images`.
         chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
 
     Returns:
-        ``(N, H, W)``, non-negative, not normalised, on the images' device.
+        ``(N, H, W)``, non-negative, not normalized, on the images' device.
 
     Raises:
         TypeError: images that are neither uint8 nor floating point, or outputs that are not floating point.

@@ -126,6 +126,11 @@ def mann_whitney_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     return float(result.pvalue)
 
 
+def smallest_p(first: int, second: int) -> float:
+    """Return the smallest two-sided p that an exact Mann-Whitney test of so many runs can give."""
+    return min(1.0, 2 / math.comb(first + second, first))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for testing all of them (Holm 1979), in the given order.
 

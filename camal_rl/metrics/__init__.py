@@ -35,7 +35,7 @@ from camal_rl.metrics.deletion import PerturbationEffect, area_under_curve, dele
 from camal_rl.metrics.faithfulness import Faithfulness, faithfulness
 from camal_rl.metrics.fills import FILLS, Fill, fill_images, remove_pixels
 from camal_rl.metrics.perturbation import perturbation_curve
-from camal_rl.metrics.randomisation import Randomisation, randomisation_check
+from camal_rl.metrics.randomization import Randomization, randomization_check
 from camal_rl.metrics.ranking import spearman
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "Fill",
     "Metric",
     "PerturbationEffect",
-    "Randomisation",
+    "Randomization",
     "Shift",
     "UniformNoise",
     "alignment",
@@ -78,7 +78,7 @@ __all__ = [
     "policy_divergence",
     "preferred_action_drop",
     "random_saliency",
-    "randomisation_check",
+    "randomization_check",
     "rank_correlation",
     "remove_pixels",
     "sarfa",

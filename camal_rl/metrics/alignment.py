@@ -102,7 +102,7 @@ class AlignmentSummary:
 
     @classmethod
     def of(cls, cam: Tensor, target: Tensor) -> AlignmentSummary:
-        """Summarise maps ``(B, h, w)`` against targets ``(B, h, w)``, as :func:`alignment` takes them."""
+        """Summarize maps ``(B, h, w)`` against targets ``(B, h, w)``, as :func:`alignment` takes them."""
         values = alignment(cam, target)
         reasons = undefined_frames(cam, target)
         return cls(

@@ -38,7 +38,7 @@ def sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
     """Return SARFA (Puri et al. 2020, arXiv 1912.12191): a drop that is specific to the preferred action.
 
     ``2 d K / (d + K)`` with ``d`` the drop of :func:`preferred_action_drop` (0 if negative) and
-    ``K = 1 / (1 + KL(pi'(other actions) || pi(other actions)))``, both renormalised over the other actions.
+    ``K = 1 / (1 + KL(pi'(other actions) || pi(other actions)))``, both renormalized over the other actions.
 
     Args:
         reference: probabilities ``(N, A)``, A at least 2.
@@ -51,7 +51,7 @@ def sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
     best = reference.argmax(dim=1, keepdim=True)
     others = reference.scatter(1, best, 0.0).expand_as(perturbed)
     others_after = perturbed.scatter(2, best.expand(len(perturbed), -1, -1), 0.0)
-    specific = 1 / (1 + _divergence(_renormalised(others_after), _renormalised(others)))
+    specific = 1 / (1 + _divergence(_renormalized(others_after), _renormalized(others)))
     return 2 * drop * specific / (drop + specific)
 
 
@@ -132,7 +132,7 @@ def _divergence(first: Tensor, second: Tensor) -> Tensor:
     return (first * (first.clamp_min(tiny).log() - second.clamp_min(tiny).log())).sum(dim=-1)
 
 
-def _renormalised(probabilities: Tensor) -> Tensor:
+def _renormalized(probabilities: Tensor) -> Tensor:
     return probabilities / probabilities.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(probabilities.dtype).tiny)
 
 

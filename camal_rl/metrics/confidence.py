@@ -1,4 +1,4 @@
-"""Average drop and increase in confidence: what a model still recognises when it sees only what a map marks."""
+"""Average drop and increase in confidence: what a model still recognizes when it sees only what a map marks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def explanation_images(images: Tensor, saliency: Tensor) -> Tensor:
     """Return each image times its map: the explanation map of ADCC (Poppi et al. 2021, arXiv 2104.10252).
 
     The map is first divided by its own maximum (:func:`camal_rl.attention.normalize_cam`), so that its peak keeps the
-    image as it is and 0 is black (the value 0: with standardised images this is the mean colour). A map of ones
+    image as it is and 0 is black (the value 0: with standardized images this is the mean color). A map of ones
     changes nothing and thus earns the best average drop there is: compare with controls.
 
     Args:

@@ -31,7 +31,7 @@ class UniformNoise:
 
     Attributes:
         generator: source of randomness.
-        amplitude: largest change, as a share of the range of uint8 (2/255 is two grey levels; uint8 images get whole
+        amplitude: largest change, as a share of the range of uint8 (2/255 is two gray levels; uint8 images get whole
             levels and are clipped to 0 .. 255), in the unit of the images if they are floating point.
     """
 
@@ -110,7 +110,7 @@ def explanation_consistency(
     Close to the stability of explanations of Alvarez-Melis and Jaakkola 2018, arXiv 1806.08049, but as a similarity of
     ranks and directions, which do not depend on the scale of a map, for one perturbation instead of the worst one.
     Maps are compared at the size of the images, so that a shift can be undone to the pixel. A map that never changes
-    (a constant, a mask of the screen's centre) is perfectly consistent: read it beside faithfulness.
+    (a constant, a mask of the screen's center) is perfectly consistent: read it beside faithfulness.
 
     Args:
         explain: takes ``(n, C, H, W)`` of the images' dtype, returns non-negative maps ``(n, h, w)``.

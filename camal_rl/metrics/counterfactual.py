@@ -149,13 +149,13 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
         raise ValueError(f"need two tensors of one shape (I, N), got {tuple(first.shape)} and {tuple(second.shape)}")
     defined = ~(first.isnan() | second.isnan())
     count = defined.sum(dim=0)
-    x, y = (_centred_ranks(side, defined, count) for side in (first, second))
+    x, y = (_centered_ranks(side, defined, count) for side in (first, second))
     spread = (x.square().sum(dim=0) * y.square().sum(dim=0)).sqrt()
     usable = (count >= MIN_INTERVENTIONS) & (spread > 0)
     return torch.where(usable, (x * y).sum(dim=0) / torch.where(usable, spread, 1.0), torch.nan)
 
 
-def _centred_ranks(values: Tensor, defined: Tensor, count: Tensor) -> Tensor:
+def _centered_ranks(values: Tensor, defined: Tensor, count: Tensor) -> Tensor:
     """Return ranks minus their mean, 0 where not defined."""
     others = defined.unsqueeze(0)
     below = ((values.unsqueeze(0) < values.unsqueeze(1)) & others).sum(dim=1)
@@ -242,7 +242,7 @@ class CounterfactualSummary:
 def summarize_counterfactuals(
     names: Sequence[str], kinds: Sequence[str], change: DecisionChange, area: Tensor, mass: Mapping[str, Tensor]
 ) -> CounterfactualSummary:
-    """Summarise what interventions do to the decision beside the attention on what they change.
+    """Summarize what interventions do to the decision beside the attention on what they change.
 
     Args:
         names: the interventions' names, ``I`` of them.

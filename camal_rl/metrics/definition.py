@@ -47,15 +47,17 @@ ALIGNMENT_METRICS: tuple[Metric, ...] = (
     Metric("auprc", _UNIT, True, "average precision over cells; chance level is the area fraction"),
 )
 
-_RISE = "after RISE, arXiv 1806.07421: area under the CHANGE"
+# RISE's own figures are areas under the probability itself, so lower is better for its deletion and higher for its
+# insertion. A value has no such scale, hence the change, hence the opposite directions, hence other names.
+_RISE = "area under the CHANGE of the output (RISE's AUC, arXiv 1806.07421, is the output's minus this)"
 
 _GRADCAM_PP = "Grad-CAM++, arXiv 1710.11063, on image times map (ADCC, arXiv 2104.10252)"
 _ERASER = "after ERASER, arXiv 1911.03429: change"
 
 FAITHFULNESS_METRICS: tuple[Metric, ...] = (
     Metric("deletion_effect", _REAL, True, "mean change over the deleted fractions in (0, .5]"),
-    Metric("deletion_auc", _REAL, True, f"{_RISE} while the most salient pixels are removed"),
-    Metric("insertion_auc", _REAL, False, f"{_RISE} while the most salient pixels are shown first"),
+    Metric("deletion_change_auc", _REAL, True, f"{_RISE} while pixels go, most salient first"),
+    Metric("insertion_change_auc", _REAL, False, f"{_RISE} while pixels come, most salient first"),
     Metric(
         "deletion_effect_lerf", _REAL, False, "deletion_effect, least salient pixels first (ROAD, arXiv 2202.00449)"
     ),
@@ -69,16 +71,30 @@ FAITHFULNESS_METRICS: tuple[Metric, ...] = (
 
 CONTROLLED_METRICS: tuple[Metric, ...] = (
     Metric("deletion_effect_net", _REAL, True, "deletion_effect minus that of a random map on the same frames"),
-    Metric("insertion_auc_net", _REAL, True, "insertion_auc of a random map on the same frames minus the own map's"),
+    Metric(
+        "insertion_change_auc_net",
+        _REAL,
+        True,
+        "insertion_change_auc of a random map on the same frames minus the own map's",
+    ),
 )
 
 STABILITY_METRICS: tuple[Metric, ...] = (
     Metric("consistency_spearman", _SIGNED, True, "rank correlation with the map under a small perturbation"),
     Metric("consistency_cosine", _UNIT, True, "cosine with the map under a small perturbation"),
     Metric(
-        "randomised_spearman", _SIGNED, False, "Adebayo et al. 2018, arXiv 1810.03292; all layers random, ideally 0"
+        "randomized_spearman", _SIGNED, False, "Adebayo et al. 2018, arXiv 1810.03292; all layers random, ideally 0"
     ),
 )
 
 METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS + CONTROLLED_METRICS + STABILITY_METRICS
 METRICS_BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
+
+FORMER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "deletion_auc": "deletion_change_auc",
+        "insertion_auc": "insertion_change_auc",
+        "randomisation": "randomization",
+    }
+)
+"""Names of figures in files of earlier versions, and what the same figures are called now."""

@@ -44,18 +44,19 @@ class PerturbationEffect:
     """What a map's pixels do to the decision; each field ``(N,)``, NaN where the map is zero or not finite.
 
     All figures are areas under, or means of, the CHANGE from the unperturbed output, for policies and
-    values alike. (RISE's area under the probability itself is the unperturbed probability minus ours.)
+    values alike. RISE's deletion and insertion AUC (arXiv 1806.07421) are areas under the probability itself: each is
+    the unperturbed probability minus ours, so its better direction is the opposite one.
 
     Attributes:
         deletion_effect: mean change over the deleted fractions in (0, .5]; the headline figure, higher is
             better.
-        deletion_auc: area under the change over the deleted fraction; higher is better.
-        insertion_auc: area under the change that remains over the shown fraction; lower is better.
+        deletion_change_auc: area under the change over the deleted fraction; higher is better.
+        insertion_change_auc: area under the change that remains over the shown fraction; lower is better.
     """
 
     deletion_effect: Tensor
-    deletion_auc: Tensor
-    insertion_auc: Tensor
+    deletion_change_auc: Tensor
+    insertion_change_auc: Tensor
 
     def means(self) -> dict[str, float]:
         """Return each figure's mean over the frames where it is defined."""

@@ -46,8 +46,8 @@ class Faithfulness:
 
     Attributes:
         deletion_effect: mean change over the deleted fractions in (0, .5], MoRF; higher is better.
-        deletion_auc: area under the change over the deleted fraction, MoRF; higher is better.
-        insertion_auc: area under the change that remains over the shown fraction, MoRF; lower is better.
+        deletion_change_auc: area under the change over the deleted fraction, MoRF; higher is better.
+        insertion_change_auc: area under the change that remains over the shown fraction, MoRF; lower is better.
         deletion_effect_lerf: as ``deletion_effect`` in LeRF order; lower is better.
         order_gap: ``deletion_effect - deletion_effect_lerf``; higher is better, 0 for a random map.
         comprehensiveness: change without the ``top`` share of the pixels; higher is better.
@@ -60,8 +60,8 @@ class Faithfulness:
     """
 
     deletion_effect: Tensor
-    deletion_auc: Tensor
-    insertion_auc: Tensor
+    deletion_change_auc: Tensor
+    insertion_change_auc: Tensor
     deletion_effect_lerf: Tensor
     order_gap: Tensor
     comprehensiveness: Tensor
@@ -180,8 +180,8 @@ def _curve_figures(fractions: Sequence[float], points: Mapping[str, Tensor]) -> 
     effect, effect_lerf = points["deletion"][early].mean(dim=0), points["deletion_lerf"][early].mean(dim=0)
     return {
         "deletion_effect": effect,
-        "deletion_auc": area_under_curve(fractions, points["deletion"]),
-        "insertion_auc": area_under_curve(fractions, points["insertion"]),
+        "deletion_change_auc": area_under_curve(fractions, points["deletion"]),
+        "insertion_change_auc": area_under_curve(fractions, points["insertion"]),
         "deletion_effect_lerf": effect_lerf,
         "order_gap": effect - effect_lerf,
         "comprehensiveness": points["top"][0],

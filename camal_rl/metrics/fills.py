@@ -21,8 +21,8 @@ def fill_images(images: Tensor, kind: Fill = "mean") -> Tensor:
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        kind: ``"mean"``: each image's own mean colour (of that image alone, not of the set, so that a
-            result does not depend on its neighbours); ``"blur"``: the image under a Gaussian of ``min(H, W)
+        kind: ``"mean"``: each image's own mean color (of that image alone, not of the set, so that a
+            result does not depend on its neighbors); ``"blur"``: the image under a Gaussian of ``min(H, W)
             / 8`` pixels, mirrored at the border; ``"zero"``: black.
 
     Returns:

@@ -1,4 +1,4 @@
-"""ROAD's noisy linear imputation: replace removed pixels by what their neighbours predict."""
+"""ROAD's noisy linear imputation: replace removed pixels by what their neighbors predict."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 NOISE = 0.01
 """Standard deviation of the noise, as a share of each image's own range of values."""
 
-_NEIGHBOURS = ((0, 1, 1 / 6), (1, 0, 1 / 6), (1, 1, 1 / 12), (1, -1, 1 / 12))
-"""Row offset, column offset and weight of four neighbours; the other four lie opposite."""
+_NEIGHBORS = ((0, 1, 1 / 6), (1, 0, 1 / 6), (1, 1, 1 / 12), (1, -1, 1 / 12))
+"""Row offset, column offset and weight of four neighbors; the other four lie opposite."""
 
 _OUTSIDE, _KEPT = -2, -1
 
@@ -20,14 +20,14 @@ _OUTSIDE, _KEPT = -2, -1
 def impute(images: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
     """Return images whose removed pixels carry no more than their surroundings tell.
 
-    Every removed pixel equals the weighted mean of its eight neighbours (direct ones 1/6, diagonal ones 1/12),
-    removed neighbours included: a linear system per image, the same for all channels. Gaussian noise on top keeps
-    imputed pixels from being recognised by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
-    on noisy linear imputation. Choices of ours: at the border the weights of the neighbours that exist are scaled
+    Every removed pixel equals the weighted mean of its eight neighbors (direct ones 1/6, diagonal ones 1/12),
+    removed neighbors included: a linear system per image, the same for all channels. Gaussian noise on top keeps
+    imputed pixels from being recognized by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
+    on noisy linear imputation. Choices of ours: at the border the weights of the neighbors that exist are scaled
     to a sum of 1; the noise is relative to the range of each image; an image that is removed entirely becomes its
-    own mean colour, since no pixel is left to predict from.
+    own mean color, since no pixel is left to predict from.
 
-    The system is symmetric, positive definite and banded: one Cholesky factorisation on the CPU in float64,
+    The system is symmetric, positive definite and banded: one Cholesky factorization on the CPU in float64,
     ``O(pixels * width^2)``.
 
     Args:
@@ -64,8 +64,8 @@ def _system(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the lower bands ``(K, n)`` and the right sides ``(n, C)`` of the system of n removed pixels.
 
-    Row by row: (sum of the weights) x - sum of weight * removed neighbour = sum of weight * kept neighbour.
-    Unknowns are numbered along the rows, so neighbours are at most ``W + 1`` numbers apart.
+    Row by row: (sum of the weights) x - sum of weight * removed neighbor = sum of weight * kept neighbor.
+    Unknowns are numbered along the rows, so neighbors are at most ``W + 1`` numbers apart.
     """
     unknown = np.arange(removed.sum())
     index = np.full((removed.shape[0] + 2, removed.shape[1] + 2), _OUTSIDE)
@@ -75,15 +75,15 @@ def _system(
     rows, columns = np.nonzero(index >= 0)
     band = np.zeros((removed.shape[1] + 2, len(unknown)))
     right = np.zeros((len(unknown), len(image)))
-    for row, column, weight in _NEIGHBOURS:
+    for row, column, weight in _NEIGHBORS:
         for sign in (1, -1):
             there = rows + sign * row, columns + sign * column
-            neighbour = index[there]
-            band[0] += weight * (neighbour != _OUTSIDE)
-            kept = neighbour == _KEPT
+            neighbor = index[there]
+            band[0] += weight * (neighbor != _OUTSIDE)
+            kept = neighbor == _KEPT
             right[kept] += weight * framed[:, there[0][kept], there[1][kept]].T
             if sign == 1:
-                linked = neighbour >= 0
-                band[(neighbour - unknown)[linked], unknown[linked]] = -weight
+                linked = neighbor >= 0
+                band[(neighbor - unknown)[linked], unknown[linked]] = -weight
     used = np.flatnonzero(band.any(axis=1))[-1] + 1
     return band[:used], right

@@ -250,7 +250,7 @@ def test_gradcam_plus_plus_is_finite_where_the_gradient_is_zero():
     assert bool(gradient.grad.isfinite().all())
 
 
-class TestNormalisation:
+class TestNormalization:
     def test_each_map_is_divided_by_its_own_maximum(self):
         cam = torch.tensor([[[1.0, 4.0]], [[0.5, 0.1]]])
         torch.testing.assert_close(normalize_cam(cam), torch.tensor([[[0.25, 1.0]], [[1.0, 0.2]]]))
@@ -298,6 +298,6 @@ class TestNormalisation:
 
 
 def test_upsampling_by_hand():
-    # Two cells (0, 1) over four pixels: centres at .25 and .75 of the width.
+    # Two cells (0, 1) over four pixels: centers at .25 and .75 of the width.
     row = upsample_cam(torch.tensor([[[0.0, 1.0]]]), (2, 4))
     torch.testing.assert_close(row, torch.tensor([[[0.0, 0.25, 0.75, 1.0]] * 2]))

@@ -25,9 +25,9 @@ def test_explanation_image_is_image_times_map_over_its_maximum():
     image, saliency = torch.tensor([[[[8.0, 6], [4, 2]]]]), torch.tensor([[[4.0, 2], [1, 0]]])
     copies = image.clone(), saliency.clone()
     torch.testing.assert_close(explanation_images(image, saliency), torch.tensor([[[[8.0, 3], [1, 0]]]]))
-    grey = explanation_images(torch.full((1, 1, 2, 2), 201, dtype=torch.uint8), saliency)
-    assert grey.dtype == torch.uint8
-    assert grey[0, 0].tolist() == [[201, 100], [50, 0]]  # 100.5 is rounded to even, 50.25 down
+    gray = explanation_images(torch.full((1, 1, 2, 2), 201, dtype=torch.uint8), saliency)
+    assert gray.dtype == torch.uint8
+    assert gray[0, 0].tolist() == [[201, 100], [50, 0]]  # 100.5 is rounded to even, 50.25 down
     assert explanation_images(image, 0 * saliency).count_nonzero() == 0
     torch.testing.assert_close((image, saliency), copies)
 
@@ -75,5 +75,5 @@ def test_equals_torchcam(classifier, preferred):
     assert ours["increase_in_confidence"] == pytest.approx(theirs["conf_increase"])
     # Theirs are areas under the probability, ours under its drop from that of the image.
     start = float(classifier(images)[torch.arange(12), targets].mean())
-    assert ours["deletion_auc"] == pytest.approx(start - theirs["deletion_auc"], abs=1e-6)
-    assert ours["insertion_auc"] == pytest.approx(start - theirs["insertion_auc"], abs=1e-6)
+    assert ours["deletion_change_auc"] == pytest.approx(start - theirs["deletion_auc"], abs=1e-6)
+    assert ours["insertion_change_auc"] == pytest.approx(start - theirs["insertion_auc"], abs=1e-6)

@@ -38,7 +38,7 @@ def test_area_and_mass_by_hand():
 
 
 def test_coarse_maps_are_enlarged():
-    cam = torch.tensor([[[1.0, 0.0]]])  # bilinear, pixel centres aligned: columns 1, .75, .25, 0
+    cam = torch.tensor([[[1.0, 0.0]]])  # bilinear, pixel centers aligned: columns 1, .75, .25, 0
     torch.testing.assert_close(attention_mass(cam, regions(1, 2)), torch.tensor([[0.5], [0.875]]))
 
 

@@ -11,6 +11,7 @@ from camal_rl.metrics import (
     ClassScoreDrop,
     area_under_curve,
     deletion_effect,
+    perturbation_curve,
     policy_divergence,
     preferred_action_drop,
     random_saliency,
@@ -98,11 +99,11 @@ def test_deletion_effect_by_hand():
     arguments = {"fractions": (0, 0.25, 0.5, 1), "fill": "zero"}
     right = deletion_effect(images, saliency, reads_left_half, value_change, **arguments)
     torch.testing.assert_close(right.deletion_effect, torch.tensor([0.75, 2.25]))
-    torch.testing.assert_close(right.deletion_auc, torch.tensor([0.75, 2.25]))
-    torch.testing.assert_close(right.insertion_auc, torch.tensor([0.25, 0.75]))
+    torch.testing.assert_close(right.deletion_change_auc, torch.tensor([0.75, 2.25]))
+    torch.testing.assert_close(right.insertion_change_auc, torch.tensor([0.25, 0.75]))
     wrong = deletion_effect(images, 1 - saliency, reads_left_half, value_change, **arguments)
     torch.testing.assert_close(wrong.deletion_effect, torch.zeros(2))
-    torch.testing.assert_close(wrong.insertion_auc, torch.tensor([0.75, 2.25]))
+    torch.testing.assert_close(wrong.insertion_change_auc, torch.tensor([0.75, 2.25]))
     assert right.means()["deletion_effect"] == pytest.approx(1.5)
     assert all(name in METRICS_BY_NAME for name in right.means())
 
@@ -135,9 +136,9 @@ def test_dead_maps_are_left_out_and_counted():
     saliency[2, 0, 0] = torch.nan
     effect = deletion_effect(images, saliency, reads_left_half, value_change)
     assert effect.deletion_effect.isnan().tolist() == [False, True, True, False]
-    assert effect.insertion_auc.isnan().tolist() == [False, True, True, False]
+    assert effect.insertion_change_auc.isnan().tolist() == [False, True, True, False]
     assert effect.undefined() == 2
-    assert math.isfinite(effect.means()["deletion_auc"])
+    assert math.isfinite(effect.means()["deletion_change_auc"])
 
 
 def test_random_saliency_is_coarse_and_reproducible():
@@ -157,3 +158,18 @@ def test_bad_input():
         value_change(BEFORE, AFTER)
     with pytest.raises(ValueError, match=r"in \(0, 0.5\]"):
         deletion_effect(torch.rand(1, 1, 2, 2), torch.rand(1, 2, 2), reads_left_half, value_change, (0, 0.8))
+
+
+@pytest.mark.parametrize("mode", ["deletion", "insertion"])
+def test_rise_s_area_is_the_probability_minus_ours(mode):
+    generator = torch.Generator().manual_seed(0)
+    images, saliency = torch.rand(3, 1, 4, 4, generator=generator), torch.rand(3, 4, 4, generator=generator)
+    weights, labels, fractions = torch.rand(16, 3, generator=generator), torch.tensor([0, 2, 1]), (0, 0.25, 0.5, 1)
+
+    def probabilities(batch):
+        return (batch.flatten(1) @ weights).softmax(dim=1)
+
+    ours = deletion_effect(images, saliency, probabilities, ClassScoreDrop(labels), fractions, "zero")
+    outputs = perturbation_curve(images, saliency, probabilities, mode, fractions, "zero")
+    rise = area_under_curve(fractions, outputs[:, range(3), labels])
+    torch.testing.assert_close(getattr(ours, f"{mode}_change_auc"), probabilities(images)[range(3), labels] - rise)

@@ -33,8 +33,8 @@ def test_perfect_map_by_hand():
     result = faithfulness(IMAGE, IMAGE[:, 0], linear, preferred_action_drop, **BY_HAND)
     expected = {
         "deletion_effect": (0.36 + 0.63) / 2,
-        "deletion_auc": 0.25 * 0.18 + 0.25 * 0.495 + 0.5 * 0.765,
-        "insertion_auc": 0.25 * 0.72 + 0.25 * 0.405 + 0.5 * 0.135,
+        "deletion_change_auc": 0.25 * 0.18 + 0.25 * 0.495 + 0.5 * 0.765,
+        "insertion_change_auc": 0.25 * 0.72 + 0.25 * 0.405 + 0.5 * 0.135,
         "deletion_effect_lerf": (0.09 + 0.27) / 2,
         "order_gap": 0.495 - 0.18,
         "comprehensiveness": 0.36,
@@ -87,7 +87,7 @@ def test_values_have_no_confidence():
     images, saliency = torch.rand(5, 1, 8, 8), torch.rand(5, 8, 8)
     result = faithfulness(images, saliency, lambda batch: 1 + batch.mean(dim=(2, 3)), value_change)
     assert result.undefined()["average_drop"] == result.undefined()["increase_in_confidence"] == 5
-    assert result.undefined()["deletion_auc"] == result.undefined()["faithfulness_correlation"] == 0
+    assert result.undefined()["deletion_change_auc"] == result.undefined()["faithfulness_correlation"] == 0
 
 
 def softmax_policy(images):
@@ -116,7 +116,7 @@ def test_dead_maps_are_undefined_everywhere():
         assert values.isnan().tolist() == [False, True, True, False]
     assert result.undefined() == dict.fromkeys(result.means(), 2)
     alone = faithfulness(images[[0]], saliency[[0]], softmax_policy, preferred_action_drop)
-    assert float(result.deletion_auc[0]) == pytest.approx(float(alone.deletion_auc[0]))
+    assert float(result.deletion_change_auc[0]) == pytest.approx(float(alone.deletion_change_auc[0]))
     assert not any(math.isnan(point) for curve in result.curves().values() for point in curve)
     none = faithfulness(images, 0 * saliency.nan_to_num(), softmax_policy, preferred_action_drop)
     assert all(math.isnan(mean) for mean in none.means().values())

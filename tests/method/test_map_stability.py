@@ -1,4 +1,4 @@
-"""Consistency of maps under small changes, and what is left of them when parameters are randomised."""
+"""Consistency of maps under small changes, and what is left of them when parameters are randomized."""
 
 import copy
 import math
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from camal_rl.attention import class_activation_map
-from camal_rl.metrics import METRICS_BY_NAME, Shift, UniformNoise, explanation_consistency, randomisation_check
+from camal_rl.metrics import METRICS_BY_NAME, Shift, UniformNoise, explanation_consistency, randomization_check
 
 IMAGE = torch.arange(6.0).view(1, 1, 2, 3)
 
@@ -133,7 +133,7 @@ def test_cascade_goes_from_the_top_and_leaves_the_network_as_it_is():
     state = copy.deepcopy(network.state_dict())
     gradients = [parameter.grad.clone() for parameter in network.parameters()]
     global_state = torch.get_rng_state()
-    result = randomisation_check(network, cam, images, torch.Generator().manual_seed(0), chunk_size=4)
+    result = randomization_check(network, cam, images, torch.Generator().manual_seed(0), chunk_size=4)
     assert result.layers == ("head", "second", "norm", "first")
     assert result.rank_correlation.shape == (4, 6)
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -142,9 +142,9 @@ def test_cascade_goes_from_the_top_and_leaves_the_network_as_it_is():
     assert network.training
     assert network.kept[0].features is network.features
     assert network.features.requires_grad
-    assert abs(result.means()["randomised_spearman"]) < 0.3
+    assert abs(result.means()["randomized_spearman"]) < 0.3
     assert list(result.stages()) == list(result.layers)
-    assert result.undefined() == {"randomised_spearman": 0}
+    assert result.undefined() == {"randomized_spearman": 0}
 
 
 def test_stages_are_cumulative_and_reproducible():
@@ -158,38 +158,38 @@ def test_stages_are_cumulative_and_reproducible():
         return cam(given, batch)
 
     arguments = (network, explain, images, torch.Generator().manual_seed(3), ["head", "second"])
-    first = randomisation_check(*arguments)
+    first = randomization_check(*arguments)
     changed = [{name.split(".")[0] for name in stage if not torch.equal(stage[name], seen[0][name])} for stage in seen]
     assert changed == [set(), {"head"}, {"head", "second"}]
     trained, drawn = seen[0]["second.weight"], seen[2]["second.weight"]
     assert float(drawn.square().mean()) == pytest.approx(float(trained.square().mean()), rel=0.3)
     assert torch.equal(seen[1]["head.weight"], seen[2]["head.weight"])
-    again = randomisation_check(network, cam, images, torch.Generator().manual_seed(3), ["head", "second"])
+    again = randomization_check(network, cam, images, torch.Generator().manual_seed(3), ["head", "second"])
     torch.testing.assert_close(first.rank_correlation, again.rank_correlation)
-    other = randomisation_check(network, cam, images, torch.Generator().manual_seed(4), ["head", "second"])
+    other = randomization_check(network, cam, images, torch.Generator().manual_seed(4), ["head", "second"])
     assert not torch.equal(first.rank_correlation, other.rank_correlation)
 
 
 def test_a_map_of_the_image_alone_is_found_out():
     network, images = network_and_images()
-    result = randomisation_check(network, lambda _, batch: brightness(batch), images, torch.Generator())
-    assert result.means()["randomised_spearman"] == pytest.approx(1)
+    result = randomization_check(network, lambda _, batch: brightness(batch), images, torch.Generator())
+    assert result.means()["randomized_spearman"] == pytest.approx(1)
     assert result.stages() == pytest.approx(dict.fromkeys(result.layers, 1.0))
 
 
 def test_zero_maps_are_undefined():
     network, images = network_and_images()
     images[2] = 0
-    result = randomisation_check(network, lambda _, batch: brightness(batch), images, torch.Generator())
+    result = randomization_check(network, lambda _, batch: brightness(batch), images, torch.Generator())
     assert result.rank_correlation[-1].isnan().tolist() == [False, False, True, False, False, False]
-    assert result.undefined() == {"randomised_spearman": 1}
-    dead = randomisation_check(network, lambda _, batch: 0 * brightness(batch), images, torch.Generator())
-    assert math.isnan(dead.means()["randomised_spearman"])
+    assert result.undefined() == {"randomized_spearman": 1}
+    dead = randomization_check(network, lambda _, batch: 0 * brightness(batch), images, torch.Generator())
+    assert math.isnan(dead.means()["randomized_spearman"])
 
 
 @pytest.mark.parametrize("layers", [[], ["third"], ["relu"]])
 def test_bad_layers(layers):
     network, images = network_and_images()
     network.relu = nn.ReLU()
-    with pytest.raises(ValueError, match=r"no layer to randomise|those that hold some: 'first', 'norm'"):
-        randomisation_check(network, cam, images, torch.Generator(), layers)
+    with pytest.raises(ValueError, match=r"no layer to randomize|those that hold some: 'first', 'norm'"):
+        randomization_check(network, cam, images, torch.Generator(), layers)

@@ -67,7 +67,7 @@ def test_pixels_lose_all_channels_together():
     assert (curve[0, 0] > 0).sum() == 9
 
 
-def test_mean_fill_is_each_images_own_colour_in_its_dtype():
+def test_mean_fill_is_each_images_own_color_in_its_dtype():
     images = torch.zeros(2, 3, 2, 2, dtype=torch.uint8)
     images[0, 1] = torch.tensor([[1, 2], [4, 4]])
     images[1, 2] = 200

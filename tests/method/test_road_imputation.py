@@ -16,13 +16,13 @@ def silent(images, removed):
     [
         ([[1.0, 0, 5]], [[0, 1, 0]], [[1.0, 3, 5]]),
         ([[0.0, 7, 7, 9]], [[0, 1, 1, 0]], [[0.0, 3, 6, 9]]),
-        # The centre: (2 + 4 + 6 + 8) / 6 + (1 + 3 + 7 + 12) / 12.
+        # The center: (2 + 4 + 6 + 8) / 6 + (1 + 3 + 7 + 12) / 12.
         (
             [[1.0, 2, 3], [4, 0, 6], [7, 8, 12]],
             [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
             [[1, 2, 3], [4, 63 / 12, 6], [7, 8, 12]],
         ),
-        # A corner: two direct neighbours and one diagonal one, (2 * 4 + 2 * 6 + 10) / 5.
+        # A corner: two direct neighbors and one diagonal one, (2 * 4 + 2 * 6 + 10) / 5.
         ([[0.0, 4], [6, 10]], [[1, 0], [0, 0]], [[6.0, 4], [6, 10]]),
         # Nothing is left: the mean.
         ([[0.0, 4], [6, 10]], [[1, 1], [1, 1]], [[5.0, 5], [5, 5]]),
@@ -35,7 +35,7 @@ def test_by_hand(image, removed, expected):
 
 
 def relaxed(image, removed, sweeps=2000):
-    """Return the fixed point of "every removed pixel is the weighted mean of its neighbours", pixel by pixel."""
+    """Return the fixed point of "every removed pixel is the weighted mean of its neighbors", pixel by pixel."""
     image = torch.where(removed, image.mean(), image).tolist()
     height, width = len(image), len(image[0])
     places = [(y, x) for y in range(height) for x in range(width) if removed[y, x]]

@@ -1,4 +1,4 @@
-"""Parameter randomisation: does a map notice that the network it explains has forgotten what it learned."""
+"""Parameter randomization: does a map notice that the network it explains has forgotten what it learned."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from camal_rl.metrics.ranking import spearman
 
 
 @dataclass(frozen=True)
-class Randomisation:
-    """Rank correlation of each frame's map with the original one while layers are randomised, top layer first.
+class Randomization:
+    """Rank correlation of each frame's map with the original one while layers are randomized, top layer first.
 
     Attributes:
-        layers: the S layers in the order of their randomisation; at stage s all up to ``layers[s]`` are random.
+        layers: the S layers in the order of their randomization; at stage s all up to ``layers[s]`` are random.
         rank_correlation: ``(S, N)`` in [-1, 1]; NaN where either map is constant, zero or not finite. A map of what
             was learned falls to about 0; one that stays near 1 shows the image, not the network.
     """
@@ -36,24 +36,24 @@ class Randomisation:
 
     def means(self) -> dict[str, float]:
         """Return the mean of the last stage, where every layer is random, over the frames where it is defined."""
-        return {"randomised_spearman": float(self.rank_correlation[-1].nanmean())}
+        return {"randomized_spearman": float(self.rank_correlation[-1].nanmean())}
 
     def undefined(self) -> dict[str, int]:
         """Return on how many frames the last stage is not defined; report them."""
-        return {"randomised_spearman": int(self.rank_correlation[-1].isnan().sum())}
+        return {"randomized_spearman": int(self.rank_correlation[-1].isnan().sum())}
 
 
-def randomisation_check(
+def randomization_check(
     module: nn.Module,
     explain: Callable[[nn.Module, Tensor], Tensor],
     images: Tensor,
     generator: torch.Generator,
     layers: Sequence[str] | None = None,
     chunk_size: int = 256,
-) -> Randomisation:
-    """Return how much of a map survives when the network's parameters are randomised, layer by layer, cumulatively.
+) -> Randomization:
+    """Return how much of a map survives when the network's parameters are randomized, layer by layer, cumulatively.
 
-    Cascading randomisation after Adebayo et al. 2018, arXiv 1810.03292. They draw the parameters anew from their
+    Cascading randomization after Adebayo et al. 2018, arXiv 1810.03292. They draw the parameters anew from their
     initial distribution; here every parameter tensor becomes Gaussian with mean 0 and the root mean square of the
     trained one, so that activations keep their size whatever the layer, and the generator is explicit. Buffers
     (running statistics) stay. Everything, the original maps too, is computed on a deep copy: ``module`` stays as it is.
@@ -85,9 +85,9 @@ def randomisation_check(
         for parameter in network.get_submodule(name).parameters():
             if id(parameter) not in drawn:
                 drawn.add(id(parameter))
-                _randomise(parameter, generator)
+                _randomize(parameter, generator)
         stages.append(_similarity(original, explained(partial(explain, network), images, chunk_size)))
-    return Randomisation(names, torch.stack(stages))
+    return Randomization(names, torch.stack(stages))
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -118,7 +118,7 @@ def _detach_graphs(value: object, detached: dict[int, Any], seen: set[int]) -> N
         _detach_graphs(vars(value), detached, seen)
 
 
-def _randomise(parameter: nn.Parameter, generator: torch.Generator) -> None:
+def _randomize(parameter: nn.Parameter, generator: torch.Generator) -> None:
     noise = torch.randn(parameter.shape, generator=generator, device=generator.device)
     with torch.no_grad():
         parameter.copy_(noise.to(parameter) * parameter.square().mean().sqrt())
@@ -141,7 +141,7 @@ def _layers(network: nn.Module) -> tuple[str, ...]:
 
 def _check_layers(network: nn.Module, names: Sequence[str]) -> None:
     if not names:
-        raise ValueError("there is no layer to randomise; the module must hold parameters, and layers name one or more")
+        raise ValueError("there is no layer to randomize; the module must hold parameters, and layers name one or more")
     known = dict(network.named_modules())
     for name in names:
         if name not in known or next(known[name].parameters(), None) is None:

@@ -1,0 +1,153 @@
+"""The settings of CAMAL for an agent, with its schedule; plain Python, for any training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, Literal, get_args
+
+from camal_rl.attention import CAM_METHODS, CamMethod, Rectification
+from camal_rl.losses import attention_loss
+from camal_rl.spelling import did_you_mean
+from camal_rl.targets import Coverage
+
+AttentionTarget = Literal["value", "policy"]
+Schedule = Literal["constant", "warmup", "decay"]
+
+ATTENTION_TARGETS: tuple[AttentionTarget, ...] = get_args(AttentionTarget)
+MAX_WEIGHT = 1e9
+"""Products of larger weights may not be finite in float32."""
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"camal.{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"camal.{name} must be a number, got {value!r}")
+
+
+def _check_targets(targets: object) -> tuple[Any, ...]:
+    """Return the targets as a tuple, which a list of a YAML file is not."""
+    if not isinstance(targets, list | tuple):
+        raise TypeError(f"camal.targets must be a list, for example [value, policy], got {targets!r}")
+    if not targets:
+        raise ValueError("camal.targets must name at least one of value, policy; use weight 0 for plain PPO")
+    for target in targets:
+        _check_choice("targets", target, ATTENTION_TARGETS)
+    if len(set(targets)) != len(targets):
+        raise ValueError(f"camal.targets must not repeat itself, got {list(targets)}")
+    return tuple(targets)
+
+
+@dataclass(frozen=True)
+class CamalConfig:
+    """What the CAMAL term supervises and how strongly.
+
+    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``.
+
+    Attributes:
+        weight: coefficient of the term, at least 0; 0 is stock PPO, bit for bit.
+        targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
+            the action that was taken; with continuous actions :func:`camal_rl.agents.policy_score.gaussian_score`).
+        method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
+        loss: ``camal``; ``camal_square``, which squares attention outside; or a peer's loss on the same maps: energy,
+            l1, ppce, rrr, mse.
+        inside_weight: coefficient of the loss's part inside the target, relative to that outside. Below 1, attention
+            outside is suppressed without asking for the same attention on every relevant object.
+        schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
+            ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
+        schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
+        frame_fraction: share in (0, 1] of each minibatch's frames, drawn at random as the minibatch is, whose maps make
+            up the term. Its mean stays the same, and it costs that much less.
+        coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
+            vanish), or ``soft``, the share of relevant pixels.
+        value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
+            classes; ``absolute``, as much as those that raise it.
+        policy_rectification: the same for contributions that lower the action's log-probability. Over the actions,
+            weighted by their probability, the contributions of a cell cancel: with ``relu`` no cell can be attended
+            to whatever the action, which is what the loss asks of it.
+    """
+
+    weight: float = 0.1
+    targets: tuple[AttentionTarget, ...] = ATTENTION_TARGETS
+    method: CamMethod = "gradcam"
+    loss: str = "camal"
+    inside_weight: float = 1.0
+    schedule: Schedule = "constant"
+    schedule_fraction: float = 0.25
+    frame_fraction: float = 1.0
+    coverage: Coverage = "any"
+    value_rectification: Rectification = "relu"
+    policy_rectification: Rectification = "absolute"
+
+    def __post_init__(self) -> None:
+        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        for name in ("weight", "inside_weight", "schedule_fraction", "frame_fraction"):
+            _check_number(name, getattr(self, name))
+        for name in ("weight", "inside_weight"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"camal.{name} must be a finite number of at least 0, got {value}")
+            if value > MAX_WEIGHT:
+                raise ValueError(f"camal.{name} must be at most {MAX_WEIGHT:.0e}, got {value}")
+        object.__setattr__(self, "targets", _check_targets(self.targets))
+        _check_choice("method", self.method, CAM_METHODS)
+        if not isinstance(self.loss, str):
+            raise TypeError(f"camal.loss must be the name of a loss, got {self.loss!r}")
+        attention_loss(self.loss)
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        for name in ("schedule_fraction", "frame_fraction"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ValueError(f"camal.{name} must be in (0, 1], got {value}")
+        _check_choice("coverage", self.coverage, get_args(Coverage))
+        for name in ("value_rectification", "policy_rectification"):
+            _check_choice(name, getattr(self, name), get_args(Rectification))
+
+    @classmethod
+    def of(cls, settings: CamalConfig | Mapping[str, Any] | None) -> CamalConfig:
+        """Return the configuration that ``settings`` stands for.
+
+        Args:
+            settings: a configuration; a mapping of some settings, as YAML files hold them, the others keep their
+                defaults; or ``None``, all defaults.
+
+        Raises:
+            TypeError: something else, or a setting of the wrong type.
+            ValueError: an unknown setting, the message names the nearest known one; or a value out of range.
+        """
+        if settings is None or isinstance(settings, CamalConfig):
+            return cls() if settings is None else settings
+        if not isinstance(settings, Mapping):
+            raise TypeError(
+                "camal must be a CamalConfig or a mapping of its settings, for example {'weight': 0.1}, "
+                f"got {settings!r}"
+            )
+        known = [each.name for each in fields(cls)]
+        for key in settings:
+            if key not in known:
+                hint = did_you_mean(key, known)
+                raise ValueError(f"unknown setting {key!r} in camal; {hint}the settings are {', '.join(known)}")
+        return cls(**settings)
+
+    @property
+    def rectification(self) -> dict[AttentionTarget, Rectification]:
+        """The rectification of each target's map."""
+        return {"value": self.value_rectification, "policy": self.policy_rectification}
+
+    def frames_of(self, minibatch: int) -> int:
+        """Return how many frames of a minibatch the term looks at, at least 1."""
+        return max(1, round(self.frame_fraction * minibatch))
+
+    def weight_at(self, progress: float) -> float:
+        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        if self.schedule == "warmup":
+            return self.weight * min(1.0, progress / self.schedule_fraction)
+        if self.schedule == "decay":
+            return self.weight * min(1.0, (1.0 - progress) / self.schedule_fraction)
+        return self.weight

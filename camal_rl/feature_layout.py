@@ -1,0 +1,263 @@
+"""Which axes of a layer's output are positions: channels first or last, or tokens behind some that are no patch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from camal_rl.layer_capture import FeatureLayout, hooked, output_words, shape_words
+from camal_rl.module_modes import evaluating, recording_gradients
+
+MAX_PREFIX_TOKENS = 16
+"""Class and register tokens that are looked for before the patches."""
+
+_BLIND_PREFIX_TOKENS = 9
+"""The same, where nothing but the image says how large the grid is: a class token and eight registers."""
+
+_PROPORTIONS = 0.3
+"""Largest difference between the logarithms of a grid's proportions and the image's; borders cost cells."""
+
+_CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d)
+
+
+class NoMapError(ValueError):
+    """A layer whose output is no map.
+
+    Attributes:
+        got: what the layer gives, in words.
+    """
+
+    def __init__(self, layer: str, got: str) -> None:
+        super().__init__(
+            f"layer {layer!r} must give a feature map (B, C, h, w) or tokens (B, P + h w, C), got "
+            f"{got.removeprefix('an output of ')}; choose another layer"
+        )
+        self.got = got
+
+
+class Seen(NamedTuple):
+    """One module's run in a trial: its name, itself, the first tensor that it was given, and the first it gave."""
+
+    name: str
+    module: nn.Module
+    given: Tensor | None
+    output: Tensor | None
+
+
+class Trial(NamedTuple):
+    """A forward pass: what every module gave, in the order in which they ended, and the result."""
+
+    images: Tensor
+    seen: list[Seen]
+    result: Any
+
+
+def try_out(network: nn.Module, images: Tensor, run: Callable[[Tensor], Any] | None = None) -> Trial:
+    """Run images ``(B, C, H, W)`` through a network in evaluation mode, with gradients, and see every module's output.
+
+    Modes, ``.grad`` fields and hooks stay as they are, also after an exception.
+    """
+    names = {module: name for name, module in network.named_modules() if name}
+    seen: list[Seen] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        seen.append(Seen(names[module], module, _first(inputs), _first(output)))
+
+    with recording_gradients(), evaluating(network), hooked(names, keep):
+        images = images.detach().clone().requires_grad_()
+        return Trial(images, seen, (run or network)(images.clone()))
+
+
+def find_layout(
+    trial: Trial, layer: str, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
+) -> FeatureLayout:
+    """Return how a layer's output is a feature map.
+
+    Args:
+        trial: of a few images.
+        layer: the layer's name.
+        token_grid: ``(h, w)`` of patch tokens; ``None`` finds it, see :func:`layout_of`.
+        prefix_tokens: tokens in front of the patches; ``None`` takes what is over.
+
+    Raises:
+        NoMapError: the layer did not run, or not once, or its output is no map; the message says which.
+        ValueError: no grid of tokens fits, or more than one.
+    """
+    runs = [index for index, each in enumerate(trial.seen) if each.name == layer]
+    if len(runs) != 1:
+        times = f"{len(runs)} outputs: it ran {len(runs)} times in one forward pass"
+        raise NoMapError(layer, times if runs else "no output: it did not run")
+    return layout_of(trial, runs[0], token_grid, prefix_tokens)
+
+
+def layout_of(
+    trial: Trial, index: int, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
+) -> FeatureLayout:
+    """Return how the output of one run is a feature map.
+
+    Of four axes those two are positions whose lengths have the image's proportions; where that leaves a choice, those
+    along which what the output depends on moves over the image. Tokens lie on the grid of the last convolution before
+    them (the patch embedding), or on that grid halved as often as it takes; or on that of a linear patch embedding.
+    Without either they lie on the one grid that cuts the image into equal squares and leaves a few tokens over.
+
+    Raises:
+        NoMapError: the output is no map.
+        ValueError: no grid of tokens fits, or more than one.
+    """
+    name, _, _, output = trial.seen[index]
+    if output is None or output.dim() not in (3, 4) or not output.is_floating_point():
+        raise NoMapError(name, "no tensor" if output is None else output_words(output))
+    if len(output) != len(trial.images):
+        raise NoMapError(name, f"{output_words(output)} for {len(trial.images)} images (windows?)")
+    if output.dim() == 4:
+        return FeatureLayout(name, _channels_last(trial, index, output))
+    grid, prefix = _token_grid(trial, index, output, token_grid, prefix_tokens)
+    return FeatureLayout(name, token_grid=grid, prefix_tokens=prefix)
+
+
+def map_layers(network: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
+    """Return name and output shape of every layer whose output is a feature map or tokens, by one forward pass."""
+    trial = try_out(network, images)
+    found = {}
+    for index, (name, _, _, output) in enumerate(trial.seen):
+        if output is not None and _is_map(trial, index):
+            found[name] = tuple(output.shape[1:])
+    return found
+
+
+def _is_map(trial: Trial, index: int) -> bool:
+    output = trial.seen[index].output
+    try:
+        layout = layout_of(trial, index)
+    except ValueError:
+        return False
+    assert output is not None
+    h, w = layout.token_grid or (output.shape[1:3] if layout.channels_last else output.shape[2:])
+    return h * w > 1
+
+
+def _channels_last(trial: Trial, index: int, output: Tensor) -> bool:
+    """Say whether ``(B, a, b, c)`` is ``(B, h, w, C)``, not ``(B, C, h, w)``."""
+    if isinstance(trial.seen[index].module, _CHANNELS_FIRST) or not output.numel():
+        return False
+    a, b, c = output.shape[1:]
+    if b == c and any(_tokens(each) == b for each in trial.seen[:index]):
+        raise NoMapError(trial.seen[index].name, f"{output_words(output)}, the attention between tokens")
+    first, last = _fits((b, c), trial.images), _fits((a, b), trial.images)
+    if first != last:
+        return last
+    return _travel(trial.images, output, (1, 2)) > _travel(trial.images, output, (2, 3))
+
+
+def _tokens(seen: Seen) -> int | None:
+    """Return the number of tokens where a module gives some."""
+    if seen.output is None or seen.output.dim() != 3 or isinstance(seen.module, nn.Flatten):
+        return None
+    return int(seen.output.shape[1])
+
+
+def _fits(grid: tuple[int, int], images: Tensor) -> bool:
+    """Say whether a grid has the images' proportions and no more cells than they have pixels."""
+    (h, w), (height, width) = grid, images.shape[2:]
+    return 1 <= h <= height and 1 <= w <= width and abs(math.log(h * width / (w * height))) <= _PROPORTIONS
+
+
+def _travel(images: Tensor, output: Tensor, axes: tuple[int, int]) -> float:
+    """Return how far over the image, in shares of its sides, what the output depends on moves along two axes.
+
+    It is near 2 if they are rows and columns of positions, and near 0 if they are channels.
+    """
+    if not output.requires_grad:
+        return 0.0
+    moved = 0.0
+    for axis, side in zip(axes, (2, 3), strict=True):
+        centers = []
+        for place in (0, output.shape[axis] - 1):
+            with recording_gradients():
+                score = output.select(axis, place).square().sum()
+            (gradient,) = torch.autograd.grad(score, images, retain_graph=True, allow_unused=True)
+            along = images.new_zeros(images.shape[side]) if gradient is None else gradient.abs().sum((0, 1, 5 - side))
+            places = torch.linspace(0, 1, len(along), device=along.device, dtype=along.dtype)
+            centers.append(float((along * places).sum() / along.sum()) if along.any() else 0.5)
+        moved += centers[1] - centers[0]
+    return moved
+
+
+def _token_grid(
+    trial: Trial, index: int, output: Tensor, grid: tuple[int, int] | None, prefix: int | None
+) -> tuple[tuple[int, int], int]:
+    """Return the grid of patch tokens and the number of tokens before them."""
+    name, module, _, _ = trial.seen[index]
+    tokens = output.shape[1]
+    prefixes = range(min(MAX_PREFIX_TOKENS, tokens - 1) + 1) if prefix is None else (prefix,)
+    if grid is not None:
+        over = tokens - grid[0] * grid[1]
+        if over >= 0 and (prefix is None or over == prefix):
+            return grid, over
+        raise ValueError(
+            f"layer {name!r} gives {tokens} tokens, not {prefix if prefix is not None else 'some'} prefix tokens and "
+            f"a grid of {grid[0]} x {grid[1]} patches; set token_grid=(h, w) and prefix_tokens"
+        )
+    if isinstance(module, nn.Flatten):
+        raise NoMapError(name, f"{output_words(output)}, a flattened one")
+    for h, w, halved in _embedding_grids(trial, index):
+        over = tokens - h * w
+        if over in prefixes and (over == 0 or not halved):
+            return (h, w), over
+    few = [over for over in prefixes if prefix is not None or over <= _BLIND_PREFIX_TOKENS]
+    found = [(grid, over) for over in few for grid in _even_grids(tokens - over, trial.images)]
+    if len(found) == 1:
+        return found[0]
+    what = "several grids fit" if found else "no grid of the image's proportions fits"
+    listed = ", ".join(f"{h} x {w} behind {over}" for (h, w), over in found)
+    raise ValueError(
+        f"layer {name!r} gives tokens {shape_words(output.shape[1:])}, and {what}{': ' * bool(found)}{listed}; "
+        "set token_grid=(h, w) and prefix_tokens"
+    )
+
+
+def _embedding_grids(trial: Trial, index: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield the grids of patch embeddings from the last one back, then the same halved again and again."""
+    grids: list[tuple[int, int]] = []
+    for each in reversed(trial.seen[:index]):
+        if each.output is None:
+            continue
+        if isinstance(each.module, nn.Conv2d) and each.output.dim() == 4:
+            grids.append((int(each.output.shape[2]), int(each.output.shape[3])))
+        elif _is_linear_embedding(each, trial.images):
+            grids.extend(_even_grids(each.output.shape[1], trial.images))
+    for h, w in grids:
+        yield h, w, False
+    for h, w in grids:
+        while h * w > 1:
+            h, w = -(-h // 2), -(-w // 2)
+            yield h, w, True
+
+
+def _is_linear_embedding(seen: Seen, images: Tensor) -> bool:
+    """Say whether a layer was given patches ``(B, h w, pixels)`` that hold every pixel of the images once."""
+    given = seen.given
+    return (
+        isinstance(seen.module, nn.Linear)
+        and given is not None
+        and given.dim() == 3
+        and (given[0].numel() == images[0].numel())
+    )
+
+
+def _even_grids(patches: int, images: Tensor) -> Iterator[tuple[int, int]]:
+    """Yield the grids ``(h, w)`` of more than one patch that cut images into equal squares."""
+    height, width = images.shape[2:]
+    for h in range(1, patches + 1):
+        w = patches // h
+        if h * w == patches > 1 and height % h == 0 and width % w == 0 and height * w == width * h:
+            yield h, w
+
+
+def _first(values: Any) -> Tensor | None:
+    value = values[0] if isinstance(values, tuple) and values else values
+    return value if isinstance(value, Tensor) else None

@@ -1,0 +1,47 @@
+"""What a user may have meant by a name that does not exist; it knows nothing of any room, and every room may use it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+CUTOFF = 0.6
+"""Names less alike than this are other names, not misspelled ones; difflib's own default."""
+
+
+def nearest(name: object, known: Iterable[object], count: int = 1) -> list[str]:
+    """Return the known names that ``name`` may be a misspelling of, the most alike first; often none.
+
+    Names with parts, such as ``procgen/maze`` and ``camal.weight``, are as alike as their least alike parts: a shared
+    beginning says nothing. A name with fewer parts is compared with the last ones of a longer one.
+
+    Args:
+        name: what was given.
+        known: the names that exist.
+        count: how many to return at most.
+    """
+    given = str(name)
+    rated = [(_likeness(given, each), each) for each in map(str, known)]
+    # A stable sort: of equally good ones the first that is known.
+    rated.sort(key=lambda item: -item[0])
+    return [each for rating, each in rated[:count] if rating >= CUTOFF]
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return ``did you mean 'x'? `` (with the space, to go on in the sentence), or an empty text where nothing is near.
+
+    Args:
+        name: what was given.
+        known: the names that exist.
+    """
+    near = nearest(name, known)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _likeness(given: str, known: str) -> float:
+    """Return how alike two names are, in [0, 1]; capitals do not count."""
+    ours, theirs = (re.split(r"[./]", text.lower()) for text in (given, known))
+    if len(ours) > len(theirs):
+        return 0.0
+    return min(difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(ours[::-1], theirs[::-1], strict=False))
