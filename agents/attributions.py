@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, cast, get_args
+from collections.abc import Callable
+from typing import Literal, cast, get_args
 
-import numpy as np
 import torch
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
+from camal_rl.agents.map_settings import MapSettings
+from camal_rl.agents.observations import Images, image_batch
 from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.policy_score import policy_score
 from camal_rl.attention import (
     CAM_METHODS,
     CamMethod,
@@ -24,9 +25,11 @@ from camal_rl.attention import (
     upsample_cam,
 )
 from camal_rl.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
+from camal_rl.feature_layout import NoMapError, Trial, find_layout, try_out
 from camal_rl.guided_backprop import guided_backprop_map
+from camal_rl.layer_capture import FeatureLayout, captured, single
 from camal_rl.metrics import policy_divergence
-from camal_rl.module_modes import evaluating
+from camal_rl.module_modes import evaluating, recording_gradients
 from camal_rl.perturbation_maps import perturbation_map
 
 ExplainMethod = Literal[
@@ -48,18 +51,20 @@ LAST_LAYER = "last"
 def policy_scores(policy: ActorCriticPolicy) -> dict[AttentionTarget, Score]:
     """Return the two scores ``(images (n, C, H, W), actions) -> (n,)`` that maps of a policy explain.
 
-    ``value`` is V(s) and ignores the actions; ``policy`` is log pi(a|s) of the given actions: those that the policy
-    prefers on the unperturbed images (:func:`preferred_actions`), so that they stay fixed while images change.
-    Images are on the scale of the observation space (0 .. 255), uint8 or floating point; gradients flow.
+    ``value`` is V(s) and ignores the actions; ``policy`` is :func:`camal_rl.agents.policy_score.policy_score`, for
+    discrete actions log pi(a|s) of the given ones: those that the policy prefers on the unperturbed images
+    (:func:`preferred_actions`), so that they stay fixed while images change. Images are on the scale of the observation
+    space (0 .. 255), uint8 or floating point; gradients flow.
     """
 
     def value(images: Tensor, actions: Tensor | None = None) -> Tensor:
         return policy_values(policy, images).flatten()
 
-    def log_probability(images: Tensor, actions: Tensor) -> Tensor:
-        return policy.get_distribution(images).log_prob(actions)
+    def action(images: Tensor, actions: Tensor) -> Tensor:
+        distribution = policy.get_distribution(images)
+        return policy_score(distribution, distribution.log_prob(actions))
 
-    return {"value": value, "policy": log_probability}
+    return {"value": value, "policy": action}
 
 
 def preferred_actions(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
@@ -70,18 +75,18 @@ def preferred_actions(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
 
 def explain(
     policy: ActorCriticPolicy,
-    images: Tensor | np.ndarray[Any, Any],
-    method: ExplainMethod,
+    images: Images,
+    method: ExplainMethod | None = None,
     target: AttentionTarget = "policy",
     layer: str = LAST_LAYER,
-    rectify: Rectification = "relu",
+    rectify: Rectification | None = None,
     chunk_size: int = 64,
 ) -> Tensor:
     """Return maps ``(N, H, W)`` in [0, 1] of what drives a policy's value or its preferred action.
 
     * gradcam, hirescam, layercam, gradcam++, normgrad: :func:`camal_rl.attention.class_activation_map` at ``layer``,
       enlarged to the image.
-    * integrated_gradients, occlusion: :func:`camal_rl.attribution.captum_map` against the image's mean colour.
+    * integrated_gradients, occlusion: :func:`camal_rl.attribution.captum_map` against the image's mean color.
     * guided_backprop: :func:`camal_rl.guided_backprop.guided_backprop_map`.
     * perturbation: :func:`camal_rl.perturbation_maps.perturbation_map` of ``KL(pi(x) || pi(x'))`` or ``|V - V'|``.
 
@@ -94,13 +99,15 @@ def explain(
     Args:
         policy: a :class:`camal_rl.agents.CamPolicy` or any actor-critic policy of SB3 on images.
         images: ``(N, H, W, C)`` as environments give them, or channels first ``(N, C, H, W)``; uint8 or floats on
-            the observation space's scale.
-        method: one of :data:`EXPLAIN_METHODS`.
+            the observation space's scale. One image, or a list of images, will do.
+        method: one of :data:`EXPLAIN_METHODS`; by default the class activation map that a CamPolicy was trained with,
+            ``gradcam`` for any other policy.
         target: ``value`` or ``policy``.
         layer: for class activation maps: dotted name of a module inside the features extractor, e.g. ``cnn.0``, or
             ``last``: a CamPolicy's own CAM layer; elsewhere the output of the last convolution that runs, after the
-            modules that follow it on the same grid (normalisation, activation).
-        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`.
+            modules that follow it on the same grid (normalization, activation).
+        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`; by default the one that a
+            CamPolicy was trained with, for any other policy that of :class:`camal_rl.agents.CamalConfig`.
         chunk_size: largest number of images given to the policy at once; does not change the result.
 
     Returns:
@@ -108,12 +115,16 @@ def explain(
 
     Raises:
         ImportError: Captum is not installed (integrated_gradients, occlusion).
-        ValueError: unknown method, target, layer or image shape, or an option that does not apply.
+        TypeError, ValueError: unknown method, target or layer, images that do not fit, or an option that does not
+            apply.
     """
-    batch = _channels_first(policy, images)
-    _check_options(policy, batch, method, target, layer, rectify, chunk_size)
+    settings = policy.map_settings if isinstance(policy, CamPolicy) else MapSettings()
+    method = method or settings.method
+    _check_options(policy, method, target, layer, rectify, chunk_size)
+    rectify = rectify or settings.rectification()[target]
     maps = []
-    with evaluating(policy):
+    with evaluating(policy), recording_gradients():
+        batch = image_batch(images, policy.observation_space)
         for part in batch.split(chunk_size):
             part = part.to(policy.device)
             if method in CAM_METHODS:
@@ -121,7 +132,7 @@ def explain(
                 pixels = upsample_cam(cam.float(), (part.shape[2], part.shape[3]))
             else:
                 pixels = _pixel_map(policy, part, method, target, chunk_size)
-            maps.append(normalize_cam(pixels))
+            maps.append(normalize_cam(pixels.detach()))
     return torch.cat(maps)
 
 
@@ -134,7 +145,7 @@ def _pixel_map(
         output, change = (
             (policy_values, _value_shift) if target == "value" else (policy_probabilities, policy_divergence)
         )
-        # In floating point the mean colour is not rounded: the same map for uint8 images and for floats.
+        # In floating point the mean color is not rounded: the same map for uint8 images and for floats.
         return perturbation_map(
             images.float(), lambda batch: output(policy, batch), change, window, stride, chunk_size=chunk_size
         )
@@ -156,58 +167,45 @@ def _cam(
 ) -> Tensor:
     """Return the class activation maps ``(n, h, w)`` at a layer of the target's features extractor."""
     if isinstance(policy, CamPolicy) and layer == LAST_LAYER:
-        return policy.attention(images, method=method, rectification=dict.fromkeys(ATTENTION_TARGETS, rectify))[target]
+        return policy.attention(images, None, method, rectify, (target,))[target]
     actions = preferred_actions(policy, images)
     extractor = policy.vf_features_extractor if target == "value" else policy.pi_features_extractor
-    # Images that require gradients put the layer into the graph even if its parameters are frozen.
-    real = images.float().requires_grad_()
-    with torch.enable_grad(), _outputs_inside(extractor, layer) as outputs:
-        score = policy_scores(policy)[target](real, actions)
-    features = _last_grid(outputs) if layer == LAST_LAYER else outputs[-1][1] if outputs else None
-    if features is None or features.dim() != 4:
-        got = "no output" if features is None else f"an output of shape {tuple(features.shape)}"
-        raise ValueError(
-            f"layer {layer!r} must give a feature map (B, C, h, w), got {got}; name a convolution of "
-            f"{type(extractor).__name__}: {_layer_names(extractor)}"
-        )
-    with torch.enable_grad():
-        return class_activation_map(features, score, method, rectify=rectify)
+    score = policy_scores(policy)[target]
+    with recording_gradients():
+        layout = _layout(extractor, lambda real: score(real, actions[: len(real)]), images[:2].float(), layer)
+        with captured(extractor.get_submodule(layout.layer), layout) as found:
+            scores = score(images.float(), actions)
+        return class_activation_map(single(found, layout.layer), scores, method, rectify=rectify)
 
 
-def _last_grid(outputs: list[tuple[nn.Module, Tensor]]) -> Tensor | None:
-    """Return the last output on the grid of the last convolution, before anything changes its shape."""
-    convolutions = [index for index, (module, _) in enumerate(outputs) if isinstance(module, nn.Conv2d)]
-    if not convolutions:
-        return None
-    features = outputs[convolutions[-1]][1]
-    for _, output in outputs[convolutions[-1] + 1 :]:
-        if output.shape != features.shape:
-            break
-        features = output
-    return features
-
-
-@contextmanager
-def _outputs_inside(extractor: nn.Module, layer: str) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Collect the outputs of a layer, or of all innermost layers, in the order they run; hooks go with the block."""
-    modules = dict(extractor.named_modules())
-    chosen = [module for module in modules.values() if not [*module.children()]]
-    if layer != LAST_LAYER:
-        if layer not in modules or not layer:
-            raise ValueError(f"no layer {layer!r} in {type(extractor).__name__}; its layers: {_layer_names(extractor)}")
-        chosen = [modules[layer]]
-    outputs: list[tuple[nn.Module, Tensor]] = []
-
-    def keep(module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            outputs.append((module, output))
-
-    handles = [module.register_forward_hook(keep) for module in chosen]
+def _layout(extractor: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor, layer: str) -> FeatureLayout:
+    """Return the layer's name, also of the last one, and how its output is a feature map, by a trial run."""
+    if layer != LAST_LAYER and (not layer or layer not in dict(extractor.named_modules())):
+        raise ValueError(f"no layer {layer!r} in {type(extractor).__name__}; its layers: {_layer_names(extractor)}")
+    trial = try_out(extractor, images, run)
     try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+        return find_layout(trial, _last_grid(trial, extractor) if layer == LAST_LAYER else layer)
+    except NoMapError as error:
+        raise ValueError(
+            f"layer {layer!r} must give a feature map (B, C, h, w), got {error.got}; name a convolution of "
+            f"{type(extractor).__name__}: {_layer_names(extractor)}"
+        ) from error
+
+
+def _last_grid(trial: Trial, extractor: nn.Module) -> str:
+    """Return the layer with the last output on the last convolution's grid, before anything changes its shape."""
+    innermost = [each for each in trial.seen if not [*each.module.children()] and each.output is not None]
+    convolutions = [index for index, each in enumerate(innermost) if isinstance(each.module, nn.Conv2d)]
+    if not convolutions:
+        raise NoMapError(LAST_LAYER, f"no convolution in {type(extractor).__name__}")
+    chosen = innermost[convolutions[-1]]
+    shape = chosen.output.shape if chosen.output is not None else None
+    for each in innermost[convolutions[-1] + 1 :]:
+        if each.output is None or each.output.shape != shape:
+            break
+        if sum(other.name == each.name for other in trial.seen) == 1:
+            chosen = each
+    return chosen.name
 
 
 def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
@@ -216,8 +214,15 @@ def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
 
 
 def policy_probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return the action probabilities of images ``(n, C, H, W)`` on the policy's device, ``(n, A)``."""
-    return cast(CategoricalDistribution, policy.get_distribution(images)).distribution.probs
+    """Return the action probabilities of images ``(n, C, H, W)`` on the policy's device, ``(n, A)``.
+
+    Raises:
+        ValueError: the actions are not discrete.
+    """
+    distribution = policy.get_distribution(images)
+    if not isinstance(distribution, CategoricalDistribution):
+        raise ValueError(f"only discrete actions have one probability each, got {policy.action_space}")
+    return distribution.distribution.probs
 
 
 def _value_shift(reference: Tensor, perturbed: Tensor) -> Tensor:
@@ -229,18 +234,8 @@ def _layer_names(extractor: nn.Module) -> str:
     return ", ".join(name for name, _ in extractor.named_modules() if name) or "none"
 
 
-def _channels_first(policy: ActorCriticPolicy, images: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    batch = torch.as_tensor(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
-    shape = tuple(policy.observation_space.shape or ())
-    if len(shape) == 3 and batch.dim() == 4 and tuple(batch.shape[1:]) == (*shape[1:], shape[0]) != shape:
-        batch = batch.permute(0, 3, 1, 2)
-    if len(shape) != 3 or tuple(batch.shape[1:]) != shape or len(batch) == 0:
-        raise ValueError(f"expected one or more images of shape {shape}, got a batch of shape {tuple(images.shape)}")
-    return batch
-
-
 def _check_options(
-    policy: ActorCriticPolicy, batch: Tensor, method: str, target: str, layer: str, rectify: str, chunk_size: int
+    policy: ActorCriticPolicy, method: str, target: str, layer: str, rectify: str | None, chunk_size: int
 ) -> None:
     if method not in EXPLAIN_METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(EXPLAIN_METHODS)}")
@@ -249,8 +244,8 @@ def _check_options(
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     if method in CAM_METHODS:
-        check_cam_options(method, rectify)
-    elif layer != LAST_LAYER or rectify != "relu":
+        check_cam_options(method, rectify or "relu")
+    elif layer != LAST_LAYER or rectify is not None:
         raise ValueError(f"{method} knows neither layer nor rectify; they are for {', '.join(CAM_METHODS)}")
     discrete = isinstance(policy.action_dist, CategoricalDistribution)
     if method == "perturbation" and target == "policy" and not discrete:

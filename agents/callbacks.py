@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HParam, Image
+from stable_baselines3.common.logger import HParam, Image, TensorBoardOutputFormat
 
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.policy import CamPolicy
@@ -46,27 +46,56 @@ class OverlayCallback(BaseCallback):
             raise ValueError(f"every_steps must be at least 1, got {every_steps}")
         self.frames, self.labels, self.relevant, self.every_steps = frames, labels, relevant, every_steps
         self._next = 0
+        self._drawn_at: int | None = None
+
+    def _on_training_start(self) -> None:
+        self._next = self.num_timesteps
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        # At rollout boundaries the logger is about to be dumped, so the picture carries the right step.
         if self.num_timesteps >= self._next:
             self._next = self.num_timesteps + self.every_steps
             self._draw()
 
     def _on_training_end(self) -> None:
         self._draw()
-        self.logger.dump(self.num_timesteps)
 
     def _draw(self) -> None:
+        """Write a picture at the present step, once, and by itself: figures that wait in the logger stay there."""
+        if self._drawn_at == self.num_timesteps:
+            return
+        self._drawn_at = self.num_timesteps
         model = cast(CAMALPPO, self.model)
         policy = cast(CamPolicy, model.policy)
-        maps = policy.attention(self.frames, method=model.camal.method, rectification=model.camal.rectification)
+        camal = model.camal
+        maps = policy.attention(self.frames, None, camal.method, camal.rectification, camal.targets)
         pictures = {str(target): cam.cpu().numpy() for target, cam in maps.items()}
         sheet = attention_sheet(self.frames, self.labels, self.relevant, pictures)
-        self.logger.record("camal/attention", Image(sheet, "HWC"), exclude=HIDDEN_FROM)
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.write({"camal/attention": Image(sheet, "HWC")}, {"camal/attention": ()}, self.num_timesteps)
+
+
+class UpdateLogCallback(BaseCallback):
+    """Logs the figures of every update, the last one too, at the step of the rollout that it was made from.
+
+    By itself, Stable-Baselines3 logs an update's figures with the next rollout, and those of the last one never.
+    """
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._dump()
+
+    def _on_training_end(self) -> None:
+        self._dump()
+
+    def _dump(self) -> None:
+        if self.logger.name_to_value:
+            self.logger.dump(self.num_timesteps)
 
 
 class HParamCallback(BaseCallback):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
 from torch.nn import functional
+
+from camal_rl.spelling import did_you_mean
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -28,15 +30,79 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fl
     return "bfloat16" if fast else "float32"
 
 
+def _in_channels_last(parameter: Tensor) -> None:
+    gradient = cast(Tensor, parameter.grad)
+    if gradient.device.type == "cpu":
+        parameter.grad = gradient.contiguous(memory_format=torch.channels_last)
+
+
+class ChannelsLastConv2d(nn.Conv2d):
+    """A convolution that computes channels-last and stores its weight as every other module does.
+
+    A weight that is stored channels-last cannot be viewed as a vector, which orthogonal initialization and
+    ``torch.nn.utils.parameters_to_vector`` do. On a CPU the weight's gradient keeps the order in which the convolution
+    gives it, and gradient clipping sums it in: rounding is that of a network that is channels-last throughout.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._order_gradient()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._order_gradient()  # copies and pickles of a parameter come without its hooks
+
+    def _order_gradient(self) -> None:
+        if self.weight.requires_grad:
+            self.weight.register_post_accumulate_grad_hook(_in_channels_last)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not torch.compiler.is_compiling():  # compiled and exported programs choose their own formats
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return super()._conv_forward(input, weight, bias)
+
+
+def check_images(space: spaces.Space, normalized: bool = True) -> None:
+    """Check that an encoder can read what a space holds.
+
+    Args:
+        space: channels-first images ``(C, H, W)``: uint8 in [0, 255] or floats.
+        normalized: whether floats are known to be in [0, 1] already (``normalize_images=False``).
+
+    Raises:
+        ValueError: other observations; the message says what to do.
+    """
+    if is_image_space(space, check_channels=False):
+        return
+    shape = space.shape or ()
+    if not isinstance(space, spaces.Box) or len(shape) != 3 or not np.issubdtype(space.dtype, np.floating):
+        raise ValueError(
+            f"a CAM encoder needs images, uint8 in [0, 255] of shape (H, W, C) or (C, H, W), got {space}; "
+            "for other observations give your own features extractor class as `encoder`"
+        )
+    if not is_image_space_channels_first(space):
+        raise ValueError(
+            f"float images must be channels-first (C, H, W), got shape {shape}: SB3 moves the channels of uint8 images "
+            "alone; give uint8 images in [0, 255], or move the channels with gymnasium.wrappers.TransformObservation"
+        )
+    if not normalized:
+        raise ValueError(
+            f"a CAM encoder needs uint8 images in [0, 255], got {space.dtype} of shape {shape}; if these floats are "
+            'images in [0, 1] already, say so with policy_kwargs={"normalize_images": False}'
+        )
+
+
 class CamEncoder(BaseFeaturesExtractor):
     """A convolutional encoder whose last feature map is open to attention.
 
     ``forward`` is ``head(cam_features(observations))``. Subclasses set ``cnn`` (its output, after the last ReLU, is
-    the CAM layer) and ``linear`` (Linear -> ReLU over the flattened CAM layer), and say in ``channels_last`` which
-    memory format their convolutions are faster in.
+    the CAM layer) and ``linear`` (over the flattened CAM layer: Linear -> ReLU, whose maps are the fastest, or other
+    layers), and say in ``channels_last`` which memory format their convolutions are faster in
+    (:class:`ChannelsLastConv2d`).
 
     Args:
-        observation_space: channels-first images ``(C, H, W)``.
+        observation_space: channels-first images ``(C, H, W)``, uint8 in [0, 255], or floats in [0, 1] together with
+            the policy's ``normalize_images=False``.
         features_dim: units of the linear layer.
         precision: arithmetic of the encoder; ``bfloat16`` uses torch's autocast, parameters stay float32; ``auto`` is
             bfloat16 on hardware that computes in it, see :func:`resolve_precision`. The heads always compute in
@@ -50,11 +116,7 @@ class CamEncoder(BaseFeaturesExtractor):
     def __init__(
         self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
     ) -> None:
-        if not is_image_space(observation_space, check_channels=False):
-            raise ValueError(
-                f"a CAM encoder needs uint8 images in [0, 255], got {observation_space}; "
-                "for other images give your own features extractor class as `encoder`"
-            )
+        check_images(observation_space)
         if precision not in get_args(Precision):
             raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
         super().__init__(observation_space, features_dim)
@@ -65,8 +127,20 @@ class CamEncoder(BaseFeaturesExtractor):
         lower = self._arithmetic(device) == torch.bfloat16
         return torch.autocast(device.type, torch.bfloat16) if lower else nullcontext()
 
+    @property
+    def is_linear_relu(self) -> bool:
+        """Whether the features are ``relu(Linear(flatten(cam_features)))`` in exactly the way of this class.
+
+        Attention has a closed form then. A subclass that changes a method or puts other layers into ``linear`` runs
+        them as they are, and its maps are made by automatic differentiation.
+        """
+        layers = list(self.linear) if type(self.linear) is nn.Sequential else []
+        methods = ("forward", "cam_features", "hidden", "hidden_weight", "_images", "_autocast", "_arithmetic")
+        own = any(name in vars(self) or getattr(type(self), name) is not getattr(CamEncoder, name) for name in methods)
+        return not own and [type(layer) for layer in layers] == [nn.Linear, nn.ReLU]
+
     def _arithmetic(self, device: torch.device) -> torch.dtype:
-        own = cast(nn.Linear, self.linear[0]).weight.dtype
+        own = next(self.parameters()).dtype
         return torch.bfloat16 if resolve_precision(self.precision, device) == "bfloat16" else own
 
     def _images(self, observations: Tensor) -> Tensor:
@@ -105,11 +179,21 @@ class CamEncoder(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""
+        if not self.is_linear_relu:
+            return self._own_head(self.cam_features(observations))
         plain = observations.is_floating_point() and self._arithmetic(observations.device) == observations.dtype
         if plain and not torch.is_grad_enabled():
             # Acting on SB3's floats: the layers one after the other, as in a network without attention.
             return cast(Tensor, self.linear(self.cnn(observations).flatten(1)))
         return torch.relu(self.hidden(self.cam_features(observations)))
+
+    def _own_head(self, features: Tensor) -> Tensor:
+        """Return what a subclass makes of CAM features ``(B, C, h, w)``, ``(B, features_dim)``."""
+        if type(self).hidden is not CamEncoder.hidden:
+            return torch.relu(self.hidden(features))
+        with self._autocast(features.device):
+            out = cast(Tensor, self.linear(features.flatten(1)))
+        return out.float() if out.dtype == torch.bfloat16 else out
 
     def _build_linear(self, features_dim: int) -> nn.Sequential:
         """Return Linear -> ReLU over the flattened output of ``cnn``, measured by one forward pass."""
@@ -128,7 +212,7 @@ class NatureEncoder(CamEncoder):
         self, observation_space: spaces.Box, features_dim: int = 512, precision: Precision = "float32"
     ) -> None:
         super().__init__(observation_space, features_dim, precision)
-        stock = NatureCNN(observation_space, features_dim)
+        stock = NatureCNN(observation_space, features_dim, normalized_image=True)  # check_images() did the check
         self.cnn = stock.cnn[:-1]
         self.linear = stock.linear
 
@@ -141,11 +225,11 @@ class CompactEncoder(CamEncoder):
     ) -> None:
         super().__init__(observation_space, features_dim, precision)
         self.cnn = nn.Sequential(
-            nn.Conv2d(observation_space.shape[0], 16, kernel_size=5, stride=2, padding=2),
+            ChannelsLastConv2d(observation_space.shape[0], 16, kernel_size=5, stride=2, padding=2),
             nn.ReLU(),
-            nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+            ChannelsLastConv2d(16, 32, kernel_size=3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 32, kernel_size=3, stride=1, padding=1),
+            ChannelsLastConv2d(32, 32, kernel_size=3, stride=1, padding=1),
             nn.ReLU(),
         )
         self.linear = self._build_linear(features_dim)
@@ -154,8 +238,8 @@ class CompactEncoder(CamEncoder):
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.first = ChannelsLastConv2d(channels, channels, kernel_size=3, padding=1)
+        self.second = ChannelsLastConv2d(channels, channels, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + cast(Tensor, self.second(torch.relu(self.first(torch.relu(x)))))
@@ -203,7 +287,7 @@ class ImpalaEncoder(CamEncoder):
         channels = observation_space.shape[0]
         for depth in depths:
             layers += [
-                nn.Conv2d(channels, depth, kernel_size=3, padding=1),
+                ChannelsLastConv2d(channels, depth, kernel_size=3, padding=1),
                 _HalvingMaxPool(),
                 _ResidualBlock(depth),
                 _ResidualBlock(depth),
@@ -229,9 +313,16 @@ def encoder_class(encoder: str | type[BaseFeaturesExtractor]) -> type[BaseFeatur
     if not isinstance(encoder, str):
         return encoder
     if encoder not in ENCODERS:
-        near = difflib.get_close_matches(encoder, ENCODERS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown encoder {encoder!r}; did you mean {near!r}? Known: {', '.join(ENCODERS)}")
+        raise ValueError(
+            f"unknown encoder {encoder!r}; {did_you_mean(encoder, ENCODERS)}the encoders are {', '.join(ENCODERS)}, "
+            "or a class of your own"
+        )
     return ENCODERS[encoder]
+
+
+def encoder_name(kind: type[BaseFeaturesExtractor]) -> str:
+    """Return the name of an encoder class in :data:`ENCODERS`, or its own where it is not there."""
+    return next((name for name, known in ENCODERS.items() if known is kind), kind.__name__)
 
 
 def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -> dict[str, Any]:

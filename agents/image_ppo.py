@@ -9,34 +9,48 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 
 
 class ImagePPO(PPO):
     """PPO that collects rollouts as SB3 does, sample for sample, with less moving of images.
 
-    Each observation is written into the buffer once, on the device, and the policy acts on it there; what the policy
+    This is for :class:`CamPolicy`; any other policy has SB3's own buffer, rollouts and update. Each
+    observation is written into the buffer once, on the device, and the policy acts on it there; what the policy
     chose is stored while the simulator steps; the infos of unfinished episodes are not looked at. The result is that
     of the stock loop, bit for bit (``tests/agents/test_camal_ppo.py``).
     """
 
     def _setup_model(self) -> None:
-        if self.rollout_buffer_class is None:
-            self.rollout_buffer_class = CamalRolloutBuffer
-        if not issubclass(self.rollout_buffer_class, CamalRolloutBuffer):
-            raise ValueError(
-                f"rollout_buffer_class must be a CamalRolloutBuffer, got {self.rollout_buffer_class.__name__}"
-            )
+        self.rollout_buffer_class = self._buffer_class()
         super()._setup_model()
 
+    def _buffer_class(self) -> type[RolloutBuffer] | None:
+        """Return the buffer that belongs to the policy; ``None`` is SB3's choice.
+
+        A file of stock PPO's names a stock buffer, which stands for the default here.
+        """
+        asked = self.rollout_buffer_class
+        attentive = issubclass(self.policy_class, CamPolicy)
+        if asked in (None, RolloutBuffer, DictRolloutBuffer):
+            return CamalRolloutBuffer if attentive else None
+        if issubclass(asked, CamalRolloutBuffer) and not attentive:
+            raise ValueError(
+                f"{asked.__name__} holds images for CamPolicy, got policy {self.policy_class.__name__}; "
+                "leave rollout_buffer_class out"
+            )
+        return asked
+
     def _excluded_save_params(self) -> list[str]:
-        # The buffer's class is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
-        return [*super()._excluded_save_params(), "rollout_buffer_class"]
+        # Our buffer is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
+        own = ["rollout_buffer_class"] if isinstance(self.rollout_buffer, CamalRolloutBuffer) else []
+        return [*super()._excluded_save_params(), *own]
 
     def target_masks(self, env: VecEnv) -> npt.NDArray[np.uint8] | None:
         """Return the masks ``uint8 (num_envs, h, w)`` of the current observations, or ``None``."""
@@ -50,7 +64,9 @@ class ImagePPO(PPO):
         Returns:
             ``False`` if the callback ended training, ``True`` otherwise. Callbacks find SB3's names in ``locals``.
         """
-        buffer = cast(CamalRolloutBuffer, rollout_buffer)
+        if not isinstance(rollout_buffer, CamalRolloutBuffer):
+            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        buffer = rollout_buffer
         last_obs, starts = cast(np.ndarray, self._last_obs), cast(np.ndarray, self._last_episode_starts)
         self.policy.set_training_mode(False)
         buffer.reset()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
@@ -18,49 +17,30 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
-from camal_rl.agents.encoders import CamEncoder, Precision, encoder_class, encoder_kwargs
-from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam
-from camal_rl.closed_form import closed_form_cams, log_prob_score_gradient, value_score_gradient
-from camal_rl.module_modes import evaluating
-from camal_rl.shared_features import SharedFeatures
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
+from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
+from camal_rl.agents.encoder_fit import fitting_extractor
+from camal_rl.agents.encoders import (
+    ENCODERS,
+    CamEncoder,
+    Precision,
+    check_images,
+    encoder_class,
+    encoder_kwargs,
+    encoder_name,
+)
+from camal_rl.agents.map_settings import MapSettings, check_targets
+from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
+from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps
+from camal_rl.closed_form import closed_form_cams, hidden_gradient, log_prob_score_gradient, value_score_gradient
+from camal_rl.layer_capture import FeatureLayout
+from camal_rl.module_modes import evaluating, recording_gradients
 
-DEFAULT_RECTIFICATION: Mapping[AttentionTarget, Rectification] = CamalConfig().rectification
+CLOSED_FORM_TOLERANCE = 1e-4
+"""Largest difference of the closed form from autograd, relative to the largest gradient, that counts as rounding."""
 
-
-@dataclass(frozen=True)
-class EncodedImages:
-    """One pass through one encoder.
-
-    Attributes:
-        cam_features: the CAM layer's output ``(B, C, h, w)``.
-        hidden: pre-activation of the first linear layer ``(B, U)``; ``None`` for an encoder that is not a CamEncoder.
-        features: what the heads see, ``(B, features_dim)``.
-        shared: the same CAM features, shared with the maps of some images; with a CamEncoder only.
-    """
-
-    cam_features: Tensor
-    hidden: Tensor | None
-    features: Tensor
-    shared: SharedFeatures | None = None
-
-
-@dataclass(frozen=True)
-class ActionEvaluation:
-    """What PPO needs of a minibatch, and what attention needs besides.
-
-    ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form; ``encoded``
-    holds the pass behind each attention target (the same object where the encoder is shared). Maps are made of the
-    first ``looked_at`` images, of all where that is ``None``.
-    """
-
-    actions: Tensor
-    value: Tensor
-    log_prob: Tensor
-    entropy: Tensor | None
-    distribution: Distribution
-    encoded: Mapping[AttentionTarget, EncodedImages]
-    looked_at: int | None = None
+_Rectifications = Rectification | Mapping[AttentionTarget, Rectification]
 
 
 class CamPolicy(ActorCriticCnnPolicy):
@@ -75,7 +55,12 @@ class CamPolicy(ActorCriticCnnPolicy):
         lr_schedule: learning rate by remaining progress.
         encoder: ``nature``, ``impala``, ``compact``, or a features extractor class of your own.
         precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
-        cam_layer: dotted name of the CAM layer inside an encoder of your own; by default its last ``Conv2d``.
+        cam_layer: dotted name of the CAM layer inside the encoder; by default ``cnn`` in a :class:`CamEncoder` and the
+            last ``Conv2d`` in an encoder of another class. Its output is a feature map, channels first or last, or
+            tokens (:func:`camal_rl.feature_layout.layout_of`).
+        maps: which maps :meth:`attention` gives where nothing is said: ``targets``, ``method``,
+            ``value_rectification``, ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`).
+            They are saved with the policy; :class:`camal_rl.agents.CAMALPPO` sets those that it trains on.
         **kwargs: further arguments of ``ActorCriticCnnPolicy``.
     """
 
@@ -87,27 +72,43 @@ class CamPolicy(ActorCriticCnnPolicy):
         encoder: str | type[BaseFeaturesExtractor] = "nature",
         precision: Precision = "float32",
         cam_layer: str | None = None,
+        maps: MapSettings | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if "features_extractor_class" in kwargs:
+            raise ValueError(
+                "CamPolicy takes its features extractor as `encoder`, a name or a class: write "
+                'policy_kwargs={"encoder": MyEncoder} in place of "features_extractor_class"'
+            )
         self.encoder, self.precision, self.cam_layer = encoder, precision, cam_layer
+        self.map_settings = maps if isinstance(maps, MapSettings) else MapSettings.of(maps)
+        self._verified: dict[AttentionTarget, bool] = {}
         extractor = encoder_class(encoder)
+        if issubclass(extractor, CamEncoder):
+            check_images(observation_space, normalized=not kwargs.get("normalize_images", True))
         own = kwargs.pop("features_extractor_kwargs", None) or {}
         kwargs["features_extractor_kwargs"] = {**encoder_kwargs(extractor, precision), **own}
         if kwargs.get("net_arch") is None:
             kwargs["net_arch"] = []
         super().__init__(observation_space, action_space, lr_schedule, features_extractor_class=extractor, **kwargs)
 
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        # After the orthogonal initialisation, which cannot view weights in another memory format.
-        for extractor in self._extractors().values():
-            if isinstance(extractor, CamEncoder) and extractor.channels_last:
-                extractor.cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Make the encoder, and see that it takes the images.
+
+        Raises:
+            ValueError: the images are too small for it.
+        """
+        return fitting_extractor(self.features_extractor_class, self.observation_space, self.features_extractor_kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         del data["features_extractor_class"]
-        data.update(encoder=self.encoder, precision=self.precision, cam_layer=self.cam_layer)
+        data.update(
+            encoder=self.encoder,
+            precision=self.precision,
+            cam_layer=self.cam_layer,
+            maps=self.map_settings.as_dict(),
+        )
         return data
 
     def _extractors(self) -> dict[AttentionTarget, BaseFeaturesExtractor]:
@@ -118,39 +119,49 @@ class CamPolicy(ActorCriticCnnPolicy):
     @functools.cached_property
     def cam_grid(self) -> tuple[int, int]:
         """Height and width ``(h, w)`` of the attention maps."""
-        shape = cast(tuple[int, ...], self.observation_space.shape)
         with evaluating(self), torch.no_grad():
-            image = torch.zeros(1, *shape, device=self.device, dtype=self.value_net.weight.dtype)
-            h, w = self._encode(image, self._extractors()["value"]).cam_features.shape[-2:]
+            features = self._encode(self._probe(), self._extractors()["value"]).cam_features
+        assert features is not None
+        h, w = features.shape[2:]
+        if min(h, w) < 1:
+            name, shape = encoder_name(self.features_extractor_class), self.observation_space.shape
+            raise ValueError(f"the CAM grid of encoder {name!r} is {h}x{w} on observations of shape {shape}")
         return int(h), int(w)
 
-    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
-        if isinstance(extractor, CamEncoder):
-            cam_features, shared = extractor.cam_features(images), None
-            if looked_at is not None:
-                shared = SharedFeatures(cam_features, looked_at, len(ATTENTION_TARGETS))
-                cam_features = shared.every
-            hidden = extractor.hidden(cam_features)
-            return EncodedImages(cam_features, hidden, torch.relu(hidden), shared)
-        with _output_of(self._cam_module(extractor)) as outputs:
-            features = extractor(images)
-        if not outputs or outputs[-1].dim() != 4:
-            got = f"an output of shape {tuple(outputs[-1].shape)}" if outputs else "no output: it did not run"
-            raise ValueError(f"the CAM layer must give a feature map (B, C, h, w), got {got}; set `cam_layer`")
-        return EncodedImages(outputs[-1], None, features)
+    @functools.cached_property
+    def has_maps(self) -> bool:
+        """Whether the encoder has a CAM layer; without one there are no attention maps, and training has weight 0."""
+        try:
+            return min(self.cam_grid) > 0
+        except ValueError:
+            return False
 
-    def _cam_module(self, extractor: nn.Module) -> nn.Module:
-        modules = dict(extractor.named_modules())
-        convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
-        name = self.cam_layer if self.cam_layer is not None else (convolutions or [""])[-1]
-        if name not in modules or not name:
-            known = ", ".join(candidate for candidate in modules if candidate) or "none"
-            raise ValueError(f"no CAM layer {name!r} in {type(extractor).__name__}; its layers are: {known}")
-        return modules[name]
+    @functools.cached_property
+    def _layout(self) -> FeatureLayout:
+        # Value and policy encoders are of one kind.
+        return cam_layout(self._extractors()["value"], self.cam_layer, self._probe())
+
+    def _probe(self) -> Tensor:
+        """Return one image ``(1, C, H, W)`` of noise, as encoders take it."""
+        shape = cast(tuple[int, ...], self.observation_space.shape)
+        noise = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+        return noise.to(self.device, next(self.parameters()).dtype)
+
+    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
+        if self._is_open(extractor):
+            by_autograd = not self._only_closed_forms
+            return encode_linear_relu(
+                images, cast(CamEncoder, extractor), looked_at, len(ATTENTION_TARGETS), by_autograd
+            )
+        return EncodedImages(extractor(images)) if looked_at == 0 else encode_captured(images, extractor, self._layout)
+
+    def _is_open(self, extractor: BaseFeaturesExtractor) -> bool:
+        """Say whether an encoder is CAM layer -> Flatten -> Linear -> ReLU."""
+        return isinstance(extractor, CamEncoder) and extractor.is_linear_relu and self.cam_layer in (None, "cnn")
 
     def _images(self, observations: Tensor, extractor: BaseFeaturesExtractor) -> Tensor:
         """Return what an encoder takes: SB3's floats, or uint8 images as they are where it can convert them itself."""
-        if isinstance(extractor, CamEncoder) and self.normalize_images and observations.dtype == torch.uint8:
+        if self._is_open(extractor) and self.normalize_images and observations.dtype == torch.uint8:
             return observations
         return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
 
@@ -165,7 +176,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
-        distribution, values = self._heads(self._encode_all(obs))
+        distribution, values = self._heads(self._encode_all(obs, looked_at=0))
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
         return actions.reshape((-1, *cast(tuple[int, ...], self.action_space.shape))), values, log_prob
@@ -184,49 +195,90 @@ class CamPolicy(ActorCriticCnnPolicy):
         Args:
             observations: ``(B, C, H, W)`` uint8 images.
             actions: the actions taken; ``None`` means the actions that the policy prefers.
-            looked_at: how many images, from the first on, attention maps will be made of; by default all.
+            looked_at: how many images, from the first on, attention maps will be made of; by default all. With 0 no
+                maps can be made, and an encoder of any kind will do.
         """
         encoded = self._encode_all(observations, looked_at)
         distribution, values = self._heads(encoded)
         chosen = distribution.get_actions(deterministic=True) if actions is None else actions
         log_prob = distribution.log_prob(chosen)
         entropy = distribution.entropy()
-        return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, distribution, encoded, looked_at)
+        # The policy has one distribution object, which the next observations change.
+        own = copy.copy(distribution)
+        return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, own, encoded, looked_at)
 
     def attention_maps(
         self,
         evaluation: ActionEvaluation,
-        targets: Iterable[AttentionTarget] = ATTENTION_TARGETS,
-        method: CamMethod = "gradcam",
-        rectification: Mapping[AttentionTarget, Rectification] = DEFAULT_RECTIFICATION,
+        targets: Iterable[AttentionTarget] | None = None,
+        method: CamMethod | None = None,
+        rectification: _Rectifications | None = None,
         create_graph: bool = False,
     ) -> dict[AttentionTarget, Tensor]:
-        """Return the non-negative, not yet normalised map ``(B, h, w)`` of each target, for the images looked at.
+        """Return the non-negative, not yet normalized map ``(B, h, w)`` of each target, for the images looked at.
 
-        The score is ``V(s)`` for ``value`` and ``log pi(a|s)`` for ``policy``. The closed form serves where it
-        applies, autograd otherwise; the two agree (``tests/agents/test_policy.py``).
+        The score is ``V(s)`` for ``value`` and :func:`camal_rl.agents.policy_score.policy_score` for ``policy``. The
+        closed form serves where it applies, autograd otherwise; the two agree (``tests/agents/test_policy.py``).
+        Targets, method and rectification are by default those of ``map_settings``.
         """
-        wanted = list(targets)
-        closed = [target for target in wanted if self.has_closed_form(target)]
+        wanted = check_targets(self.map_settings.targets if targets is None else targets)
+        method = method or self.map_settings.method
+        rectify = self.map_settings.rectification(rectification)
+        closed = [target for target in wanted if self._uses_closed_form(target, evaluation)]
         # Targets that share an encoder share the pass over its features.
         groups = [closed] if self.share_features_extractor else [[target] for target in closed]
         maps: dict[AttentionTarget, Tensor] = {}
         for group in filter(None, groups):
-            maps.update(self._closed_form_maps(group, evaluation, method, [rectification[target] for target in group]))
+            maps.update(self._closed_form_maps(group, evaluation, method, [rectify[target] for target in group]))
         for target in wanted:
             if target not in maps:
-                score = evaluation.value if target == "value" else evaluation.log_prob
-                features = evaluation.encoded[target].cam_features
-                every = class_activation_map(features, score, method, create_graph, rectification[target])
+                features, score = evaluation.cam_features(target), evaluation.score(target)
+                every = class_activation_map(features, score, method, create_graph, rectify[target])
                 maps[target] = every[: evaluation.looked_at]
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
         """Say whether the network after the CAM layer is Flatten -> Linear -> ReLU -> Linear for this target."""
-        if not isinstance(self._extractors()[target], CamEncoder):
+        if not self._is_open(self._extractors()[target]) or not self._verified.get(target, True):
             return False
-        branch = self.mlp_extractor.value_net if target == "value" else self.mlp_extractor.policy_net
-        return len(branch) == 0 and (target == "value" or isinstance(self.action_dist, CategoricalDistribution))
+        if target == "value":
+            return len(self.mlp_extractor.value_net) == 0 and type(self.value_net) is nn.Linear
+        linear = len(self.mlp_extractor.policy_net) == 0 and type(self.action_net) is nn.Linear
+        return linear and type(self.action_dist) is CategoricalDistribution
+
+    @property
+    def _only_closed_forms(self) -> bool:
+        """Whether no map needs automatic differentiation."""
+        return self._is_ours and all(self.has_closed_form(target) for target in ATTENTION_TARGETS)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether policy and encoder are classes of this package, whose tests hold the closed form."""
+        return type(self) is CamPolicy and type(self._extractors()["value"]) in ENCODERS.values()
+
+    def _uses_closed_form(self, target: AttentionTarget, evaluation: ActionEvaluation) -> bool:
+        """Say whether the closed form applies; of a subclass of a user the first batch says it, against autograd."""
+        if not self.has_closed_form(target):
+            return False
+        if not self._is_ours and target not in self._verified:
+            self._verified[target] = self._agrees(target, evaluation)
+        return self.has_closed_form(target)
+
+    def _agrees(self, target: AttentionTarget, evaluation: ActionEvaluation) -> bool:
+        """Say whether the closed form's gradient at the CAM layer is that of autograd."""
+        features, some = evaluation.cam_features(target), slice(evaluation.looked_at)
+        score = evaluation.score(target)
+        if not (features.requires_grad and score.requires_grad):
+            return False
+        (gradient,) = torch.autograd.grad(score.sum(), features, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            return False
+        extractor = cast(CamEncoder, self._extractors()[target])
+        active = cast(Tensor, evaluation.encoded[target].hidden)[some] > 0
+        weight = extractor.hidden_weight(features).detach()
+        closed = hidden_gradient(weight, active, self._score_gradient(target, evaluation).detach())
+        allowed = max(CLOSED_FORM_TOLERANCE, 16 * torch.finfo(gradient.dtype).eps) * float(gradient.abs().max())
+        return float((gradient[some].float() - closed.float()).abs().max()) <= allowed
 
     def _score_gradient(self, target: AttentionTarget, evaluation: ActionEvaluation) -> Tensor:
         """Return ``d score / d hidden`` of a linear head, ``(U,)`` or ``(B, U)``."""
@@ -245,7 +297,8 @@ class CamPolicy(ActorCriticCnnPolicy):
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
         shared = encoded.shared
-        features, sums = (encoded.cam_features, None) if shared is None else (shared.some, shared.channel_sums)
+        whole = evaluation.cam_features(targets[0])
+        features, sums = (whole, None) if shared is None else (shared.some, shared.channel_sums)
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
         active = cast(Tensor, encoded.hidden)[: evaluation.looked_at] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
@@ -255,46 +308,44 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def attention(
         self,
-        observations: Tensor | np.ndarray[Any, Any],
-        actions: Tensor | None = None,
-        method: CamMethod = "gradcam",
-        rectification: Mapping[AttentionTarget, Rectification] = DEFAULT_RECTIFICATION,
+        observations: Images,
+        actions: Actions | None = None,
+        method: CamMethod | None = None,
+        rectification: _Rectifications | None = None,
+        targets: Iterable[AttentionTarget] | None = None,
     ) -> dict[AttentionTarget, Tensor]:
         """Return the attention maps of images, ``{"value": (B, h, w), "policy": (B, h, w)}`` in [0, 1].
 
+        What is not given is the model's own (``map_settings``): what it was trained with.
+
         Args:
-            observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``.
-            actions: actions ``(B,)`` that the policy maps explain; by default those that the policy prefers.
+            observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``; one
+                image (B is 1) or a list of images will do, as in ``predict``.
+            actions: actions ``(B,)``, or ``(B, A)`` for spaces of several numbers, that the policy maps explain; by
+                default those that the policy prefers. Maps of continuous actions do not depend on them
+                (:func:`camal_rl.agents.policy_score.policy_score`).
             method: gradcam, hirescam, layercam, gradcam++ or normgrad.
-            rectification: ``relu`` or ``absolute`` for each target, see :class:`camal_rl.agents.CamalConfig`.
+            rectification: ``relu`` or ``absolute``, for all targets or by target, see
+                :class:`camal_rl.agents.CamalConfig`.
+            targets: ``value``, ``policy`` or both.
 
-        Nothing is left behind: no gradient, no hook, no changed training mode.
+        Raises:
+            TypeError, ValueError: images, actions or settings that do not fit; the message says what was expected.
+
+        Nothing is left behind, also after an exception: no gradient, no hook, no changed training mode.
         """
-        with evaluating(self), torch.enable_grad():
-            evaluation = self.evaluate_for_attention(self._as_batch(observations), actions)
-            maps = self.attention_maps(evaluation, method=method, rectification=rectification)
+        with evaluating(self), recording_gradients():
+            images = image_batch(observations, self.observation_space).to(self.device)
+            explained = None
+            if actions is not None:
+                explained = action_batch(actions, self.action_space, len(images), self.device)
+            evaluation = self.evaluate_for_attention(images, explained)
+            maps = self.attention_maps(evaluation, targets, method, rectification)
+        for target, cam in maps.items():
+            if bool(zero_maps(cam.detach()).all()):
+                warnings.warn(
+                    f"the {target} map of each of {len(cam)} images is zero everywhere: its score has no gradient (a "
+                    "policy that is certain of its action), or rectification 'relu' left out what there was",
+                    stacklevel=2,
+                )
         return {target: normalize_cam(cam.detach()) for target, cam in maps.items()}
-
-    def _as_batch(self, observations: Tensor | np.ndarray[Any, Any]) -> Tensor:
-        images = (
-            torch.as_tensor(np.ascontiguousarray(observations))
-            if isinstance(observations, np.ndarray)
-            else observations
-        )
-        shape = cast(tuple[int, ...], self.observation_space.shape)
-        if images.dim() == 4 and tuple(images.shape[1:]) == (*shape[1:], shape[0]):
-            images = images.permute(0, 3, 1, 2)
-        if images.dim() != 4 or tuple(images.shape[1:]) != shape:
-            raise ValueError(f"expected images of shape (B, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
-        return images.to(self.device)
-
-
-@contextmanager
-def _output_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect a module's outputs inside the block; the hook is gone afterwards, also after an exception."""
-    outputs: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        handle.remove()

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor
 
 
@@ -30,8 +29,8 @@ class CamalRolloutBuffer(RolloutBuffer):
 
     What differs from the stock buffer, which holds NumPy arrays: an observation is written once, before the policy
     acts on it, and never copied as a whole again (stock makes a second copy of all of them for the minibatches).
-    Images lie channels-last, as simulators give and convolutions want them; what is handed out has SB3's shape
-    ``(B, C, H, W)``. Minibatches are drawn on the device, in the order of the stock buffer for the same random state.
+    Images lie as the environment gives them, mostly channels-last; what is handed out has SB3's shape ``(B, C, H, W)``.
+    Minibatches are drawn on the device, in the order of the stock buffer for the same random state.
     """
 
     _frames: Tensor | None = None
@@ -50,14 +49,15 @@ class CamalRolloutBuffer(RolloutBuffer):
 
     @property
     def observations(self) -> npt.NDArray[Any]:  # type: ignore[override]
-        """The observations ``(buffer_size, n_envs, *shape)``, as the stock buffer has them."""
+        """The observations ``(buffer_size, n_envs, *shape)``, as the stock buffer has them; a copy on a GPU."""
         return self._in_sb3_order(self._storage()).cpu().numpy()
 
-    def _storage(self) -> Tensor:
+    def _storage(self, channels_last: bool = False) -> Tensor:
+        """Return the memory of the observations, which the first call lays out."""
         if self._frames is None:
             shape = tuple(self.obs_shape)
-            self._channels_last = len(shape) == 3 and is_image_space(self.observation_space, check_channels=False)
-            if self._channels_last:
+            self._channels_last = channels_last
+            if channels_last:
                 shape = (*shape[1:], shape[0])
             dtype = torch.from_numpy(np.empty(0, dtype=self.observation_space.dtype)).dtype
             self._frames = torch.empty((self.buffer_size, self.n_envs, *shape), dtype=dtype, device=self.device)
@@ -71,25 +71,50 @@ class CamalRolloutBuffer(RolloutBuffer):
     def observe(self, observations: npt.NDArray[Any], targets: npt.NDArray[np.uint8] | None) -> Tensor:
         """Store what every environment shows now and return it on the device, ``(n_envs, *shape)``.
 
+        What is returned lies in memory as what SB3 would act on, for which some convolutions round differently.
+
         Args:
             observations: as the environment gave them.
             targets: their masks ``uint8 (n_envs, h, w)`` on the CAM grid, or ``None``.
         """
-        place = self._storage()[self.pos]
+        # VecTransposeImage gives a view of channels-last images.
+        transposed = len(self.obs_shape) == 3 and not observations.flags.c_contiguous
+        place = self._storage(channels_last=transposed)[self.pos]
         ordered = np.moveaxis(observations, 1, -1) if self._channels_last else observations
         given = torch.from_numpy(np.ascontiguousarray(ordered)).view(place.shape)
         if self._staging is not None:
             # The copy to the device is over before the next one starts: in between, the actions come back from it.
             given = self._staging.copy_(given)
         place.copy_(given, non_blocking=True)
+        self._store_targets(targets)
+        if self.device.type == "cpu" and min(observations.strides) >= 0:
+            return torch.as_tensor(observations)
+        stored = self._in_sb3_order(place)
+        return stored if transposed == self._channels_last else stored.contiguous()
+
+    def _store_targets(self, targets: npt.NDArray[np.uint8] | None) -> None:
         if targets is None:
             self.targets = None
-        else:
-            if self.targets is None or self.targets.shape[2:] != targets.shape[1:]:
-                shape = (self.buffer_size, self.n_envs, *targets.shape[1:])
-                self.targets = torch.zeros(shape, dtype=torch.uint8, device=self.device)
-            self.targets[self.pos].copy_(torch.from_numpy(targets))
-        return self._in_sb3_order(place)
+            return
+        if self.targets is None or self.targets.shape[2:] != targets.shape[1:]:
+            shape = (self.buffer_size, self.n_envs, *targets.shape[1:])
+            self.targets = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+        self.targets[self.pos].copy_(torch.from_numpy(targets))
+
+    def add(
+        self,
+        obs: npt.NDArray[Any],
+        action: npt.NDArray[Any],
+        reward: npt.NDArray[np.float32],
+        episode_start: npt.NDArray[np.bool_],
+        value: Tensor,
+        log_prob: Tensor,
+        targets: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Store a whole step, as SB3's own loops do, with the masks of its observations where there are any."""
+        self.observe(obs, targets)
+        self.decide(action, episode_start, value, log_prob)
+        self.reward(reward)
 
     def decide(
         self, actions: npt.NDArray[Any], episode_starts: npt.NDArray[np.bool_], values: Tensor, log_probs: Tensor

@@ -45,7 +45,7 @@ def channels_first(images):
 
 
 class OwnEncoder(BaseFeaturesExtractor):
-    """Functional ReLU, batch normalisation behind the last convolution, and a switch that breaks it."""
+    """Functional ReLU, batch normalization behind the last convolution, and a switch that breaks it."""
 
     def __init__(self, observation_space):
         super().__init__(observation_space, 6)
@@ -270,8 +270,8 @@ def test_guided_backprop_sees_the_functional_relus_of_our_encoders(policy):
         ({"layer": "linear.0"}, r"must give a feature map \(B, C, h, w\), got an output of shape \(2, 256\)"),
         ({"rectify": "square"}, "unknown rectification 'square'"),
         ({"chunk_size": 0}, "chunk_size must be at least 1"),
-        ({"images": frames()[:, ::2]}, r"images of shape \(3, 16, 16\), got a batch of shape \(3, 8, 16, 3\)"),
-        ({"images": frames()[0]}, "one or more images"),
+        ({"images": frames()[:, ::2]}, r"expected images of shape \(B, 3, 16, 16\), got \(3, 8, 16, 3\)"),
+        ({"images": channels_first(frames()).float() / 255}, "holds uint8 images in 0 .. 255, got torch.float32 in 0"),
         ({"images": frames()[:0]}, "one or more images"),
         ({"method": "perturbation", "layer": "cnn.0"}, "perturbation knows neither layer nor rectify"),
         ({"method": "guided_backprop", "rectify": "absolute"}, "guided_backprop knows neither"),

@@ -221,6 +221,7 @@ def test_a_share_of_the_frames_makes_up_the_term(continuous):
     expected = model._camal_loss(
         {name: cam[:4] for name, cam in model._attention_maps(evaluation, False).items()},
         batch.targets[:4],
+        1.0,
         defaultdict(list),
     )
     assert term(whole) == pytest.approx(expected.item(), rel=1e-5)

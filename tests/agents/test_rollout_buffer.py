@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 
-from camal_rl.agents import CAMALPPO, CamalConfig
+from camal_rl.agents import CAMALPPO, CamalConfig, CamalRolloutBuffer
 
 from .fakes import CountingEnv
 
@@ -79,3 +82,40 @@ def test_evenly_spaced_samples_are_the_same_every_time_and_belong_together(rolle
     steps = first.observations[:, 0, 0, 0].long()
     assert torch.equal(first.targets[:, 0].argmax(dim=1), steps // 4)
     assert len(rolled_out.rollout_buffer.evenly_spaced(100).observations) == 16
+
+
+IMAGES = spaces.Box(0, 255, (3, 4, 5), np.uint8)
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_add_stores_a_step_where_the_learner_reads_it(device, transposed):
+    kinds = (CamalRolloutBuffer, RolloutBuffer)
+    ours, stock = (kind(2, IMAGES, spaces.Discrete(3), device=device, n_envs=2) for kind in kinds)
+    rng = np.random.default_rng(0)
+    for step in range(2):
+        images = rng.integers(0, 256, (2, 4, 5, 3) if transposed else (2, 3, 4, 5), dtype=np.uint8)
+        images = images.transpose(0, 3, 1, 2) if transposed else images
+        others = (np.array([step, 1]), np.ones(2, np.float32), np.zeros(2), torch.rand(2, 1), torch.rand(2))
+        ours.add(images, *others, targets=np.full((2, 1, 1), step, np.uint8))
+        stock.add(images, *others)
+    assert ours.full
+    for name in ("observations", "actions", "rewards", "values", "log_probs", "episode_starts"):
+        assert np.array_equal(getattr(ours, name), getattr(stock, name)), name
+    assert ours.targets.flatten().tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_policy_acts_on_images_as_they_lie_in_memory(device):
+    last = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
+    for images in ([last, np.ascontiguousarray(last)], [np.ascontiguousarray(last), last]):
+        buffer = CamalRolloutBuffer(2, IMAGES, spaces.Discrete(3), device=device, n_envs=2)
+        for each in images:
+            given = buffer.observe(each, None)
+            buffer.pos += 1
+            assert given.stride() == torch.as_tensor(each, device=device).stride()
+            assert np.array_equal(given.cpu().numpy(), each)
+    flipped = last[..., ::-1]
+    buffer.pos = 0
+    assert np.array_equal(buffer.observe(flipped, None).cpu().numpy(), flipped)

@@ -1,0 +1,42 @@
+"""A minibatch as PPO and attention maps need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stable_baselines3.common.distributions import Distribution
+from torch import Tensor
+
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.encoded_images import EncodedImages
+from camal_rl.agents.policy_score import policy_score
+
+
+@dataclass(frozen=True)
+class ActionEvaluation:
+    """What PPO needs of a minibatch, and what attention needs besides.
+
+    ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form; ``encoded``
+    holds the pass behind each attention target (the same object where the encoder is shared). Maps are made of the
+    first ``looked_at`` images, of all where that is ``None``, of none where it is 0.
+    """
+
+    actions: Tensor
+    value: Tensor
+    log_prob: Tensor
+    entropy: Tensor | None
+    distribution: Distribution
+    encoded: Mapping[AttentionTarget, EncodedImages]
+    looked_at: int | None = None
+
+    def cam_features(self, target: AttentionTarget) -> Tensor:
+        """Return the CAM layer's output ``(B, C, h, w)`` behind a target."""
+        features = self.encoded[target].cam_features
+        if features is None:
+            raise ValueError("this evaluation was made with looked_at=0, without maps; make one with looked_at=None")
+        return features
+
+    def score(self, target: AttentionTarget) -> Tensor:
+        """Return what the maps of a target explain, ``(B,)``: ``V(s)``, or the policy's score."""
+        return self.value if target == "value" else policy_score(self.distribution, self.log_prob)

@@ -1,0 +1,87 @@
+"""One pass of images through an encoder, with the CAM layer's output open to attention maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from camal_rl.agents.encoders import CamEncoder
+from camal_rl.feature_layout import NoMapError, find_layout, try_out
+from camal_rl.layer_capture import FeatureLayout, captured, single
+from camal_rl.shared_features import SharedFeatures
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """One pass through one encoder.
+
+    Attributes:
+        features: what the heads see, ``(B, features_dim)``.
+        cam_features: the CAM layer's output ``(B, C, h, w)``; ``None`` where no maps were asked for.
+        hidden: pre-activation of the first linear layer ``(B, U)``; only where maps may have a closed form.
+        shared: the same CAM features, shared with the maps of some images; where maps may have a closed form.
+    """
+
+    features: Tensor
+    cam_features: Tensor | None = None
+    hidden: Tensor | None = None
+    shared: SharedFeatures | None = None
+
+
+def encode_linear_relu(
+    images: Tensor, extractor: CamEncoder, looked_at: int | None, targets: int, by_autograd: bool
+) -> EncodedImages:
+    """Encode images with an encoder whose ``is_linear_relu`` holds.
+
+    Args:
+        images: ``(B, C, H, W)``, as the encoder takes them.
+        extractor: the encoder.
+        looked_at: how many images maps are made of, from the first on; ``None`` for all, 0 for none.
+        targets: how many maps of each image.
+        by_autograd: whether some map needs the features' gradient, also where nothing before them is trained.
+    """
+    cam_features, shared = extractor.cam_features(images), None
+    if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and looked_at != 0:
+        cam_features = cam_features.detach().requires_grad_()
+    if looked_at:
+        shared = SharedFeatures(cam_features, looked_at, targets)
+        cam_features = shared.every
+    hidden = extractor.hidden(cam_features)
+    return EncodedImages(torch.relu(hidden), cam_features, hidden, shared)
+
+
+def encode_captured(images: Tensor, extractor: nn.Module, layout: FeatureLayout) -> EncodedImages:
+    """Encode images with an encoder of any kind."""
+    with captured(extractor.get_submodule(layout.layer), layout) as found:
+        features = extractor(images)
+    return EncodedImages(features, single(found, layout.layer))
+
+
+def cam_layout(extractor: BaseFeaturesExtractor, cam_layer: str | None, probe: Tensor) -> FeatureLayout:
+    """Return how the output of an encoder's CAM layer is a feature map, by a trial run.
+
+    Args:
+        extractor: the encoder.
+        cam_layer: the layer's name; ``None`` takes ``cnn`` of a CamEncoder and the last convolution of any other.
+        probe: a few images ``(B, C, H, W)``, as the encoder takes them.
+
+    Raises:
+        ValueError: no such layer, or one whose output is no map.
+    """
+    modules = dict(extractor.named_modules())
+    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
+    default = "cnn" if isinstance(extractor, CamEncoder) else (convolutions or [""])[-1]
+    name = cam_layer if cam_layer is not None else default
+    kind = type(extractor).__name__
+    if name not in modules or not name:
+        known = ", ".join(candidate for candidate in modules if candidate) or "none"
+        raise ValueError(f"no CAM layer {name!r} in {kind}; its layers are: {known}")
+    try:
+        return find_layout(try_out(extractor, probe), name)
+    except NoMapError as error:
+        raise ValueError(
+            f"the CAM layer must give a feature map (B, C, h, w), got {error.got} ({name!r} in {kind}); set `cam_layer`"
+        ) from error
