@@ -1,4 +1,4 @@
-"""What of a training loop is Hugging Face's: devices, precision, optimiser schedule, checkpoints (Accelerate)."""
+"""What of a training loop is Hugging Face's: devices, precision, optimizer schedule, checkpoints (Accelerate)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch.optim import AdamW, Optimizer
 
 from camal_rl.experiments.config import Device
-from camal_rl.supervised.config import OptimisationConfig, Precision
+from camal_rl.extras import install_command
+from camal_rl.supervised.config import OptimizationConfig, Precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
-INSTALL = "pip install 'camal-rl[supervised]'"
 TENSORBOARD = "tensorboard"
 _MIXED: dict[str, Literal["no", "bf16", "fp16"]] = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -29,12 +29,13 @@ def check_supported(device: Device, precision: Precision) -> None:
         import accelerate  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"training image classifiers needs {error.name}; install it with: {INSTALL}") from error
+        remedy = f"install it with: {install_command('supervised')}"
+        raise ImportError(f"training image classifiers needs {error.name}; {remedy}") from error
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
     if precision == "float16" and (not cuda or device == "cpu"):
-        raise ValueError("optimisation.precision float16 needs CUDA; use bfloat16 or float32")
+        raise ValueError("optimization.precision float16 needs CUDA; use bfloat16 or float32")
 
 
 def make_accelerator(device: Device, precision: Precision, seed: int, folder: Path | None) -> Accelerator:
@@ -44,7 +45,7 @@ def make_accelerator(device: Device, precision: Precision, seed: int, folder: Pa
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto`` is bfloat16 on CUDA where it is supported, float32 elsewhere.
         seed: of the order of the images.
-        folder: where TensorBoard's events go, into ``tensorboard``; ``None`` writes none.
+        folder: where TensorBoard's events go, into ``tensorboard``, see :func:`start_logging`; ``None`` writes none.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
@@ -56,19 +57,28 @@ def make_accelerator(device: Device, precision: Precision, seed: int, folder: Pa
     if precision == "auto":
         fast = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bfloat16" if fast else "float32"
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision=_MIXED[precision],
         cpu=device == "cpu",
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=seed),
         log_with=None if folder is None else TENSORBOARD,
         project_config=None if folder is None else ProjectConfiguration(str(folder), logging_dir=str(folder)),
     )
-    if folder is not None:
-        accelerator.init_trackers(TENSORBOARD)
-    return accelerator
 
 
-def make_optimizer(parameters: Any, settings: OptimisationConfig) -> AdamW:
+def start_logging(accelerator: Accelerator, first: int) -> None:
+    """Open TensorBoard's file, where one is wanted.
+
+    Args:
+        accelerator: from :func:`make_accelerator`.
+        first: steps that are done; above 0 the run is resumed, and what was logged beyond that step no longer counts.
+    """
+    if accelerator.log_with:
+        purge = {"purge_step": first + 1} if first else {}
+        accelerator.init_trackers(TENSORBOARD, init_kwargs={TENSORBOARD: purge})
+
+
+def make_optimizer(parameters: Any, settings: OptimizationConfig) -> AdamW:
     """Return AdamW over the parameters that are trained."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
@@ -76,7 +86,7 @@ def make_optimizer(parameters: Any, settings: OptimisationConfig) -> AdamW:
     return AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
-def make_schedule(optimizer: Optimizer, settings: OptimisationConfig, steps: int) -> Any:
+def make_schedule(optimizer: Optimizer, settings: OptimizationConfig, steps: int) -> Any:
     """Return a linear warm-up over its share of ``steps``, then a cosine decay to 0."""
     from transformers import get_cosine_schedule_with_warmup
 

@@ -32,7 +32,7 @@ def attention_report(
 
     So that models with different grids compare, every map is brought to the images' size (bilinear) and averaged over
     the cells of one grid; a cell is relevant when any marked pixel falls in it. Faithfulness removes pixels (fill:
-    mean colour) in the order of three maps: the ``own``, a ``random`` one as coarse as it, and the ``mask`` itself; the
+    mean color) in the order of three maps: the ``own``, a ``random`` one as coarse as it, and the ``mask`` itself; the
     score is the probability of the class whose map it is.
 
     Args:

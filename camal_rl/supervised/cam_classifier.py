@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.attention import cam_from_gradient, class_activation_map
-from camal_rl.module_modes import evaluating
+from camal_rl.feature_layout import find_layout, map_layers, try_out
+from camal_rl.layer_capture import captured, shape_words, single
+from camal_rl.module_modes import evaluating, recording_gradients
+from camal_rl.spelling import did_you_mean
 from camal_rl.supervised.config import CamalConfig, Score
-from camal_rl.supervised.layer_output import LayerOutput, logits_of, map_layers, shape_words
+from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
 
 CLOSED_FORM_TOLERANCE = 1e-4
@@ -30,18 +32,20 @@ _NO_EFFECT = (
 class CamClassifier:
     """A classifier and the layer whose output its maps are taken from.
 
-    The layer's output is a feature map ``(B, C, h, w)`` or tokens ``(B, P + h w, C)`` whose first P belong to no patch;
-    a tuple whose first entry is one of these will do. Tokens are seen as a feature map. Hooks live only inside
-    :meth:`capture`.
+    The layer's output is a feature map, ``(B, C, h, w)`` or ``(B, h, w, C)``, or tokens ``(B, P + h w, C)`` whose first
+    P belong to no patch; a tuple whose first entry is one of these will do. Hooks live only inside :meth:`capture`.
 
     Args:
         model: gives logits ``(B, K)``, or an object with them as ``logits``, for images ``(B, 3, H, W)`` in [0, 1].
         images: a few images ``(B, 3, H, W)``, to see which shapes come; training modes, statistics and ``.grad`` stay.
         layer: the layer's name as in ``model.named_modules()``; ``None`` takes ``model.cam_layer``.
-        token_grid: ``(h, w)`` of the patch tokens; ``None`` takes ``model.token_grid``, or else a square.
+        token_grid: ``(h, w)`` of the patch tokens; ``None`` takes ``model.token_grid``, or else the grid of the patch
+            embedding (:func:`camal_rl.feature_layout.layout_of`).
         prefix_tokens: tokens in front of the patches; ``None`` takes ``model.prefix_tokens``, or else what is over.
         strict: refuse a gradient that is zero on all of the images. A model that is only looked at may have such images
             (iFAM, where its mask is empty): their maps are zero, and metrics count them.
+        camal: which maps are meant where nothing is said; ``None`` takes ``model.camal``, the settings that
+            :class:`camal_rl.supervised.trainer.Trainer` has trained it with, or else the defaults.
 
     Raises:
         ValueError: unknown layer (the message lists those whose output is a map), a layer whose output is neither, a
@@ -56,12 +60,14 @@ class CamClassifier:
         token_grid: tuple[int, int] | None = None,
         prefix_tokens: int | None = None,
         strict: bool = True,
+        camal: CamalConfig | None = None,
     ) -> None:
         self.model = model
+        self.camal = camal or getattr(model, "camal", None) or CamalConfig()
         self.layer = self._layer_name(layer, images)
         grid = token_grid if token_grid is not None else getattr(model, "token_grid", None)
         prefix = prefix_tokens if prefix_tokens is not None else getattr(model, "prefix_tokens", None)
-        self._output = LayerOutput(self.layer, grid, prefix)
+        self._layout = find_layout(try_out(model, images), self.layer, grid, prefix)
         self._closed_form: bool | None = None
         self._head: nn.Linear | None = None
         self.grid = self._probe(images, strict)
@@ -74,18 +80,8 @@ class CamClassifier:
     @contextmanager
     def capture(self) -> Iterator[list[Tensor]]:
         """Collect the layer's output as ``(B, C, h, w)`` of every forward pass inside; no hook stays afterwards."""
-        found: list[Tensor] = []
-
-        def hook(_: nn.Module, __: Any, output: Any) -> Any:
-            features, output = self._output.split(output)
-            found.append(features)
-            return output
-
-        handle = self.model.get_submodule(self.layer).register_forward_hook(hook)
-        try:
+        with captured(self.model.get_submodule(self.layer), self._layout) as found:
             yield found
-        finally:
-            handle.remove()
 
     def forward(self, images: Tensor, model: Callable[[Tensor], Any] | None = None) -> tuple[Tensor, Tensor]:
         """Return logits ``(B, K)`` and features ``(B, C, h, w)``; ``model`` is the wrapped one, where it is wrapped."""
@@ -95,14 +91,10 @@ class CamClassifier:
 
     def one(self, found: list[Tensor]) -> Tensor:
         """Return the features of the one forward pass of a :meth:`capture`."""
-        if len(found) != 1:
-            raise ValueError(
-                f"layer {self.layer!r} ran {len(found)} times in one forward pass; choose one that runs once"
-            )
-        return found[0]
+        return single(found, self.layer)
 
     def training_map(self, features: Tensor, logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:
-        """Return the maps ``(B, h, w)``, not normalised, through which a loss can be trained.
+        """Return the maps ``(B, h, w)``, not normalized, through which a loss can be trained.
 
         Where the network above the layer is a global average pooling and a linear layer, the gradient is the closed
         form of :mod:`camal_rl.supervised.pooled_linear`; the first batch decides, by comparing it with autograd's.
@@ -118,10 +110,18 @@ class CamClassifier:
         score = class_score(logits, classes, camal.score)
         return class_activation_map(features, score, camal.method, True, camal.rectification).float()
 
-    def maps(self, images: Tensor, labels: Tensor, camal: CamalConfig) -> tuple[Tensor, Tensor]:
-        """Return detached maps ``(B, h, w)``, not normalised, and logits, in evaluation mode and full precision."""
-        with evaluating(self.model), torch.enable_grad():
-            logits, features = self.forward(images)
+    def maps(self, images: Tensor, labels: Tensor, camal: CamalConfig | None = None) -> tuple[Tensor, Tensor]:
+        """Return detached maps ``(B, h, w)``, not normalized, and logits, in evaluation mode and full precision.
+
+        Args:
+            images: ``(B, 3, H, W)`` in [0, 1], B at least 1.
+            labels: ``int64 (B,)``, the true classes.
+            camal: which maps are meant; by default those that the model was trained with.
+        """
+        _check_batch(images, labels)
+        camal = camal or self.camal
+        with evaluating(self.model), recording_gradients():
+            logits, features = self.forward(images.clone() if images.is_inference() else images)
             score = class_score(logits, map_classes(logits, labels, camal), camal.score)
             cam = class_activation_map(features, score, camal.method, False, camal.rectification)
         return cam.detach().float(), logits.detach()
@@ -134,14 +134,13 @@ class CamClassifier:
         listed = ", ".join(f"{key} {shape_words(shape)}" for key, shape in candidates.items()) or "none"
         if name is None:
             raise ValueError(f"name the CAM layer: the model has no cam_layer; layers whose output is a map: {listed}")
-        near = difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(name, candidates)
         raise ValueError(f"unknown CAM layer {name!r}; {hint}layers whose output is a map: {listed}")
 
     def _probe(self, images: Tensor, strict: bool) -> tuple[int, int]:
         """Return the grid ``(h, w)``, after a check that the score depends on the layer."""
-        with evaluating(self.model), torch.enable_grad():
-            logits, features = self.forward(images)
+        with evaluating(self.model), recording_gradients():
+            logits, features = self.forward(images.clone() if images.is_inference() else images)
             gradient = None
             if logits.requires_grad:
                 score = logits.gather(1, logits.argmax(dim=1, keepdim=True)).sum()
@@ -163,6 +162,24 @@ class CamClassifier:
         steps = 16 * torch.finfo(gradient.dtype).eps
         allowed = max(CLOSED_FORM_TOLERANCE, steps) * float(gradient.abs().max())
         return float((gradient.float() - slope[:, :, None, None].float()).abs().max()) <= allowed
+
+
+def remember_maps(model: nn.Module, camal: CamalConfig, layer: str | None) -> None:
+    """Write into a model which maps it is trained with: what is meant later where nothing is said."""
+    attributes: Any = model
+    attributes.camal = camal
+    if layer is not None:
+        attributes.cam_layer = layer
+
+
+def _check_batch(images: Tensor, labels: Tensor) -> None:
+    if images.dim() != 4 or len(images) == 0:
+        raise ValueError(f"expected one or more images (B, 3, H, W), got a batch of shape {tuple(images.shape)}")
+    if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"expected whole numbers of shape ({len(images)},) as labels, one for each image, got {labels.dtype} of "
+            f"shape {tuple(labels.shape)}"
+        )
 
 
 def map_classes(logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:

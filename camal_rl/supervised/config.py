@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig as AgentCamalConfig
 from camal_rl.agents.config import Schedule
 from camal_rl.attention import CamMethod, Rectification
-from camal_rl.experiments.config import Device, at_least, plain, share, with_settings
+from camal_rl.experiments.checks import (
+    Amount,
+    Count,
+    CountOrNone,
+    Seed,
+    Share,
+    Workers,
+    check_folder_name,
+    check_section,
+    with_settings,
+)
+from camal_rl.experiments.config import Device, plain
 from camal_rl.losses import LOSSES
+from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 
 MapTarget = Literal["true", "predicted"]
@@ -91,17 +104,17 @@ class DataConfig:
 
     name: str
     root: str | None = None
-    image_size: int = 64
-    seed: int = 0
-    mask_fraction: float = 1.0
+    image_size: Annotated[int, Field(ge=8, le=4096)] = 64
+    seed: Seed = 0
+    mask_fraction: Share = 1.0
     augment: bool | Mapping[str, float] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        at_least("data.image_size", self.image_size, 8)
-        at_least("data.seed", self.seed, 0)
-        share("data.mask_fraction", self.mask_fraction)
+        check_section(self, "data")
+        if self.root == "":
+            raise ValueError("data.root must name a folder, got ''; leave it out for a generated image set")
 
 
 @dataclass(frozen=True)
@@ -120,12 +133,12 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class OptimisationConfig:
+class OptimizationConfig:
     """AdamW with a linear warm-up and a cosine decay to 0.
 
     Attributes:
         epochs: passes over the training images.
-        steps: optimiser steps, in place of ``epochs`` where given.
+        steps: optimizer steps, in place of ``epochs`` where given.
         batch_size: images for each step.
         learning_rate: the highest learning rate.
         weight_decay: AdamW's.
@@ -135,25 +148,20 @@ class OptimisationConfig:
         workers: processes that load images; 0 loads in the training process.
     """
 
-    epochs: int = 10
-    steps: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_fraction: float = 0.05
-    max_grad_norm: float = 0.0
+    epochs: Count = 10
+    steps: Count | None = None
+    batch_size: Count = 64
+    learning_rate: Amount = 1e-3
+    weight_decay: Amount = 0.01
+    warmup_fraction: Share = 0.05
+    max_grad_norm: Amount = 0.0
     precision: Precision = "auto"
-    workers: int = 0
+    workers: Workers = 0
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        lows = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "weight_decay": 0, "max_grad_norm": 0, "workers": 0}
-        for name, low in lows.items():
-            at_least(f"optimisation.{name}", getattr(self, name), low)
-        if self.steps is not None:
-            at_least("optimisation.steps", self.steps, 1)
-        share("optimisation.warmup_fraction", self.warmup_fraction)
-        _choice("optimisation.precision", self.precision, get_args(Precision))
+        check_section(self, "optimization")
+        _choice("optimization.precision", self.precision, get_args(Precision))
 
 
 @dataclass(frozen=True)
@@ -169,16 +177,15 @@ class EvaluationConfig:
     """
 
     sets: tuple[str, ...] = ("test",)
-    images: int = 256
-    grid: int = 16
-    seed: int = 10_000
+    images: CountOrNone = 256
+    grid: Annotated[int, Field(ge=1, le=1024)] = 16
+    seed: Seed = 10_000
 
     def __post_init__(self) -> None:
         """Check ranges."""
         if not self.sets or len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must name at least one set, each once, got {list(self.sets)}")
-        for name, low in (("images", 0), ("grid", 1), ("seed", 0)):
-            at_least(f"evaluation.{name}", getattr(self, name), low)
+        check_section(self, "evaluation")
 
 
 @dataclass(frozen=True)
@@ -192,15 +199,14 @@ class LogConfig:
         checkpoint_every: epochs between checkpoints to resume from; 0 writes none.
     """
 
-    every: int = 20
-    images: int = 128
-    overlays: int = 6
-    checkpoint_every: int = 0
+    every: CountOrNone = 20
+    images: CountOrNone = 128
+    overlays: Annotated[int, Field(ge=0, le=64)] = 6
+    checkpoint_every: CountOrNone = 0
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("every", "images", "overlays", "checkpoint_every"):
-            at_least(f"log.{name}", getattr(self, name), 0)
+        check_section(self, "log")
 
 
 @dataclass(frozen=True)
@@ -214,21 +220,21 @@ class SupervisedConfig:
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch threads; 0 leaves torch's choice.
         model: the network.
-        optimisation: how it is trained.
+        optimization: how it is trained.
         camal: what of the attention is supervised, and how strongly.
         methods: settings of single methods of a comparison, by method: those of ``camal``, and under ``model`` and
-            ``optimisation`` settings of these sections.
+            ``optimization`` settings of these sections.
         evaluation: what is measured after training.
         log: what is written while training runs.
     """
 
     data: DataConfig
     name: str | None = None
-    seed: int = 0
+    seed: Seed = 0
     device: Device = "auto"
-    threads: int = 0
+    threads: Workers = 0
     model: ModelConfig = field(default_factory=ModelConfig)
-    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     camal: CamalConfig = field(default_factory=CamalConfig)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -236,10 +242,8 @@ class SupervisedConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and that every method's settings exist."""
-        for name in ("seed", "threads"):
-            at_least(name, getattr(self, name), 0)
-        if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
-            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        check_section(self, "")
+        check_folder_name("name", self.name)
         for method in self.methods:
             self.for_method(method)
         if self.camal.weight > 0 and self.data.mask_fraction == 0:
@@ -258,8 +262,8 @@ class SupervisedConfig:
         # The options of another model mean nothing to iFAM.
         own = ModelConfig(IFAM) if method == IFAM and self.model.name != IFAM else self.model
         model = with_settings(own, settings.pop("model", {}), f"methods.{method}.model")
-        optimisation = with_settings(
-            self.optimisation, settings.pop("optimisation", {}), f"methods.{method}.optimisation"
+        optimization = with_settings(
+            self.optimization, settings.pop("optimization", {}), f"methods.{method}.optimization"
         )
         if method in (VANILLA, IFAM):
             camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
@@ -268,7 +272,7 @@ class SupervisedConfig:
             camal = with_settings(replace(self.camal, loss=method), settings, f"methods.{method}")
             if camal.weight == 0:
                 raise ValueError(f"camal.weight is 0, which makes {method} the same as vanilla; give a weight above 0")
-        return replace(self, model=model, optimisation=optimisation, camal=camal, methods={})
+        return replace(self, model=model, optimization=optimization, camal=camal, methods={})
 
     @property
     def experiment_name(self) -> str:
@@ -283,7 +287,7 @@ class SupervisedConfig:
     @property
     def length(self) -> str:
         """How long training is, in words."""
-        steps, epochs = self.optimisation.steps, self.optimisation.epochs
+        steps, epochs = self.optimization.steps, self.optimization.epochs
         return f"{epochs:,} epochs" if steps is None else f"{steps:,} steps"
 
     @property
@@ -294,7 +298,7 @@ class SupervisedConfig:
     @property
     def step_name(self) -> str:
         """What the steps of learning curves are."""
-        return "optimiser steps"
+        return "optimizer steps"
 
     @property
     def method_name(self) -> str:
@@ -312,6 +316,5 @@ class SupervisedConfig:
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; {did_you_mean(value, choices)}".rstrip("; ")
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")

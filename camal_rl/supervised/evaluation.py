@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ from camal_rl.supervised.background_swap import RedrawsBackground, background_sw
 from camal_rl.supervised.batches import as_input, batch_of
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import EvaluationConfig, SupervisedConfig
-from camal_rl.supervised.data.samples import ImageSet
+from camal_rl.supervised.data.listing import listing_of, lost_masks, lost_masks_line
+from camal_rl.supervised.data.samples import ImageSet, UnusedDataWarning
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.training import load_classifier, make_sets
 
@@ -76,16 +78,18 @@ def evaluate_classifier(
 
     Returns:
         What ``metrics.json`` holds: ``run``, ``suite``, ``settings``; by set ``accuracy`` (:func:`accuracy_report`),
+        ``masks`` (:func:`mask_report`),
         ``attention`` (:func:`camal_rl.supervised.attention_report.attention_report`) and, where the set can redraw its
         images, ``background_swap`` (:func:`camal_rl.supervised.background_swap.background_swap`).
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     model, sets = trained
-    found: dict[str, dict[str, Any]] = {"accuracy": {}, "attention": {}, "background_swap": {}}
+    found: dict[str, dict[str, Any]] = {"accuracy": {}, "masks": {}, "attention": {}, "background_swap": {}}
     for name in settings.sets:
         images = sets[name]
         found["accuracy"][name] = accuracy_report(model, images)
+        found["masks"][name] = mask_report(images, name)
         on_stage(f"accuracy on {name}")
         if settings.images:
             cams = CamClassifier(model, _example(model, images), config.model.cam_layer, strict=False)
@@ -134,6 +138,20 @@ def accuracy_report(model: nn.Module, images: ImageSet) -> dict[str, Any]:
         "n": int(counts.sum()),
         "groups": groups,
     }
+
+
+def mask_report(images: ImageSet, name: str) -> dict[str, int]:
+    """Return how many masks a set has and how many of them were lost, after all of its images were read.
+
+    Warns of masks that are lost.
+
+    Returns:
+        ``n`` images, ``marked`` of them by somebody, ``lost`` masks that were too small for the image size.
+    """
+    line = lost_masks_line(images)
+    if line is not None:
+        warnings.warn(f"of the set {name} {line}", category=UnusedDataWarning, stacklevel=2)
+    return {"n": len(images), "marked": int(listing_of(images).has_mask.sum()), "lost": lost_masks(images)}
 
 
 def predicted(model: nn.Module, images: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def attention_columns(runs: Mapping[str, PlannedRun], count: int) -> tuple[dict[
         model = load_classifier(run.folder, own, sets["train"])
         images = as_input(batch.images.to(next(model.parameters()).device))
         cams = CamClassifier(model, images[:1], own.model.cam_layer, strict=False)
-        maps = {method: cams.maps(images, batch.labels.to(images.device), config.camal)[0]}
+        maps = {method: cams.maps(images, batch.labels.to(images.device))[0]}
         if isinstance(model, HasOwnAttention):
             with torch.no_grad():
                 maps[f"{method}, built in"] = model.own_attention(images).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,15 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.experiments.config import Device
+from camal_rl.experiments.folders import share_files
 from camal_rl.losses import attention_loss
-from camal_rl.supervised.accelerating import check_supported, make_accelerator, make_optimizer, make_schedule
+from camal_rl.supervised.accelerating import (
+    check_supported,
+    make_accelerator,
+    make_optimizer,
+    make_schedule,
+    start_logging,
+)
 from camal_rl.supervised.batches import (
     TrainingBatch,
     TrainingCollate,
@@ -27,10 +35,11 @@ from camal_rl.supervised.batches import (
     check_training_set,
     spread_indices,
 )
-from camal_rl.supervised.cam_classifier import CamClassifier
-from camal_rl.supervised.config import CamalConfig, LogConfig, OptimisationConfig
+from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
+from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
 from camal_rl.supervised.contract import HasOwnLosses
-from camal_rl.supervised.data.samples import ImageSet
+from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
+from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.training_log import HeldOutLog, StepMeans
 from camal_rl.targets import target_tensor
@@ -42,7 +51,7 @@ OnStep = Callable[[int, int], None]
 
 @dataclass
 class Progress:
-    """How far training is: what a checkpoint holds beside the states of model, optimiser and schedule."""
+    """How far training is: what a checkpoint holds beside the states of model, optimizer and schedule."""
 
     epoch: int = 0
     step: int = 0
@@ -59,14 +68,15 @@ class Progress:
 class Trainer:
     """Cross-entropy, or the model's own losses, plus ``weight(t) * attention loss`` over the images with a mask.
 
-    With weight 0 no map is made, and training is the plain loop, bit for bit. At inference nothing changes.
+    With weight 0 no map is made, and training is the plain loop, bit for bit. At inference nothing changes; the model
+    remembers which maps it was trained with (``model.camal``, ``model.cam_layer``).
 
     Args:
         model: a classifier: logits ``(B, K)`` for images ``(B, 3, H, W)`` in [0, 1]; trained in place.
         train_set: the training images (:class:`camal_rl.supervised.data.samples.ImageSet`).
         held_out: images whose accuracy and alignment are logged after every epoch.
         camal: what is supervised, and how strongly.
-        optimisation: how the model is trained.
+        optimization: how the model is trained.
         log: what is written while training runs.
         layer: name of the CAM layer; by default ``model.cam_layer``.
         seed: of the order of the images, and of what the model draws in training. The caller's random state stays.
@@ -86,7 +96,7 @@ class Trainer:
         held_out: ImageSet | None = None,
         *,
         camal: CamalConfig | None = None,
-        optimisation: OptimisationConfig | None = None,
+        optimization: OptimizationConfig | None = None,
         log: LogConfig | None = None,
         layer: str | None = None,
         seed: int = 0,
@@ -95,16 +105,19 @@ class Trainer:
     ) -> None:
         self.model, self.train_set, self.held_out = model, train_set, held_out
         self.camal = CamalConfig() if camal is None else camal
-        self.optimisation = OptimisationConfig() if optimisation is None else optimisation
+        self.optimization = OptimizationConfig() if optimization is None else optimization
         self.log = LogConfig() if log is None else log
         self.seed, self.device, self.folder = seed, device, folder
-        check_supported(device, self.optimisation.precision)
+        check_supported(device, self.optimization.precision)
         check_training_set(train_set, needs_masks=self.camal.weight > 0)
         self.attention: CamClassifier | None = None
         if self.camal.weight > 0 or layer is not None or getattr(model, "cam_layer", None) is not None:
             example = as_input(batch_of(train_set, spread_indices(train_set, 4)).images)
             device_now = next(model.parameters()).device
-            self.attention = CamClassifier(model, example.to(device_now), layer, strict=self.camal.weight > 0)
+            self.attention = CamClassifier(
+                model, example.to(device_now), layer, strict=self.camal.weight > 0, camal=self.camal
+            )
+            remember_maps(model, self.camal, self.attention.layer)
 
     def fit(
         self, resume: Path | None = None, progress: bool = False, on_step: OnStep = lambda _, __: None
@@ -119,8 +132,12 @@ class Trainer:
             on_step: called after each step.
 
         Returns:
-            ``interrupted``, ``timesteps`` (optimiser steps), ``epochs``, ``images``, ``seconds``, ``steps_per_second``,
-            ``closed_form`` (whether the maps were a product of weights), and the last held-out figures as ``last``.
+            ``interrupted``, ``timesteps`` (optimizer steps), ``epochs``, ``images``, ``seconds``, ``steps_per_second``,
+            ``closed_form`` (whether the maps were a product of weights), ``lost_masks`` (training masks that were too
+            small for the image size), and the last held-out figures as ``last``.
+
+        Raises:
+            BadImageFile: an image or mask that cannot be used; no mask of the first epoch is left at the image size.
         """
         cuda = list(range(torch.cuda.device_count())) if self.device != "cpu" else []
         with torch.random.fork_rng(cuda):
@@ -135,7 +152,7 @@ class _Run:
     """One call of :meth:`Trainer.fit`: everything that Accelerate has prepared."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.settings, self.camal = trainer, trainer.optimisation, trainer.camal
+        self.trainer, self.settings, self.camal = trainer, trainer.optimization, trainer.camal
         self.attention = trainer.attention
         self.loss = attention_loss(trainer.camal.loss)
         self.accelerator = make_accelerator(trainer.device, self.settings.precision, trainer.seed, trainer.folder)
@@ -151,6 +168,7 @@ class _Run:
         self.progress = Progress()
         self.accelerator.register_for_checkpointing(self.progress)
         self.means = StepMeans()
+        self.saw_a_mask = False
         self.held_out = HeldOutLog(trainer.held_out, trainer.model, self.attention, self.camal, trainer.log)
 
     def _loader(self) -> DataLoader[Any]:
@@ -181,16 +199,20 @@ class _Run:
 
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
         """Train to the end."""
-        started, first = time.perf_counter(), self.progress.step
+        started, first, first_epoch = time.perf_counter(), self.progress.step, self.progress.epoch
         interrupted = False
-        self.held_out.draw(self.accelerator, first)
+        start_logging(self.accelerator, first)
         figures = self.held_out.figures()
-        self._write(figures)
+        if not first:
+            self.held_out.draw(self.accelerator, first)
+            self._write(figures)
         bar = tqdm(total=self.steps, initial=first, disable=not shown, desc="training", unit="step")
         self.model.train()
         try:
             for epoch in range(self.progress.epoch, self.epochs):
                 self._epoch(epoch, bar, on_step)
+                if epoch == first_epoch:
+                    self._tell_lost_masks()
                 figures = self.held_out.figures()
                 self._write(figures)
                 bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
@@ -215,6 +237,7 @@ class _Run:
         for batch in self.loader:
             if self.progress.step == self.steps:
                 break
+            self.saw_a_mask |= batch.targets is not None
             self.means.add(self._step(batch))
             self.progress.step += 1
             every = self.trainer.log.every
@@ -223,6 +246,15 @@ class _Run:
             bar.update()
             on_step(self.progress.step, self.steps)
         self.progress.epoch = epoch + 1
+
+    def _tell_lost_masks(self) -> None:
+        """Warn of masks that were too small for the image size; without any other there is nothing to supervise."""
+        line = lost_masks_line(self.trainer.train_set)
+        if line is None or self.camal.weight == 0:
+            return
+        if not self.saw_a_mask:
+            raise BadImageFile(f"camal.weight above 0 needs masks, but of the training images {line}")
+        warnings.warn(f"of the training images {line}", category=UnusedDataWarning, stacklevel=2)
 
     def _step(self, batch: TrainingBatch) -> Figures:
         """Take one step and return its figures."""
@@ -277,7 +309,10 @@ class _Run:
     def _checkpoint(self) -> None:
         every, folder = self.trainer.log.checkpoint_every, self.trainer.folder
         if every and folder is not None and self.progress.epoch % every == 0:
-            self.accelerator.save_state(str(folder / "checkpoints" / f"epoch-{self.progress.epoch}"))
+            checkpoint = folder / "checkpoints" / f"epoch-{self.progress.epoch}"
+            self.accelerator.save_state(str(checkpoint))
+            if self.accelerator.is_main_process:
+                share_files(checkpoint)
 
     def _summary(self, interrupted: bool, seconds: float, steps: int, last: dict[str, float]) -> dict[str, Any]:
         return {
@@ -288,5 +323,6 @@ class _Run:
             "seconds": seconds,
             "steps_per_second": steps / seconds,
             "closed_form": None if self.attention is None else self.attention.closed_form,
+            "lost_masks": lost_masks(self.trainer.train_set),
             "last": last,
         }

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from camal_rl.experiments.folders import share_files
 from camal_rl.experiments.run_folder import RunFolder, write_json
 from camal_rl.supervised.accelerating import check_supported
+from camal_rl.supervised.cam_classifier import remember_maps
 from camal_rl.supervised.config import SupervisedConfig
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet
 from camal_rl.supervised.trainer import OnStep, Trainer
@@ -55,7 +57,7 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
     checkpoint = last_checkpoint(config, folder) if resume else None
     if not resume:
         folder.check_free()
-    check_supported(config.device, config.optimisation.precision)
+    check_supported(config.device, config.optimization.precision)
     if config.threads:
         torch.set_num_threads(config.threads)
     sets = make_sets(config)
@@ -64,7 +66,7 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
         sets["train"],
         sets[config.evaluation.sets[-1]],
         camal=config.camal,
-        optimisation=config.optimisation,
+        optimization=config.optimization,
         log=config.log,
         layer=config.model.cam_layer,
         seed=config.seed,
@@ -95,6 +97,7 @@ def run(
             shutil.rmtree(trial.folder.path)
         raise
     save_model(trial.trainer.model, str(trial.folder.weights_file))
+    share_files(trial.folder.path)
     write_json(trial.folder.train_file, summary)
     return summary
 
@@ -134,13 +137,27 @@ def make_model(config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
 
 
 def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
-    """Return a run's trained model in evaluation mode, on the run's device where there is one."""
+    """Return a run's trained model in evaluation mode, on the run's device where there is one.
+
+    Its maps are by default those that it was trained with (``model.camal``, ``model.cam_layer``).
+
+    Raises:
+        FileNotFoundError: the run has no model.
+        ValueError: the weights are those of another model.
+    """
     from safetensors.torch import load_model
 
     if not folder.weights_file.is_file():
         raise FileNotFoundError(f"{folder.path} holds no {folder.weights_file.name}; has its training ended?")
     model = make_model(config, train_set)
-    load_model(model, str(folder.weights_file))
+    try:
+        load_model(model, str(folder.weights_file))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder.weights_file} does not hold the weights of the model that {folder.config_file} describes: it is "
+            "of another version or configuration; train it again"
+        ) from error
+    remember_maps(model, config.camal, config.model.cam_layer)
     cuda = config.device != "cpu" and torch.cuda.is_available()
     return model.to("cuda" if cuda else "cpu").eval()
 

@@ -117,7 +117,7 @@ def test_crops_are_redrawn_until_the_mask_is_in():
 
 def test_a_mask_too_small_for_the_size_is_no_mask():
     mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
-    mask[0, 0] = True  # The centre of the first of 8 x 8 cells is pixel (2, 3).
+    mask[0, 0] = True  # The center of the first of 8 x 8 cells is pixel (2, 3).
     images = Images([sample(mask)])
     for wrapped in (Resized(images, 8), Augmented(images, 8, augmentation=Augmentation(1, 0, 0))):
         assert not wrapped[0].has_mask
@@ -160,13 +160,13 @@ def test_jitter_matches_its_formula():
         images.set_epoch(epoch)
         result = images[0].image.double().numpy()
         luma = np.array([0.299, 0.587, 0.114])
-        grey, before = np.einsum("c,chw->hw", luma, result), np.einsum("c,chw->hw", luma, image)
-        # The brightness moves the mean; contrast and brightness scale grey about it; saturation scales colour.
-        assert 0.69 < grey.mean() / before.mean() < 1.31
-        slope = np.polyfit(before.ravel(), grey.ravel(), 1)[0]
+        gray, before = np.einsum("c,chw->hw", luma, result), np.einsum("c,chw->hw", luma, image)
+        # The brightness moves the mean; contrast and brightness scale gray about it; saturation scales color.
+        assert 0.69 < gray.mean() / before.mean() < 1.31
+        slope = np.polyfit(before.ravel(), gray.ravel(), 1)[0]
         assert 0.7**2 - 0.02 < slope < 1.3**2 + 0.02
-        assert abs(grey - np.polyval(np.polyfit(before.ravel(), grey.ravel(), 1), before)).max() < 1.5
-        distance = np.polyfit((image - before).ravel(), (result - grey).ravel(), 1)[0]
+        assert abs(gray - np.polyval(np.polyfit(before.ravel(), gray.ravel(), 1), before)).max() < 1.5
+        distance = np.polyfit((image - before).ravel(), (result - gray).ravel(), 1)[0]
         assert 0.7 - 0.02 < distance / slope < 1.3 + 0.02
 
 

@@ -14,8 +14,8 @@ def write(path, pixels):
     assert cv2.imwrite(str(path), stored)
 
 
-def photograph(height=20, width=30, colour=(200, 30, 90)):
-    return np.full((height, width, 3), colour, dtype=np.uint8)
+def photograph(height=20, width=30, color=(200, 30, 90)):
+    return np.full((height, width, 3), color, dtype=np.uint8)
 
 
 def marked(height=20, width=30, rows=slice(5, 10), columns=slice(12, 20), value=255, other=0):
@@ -27,7 +27,7 @@ def marked(height=20, width=30, rows=slice(5, 10), columns=slice(12, 20), value=
 def make_folder(root, counts, masks=True):
     for name, count in counts.items():
         for number in range(count):
-            write(root / "images" / name / f"{number:03d}.png", photograph(colour=(number, 0, len(name))))
+            write(root / "images" / name / f"{number:03d}.png", photograph(color=(number, 0, len(name))))
             if masks:
                 write(root / "masks" / name / f"{number:03d}.png", marked(value=1))
     return root
@@ -58,14 +58,14 @@ def test_reads_image_class_and_mask(tmp_path):
     assert images.listing().labels.tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("kind", ["grey", "16 bits", "colour", "opaque"])
+@pytest.mark.parametrize("kind", ["gray", "16 bits", "color", "opaque"])
 def test_nonzero_is_relevant_in_every_kind_of_file(tmp_path, kind):
     make_folder(tmp_path, {"ant": 1}, masks=False)
     mask = marked(value=7)
     stored = {
-        "grey": mask,
+        "gray": mask,
         "16 bits": mask.astype(np.uint16) * 256,
-        "colour": np.stack([mask * 0, mask * 0, mask], axis=2),
+        "color": np.stack([mask * 0, mask * 0, mask], axis=2),
         "opaque": np.stack([mask, mask, mask, np.full_like(mask, 255)], axis=2),
     }[kind]
     (tmp_path / "masks" / "ant").mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_files_are_read_when_asked_for(tmp_path):
     assert images[2].has_mask
 
 
-def test_a_camera_s_orientation_is_ignored(tmp_path):
+def test_a_mask_on_stored_pixels_keeps_a_turned_picture_as_it_is_stored(tmp_path):
     make_folder(tmp_path, {"ant": 1})
     done, data = cv2.imencode(".jpg", photograph())
     assert done

@@ -117,10 +117,10 @@ def test_cub_errors(cub):
 
 
 def voc_map(*boxes):
-    colours = np.zeros((20, 30, 3), dtype=np.uint8)
-    for rows, columns, colour in boxes:
-        colours[rows, columns] = colour
-    return colours
+    colors = np.zeros((20, 30, 3), dtype=np.uint8)
+    for rows, columns, color in boxes:
+        colors[rows, columns] = color
+    return colors
 
 
 @pytest.fixture
@@ -135,9 +135,9 @@ def voc(tmp_path):
         # A void as large as this is no class, and a tie goes to the first class of the list.
         "c": voc_map((slice(0, 15), slice(0, 30), VOID), (15, slice(0, 6), PERSON), (16, slice(0, 6), BIRD)),
     }
-    for name, colours in maps.items():
+    for name, colors in maps.items():
         write(tmp_path / "JPEGImages" / f"{name}.jpg", photograph())
-        write(tmp_path / "SegmentationClass" / f"{name}.png", colours)
+        write(tmp_path / "SegmentationClass" / f"{name}.png", colors)
     lines(tmp_path / "ImageSets/Segmentation/train.txt", "a", "b")
     lines(tmp_path / "ImageSets/Segmentation/val.txt", "c")
     return tmp_path
@@ -163,9 +163,9 @@ def test_voc_reads_numbers_too(voc):
     assert np.array_equal(sample.mask.numpy(), region(slice(2, 5), slice(2, 5)))
 
 
-@pytest.mark.parametrize("colour", [(1, 0, 0), (64, 128, 192), (224, 224, 224)])
-def test_voc_refuses_other_colours(voc, colour):
-    write(voc / "SegmentationClass" / "c.png", voc_map((slice(0, 4), slice(0, 4), colour)))
+@pytest.mark.parametrize("color", [(1, 0, 0), (64, 128, 192), (224, 224, 224)])
+def test_voc_refuses_other_colors(voc, color):
+    write(voc / "SegmentationClass" / "c.png", voc_map((slice(0, 4), slice(0, 4), color)))
     with pytest.raises(ValueError, match=r"c.png is no segmentation of Pascal VOC"):
         PascalVOC(voc, split="val")
 

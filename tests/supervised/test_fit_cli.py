@@ -1,10 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from camal_rl.experiments.comparison import method_config
 from camal_rl.experiments.comparison_report import flat_metrics, headline_figures
@@ -17,8 +19,8 @@ from tests.command_line import refusal, run_main
 NAME = "supervised/spurious_shapes"
 TINY = [
     "data.image_size=32", "data.options.train_length=16", "data.options.validation_length=8",
-    "data.options.test_length=8", "data.options.num_classes=2", "model.options.width=8", "optimisation.batch_size=8",
-    "optimisation.epochs=2", "evaluation.images=4", "log.images=4", "log.every=1",
+    "data.options.test_length=8", "data.options.num_classes=2", "model.options.width=8", "optimization.batch_size=8",
+    "optimization.epochs=2", "evaluation.images=4", "log.images=4", "log.every=1",
 ]  # fmt: skip
 
 
@@ -44,15 +46,15 @@ def test_a_configuration_survives_being_written(tmp_path):
     assert load_config(path) == config
 
 
-def test_settings_of_a_method_reach_model_and_optimisation():
+def test_settings_of_a_method_reach_model_and_optimization():
     data = {
         "data": {"name": "x"},
-        "methods": {"ifam": {"model": {"options": {"dim": 8}}, "optimisation": {"epochs": 3}}},
+        "methods": {"ifam": {"model": {"options": {"dim": 8}}, "optimization": {"epochs": 3}}},
     }
     config = config_from_dict(data)
     ifam = config.for_method("ifam")
-    assert (ifam.model.name, ifam.model.options, ifam.optimisation.epochs) == ("ifam", {"dim": 8}, 3)
-    assert (config.for_method("l1").model, config.for_method("l1").optimisation) == (config.model, config.optimisation)
+    assert (ifam.model.name, ifam.model.options, ifam.optimization.epochs) == ("ifam", {"dim": 8}, 3)
+    assert (config.for_method("l1").model, config.for_method("l1").optimization) == (config.model, config.optimization)
 
 
 def test_the_weight_follows_the_schedule():
@@ -64,7 +66,8 @@ def test_the_weight_follows_the_schedule():
     ("arguments", "message"),
     [
         (["fit", "toy_grid"], "it is for agents; use camal-rl train"),
-        (["train", NAME], "it is for image classifiers; use camal-rl fit"),
+        (["train", NAME], "it is for image classifiers, and this command is for agents; use camal-rl fit"),
+        (["bench", NAME], "it is for image classifiers, and this command is for agents; use camal-rl fit"),
         (["fit", NAME, "camal.wieght=1"], "unknown key 'camal.wieght'; did you mean 'camal.weight'?"),
         (["fit", NAME, "camal.weight=-1"], "camal.weight must be a finite number of at least 0, got -1"),
         (["fit", NAME, "camal.target=both"], "camal.target: input should be 'true' or 'predicted', got 'both'"),
@@ -77,9 +80,12 @@ def test_the_weight_follows_the_schedule():
         (["fit", NAME, *TINY, "model.cam_layer=featurs"], "unknown CAM layer 'featurs'; did you mean 'features'?"),
         (["fit", NAME, *TINY, "model.cam_layer=head"], "must give a feature map (B, C, h, w) or tokens"),
         (["fit", NAME, *TINY, "evaluation.sets=[held_out]"], "evaluation.sets can name train, validation, test"),
-        (["fit", NAME, "optimisation.precision=float16", "device=cpu"], "float16 needs CUDA"),
+        (["fit", NAME, "optimization.precision=float16", "device=cpu"], "float16 needs CUDA"),
         (["fit", NAME, "--resume", "--run-dir", "nowhere"], "nowhere is not a run folder"),
         (["compare", NAME, "--methods", "vanilla,camel"], "did you mean 'camal'?"),
+        (["fit", NAME, "data.name=folder", "data.root=with space #1", "data.options={}"], "no folder with space #1;"),
+        (["fit", NAME, "data.name=folder", "data.root=x"], "num_classes is inherited from configuration " + NAME),
+        (["fit", NAME, "model.name=resnet"], "model.options={} removes all of model.options"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(in_tmp, capsys, arguments, message):
@@ -135,8 +141,19 @@ def test_evaluate_prints_json_and_refuses_what_is_for_agents(runs, capsys):
     assert json.loads(capsys.readouterr().out) == before
     assert run_main("evaluate", folder, "--episodes", "3") == 2
     assert "--episodes is for agents" in capsys.readouterr().err
-    assert run_main("explain", folder) == 2
-    assert "it is for image classifiers" in capsys.readouterr().err
+    for verb in ("explain", "export"):
+        assert run_main(verb, folder) == 2
+        told = "is the run of an image classifier, and this command is for agents"
+        assert capsys.readouterr().err.startswith(f"camal-rl: {folder} {told}")
+
+
+def test_weights_of_another_model_are_one_line(runs, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "vanilla-seed0", folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("width: 8", "width: 16"))
+    assert run_main("evaluate", str(folder)) == 2
+    assert "model.safetensors does not hold the weights of the model" in refusal(capsys)
 
 
 def test_a_report_has_tables_curves_and_pictures(runs, tmp_path, capsys):
@@ -163,6 +180,21 @@ def test_resuming_gives_the_same_weights(runs, tmp_path):
     train_set = make_sets(config)["train"]
     first, second = (load_classifier(folder, config, train_set).state_dict() for folder in (whole, cut))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    # What was logged after the checkpoint is there once, from the resumed run.
+    for folder in (whole, cut):
+        events = EventAccumulator(str(folder.tensorboard), size_guidance={"scalars": 0, "images": 0})
+        events.Reload()
+        steps = {tag: [scalar.step for scalar in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+        assert (steps["held_out/accuracy"], steps["train/loss"]) == ([0, 2, 4], [1, 2, 3, 4])
+        assert all(len(set(each)) == len(each) for each in steps.values())
+        assert [picture.step for picture in events.Images("camal/attention")] == [0, 4]
+
+
+def test_every_file_of_a_run_has_the_permissions_of_a_new_one(runs):
+    folder = runs / "camal-seed0"
+    modes = {path.name: path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+    assert "model.safetensors" in modes
+    assert set(modes.values()) == {(folder / "config.yaml").stat().st_mode}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -178,7 +210,7 @@ def test_a_bad_mask_found_in_training_is_one_line_and_leaves_no_run_folder(in_tm
         cv2.imwrite(str(bad), np.zeros(size, np.uint8))
     (in_tmp / "mine.yaml").write_text(
         "data: {name: folder, root: photos, image_size: 32}\nmodel: {name: compact, options: {width: 8}}\n"
-        f"evaluation: {{sets: [test]}}\nlog: {{images: 0}}\noptimisation: {{epochs: 1, workers: {workers}}}\n"
+        f"evaluation: {{sets: [test]}}\nlog: {{images: 0}}\noptimization: {{epochs: 1, workers: {workers}}}\n"
     )
     assert run_main("fit", "mine.yaml", "--run-dir", "run", "--no-progress") == 2
     err = refusal(capsys)

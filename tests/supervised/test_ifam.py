@@ -173,7 +173,7 @@ def test_mixed_precision_gives_finite_gradients(model):
 def test_it_learns_32_images():
     images = 0.3 * torch.rand(32, 3, 32, 32)
     labels = torch.arange(32) % 2
-    for index in range(32):  # the class is the colour of a square somewhere
+    for index in range(32):  # the class is the color of a square somewhere
         row, column = torch.randint(0, 6, (2,)).tolist()
         images[index, labels[index], 4 * row : 4 * row + 8, 4 * column : 4 * column + 8] = 1.0
     model = build_ifam(2, (32, 32), patch_size=4, dim=32, depth=1, heads=2, parts=2)

@@ -55,7 +55,7 @@ def test_presence_is_the_best_3x3_block_in_the_batch():
     ("background", "expected"),
     [
         (torch.ones(5, 5), 0.0),
-        # Blocks of 3x3: 9/9 in the centre (r^2 = 0), 6/9 beside it (1/2), 4/9 in the corners (1).
+        # Blocks of 3x3: 9/9 in the center (r^2 = 0), 6/9 beside it (1/2), 4/9 in the corners (1).
         (torch.nn.functional.pad(torch.ones(3, 3), (1, 1, 1, 1)), -math.log(4 / 9)),
         (torch.nn.functional.pad(torch.ones(1, 1), (2, 2, 2, 2)), math.log(9)),
         (torch.zeros(5, 5), -math.log(1e-6)),

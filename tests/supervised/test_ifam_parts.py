@@ -65,8 +65,8 @@ def stage(parts=2, part_dropout=0.0):
 def test_part_logits_are_negative_squared_distances():
     part_stage = stage()
     tokens = torch.randn(2, 16, 8)
-    centres, points = part_stage.prototypes.detach().numpy(), tokens.numpy()
-    expected = -np.square(points[:, None] - centres[None, :, None]).sum(axis=-1)
+    centers, points = part_stage.prototypes.detach().numpy(), tokens.numpy()
+    expected = -np.square(points[:, None] - centers[None, :, None]).sum(axis=-1)
     np.testing.assert_allclose(part_stage.distances(tokens).detach().numpy(), expected, atol=1e-4)
 
 

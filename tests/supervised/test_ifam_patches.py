@@ -13,10 +13,10 @@ def embedding():
 
 
 def pattern_only(embedding):
-    """The pattern's part of the tokens: the colour counts for nothing."""
+    """The pattern's part of the tokens: the color counts for nothing."""
     with torch.no_grad():
-        embedding.colour.weight.zero_()
-        embedding.colour.bias.zero_()
+        embedding.color.weight.zero_()
+        embedding.color.bias.zero_()
     return embedding
 
 
@@ -26,9 +26,9 @@ def test_tokens_are_those_of_the_formula_row_by_row(embedding):
     assert tokens.shape == (2, 6, 6)
     patch = images[1, :, 4:8, 8:12].numpy()  # second row, third column
     mean = patch.mean(axis=(1, 2))
-    centred = patch - mean[:, None, None]
-    pattern = torch.from_numpy(centred / np.sqrt(np.square(centred).mean() + SMALLEST_VARIANCE)).flatten()
-    expected = embedding.pattern(pattern) + embedding.colour(torch.from_numpy(mean))
+    centered = patch - mean[:, None, None]
+    pattern = torch.from_numpy(centered / np.sqrt(np.square(centered).mean() + SMALLEST_VARIANCE)).flatten()
+    expected = embedding.pattern(pattern) + embedding.color(torch.from_numpy(mean))
     torch.testing.assert_close(tokens[1, 5], expected)
 
 
@@ -40,11 +40,11 @@ def test_a_pattern_is_the_same_at_every_contrast_and_brightness(embedding):
     assert (pattern(images) - pattern(images.flip(3))).abs().max() > 0.05
 
 
-def test_a_patch_of_one_colour_has_no_pattern_but_its_colour(embedding):
-    colours = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
-    images = colours[:, :, None, None].expand(2, 3, 4, 4).clone().requires_grad_()
+def test_a_patch_of_one_color_has_no_pattern_but_its_color(embedding):
+    colors = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
+    images = colors[:, :, None, None].expand(2, 3, 4, 4).clone().requires_grad_()
     tokens = embedding(images)
-    expected = embedding.pattern(torch.zeros(48, dtype=torch.float64)) + embedding.colour(colours)
+    expected = embedding.pattern(torch.zeros(48, dtype=torch.float64)) + embedding.color(colors)
     torch.testing.assert_close(tokens[:, 0], expected)
     tokens.sum().backward()
     assert torch.isfinite(images.grad).all()

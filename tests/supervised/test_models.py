@@ -80,7 +80,7 @@ def test_after_the_last_attention_of_a_vit_patches_no_longer_count():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_images_are_normalised_inside(name):
+def test_images_are_normalized_inside(name):
     model = build_model(name, 3, 32, **OPTIONS[name]).eval()
     images = torch.rand(2, 3, 32, 32)
     expected = model(images)
@@ -88,7 +88,7 @@ def test_images_are_normalised_inside(name):
     torch.testing.assert_close(model((images - 0.5) / 0.25), expected)
 
 
-def test_normalisation_is_no_part_of_the_checkpoint():
+def test_normalization_is_no_part_of_the_checkpoint():
     assert not any("normalize" in name for name in build_model("compact", 2, 32).state_dict())
 
 

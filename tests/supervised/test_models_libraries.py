@@ -26,7 +26,7 @@ def saved_vit(folder, num_classes=3):
     return network.eval()
 
 
-def test_a_local_folder_keeps_its_head_and_its_normalisation(tmp_path):
+def test_a_local_folder_keeps_its_head_and_its_normalization(tmp_path):
     network = saved_vit(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1] * 3, "image_std": [0.2] * 3}))
     model = build_model(f"transformers:{tmp_path}", 3, 32).eval()
@@ -37,8 +37,8 @@ def test_a_local_folder_keeps_its_head_and_its_normalisation(tmp_path):
     (tmp_path / "preprocessor_config.json").unlink()
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     plain = build_model(f"transformers:{tmp_path}", 3, 32).eval()
-    normalised = (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    torch.testing.assert_close(plain(images), network(normalised).logits)
+    normalized = (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    torch.testing.assert_close(plain(images), network(normalized).logits)
 
 
 def test_a_local_folder_gets_a_new_head_and_another_size(tmp_path):
@@ -83,7 +83,7 @@ def test_a_folder_without_a_model_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "module", "package"),
     [
-        ("vit", "transformers", r"'camal-rl\[supervised\]'"),
+        ("vit", "transformers", "'transformers>=5' 'accelerate>=1'"),
         ("torchvision:resnet18", "torchvision.models", "torchvision"),
         ("timm:resnet18", "timm", "timm"),
     ],

@@ -18,9 +18,9 @@ def equal(first, second):
     return all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(first, second, strict=True))
 
 
-def colours_of(sample, inside):
+def colors_of(sample, inside):
     chosen = sample.mask if inside else ~sample.mask
-    return {tuple(colour) for colour in sample.image[:, chosen].T.tolist()}
+    return {tuple(color) for color in sample.image[:, chosen].T.tolist()}
 
 
 def test_sample_has_the_contract_s_types():
@@ -33,12 +33,12 @@ def test_sample_has_the_contract_s_types():
 
 
 @pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
-def test_mask_is_exactly_the_pixels_of_the_shape_s_colour(difficulty):
+def test_mask_is_exactly_the_pixels_of_the_shape_s_color(difficulty):
     images = SpuriousShapes(difficulty=difficulty, num_classes=6)
     for index in range(60):
         sample = images[index]
-        (shape,) = colours_of(sample, inside=True)
-        background = colours_of(sample, inside=False)
+        (shape,) = colors_of(sample, inside=True)
+        background = colors_of(sample, inside=False)
         assert len(background) == 2
         assert shape not in background
 
@@ -76,7 +76,7 @@ def test_ring_has_a_hole():
 
 
 def test_textures_differ_in_their_statistics():
-    # Pairs of equal neighbours at a distance of one pixel, and the share of the second colour: two plain numbers.
+    # Pairs of equal neighbors at a distance of one pixel, and the share of the second color: two plain numbers.
     def statistics(name):
         rng = np.random.default_rng(0)
         patterns = np.stack([texture_pattern(name, 64, rng) for _ in range(40)])
@@ -133,7 +133,7 @@ def test_counterfactual_keeps_the_shape_pixel_for_pixel():
             assert torch.equal(redrawn.mask, original.mask)
             assert torch.equal(redrawn.image[:, redrawn.mask], original.image[:, original.mask])
             assert (redrawn.label, redrawn.group) == (original.label, 5 * original.label + texture)
-            assert colours_of(redrawn, inside=False) <= colours_of(original, inside=False)
+            assert colors_of(redrawn, inside=False) <= colors_of(original, inside=False)
             changed = (redrawn.image != original.image).any(dim=0)[~original.mask].float().mean()
             assert changed > 0.05
 
@@ -144,7 +144,7 @@ def test_counterfactual_is_that_of_its_seed():
     assert not torch.equal(images.on_background(3, 2, 1).image, images.on_background(3, 2, 2).image)
 
 
-def test_colour_tells_neither_class_nor_shape():
+def test_color_tells_neither_class_nor_shape():
     images = SpuriousShapes("train", correlation=1.0, length=1200)
     shape, ground = [], []
     for index in range(1200):
@@ -164,7 +164,7 @@ def test_difficulty_sets_size_and_contrast():
         sizes, contrasts = [], []
         for sample in (SpuriousShapes(difficulty=difficulty)[index] for index in range(60)):
             sizes.append(sample.mask.float().mean().item())
-            (first, second), (shape,) = colours_of(sample, inside=False), colours_of(sample, inside=True)
+            (first, second), (shape,) = colors_of(sample, inside=False), colors_of(sample, inside=True)
             assert 36 - 2 < np.linalg.norm(np.array(first) - second) < 60 + 2  # Twice a step of 18 to 30, rounded.
             contrasts.append(np.linalg.norm((np.array(first) + second) / 2 - shape))
         return np.mean(sizes), np.mean(contrasts), np.min(contrasts)

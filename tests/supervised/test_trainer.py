@@ -9,19 +9,19 @@ from torch import nn
 from torch.nn import functional
 from transformers import get_cosine_schedule_with_warmup
 
-import camal_rl.agents.camal_ppo
+import camal_rl.camal_term
 import camal_rl.supervised
 from camal_rl.losses import LOSSES, camal_loss
-from camal_rl.supervised import CamalConfig, LogConfig, OptimisationConfig, Trainer
+from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
 from camal_rl.supervised.contract import TrainingLosses
 from tests.supervised.fakes import DeepHeadNet, PooledNet, Squares
 
-SHORT = OptimisationConfig(epochs=2, batch_size=8, learning_rate=0.01, warmup_fraction=0.2)
+SHORT = OptimizationConfig(epochs=2, batch_size=8, learning_rate=0.01, warmup_fraction=0.2)
 QUIET = LogConfig(every=0, images=0, overlays=0)
 
 
 def fit(model, data, folder=None, **settings):
-    settings = {"optimisation": SHORT, "log": QUIET, "device": "cpu", "folder": folder, **settings}
+    settings = {"optimization": SHORT, "log": QUIET, "device": "cpu", "folder": folder, **settings}
     return Trainer(model, data, **settings).fit()
 
 
@@ -78,7 +78,7 @@ def camal_by_hand(model, images, labels, samples):
 
 def test_both_paradigms_use_the_very_same_loss():
     assert camal_rl.supervised.camal_loss is camal_loss
-    assert camal_rl.supervised.trainer.attention_loss is camal_rl.agents.camal_ppo.attention_loss
+    assert camal_rl.supervised.trainer.attention_loss is camal_rl.camal_term.attention_loss
     assert camal_rl.supervised.trainer.attention_loss("camal") is camal_loss is LOSSES["camal"]
 
 
@@ -130,12 +130,12 @@ def test_a_set_without_masks_is_refused_unless_nothing_asks_for_them():
 
 
 def test_camal_moves_attention_onto_the_squares():
-    settings = OptimisationConfig(epochs=25, batch_size=8, learning_rate=0.01)
+    settings = OptimizationConfig(epochs=25, batch_size=8, learning_rate=0.01)
     found = {}
     for weight in (0.0, 1.0):
         trainer = Trainer(
             PooledNet(channels=8), Squares(32), Squares(32, seed=1), camal=CamalConfig(weight=weight),
-            optimisation=settings, log=LogConfig(every=0, overlays=0), device="cpu",
+            optimization=settings, log=LogConfig(every=0, overlays=0), device="cpu",
         )  # fmt: skip
         found[weight] = trainer.fit()["last"]
     assert found[1.0]["camal/class/epg"] > found[0.0]["camal/class/epg"] + 0.2
@@ -145,7 +145,7 @@ def test_camal_moves_attention_onto_the_squares():
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_resumed_training_equals_uninterrupted_training(tmp_path, dropout):
     data, log = Squares(), LogConfig(every=1, images=0, checkpoint_every=1)
-    settings = {"optimisation": OptimisationConfig(epochs=3, batch_size=8), "log": log, "device": "cpu"}
+    settings = {"optimization": OptimizationConfig(epochs=3, batch_size=8), "log": log, "device": "cpu"}
     whole, resumed = PooledNet(dropout=dropout), PooledNet(seed=9, dropout=dropout)
     Trainer(whole, data, folder=tmp_path / "whole", **settings).fit()
     checkpoint = tmp_path / "whole" / "checkpoints" / "epoch-1"
@@ -160,7 +160,7 @@ def test_an_interrupt_leaves_a_usable_model():
             raise KeyboardInterrupt
 
     model = PooledNet()
-    trainer = Trainer(model, Squares(), optimisation=SHORT, log=QUIET, device="cpu")
+    trainer = Trainer(model, Squares(), optimization=SHORT, log=QUIET, device="cpu")
     summary = trainer.fit(on_step=stop)
     assert summary["interrupted"]
     assert summary["timesteps"] == 2
@@ -171,8 +171,8 @@ def test_bfloat16_trains_in_mixed_precision_and_leaves_float32_parameters():
     seen = []
     model = PooledNet()
     model.features.register_forward_hook(lambda *call: seen.append(call[2].dtype))
-    half = OptimisationConfig(epochs=1, batch_size=8, precision="bfloat16")
-    summary = fit(model, Squares(), optimisation=half)
+    half = OptimizationConfig(epochs=1, batch_size=8, precision="bfloat16")
+    summary = fit(model, Squares(), optimization=half)
     assert torch.bfloat16 in seen
     assert summary["closed_form"] is True
     assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
@@ -181,9 +181,9 @@ def test_bfloat16_trains_in_mixed_precision_and_leaves_float32_parameters():
 
 
 def test_float16_needs_cuda():
-    half = OptimisationConfig(precision="float16")
+    half = OptimizationConfig(precision="float16")
     with pytest.raises(ValueError, match="float16 needs CUDA"):
-        Trainer(PooledNet(), Squares(), optimisation=half, device="cpu")
+        Trainer(PooledNet(), Squares(), optimization=half, device="cpu")
 
 
 def test_the_callers_random_state_stays():
@@ -198,7 +198,7 @@ def test_the_schedule_of_the_weight_follows_the_steps():
     seen = []
     model = PooledNet()
     camal = CamalConfig(weight=0.4, schedule="warmup", schedule_fraction=0.5)
-    trainer = Trainer(model, Squares(), optimisation=SHORT, log=LogConfig(every=1, images=0), camal=camal, device="cpu")
+    trainer = Trainer(model, Squares(), optimization=SHORT, log=LogConfig(every=1, images=0), camal=camal, device="cpu")
     steps = [camal.weight_at(step / 6) for step in range(6)]
     assert np.allclose(steps, [0.0, 0.4 / 3, 0.8 / 3, 0.4, 0.4, 0.4])
     run = camal_rl.supervised.trainer._Run
@@ -262,7 +262,7 @@ def test_a_model_with_nothing_to_train_is_refused():
 
 def test_a_missing_extra_is_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(ImportError, match=r"install it with: pip install 'camal-rl\[supervised\]'"):
+    with pytest.raises(ImportError, match=r"install it with: pip install 'transformers>=5' 'accelerate>=1'$"):
         Trainer(PooledNet(), Squares(), device="cpu")
 
 

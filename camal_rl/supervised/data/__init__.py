@@ -6,7 +6,7 @@ from camal_rl.supervised.data.folder import ImageFolder
 from camal_rl.supervised.data.mask_fraction import MaskFraction
 from camal_rl.supervised.data.oxford_pets import OxfordPets
 from camal_rl.supervised.data.registry import IMAGE_SETS, image_sets, known_options
-from camal_rl.supervised.data.samples import Batch, ImageSet, Sample, collate
+from camal_rl.supervised.data.samples import BadImageFile, Batch, ImageSet, Sample, UnusedDataWarning, collate
 from camal_rl.supervised.data.spurious_shapes import SpuriousShapes
 from camal_rl.supervised.data.subset import Subset, held_out
 from camal_rl.supervised.data.voc import PascalVOC
@@ -17,6 +17,7 @@ __all__ = [
     "IMAGE_SETS",
     "Augmentation",
     "Augmented",
+    "BadImageFile",
     "Batch",
     "ImageFolder",
     "ImageSet",
@@ -27,6 +28,7 @@ __all__ = [
     "Sample",
     "SpuriousShapes",
     "Subset",
+    "UnusedDataWarning",
     "Waterbirds",
     "collate",
     "held_out",

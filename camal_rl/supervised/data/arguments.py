@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Real
+
+from camal_rl.spelling import did_you_mean
 
 MAX_SEED = 2**32 - 1
 
@@ -46,6 +47,5 @@ def check_names(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise a ValueError for a name that does not exist; it names the nearest one and lists them all."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"unknown {owner} {name!r}; {hint}known: {', '.join(known) or 'none'}")

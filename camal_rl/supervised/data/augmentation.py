@@ -1,4 +1,4 @@
-"""Images of one size, and random crops, flips and colours that keep image and mask aligned."""
+"""Images of one size, and random crops, flips and colors that keep image and mask aligned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from camal_rl.supervised.data.samples import ImageSet, Sample
 
 CROP_ATTEMPTS = 10
 _ASPECT = 4 / 3  # Widest crop, as width over height; the narrowest is its inverse.
-_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Luma of Rec. 601.
+_GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Luma of Rec. 601.
 
 
 class _Window(NamedTuple):
@@ -53,13 +53,15 @@ class Resized:
     """An image set at one size: the whole image, squeezed into a square, so nothing of the mask is cut off.
 
     Images are averaged over what they lose and interpolated where they grow; a mask takes the nearest pixel. A mask
-    too small to survive that counts as none (``has_mask`` is False), never as an empty one.
+    too small to survive that counts as none (``has_mask`` is False), never as an empty one; :meth:`lost_masks` says
+    how many did not.
     """
 
     def __init__(self, images: ImageSet, size: int) -> None:
         """Bring ``images`` to ``size`` x ``size`` pixels."""
         check_integer("image_size", size, 8, 4096)
         self.classes, self.groups, self.images, self._size = images.classes, images.groups, images, size
+        self._lost = _no_flags(len(images))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -72,7 +74,14 @@ class Resized:
             return sample
         height, width = sample.mask.shape
         image, mask = _cut(_pixels(sample), sample.mask.numpy(), _Window(0, 0, height, width), self._size)
-        return _with(sample, image, mask)
+        resized = _with(sample, image, mask)
+        if sample.has_mask and not resized.has_mask:
+            self._lost[index] = True
+        return resized
+
+    def lost_masks(self) -> int:
+        """Return how many of the masks that were read so far had no pixel left at the new size."""
+        return int(self._lost.sum())
 
     def listing(self) -> Listing:
         """Return the listing of the images."""
@@ -80,7 +89,7 @@ class Resized:
 
 
 class Augmented:
-    """An image set for training: random crops, flips and colours, the same for the same seed, epoch and index.
+    """An image set for training: random crops, flips and colors, the same for the same seed, epoch and index.
 
     A crop is drawn up to :data:`CROP_ATTEMPTS` times until some of the mask lies in it; where none does, the whole
     image is taken. If a mask then is too small for the new size, ``has_mask`` is False for this drawing. So
@@ -95,6 +104,7 @@ class Augmented:
         self._size, self._seed, self._augmentation = size, seed, augmentation
         # In shared memory, so that workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._lost = _no_flags(len(images))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -113,7 +123,14 @@ class Augmented:
         image, mask = self._crop(_pixels(sample), sample.mask.numpy(), generator)
         if generator.random() < self._augmentation.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return _with(sample, _jittered(image, self._augmentation.jitter, generator), mask)
+        drawn = _with(sample, _jittered(image, self._augmentation.jitter, generator), mask)
+        if sample.has_mask and not drawn.has_mask:
+            self._lost[index] = True
+        return drawn
+
+    def lost_masks(self) -> int:
+        """Return how many masks had no pixel left at the new size in at least one drawing so far."""
+        return int(self._lost.sum())
 
     def listing(self) -> Listing:
         """Return the listing of the images."""
@@ -129,6 +146,11 @@ class Augmented:
             if cut_mask.any() or not has_mask:
                 return cut_image, cut_mask
         return _cut(image, mask, _Window(0, 0, *mask.shape), self._size)
+
+
+def _no_flags(count: int) -> torch.Tensor:
+    """Return ``bool (count,)``, all False, in shared memory: processes that load images set flags for all to see."""
+    return torch.zeros(count, dtype=torch.bool).share_memory_()
 
 
 def _random_window(shape: tuple[int, ...], least_area: float, generator: np.random.Generator) -> _Window:
@@ -148,7 +170,7 @@ def _cut(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Return a window of image ``(H, W, 3)`` and mask ``(H, W)`` at the new size.
 
-    The exact nearest neighbour has its pixel centres where the image's interpolation has them; OpenCV's plain one is
+    The exact nearest neighbor has its pixel centers where the image's interpolation has them; OpenCV's plain one is
     off by up to half a pixel.
     """
     rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
@@ -163,16 +185,16 @@ def _cut(
 
 
 def _jittered(image: npt.NDArray[np.uint8], strength: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Change brightness, then contrast about the mean grey, then saturation about each pixel's grey."""
+    """Change brightness, then contrast about the mean gray, then saturation about each pixel's gray."""
     if strength == 0:
         return image
     brightness, contrast, saturation = generator.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
     values = image.astype(np.float32) * brightness
-    grey = values @ _GREY
-    mean = grey.mean()
-    pale = (grey - mean) * contrast + mean
-    # Contrast is affine and the same in all channels, so a pixel's distance from its grey just scales.
-    values = pale[..., None] + (values - grey[..., None]) * (contrast * saturation)
+    gray = values @ _GRAY
+    mean = gray.mean()
+    pale = (gray - mean) * contrast + mean
+    # Contrast is affine and the same in all channels, so a pixel's distance from its gray just scales.
+    values = pale[..., None] + (values - gray[..., None]) * (contrast * saturation)
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from camal_rl.supervised.data.arguments import check_choice
-from camal_rl.supervised.data.image_files import (
-    EmptyMasks,
-    ImageFile,
-    ImageFiles,
-    as_number,
-    existing_folder,
-    read_grey,
-    read_table,
-)
+from camal_rl.supervised.data.decoding import read_gray
+from camal_rl.supervised.data.folder_tree import warn_unlisted
+from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, check_present, existing_folder
+from camal_rl.supervised.data.text_files import Words, as_number, check_distinct, read_lines
 
 SPLITS = ("train", "test")
 LAYOUT = (
@@ -25,7 +21,7 @@ LAYOUT = (
 )
 SEGMENTATIONS_LAYOUT = "CUB's segmentations (an archive of its own): <class>/<name>.png"
 
-_MAJORITY = 128  # A segmentation's grey is the share of annotators who marked a pixel, 255 for all of them.
+_MAJORITY = 128  # A segmentation's gray is the share of annotators who marked a pixel, 255 for all of them.
 
 
 class CUB200(ImageFiles):
@@ -54,16 +50,18 @@ class CUB200(ImageFiles):
         top = existing_folder(root, LAYOUT)
         images = existing_folder(top / "images", LAYOUT)
         masks = existing_folder(segmentations or top / "segmentations", SEGMENTATIONS_LAYOUT)
-        classes = tuple(name for _, name in read_table(top / "classes.txt", 2, LAYOUT))
+        classes = _classes(top / "classes.txt")
         names = _by_image(top / "images.txt")
         labels, in_training = _by_image(top / "image_class_labels.txt"), _by_image(top / "train_test_split.txt")
+        _check_same_images(names, (labels, in_training), top / "images.txt")
         files = []
-        for image, name in names.items():
-            if image not in labels or image not in in_training:
-                raise ValueError(f"image {image} of {top / 'images.txt'} has no class or no split; expected {LAYOUT}")
-            if (in_training[image] == "1") == (split == "train"):
-                label = as_number(labels[image], top / "image_class_labels.txt", 1, len(classes)) - 1
+        for image, line in names.items():
+            name = line.words[1]
+            if (_number(in_training[image], 0, 1) == 1) == (split == "train"):
+                label = _number(labels[image], 1, len(classes)) - 1
                 files.append(ImageFile(images / name, cub_mask(masks, name), label))
+        check_present(files, top / "images.txt")
+        warn_unlisted(images, {images / line.words[1] for line in names.values()}, top / "images.txt")
         super().__init__(files, classes, ("all",), read_cub_mask, empty_masks)
 
 
@@ -75,9 +73,36 @@ def cub_mask(masks: Path, image: str) -> Path:
 def read_cub_mask(file: ImageFile) -> npt.NDArray[np.bool_]:
     """Read a segmentation of CUB: what most annotators marked."""
     assert file.mask is not None
-    return read_grey(file.mask) >= _MAJORITY
+    return read_gray(file.mask) >= _MAJORITY
 
 
-def _by_image(path: Path) -> dict[str, str]:
-    """Return the second word of each line by the first, an image's number."""
-    return {row[0]: row[1] for row in read_table(path, 2, LAYOUT)}
+def _by_image(path: Path) -> dict[str, Words]:
+    """Return the lines of two words by the first, an image's number."""
+    lines = read_lines(path, LAYOUT, 2)
+    check_distinct("image", [(line.words[0], line.place) for line in lines])
+    return {line.words[0]: line for line in lines}
+
+
+def _number(line: Words, low: int, high: int) -> int:
+    """Return the second word of a line."""
+    return as_number(line.words[1], line.place, low, high)
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes, whose numbers count from 1 in the order of the file."""
+    lines = read_lines(path, LAYOUT, 2)
+    for number, line in enumerate(lines, start=1):
+        as_number(line.words[0], line.place, number, number)
+    return tuple(line.words[1] for line in lines)
+
+
+def _check_same_images(names: Mapping[str, Words], others: Sequence[Mapping[str, Words]], path: Path) -> None:
+    """Raise a ValueError unless the lists name the same images, and no file twice."""
+    check_distinct("image", [(line.words[1], line.place) for line in names.values()])
+    for lines in others:
+        for image in names:
+            if image not in lines:
+                raise ValueError(f"image {image} of {path} has no class or no split; expected {LAYOUT}")
+        for image, line in lines.items():
+            if image not in names:
+                raise ValueError(f"{line.place} is of image {image}, which {path} does not list; expected {LAYOUT}")

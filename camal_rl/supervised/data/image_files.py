@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.supervised.data.decoding import Pixels, read_picture
 from camal_rl.supervised.data.listing import Listing, check_index
 from camal_rl.supervised.data.samples import BadImageFile, Sample
 
 EmptyMasks = Literal["error", "no_mask"]
 EMPTY_MASKS: tuple[str, ...] = get_args(EmptyMasks)
-Pixels = npt.NDArray[np.uint8]
-Stored = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class ImageFile(NamedTuple):
@@ -43,6 +41,8 @@ class ImageFiles:
         groups: Sequence[str],
         read_mask: MaskReader,
         empty_masks: EmptyMasks = "error",
+        *,
+        turn: bool = False,
     ) -> None:
         """Keep the list of files.
 
@@ -52,11 +52,13 @@ class ImageFiles:
             groups: names of the groups.
             read_mask: reads the mask ``bool (H, W)`` of a file that has one.
             empty_masks: what a mask without a relevant pixel is: an ``error``, or ``no_mask``, as if it were not there.
+            turn: whether a camera's note to turn the picture (EXIF) is followed, unless the mask was drawn on the
+                stored pixels; otherwise all images are taken as they are stored.
         """
         check_choice("empty_masks", empty_masks, EMPTY_MASKS)
         self.classes, self.groups = tuple(classes), tuple(groups)
         self.files = tuple(files)
-        self._read_mask, self._empty_masks = read_mask, empty_masks
+        self._read_mask, self._empty_masks, self._turn = read_mask, empty_masks, turn
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -71,9 +73,7 @@ class ImageFiles:
         check_index(index, len(self.files))
         file = self.files[index]
         try:
-            image = read_image(file.image)
-            size = image.shape[:2]
-            mask = np.zeros(size, dtype=np.bool_) if file.mask is None else self._checked_mask(file, size)
+            image, mask = self._read(file)
         except ValueError as error:
             raise BadImageFile(str(error)) from error
         planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -84,8 +84,23 @@ class ImageFiles:
         labels = np.array([file.label for file in self.files], dtype=np.int64)
         return Listing(labels, np.array([file.mask is not None for file in self.files], dtype=np.bool_))
 
-    def _checked_mask(self, file: ImageFile, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    def _read(self, file: ImageFile) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """Return image ``(H, W, 3)`` and mask ``(H, W)``."""
+        picture = read_picture(file.image)
+        if file.mask is None:
+            image = picture.upright() if self._turn else picture.pixels
+            return image, np.zeros(image.shape[:2], dtype=np.bool_)
         mask = self._read_mask(file)
+        image = picture.pixels
+        if self._turn:
+            try:
+                image = picture.fitting(mask.shape)
+            except ValueError as error:
+                raise ValueError(f"{file.image} {error}") from error
+        self._check_mask(file, mask, image.shape[:2])
+        return image, mask
+
+    def _check_mask(self, file: ImageFile, mask: npt.NDArray[np.bool_], size: tuple[int, ...]) -> None:
         if mask.shape != size:
             raise ValueError(
                 f"mask {file.mask} is {mask.shape[1]} x {mask.shape[0]} pixels but its image {file.image} is "
@@ -95,40 +110,6 @@ class ImageFiles:
             raise ValueError(
                 f"mask {file.mask} marks no pixel; mend it, or set empty_masks='no_mask' to use its image without"
             )
-        return mask
-
-
-def read_image(path: Path) -> Pixels:
-    """Return an image file as RGB, ``uint8 (H, W, 3)``.
-
-    Pixels come as they are stored, a camera's note to turn the picture is ignored: masks are drawn on stored pixels.
-
-    Raises:
-        ValueError: the file is missing or no image.
-    """
-    pixels = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def read_stored(path: Path) -> Stored:
-    """Return what a mask file stores, without its opacity: ``(H, W)``, or ``(H, W, 3)`` in RGB.
-
-    OpenCV gives a file with a palette in its colours, not as numbers.
-
-    Raises:
-        ValueError: the file is missing or no image.
-    """
-    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
-    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
-
-
-def read_grey(path: Path) -> Pixels:
-    """Return an image file in shades of grey, ``uint8 (H, W)``.
-
-    Raises:
-        ValueError: the file is missing or no image.
-    """
-    return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION).astype(np.uint8, copy=False)
 
 
 def existing_folder(path: str | Path, layout: str) -> Path:
@@ -139,38 +120,20 @@ def existing_folder(path: str | Path, layout: str) -> Path:
     return folder
 
 
-def read_lines(path: Path, layout: str) -> list[str]:
-    """Return the lines of a text file that are not blank; raise a ValueError with the expected layout without it."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; expected {layout}")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def check_present(files: Sequence[ImageFile], source: Path) -> None:
+    """Raise a ValueError unless every image and mask that a list names is there.
 
-
-def read_table(path: Path, columns: int, layout: str) -> list[list[str]]:
-    """Return the lines of a text file as words.
-
-    Raises:
-        ValueError: the file is missing, or a line has less than ``columns`` words.
+    Args:
+        files: what the list names.
+        source: the list.
     """
-    rows = [line.split() for line in read_lines(path, layout)]
-    for number, row in enumerate(rows, start=1):
-        if len(row) < columns:
-            raise ValueError(f"{path} needs {columns} words in a line, line {number} is {' '.join(row)!r}")
-    return rows
-
-
-def as_number(text: str, path: Path, low: int, high: int) -> int:
-    """Return a number that a text file holds; raise a ValueError that names the file unless it is in [low, high]."""
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise ValueError(f"{path} holds {text!r} where a number in [{low}, {high}] was expected")
-    return int(text)
-
-
-def _decode(path: Path, flags: int) -> Stored:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    data = np.fromfile(path, dtype=np.uint8)
-    pixels = cv2.imdecode(data, flags) if len(data) else None
-    if pixels is None:
-        raise ValueError(f"cannot read {path} as an image; is it complete, and of a format that OpenCV knows?")
-    return np.asarray(pixels)
+    for kind, paths in (
+        ("images", [file.image for file in files]),
+        ("masks", [file.mask for file in files if file.mask is not None]),
+    ):
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise ValueError(
+                f"there is no file {missing[0]}; of {len(paths)} {kind} that {source} asks for, {len(missing)} are "
+                "missing; add them, or take them off the list"
+            )

@@ -25,6 +25,30 @@ class HasListing(Protocol):
         """Return the listing without reading an image."""
 
 
+@runtime_checkable
+class CountsLostMasks(Protocol):
+    """An image set that resizes, and knows how many masks were too small for that."""
+
+    def lost_masks(self) -> int:
+        """Return how many of the masks that were read so far had no pixel left."""
+
+
+def lost_masks(images: ImageSet) -> int:
+    """Return how many masks of a set vanished so far when they were resized; 0 for a set that does not resize."""
+    return images.lost_masks() if isinstance(images, CountsLostMasks) else 0
+
+
+def lost_masks_line(images: ImageSet) -> str | None:
+    """Return a line about the masks that vanished when they were resized, ``None`` where all are there."""
+    lost = lost_masks(images)
+    if not lost:
+        return None
+    return (
+        f"{lost} of {int(listing_of(images).has_mask.sum())} masks are too small for the image size: no pixel is left, "
+        "and their images count as without a mask; raise data.image_size to use them"
+    )
+
+
 def listing_of(images: ImageSet) -> Listing:
     """Return the listing of any image set; one that does not know it is read through once."""
     if isinstance(images, HasListing):

@@ -15,21 +15,21 @@ _SUBPIXEL_BITS = 6
 
 
 def shape_pixels(
-    name: str, side: int, centre: tuple[float, float], radius: float, angle: float
+    name: str, side: int, center: tuple[float, float], radius: float, angle: float
 ) -> npt.NDArray[np.bool_]:
     """Return the pixels of a shape, ``bool (side, side)``, without anti-aliasing: each is wholly in or out.
 
     Args:
         name: one of :data:`SHAPES`.
         side: height and width of the image.
-        centre: ``(x, y)`` in pixels.
+        center: ``(x, y)`` in pixels.
         radius: that of the disc of the same area, in pixels.
         angle: rotation in radians.
     """
     sine, cosine = np.sin(angle), np.cos(angle)
     turn = radius * np.array([[cosine, sine], [-sine, cosine]])
     scale = 1 << _SUBPIXEL_BITS
-    contours = [np.rint((outline @ turn + centre) * scale).astype(np.int32) for outline in _OUTLINES[name]]
+    contours = [np.rint((outline @ turn + center) * scale).astype(np.int32) for outline in _OUTLINES[name]]
     pixels = np.zeros((side, side), dtype=np.uint8)
     cv2.fillPoly(pixels, contours, (1,), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
     return pixels.view(np.bool_)
@@ -80,4 +80,4 @@ _OUTLINES: Mapping[str, tuple[Outline, ...]] = MappingProxyType(
 )
 SHAPES: tuple[str, ...] = tuple(_OUTLINES)
 REACH = max(float(np.linalg.norm(outline, axis=1).max()) for shape in _OUTLINES.values() for outline in shape)
-"""How far the farthest corner of any shape is from its centre, in radii of the disc of the same area."""
+"""How far the farthest corner of any shape is from its center, in radii of the disc of the same area."""

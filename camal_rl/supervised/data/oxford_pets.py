@@ -9,15 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.supervised.data.arguments import check_choice
-from camal_rl.supervised.data.image_files import (
-    EmptyMasks,
-    ImageFile,
-    ImageFiles,
-    as_number,
-    existing_folder,
-    read_stored,
-    read_table,
-)
+from camal_rl.supervised.data.decoding import read_stored
+from camal_rl.supervised.data.folder_tree import warn_unlisted
+from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, check_present, existing_folder
+from camal_rl.supervised.data.text_files import Words, as_number, check_distinct, read_lines
 
 Border = Literal["outside", "inside"]
 Target = Literal["breed", "species"]
@@ -59,18 +54,19 @@ class OxfordPets(ImageFiles):
         check_choice("border", border, BORDERS)
         top = existing_folder(root, LAYOUT)
         images, trimaps = (existing_folder(top / part, LAYOUT) for part in ("images", "annotations/trimaps"))
-        path = top / "annotations" / f"{split}.txt"
-        rows = read_table(path, 3, LAYOUT)
+        lists = {part: top / "annotations" / f"{part}.txt" for part in SPLITS}
+        lines = {part: read_lines(path, LAYOUT, 3, 4) for part, path in lists.items()}
         # The classes are those of both lists: a split of a trimmed copy may lack some.
-        everything = [row for part in SPLITS for row in read_table(top / "annotations" / f"{part}.txt", 3, LAYOUT)]
-        classes = _breeds(everything, path) if target == "breed" else SPECIES
+        everything = [line for part in SPLITS for line in lines[part]]
+        check_distinct("image", [(line.words[0], line.place) for line in everything])
+        classes = _breeds(everything) if target == "breed" else SPECIES
         column = 1 if target == "breed" else 2
-        files = [
-            ImageFile(
-                images / f"{row[0]}.jpg", trimaps / f"{row[0]}.png", as_number(row[column], path, 1, len(classes)) - 1
-            )
-            for row in rows
-        ]
+        files = []
+        for words, place in lines[split]:
+            label = as_number(words[column], place, 1, len(classes)) - 1
+            files.append(ImageFile(images / f"{words[0]}.jpg", trimaps / f"{words[0]}.png", label))
+        check_present(files, lists[split])
+        warn_unlisted(images, {images / f"{line.words[0]}.jpg" for line in everything}, top / "annotations")
         self._relevant = (_PET, _BORDER) if border == "inside" else (_PET,)
         super().__init__(files, classes, ("all",), self._read_trimap, empty_masks)
 
@@ -83,7 +79,7 @@ class OxfordPets(ImageFiles):
         return np.isin(trimap, self._relevant)
 
 
-def _breeds(rows: list[list[str]], path: Path) -> tuple[str, ...]:
+def _breeds(lines: list[Words]) -> tuple[str, ...]:
     """Return the breeds in the order of their numbers: an image's name is its breed, ``_`` and a number."""
-    names = {as_number(row[1], path, 1, 1000): row[0].rpartition("_")[0] for row in rows}
+    names = {as_number(words[1], place, 1, 1000): words[0].rpartition("_")[0] for words, place in lines}
     return tuple(names.get(number, f"breed {number}") for number in range(1, max(names, default=0) + 1))

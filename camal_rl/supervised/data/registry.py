@@ -11,7 +11,8 @@ from typing import Any
 from camal_rl.supervised.data.arguments import check_flag, check_integer, check_names, check_seed, check_share
 from camal_rl.supervised.data.augmentation import Augmentation, Augmented, Resized
 from camal_rl.supervised.data.cub import CUB200
-from camal_rl.supervised.data.folder import ImageFolder, split_folders
+from camal_rl.supervised.data.folder import ImageFolder, check_splits, split_folders
+from camal_rl.supervised.data.folder_tree import warn_unused
 from camal_rl.supervised.data.image_files import EmptyMasks
 from camal_rl.supervised.data.mask_fraction import MaskFraction
 from camal_rl.supervised.data.oxford_pets import Border, OxfordPets, Target
@@ -134,12 +135,19 @@ def _folder(
         return {"train": train, "validation": validation, "test": test}
     if "train" not in parts:
         raise ValueError(f"{root} has the folders {', '.join(parts)} but not train, which every image set needs")
+    top = Path(root).expanduser()
+    check_splits(top)
+    warn_unused(top, (), [top / part for part in parts])
     sets: ImageSets = {part: ImageFolder(root, split=part, **options) for part in parts}
     for part, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if part not in sets:
             sets["train"], sets[part] = held_out(sets["train"], fraction, seed, f"{part}_fraction")
         elif sets[part].classes != sets["train"].classes:
-            raise ValueError(f"{Path(root) / part} has other class folders than train; every split needs the same ones")
+            others = sorted({*sets[part].classes} ^ {*sets["train"].classes})
+            raise ValueError(
+                f"{Path(root) / part} has other class folders than train: {', '.join(others)} "
+                f"{'is' if len(others) == 1 else 'are'} in one of both; every split needs the same ones"
+            )
     return sets
 
 

@@ -13,6 +13,10 @@ class BadImageFile(ValueError):
     """A file of an image set that cannot be used, found when it was read; the message says which and what to do."""
 
 
+class UnusedDataWarning(UserWarning):
+    """Some of the user's data is not used; the message names it in one line."""
+
+
 class Sample(NamedTuple):
     """One image with its truth.
 

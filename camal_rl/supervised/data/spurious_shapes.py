@@ -25,9 +25,9 @@ LENGTHS: Mapping[str, int] = MappingProxyType({"train": 8000, "validation": 1000
 TRAINING_CORRELATION = 0.95
 
 _SCENE, _BACKGROUND, _SWAP = 1, 2, 3  # Streams of random numbers of one image. The last word of a key is never padding.
-_STEP = (18, 30)  # From a texture's mean colour to either of its two, in RGB.
-_CENTRE_RANGE = (30, 225)  # A step off it stays in 0 .. 255.
-_CENTRE_CANDIDATES = 16
+_STEP = (18, 30)  # From a texture's mean color to either of its two, in RGB.
+_CENTER_RANGE = (30, 225)  # A step off it stays in 0 .. 255.
+_CENTER_CANDIDATES = 16
 
 
 class _Look(NamedTuple):
@@ -61,8 +61,8 @@ class SpuriousShapes:
     The shape is the class; of all images of a class the share ``correlation`` has the class's own texture, the rest
     one of the others, each equally often. The mask is the shape's pixels, exactly: edges are not anti-aliased.
     Shapes vary in position, size and rotation; all classes have the same distribution of areas, and none touches the
-    border. An image has three colours, the shape's and the two of the texture, drawn independently of class and
-    texture. Over the images, a pixel of a shape and one of a background have the same distribution of colours: colour
+    border. An image has three colors, the shape's and the two of the texture, drawn independently of class and
+    texture. Over the images, a pixel of a shape and one of a background have the same distribution of colors: color
     alone tells neither the class nor which pixels are the shape.
 
     Attributes:
@@ -91,7 +91,7 @@ class SpuriousShapes:
             num_classes: the first so many of :data:`~camal_rl.supervised.data.outlines.SHAPES`.
             correlation: probability that the background is the class's own texture. By default .95 in ``train`` and
                 ``validation`` (which is as training is), ``1 / num_classes`` in ``test``: the texture says nothing.
-            difficulty: size of the shapes and distance of the colours.
+            difficulty: size of the shapes and distance of the colors.
             seed: of all images.
 
         Raises:
@@ -123,7 +123,7 @@ class SpuriousShapes:
     def on_background(self, index: int, texture: int, texture_seed: int) -> Sample:
         """Return the image at ``index`` with another background: the counterfactual of the shortcut.
 
-        The shape stays, pixel for pixel, as do the texture's two colours; what changes is the texture.
+        The shape stays, pixel for pixel, as do the texture's two colors; what changes is the texture.
 
         Args:
             index: which image.
@@ -163,7 +163,7 @@ class SpuriousShapes:
         x, y = generator.uniform(margin, self.image_size - 1 - margin, 2)
         angle = generator.uniform(0, 2 * np.pi)
         pixels = shape_pixels(self.classes[index % len(self.classes)], self.image_size, (x, y), radius, angle)
-        return _Scene(background, pixels, _three_colours(look.contrast, generator))
+        return _Scene(background, pixels, _three_colors(look.contrast, generator))
 
     def _draw(self, index: int, scene: _Scene, texture: int, generator: np.random.Generator) -> Sample:
         """Put the shape on a drawing of the texture."""
@@ -175,19 +175,19 @@ class SpuriousShapes:
         return Sample(torch.from_numpy(image), label, torch.from_numpy(scene.pixels), True, group)
 
 
-def _three_colours(contrast: tuple[float, float], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return an image's colours ``uint8 (3 channels, 3 colours)``: the texture's two and the shape's.
+def _three_colors(contrast: tuple[float, float], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return an image's colors ``uint8 (3 channels, 3 colors)``: the texture's two and the shape's.
 
-    Two centres are drawn alike, at a distance in the range ``contrast``. The texture's colours lie on either side of
+    Two centers are drawn alike, at a distance in the range ``contrast``. The texture's colors lie on either side of
     the first, the shape's beside the second by a step of the same distribution.
     """
     low, high = contrast[0] ** 2, contrast[1] ** 2
     steps = generator.standard_normal((2, 3))
     steps *= generator.uniform(*_STEP, (2, 1)) / np.linalg.norm(steps, axis=1, keepdims=True)
     while True:
-        centres = generator.uniform(*_CENTRE_RANGE, (_CENTRE_CANDIDATES, 2, 3))
-        squares = np.square(centres[:, 0] - centres[:, 1]).sum(axis=1)
+        centers = generator.uniform(*_CENTER_RANGE, (_CENTER_CANDIDATES, 2, 3))
+        squares = np.square(centers[:, 0] - centers[:, 1]).sum(axis=1)
         fitting = np.flatnonzero((squares >= low) & (squares <= high))
         if len(fitting):
-            ground, shape = centres[fitting[0]]
+            ground, shape = centers[fitting[0]]
             return np.rint(np.stack([ground - steps[0], ground + steps[0], shape + steps[1]], axis=1)).astype(np.uint8)

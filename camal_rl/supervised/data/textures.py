@@ -1,4 +1,4 @@
-"""Two-coloured background textures of clearly different statistics, each drawn anew from a generator."""
+"""Two-colored background textures of clearly different statistics, each drawn anew from a generator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COARSE_CELLS = 9
 
 
 def texture_pattern(name: str, side: int, generator: np.random.Generator) -> Pattern:
-    """Return which of its two colours each pixel of a texture has, ``bool (side, side)``.
+    """Return which of its two colors each pixel of a texture has, ``bool (side, side)``.
 
     Orientation, period and phase are random, so no two draws are alike.
     """

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.supervised.data.arguments import check_choice
-from camal_rl.supervised.data.image_files import ImageFile, ImageFiles, Stored, existing_folder, read_lines, read_stored
+from camal_rl.supervised.data.decoding import Stored, read_stored
+from camal_rl.supervised.data.image_files import ImageFile, ImageFiles, check_present, existing_folder
+from camal_rl.supervised.data.text_files import check_distinct, read_lines
 
 SPLITS = ("train", "val", "trainval")
 LAYOUT = (
@@ -55,24 +57,29 @@ class PascalVOC(ImageFiles):
             split: ``train``, ``val`` or ``trainval``.
 
         Raises:
-            ValueError: an unknown split, a missing folder or file, a segmentation in colours that are not VOC's, or
+            ValueError: an unknown split, a missing folder or file, a segmentation in colors that are not VOC's, or
                 without an object.
         """
         check_choice("split", split, SPLITS)
         top = existing_folder(root, LAYOUT)
         images, masks = (existing_folder(top / part, LAYOUT) for part in ("JPEGImages", "SegmentationClass"))
-        names = read_lines(top / "ImageSets" / "Segmentation" / f"{split}.txt", LAYOUT)
-        files = [
-            ImageFile(images / f"{name}.jpg", masks / f"{name}.png", _largest_class(masks / f"{name}.png"))
-            for name in names
-        ]
+        lists = {part: top / "ImageSets" / "Segmentation" / f"{part}.txt" for part in SPLITS}
+        lines = read_lines(lists[split], LAYOUT)
+        # An image in training and in test would make the test worthless.
+        other = {"train": "val", "val": "train"}.get(split, "")
+        others = read_lines(lists[other], LAYOUT) if other and lists[other].is_file() else []
+        check_distinct("image", [(line.words[0], line.place) for line in (*lines, *others)])
+        names = [line.words[0] for line in lines]
+        unread = [ImageFile(images / f"{name}.jpg", masks / f"{name}.png", 0) for name in names]
+        check_present(unread, lists[split])
+        files = [file._replace(label=_largest_class(masks / f"{file.image.stem}.png")) for file in unread]
         super().__init__(files, CLASSES, ("all",), _read_mask)
 
 
 def read_class_map(path: Path) -> npt.NDArray[np.uint8]:
     """Return a segmentation as numbers ``uint8 (H, W)``: 0 background, ``k + 1`` for ``CLASSES[k]``, 255 void.
 
-    The file stores colours (a palette that OpenCV resolves) or the numbers themselves.
+    The file stores colors (a palette that OpenCV resolves) or the numbers themselves.
 
     Raises:
         ValueError: the file is unreadable, or holds something else.
@@ -80,18 +87,18 @@ def read_class_map(path: Path) -> npt.NDArray[np.uint8]:
     stored = read_stored(path)
     labels = stored if stored.ndim == 2 else _numbers(stored)
     if labels is None or not ((labels <= len(CLASSES)) | (labels == VOID)).all():
-        raise ValueError(f"{path} is no segmentation of Pascal VOC: expected its palette of 21 colours and void")
+        raise ValueError(f"{path} is no segmentation of Pascal VOC: expected its palette of 21 colors and void")
     return labels.astype(np.uint8, copy=False)
 
 
-def _numbers(colours: Stored) -> npt.NDArray[np.uint8] | None:
-    """Return the numbers of VOC's colours ``(H, W, 3)``, None where another colour occurs.
+def _numbers(colors: Stored) -> npt.NDArray[np.uint8] | None:
+    """Return the numbers of VOC's colors ``(H, W, 3)``, None where another color occurs.
 
-    The palette deals the bits of a number out to red, green and blue in turn, from each colour's highest bit down:
-    bit ``3 j + c`` of the number is bit ``7 - j`` of colour ``c``. Eight bits reach down to bit 5.
+    The palette deals the bits of a number out to red, green and blue in turn, from each color's highest bit down:
+    bit ``3 j + c`` of the number is bit ``7 - j`` of color ``c``. Eight bits reach down to bit 5.
     """
-    bits = colours.astype(np.uint8)
-    if colours.dtype != np.uint8 or (bits & 31).any():
+    bits = colors.astype(np.uint8)
+    if colors.dtype != np.uint8 or (bits & 31).any():
         return None
     numbers = np.zeros(bits.shape[:2], dtype=np.uint8)
     for bit in range(8):

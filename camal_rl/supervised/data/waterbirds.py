@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from camal_rl.supervised.data.arguments import check_choice
 from camal_rl.supervised.data.cub import SEGMENTATIONS_LAYOUT, cub_mask, read_cub_mask
-from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, as_number, existing_folder
+from camal_rl.supervised.data.folder_tree import warn_unlisted
+from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, check_present, existing_folder
+from camal_rl.supervised.data.text_files import as_number, check_distinct, read_csv
 
 SPLITS = ("train", "validation", "test")
 LAYOUT = "Waterbirds: metadata.csv with the columns img_filename, y, place, split, and the images at img_filename"
@@ -48,26 +49,20 @@ class Waterbirds(ImageFiles):
         masks = existing_folder(segmentations or top / "segmentations", SEGMENTATIONS_LAYOUT)
         path = top / "metadata.csv"
         files = []
-        for row in _rows(path):
-            label, place, part = (as_number(row[key], path, 0, high) for key, high in _CODES)
+        rows = read_csv(path, COLUMNS, LAYOUT)
+        check_distinct("image", [(row.cells["img_filename"], row.place) for row in rows])
+        for cells, line in rows:
+            label, place, part = (as_number(cells[key], line, 0, high) for key, high in _CODES)
             if SPLITS[part] == split:
-                name = row["img_filename"]
+                name = cells["img_filename"]
                 files.append(ImageFile(top / name, cub_mask(masks, name), label, label * len(PLACES) + place))
+        check_present(files, path)
+        # CUB's segmentations, which may lie in the same folder, are of more images than these.
+        known = {top / row.cells["img_filename"] for row in rows}
+        for folder in {image.parent for image in known if image.parent != top}:
+            warn_unlisted(folder, known, path)
         groups = [f"{bird} on {place}" for bird in CLASSES for place in PLACES]
         super().__init__(files, CLASSES, groups, read_cub_mask, empty_masks)
 
 
 _CODES = (("y", len(CLASSES) - 1), ("place", len(PLACES) - 1), ("split", len(SPLITS) - 1))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Return the table's lines in the order of the file."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; expected {LAYOUT}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(missing)}; expected {LAYOUT}")
-        rows = [{column: row[column] or "" for column in COLUMNS} for row in reader]
-    return rows

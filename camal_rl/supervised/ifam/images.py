@@ -1,4 +1,4 @@
-"""What goes into a network: images in [0, 1], checked and normalised."""
+"""What goes into a network: images in [0, 1], checked and normalized."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the normalised images.
+        """Return the normalized images.
 
         Raises:
             TypeError: the images are not floating point.

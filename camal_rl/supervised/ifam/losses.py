@@ -55,7 +55,7 @@ def presence_loss(maps: Tensor) -> Tensor:
 def background_loss(maps: Tensor) -> Tensor:
     """``-mean over images of log(max over cells of r^2 p'_bg)``: every image has background near its border.
 
-    ``p'`` as in :func:`presence_loss`; ``r^2`` is the squared distance from the centre of the grid of ``p'``, 1 in its
+    ``p'`` as in :func:`presence_loss`; ``r^2`` is the squared distance from the center of the grid of ``p'``, 1 in its
     corners. 0 where a corner is all background; at most ``-log(PROBABILITY_FLOOR)``, where the gradient is 0.
 
     Args:

@@ -35,7 +35,7 @@ class Ifam(nn.Module):
     empty is classified from the class token alone, which is the same prediction for all such images.
 
     Attributes:
-        cam_layer: the first normalisation of stage 2's last block.
+        cam_layer: the first normalization of stage 2's last block.
         token_grid: ``(h, w)`` patches.
         prefix_tokens: 1, the class token.
     """

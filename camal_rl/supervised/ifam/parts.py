@@ -20,7 +20,7 @@ class Parts(NamedTuple):
     Attributes:
         part_logits: ``(B, K + 1, h, w)``, negative squared distances to the prototypes.
         maps: ``(B, K + 1, h, w)`` in [0, 1], sums to 1 over the parts.
-        features: ``(B, K + 1, C)``, normalised per part.
+        features: ``(B, K + 1, C)``, normalized per part.
         class_logits: ``(B, num_classes)``, the mean of the foreground parts' predictions.
     """
 
@@ -41,14 +41,14 @@ class PartStage(nn.Module):
         self.vit = vit
         self.temperature = temperature
         self.part_dropout = part_dropout
-        # Prototypes of about unit length: the patches, normalised, are at different but not decisive distances.
+        # Prototypes of about unit length: the patches, normalized, are at different but not decisive distances.
         self.prototypes = nn.Parameter(torch.randn(parts + 1, dim) * dim**-0.5)
         self.scale = nn.Parameter(torch.ones(parts + 1, dim))
         self.shift = nn.Parameter(torch.zeros(parts + 1, dim))
         self.classifiers = nn.Parameter(torch.randn(parts, num_classes, dim) * PART_STD)
 
     def part_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``-|t - c_k|^2`` as ``(B, K + 1, h, w)`` and the tokens ``t (B, h w, C)`` of normalised images."""
+        """Return ``-|t - c_k|^2`` as ``(B, K + 1, h, w)`` and the tokens ``t (B, h w, C)`` of normalized images."""
         tokens = self.vit.encode(self.vit.embed(images))[:, 1:]
         return self.distances(tokens).unflatten(2, self.vit.grid), tokens
 
@@ -59,7 +59,7 @@ class PartStage(nn.Module):
         return 2 * products - lengths
 
     def forward(self, images: Tensor) -> Parts:
-        """Return the parts of normalised images ``(B, 3, H, W)``; in training mode with noise and part dropout."""
+        """Return the parts of normalized images ``(B, 3, H, W)``; in training mode with noise and part dropout."""
         part_logits, tokens = self.part_logits(images)
         maps = part_maps(part_logits, self.temperature, noisy=self.training)
         features = self._normalized(part_features(tokens, maps))

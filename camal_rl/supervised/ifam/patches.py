@@ -8,15 +8,15 @@ from torch.nn import functional
 
 SMALLEST_VARIANCE = 1e-3
 """Added to a patch's variance: for images of :class:`~camal_rl.supervised.ifam.images.Normalize`, steps of less than
-2 of 255 grey levels are not blown up to full contrast."""
+2 of 255 gray levels are not blown up to full contrast."""
 
 
 class PatchEmbedding(nn.Module):
-    """Pattern and colour of each patch apart: ``t = W_2 GELU(W_1 z) + V mean``, with biases.
+    """Pattern and color of each patch apart: ``t = W_2 GELU(W_1 z) + V mean``, with biases.
 
     ``z = (x - mean) / sqrt(var + SMALLEST_VARIANCE)``, with the mean of each channel over the patch and one variance
     for all channels. So the pattern does not depend on how strong and on how bright a patch is, which a linear
-    embedding has to learn from examples of every colour. A patch of one colour has ``z = 0``. Patches are embedded
+    embedding has to learn from examples of every color. A patch of one color has ``z = 0``. Patches are embedded
     one by one: a token depends on the pixels of its own patch and on no others.
     """
 
@@ -28,15 +28,15 @@ class PatchEmbedding(nn.Module):
             nn.GELU(),
             nn.Linear(2 * dim, dim),
         )
-        self.colour = nn.Linear(3, dim)
+        self.color = nn.Linear(3, dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return tokens ``(B, h w, C)``, row by row, of normalised images ``(B, 3, H, W)``."""
+        """Return tokens ``(B, h w, C)``, row by row, of normalized images ``(B, 3, H, W)``."""
         size = self.patch_size
         pixels = functional.unfold(images, size, stride=size).transpose(1, 2).unflatten(2, (3, size**2))
         mean = pixels.mean(dim=3)
-        centred = pixels - mean.unsqueeze(3)
-        variance = centred.square().mean(dim=(2, 3), keepdim=True)
-        pattern = centred * torch.rsqrt(variance + SMALLEST_VARIANCE)
-        tokens: Tensor = self.pattern(pattern.flatten(2)) + self.colour(mean)
+        centered = pixels - mean.unsqueeze(3)
+        variance = centered.square().mean(dim=(2, 3), keepdim=True)
+        pattern = centered * torch.rsqrt(variance + SMALLEST_VARIANCE)
+        tokens: Tensor = self.pattern(pattern.flatten(2)) + self.color(mean)
         return tokens

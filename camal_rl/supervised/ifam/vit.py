@@ -73,7 +73,7 @@ class MaskedAttention(nn.Module):
 
 
 class MaskedBlock(nn.Module):
-    """A transformer block with normalisation first (Dosovitskiy et al. 2021, arXiv 2010.11929)."""
+    """A transformer block with normalization first (Dosovitskiy et al. 2021, arXiv 2010.11929)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -108,14 +108,14 @@ class MaskedViT(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return the patches' tokens ``(B, h w, C)`` of normalised images ``(B, 3, H, W)``, without positions."""
+        """Return the patches' tokens ``(B, h w, C)`` of normalized images ``(B, 3, H, W)``, without positions."""
         if tuple(images.shape[2:]) != self.image_size:
             raise ValueError(f"images must be of size {self.image_size}, got {tuple(images.shape[2:])}; resize them")
         tokens: Tensor = self.patches(images)
         return tokens
 
     def encode(self, patches: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Return normalised tokens ``(B, 1 + h w, C)``, the class token first.
+        """Return normalized tokens ``(B, 1 + h w, C)``, the class token first.
 
         Args:
             patches: ``(B, h w, C)`` of :meth:`embed`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+
+from camal_rl.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ def ifam_weights(weights: IfamWeights | Mapping[str, float] | None) -> IfamWeigh
     known = [field.name for field in fields(IfamWeights)]
     for name in weights:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"unknown iFAM weight {name!r}; {hint}the weights are {', '.join(known)}")
     return IfamWeights(**weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from camal_rl.spelling import did_you_mean
 from camal_rl.supervised.ifam import build_ifam
 from camal_rl.supervised.models.compact import compact
 from camal_rl.supervised.models.hugging_face import from_folder, resnet, vit
@@ -31,7 +31,7 @@ def model_names() -> tuple[str, ...]:
 def build_model(name: str, num_classes: int, image_size: int | tuple[int, int], **options: Any) -> nn.Module:
     """Build a classifier: float images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, num_classes)``.
 
-    Every model normalises its images itself and has ``cam_layer``, the dotted name of the layer for maps. Where that
+    Every model normalizes its images itself and has ``cam_layer``, the dotted name of the layer for maps. Where that
     layer gives tokens, the model has ``token_grid``, ``(h, w)``, and ``prefix_tokens``, the number of tokens before
     the patches. All can be differentiated twice, so that maps can be trained on.
 
@@ -59,7 +59,7 @@ def build_model(name: str, num_classes: int, image_size: int | tuple[int, int], 
     if family in _FAMILIES and variant:
         _check_options(name, _FAMILIES[family], options)
         return _FAMILIES[family](variant, num_classes, size, **options)
-    hint = f"something must follow the colon of {family}:; " if family in _FAMILIES else _hint(family, known)
+    hint = f"something must follow the colon of {family}:; " if family in _FAMILIES else did_you_mean(family, known)
     raise ValueError(f"unknown model {name!r}; {hint}the models are {', '.join(model_names())}")
 
 
@@ -70,7 +70,7 @@ def _check_options(name: str, builder: Callable[..., nn.Module], options: Mappin
     for option, value in options.items():
         if option not in known:
             listed = f"its options are {', '.join(known)}" if known else "it has none"
-            raise TypeError(f"unknown option {option!r} of model {name!r}; {_hint(option, known)}{listed}")
+            raise TypeError(f"unknown option {option!r} of model {name!r}; {did_you_mean(option, known)}{listed}")
         default = known[option]
         if isinstance(default, bool) and not isinstance(value, bool):
             raise TypeError(f"option {option!r} of model {name!r} must be true or false, got {value!r}")
@@ -103,8 +103,3 @@ def _checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     for side in size:
         _check_integer("image_size", side, 8)
     return size[0], size[1]
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}? " if near else ""

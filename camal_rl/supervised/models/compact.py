@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from camal_rl.supervised.ifam.images import Normalize
 
 GROUPS = 8
-"""Of the group normalisation: unlike batch normalisation it mixes no samples, so that maps are exact."""
+"""Of the group normalization: unlike batch normalization it mixes no samples, so that maps are exact."""
 
 
 class CompactClassifier(nn.Module):
-    """3x3 convolutions with group normalisation, global average pooling and a linear head.
+    """3x3 convolutions with group normalization, global average pooling and a linear head.
 
     The channels double with each halving of the resolution; two more convolutions at the last resolution widen
     the receptive field. At the defaults 64x64 images give a map of 16x16.

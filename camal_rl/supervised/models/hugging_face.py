@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from camal_rl.extras import install_command
 from camal_rl.supervised.ifam.images import Normalize
 from camal_rl.supervised.ifam.vit import check_vit
 from camal_rl.supervised.models.cam_layer import CamLayer
@@ -20,6 +21,7 @@ from camal_rl.supervised.models.classifier import (
     classifier_around,
     probed_classifier,
 )
+from camal_rl.utf8 import read_utf8
 
 ATTENTION = "eager"
 """The attention of the transformers library that can be differentiated twice, on every device."""
@@ -72,7 +74,7 @@ def vit(
 ) -> ImageClassifier:
     """Build a vision transformer that classifies by its class token.
 
-    Its layer for maps is the first normalisation of the last block: what comes after that block's attention reaches
+    Its layer for maps is the first normalization of the last block: what comes after that block's attention reaches
     the prediction through the class token alone, so that maps of it would be zero.
 
     Args:
@@ -105,7 +107,7 @@ def vit(
 def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> ImageClassifier:
     """Read a classifier from a folder that ``save_pretrained`` wrote; nothing is downloaded.
 
-    The head is kept where it has ``num_classes`` outputs and is new otherwise. Images are normalised as
+    The head is kept where it has ``num_classes`` outputs and is new otherwise. Images are normalized as
     ``preprocessor_config.json`` says, with ImageNet's mean and standard deviation where the folder has none.
 
     Args:
@@ -145,9 +147,9 @@ def _check_stages(image_size: tuple[int, int], channels: Sequence[int], depths: 
 
 
 def _folder_normalize(path: Path) -> Normalize:
-    """Return the normalisation that a folder asks for."""
+    """Return the normalization that a folder asks for."""
     file = path / "preprocessor_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings = json.loads(read_utf8(file)) if file.is_file() else {}
     return Normalize(settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD))
 
 
@@ -164,7 +166,5 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(
-            "transformers is not installed; install it with: pip install 'camal-rl[supervised]'"
-        ) from error
+        raise ImportError(f"transformers is not installed; install it with: {install_command('supervised')}") from error
     return transformers

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any
 
 from torch import nn
 
+from camal_rl.spelling import nearest
 from camal_rl.supervised.ifam.images import Normalize
 from camal_rl.supervised.models.classifier import (
     IMAGENET_MEAN,
@@ -48,7 +48,7 @@ def torchvision_model(
 def timm_model(
     name: str, num_classes: int, image_size: tuple[int, int], *, pretrained: bool = False
 ) -> ImageClassifier:
-    """Build ``timm.create_model(name)`` with ``num_classes`` outputs, normalised as its configuration says.
+    """Build ``timm.create_model(name)`` with ``num_classes`` outputs, normalized as its configuration says.
 
     Args:
         name: as timm calls it.
@@ -85,7 +85,7 @@ def _library(module: str, package: str) -> Any:
 
 def _check_name(library: str, name: str, known: list[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+        near = nearest(name, known, count=5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
         raise ValueError(f"{library} has no model {name!r}{hint}")
 
