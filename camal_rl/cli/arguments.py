@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration, or path of a YAML file.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file; KEY={} clears a section, ~KEY removes."),
+]
 ShowProgress = Annotated[
-    bool | None, typer.Option("--progress/--no-progress", help="Progress bar; by default on a terminal.")
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress", help="How far it is, on stderr: a bar on a terminal, a line now and then elsewhere."
+    ),
 ]

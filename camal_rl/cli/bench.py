@@ -12,10 +12,9 @@ from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from camal_rl.agents import CAMALPPO
     from camal_rl.experiments.bench import BenchPlan
+    from camal_rl.experiments.report.document import Table
 
 
 def bench(
@@ -55,7 +54,7 @@ def bench(
 def _prepare(
     config: str, overrides: Sequence[str], rounds: int, peer: bool, out: Path | None
 ) -> tuple[BenchPlan, CAMALPPO]:
-    with checking_input():
+    with checking_input(config, overrides):
         from camal_rl.experiments.bench import BenchPlan, make_agent
         from camal_rl.experiments.loading import agent_config, load_config
 
@@ -66,12 +65,11 @@ def _prepare(
 
 
 def _measure(plan: BenchPlan, model: CAMALPPO, progress: bool | None) -> dict[str, Any]:
-    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.cli.progress import stages_shown
     from camal_rl.experiments.bench import measure
 
-    with progress_bar(wanted(progress)) as bar:
-        task = bar.add_task("rounds", total=plan.total_rounds)
-        return measure(plan, model, lambda done: bar.update(task, advance=1, description=done))
+    with stages_shown(plan.total_rounds, progress, "rounds") as on_round:
+        return measure(plan, model, on_round)
 
 
 def _check_out(out: Path) -> None:
@@ -84,11 +82,9 @@ def _check_out(out: Path) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from camal_rl.cli.console import table_console
+    from camal_rl.cli.console import show
 
-    console = table_console()
-    console.print(speed_table(found))
-    console.print(split_table(found["split"]))
+    show(speed_table(found), split_table(found["split"]), legend=False)
     memory = [
         f"{words} {found['peak_memory_mib'][kind]:,.0f} MiB"
         for kind, words in (("process", "this process"), ("cuda", "torch on the GPU"))
@@ -105,37 +101,29 @@ def _print(found: dict[str, Any]) -> None:
 
 def speed_table(found: dict[str, Any]) -> Table:
     """Return steps per second, and beside it what the same configuration does with weight 0."""
-    from rich.table import Table
+    from camal_rl.experiments.tables import table_of
+    from camal_rl.experiments.wording import counted
 
     config, peer = found["config"], found["weight_0"]
-    table = Table(
-        title=f"{config['env']['id']}, {config['policy']['encoder']}: "
-        f"{found['rounds']} round{'s' * (found['rounds'] != 1)} of {found['steps_per_round']:,} steps"
-    )
-    table.add_column("training speed")
-    for title in ("median", "min", "max"):
-        table.add_column(title, justify="right")
-    rows = [(f"steps/s, camal.weight {config['camal']['weight']:g}", found["steps_per_second"], ",.0f")]
+    kinds = ("median", "min", "max")
+    measured = [(f"steps/s, camal.weight {config['camal']['weight']:g}", found["steps_per_second"], ",.0f")]
     if peer is not None:
-        rows.append(("steps/s, camal.weight 0", peer["steps_per_second"], ",.0f"))
-        rows.append(("ratio, round by round", peer["agent_over_it"], ".3f"))
-    for words, values, form in rows:
-        table.add_row(words, *(format(values[figure], form) for figure in ("median", "min", "max")))
-    return table
+        measured.append(("steps/s, camal.weight 0", peer["steps_per_second"], ",.0f"))
+        measured.append(("ratio, round by round", peer["agent_over_it"], ".3f"))
+    rows = [[words, *(format(values[kind], form) for kind in kinds)] for words, values, form in measured]
+    rounds = counted(len(found["steps_per_second"]["rounds"]), "round")
+    title = f"{config['env']['id']}, {config['policy']['encoder']}: {rounds} of {found['steps_per_round']:,} steps"
+    return table_of(title, ["training speed"], kinds, rows)
 
 
 def split_table(split: dict[str, Any]) -> Table:
     """Return where the time goes: the sections of a round, as shares and per 1,000 steps."""
-    from rich.table import Table
-
     from camal_rl.experiments.bench import SECTIONS
+    from camal_rl.experiments.tables import table_of
 
-    table = Table(title="Where the time goes", caption=split["note"])
-    table.add_column("section")
-    table.add_column("share", justify="right")
-    table.add_column("ms per 1,000 steps", justify="right")
-    for name, row in split["sections"].items():
-        table.add_row(SECTIONS[name], f"{row['share']:.1%}", f"{row['ms_per_1000_steps']:,.2f}")
-    table.add_section()
-    table.add_row("all", "100.0%", f"{1e6 * split['seconds'] / split['steps']:,.2f}")
-    return table
+    rows = [
+        [SECTIONS[name], f"{row['share']:.1%}", f"{row['ms_per_1000_steps']:,.2f}"]
+        for name, row in split["sections"].items()
+    ]
+    rows.append(["all", "100.0%", f"{1e6 * split['seconds'] / split['steps']:,.2f}"])
+    return table_of("Where the time goes", ["section"], ["share", "ms per 1,000 steps"], rows, split["note"])

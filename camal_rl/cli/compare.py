@@ -15,7 +15,7 @@ from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.comparison import PlannedRun
+    from camal_rl.experiments.comparison import OnProgress, PlannedRun
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare(
 
       camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
     """
-    with checking_input():
+    with checking_input(config, overrides):
         from camal_rl.experiments.comparison import check_runs, plan_runs
         from camal_rl.experiments.loading import load_config
 
@@ -67,34 +67,59 @@ def compare(
 
 
 def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
-    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.cli.progress import Mode, mode, progress_bar
     from camal_rl.experiments.comparison import execute_runs
 
-    with progress_bar(wanted(progress), percent=True) as bar:
+    how = mode(progress)
+    if how is not Mode.BAR:
+        execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
+        return
+    with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
         shares = [0.0] * len(runs)
 
         def on_progress(index: int, share: float, activity: str) -> None:
             shares[index] = share
-            description = f"{runs[index].label}: {activity}"
+            description = f"{runs[index].label}: {activity.partition(',')[0]}"
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
 
         execute_runs(runs, jobs, sys.argv, on_progress)
 
 
+def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
+    """Return what writes a line now and then: how much is done, and what every unfinished run does."""
+    from camal_rl.cli.progress import Ticker, write_line
+
+    ticker, shares, doing = Ticker(), [0.0] * len(runs), [""] * len(runs)
+
+    def on_progress(index: int, share: float, activity: str) -> None:
+        shares[index], doing[index] = share, activity
+        whole = sum(shares) / len(runs)
+        if ticker.due(whole):
+            busy = [f"{runs[place].label} {what}" for place, what in enumerate(doing) if what and shares[place] < 1]
+            told = [f"{whole:.0%} of {len(runs)} runs", ticker.left(whole)]
+            write_line("; ".join([", ".join(part for part in told if part), *busy]))
+
+    return on_progress
+
+
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
-    from camal_rl.cli.console import table_console
+    from camal_rl.cli.console import say, show
     from camal_rl.experiments.comparison_report import compare_runs, comparison_markdown, comparison_table
     from camal_rl.experiments.figures import write_figures
+    from camal_rl.experiments.findings import findings
     from camal_rl.experiments.run_folder import write_json
 
     comparison = compare_runs(runs)
     write_json(folder / "comparison.json", comparison)
     (folder / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
     pictures = write_figures(runs, comparison, folder / "figures")
-    table_console().print(comparison_table(comparison))
-    print(f"table: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}")
-    print(f"pictures: {', '.join(str(path) for path in pictures)}")
-    print(f"TensorBoard: tensorboard --logdir {folder}")
+    show(comparison_table(comparison))
+    for paragraph in findings(comparison):
+        print()
+        say(paragraph)
+    print(f"\ntable: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}")
+    print(f"TensorBoard: tensorboard --logdir {folder}\none page with everything: camal-rl report {folder}")
+    print("\n".join(f"picture: {path}" for path in pictures))

@@ -1,13 +1,38 @@
-"""Tables on stdout."""
+"""Tables and paragraphs on stdout, as wide as the terminal; complete and plain in a pipe or a file."""
 
 from __future__ import annotations
 
-from rich.console import Console
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
 
-_WIDTH = 160
+if TYPE_CHECKING:
+    from camal_rl.experiments.report.document import Table
+
+LEGEND = "What the terms mean: camal-rl glossary, or docs/glossary.md"
 
 
-def table_console() -> Console:
-    """Return a console as wide as the terminal; in a pipe or a file, wide enough for every table here."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+def width() -> int | None:
+    """Return the columns of the terminal, or what ``COLUMNS`` says; ``None`` where there is no limit."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def show(*tables: Table, legend: bool = True) -> None:
+    """Print tables, and below them where their terms are explained."""
+    from camal_rl.experiments.text_table import text_table
+
+    for table in tables:
+        print(text_table(table, width()), end="\n\n")
+    if legend:
+        say(LEGEND)
+
+
+def say(text: str) -> None:
+    """Print a paragraph."""
+    from camal_rl.experiments.text_table import wrapped
+
+    print("\n".join(wrapped(text, width())))

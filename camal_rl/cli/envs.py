@@ -2,30 +2,137 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from camal_rl.cli.errors import checking_input
 
+if TYPE_CHECKING:
+    from camal_rl.envs import EnvInfo
+    from camal_rl.experiments.report.document import Table
 
-def envs() -> None:
-    """List the environments with their classes; relevant ones, which CAMAL attends to, are marked with *.
+_MORE = "camal-rl envs FILTER tells more, for example: camal-rl envs procgen/coinrun"
+
+
+def envs(
+    words: Annotated[
+        str, typer.Argument(metavar="[FILTER]", help="Part of an id, such as procgen or coinrun.", show_default=False)
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
+) -> None:
+    """List the environments; with a filter, their classes, masks, level sets, licenses.
+
+    Relevant classes, which CAMAL attends to, are marked with *.
 
     For example:
 
       camal-rl envs
+
+      camal-rl envs procgen/coinrun
+
+      camal-rl envs minigrid --json
     """
     with checking_input():
-        from rich.table import Table
+        from camal_rl.cli.console import say, show, width
+        from camal_rl.envs import env_ids, env_info
+        from camal_rl.experiments.tables import table_of
+        from camal_rl.spelling import did_you_mean
 
-        from camal_rl.cli.console import table_console
-        from camal_rl.envs import EnvInfo, env_ids, env_info, level_sets, segmentation_spec
+        ids = [env_id for env_id in env_ids() if words.casefold() in env_id.casefold()]
+        if not ids:
+            families = dict.fromkeys(env_id.partition("/")[0] for env_id in env_ids())
+            hint = did_you_mean(words, [*families, *env_ids()])
+            raise ValueError(f"no environment's id holds {words!r}; {hint}camal-rl envs lists them all")
+    if as_json:
+        print(json.dumps([_everything(env_id) for env_id in ids], indent=2))
+    elif words:
+        show(details(ids), legend=False)
+        say("* relevant: what CAMAL attends to.")
+    elif width() is None:
+        rows = [[env_id, env_info(env_id).exactness, _installation(env_info(env_id))] for env_id in ids]
+        show(table_of("Environments", ["id", "masks", "installed"], [], rows), legend=False)
+        say(_MORE)
+    else:
+        _print_families(ids)
+        say(_MORE)
 
-    def installation(info: EnvInfo) -> str:
-        return "yes" if info.installed else rf"no: pip install 'camal-rl\[{info.extra}]'"
 
-    columns = ("id", "classes (* relevant)", "masks", "level sets", "licence", "installed")
-    table = Table(*columns, title="Environments")
-    for env_id in env_ids():
-        spec, info = segmentation_spec(env_id), env_info(env_id)
-        classes = ", ".join(name + "*" * (name in spec.relevant) for name in spec.names[1:])
-        exactness = f"{info.exactness}: {info.note}" if info.note else info.exactness
-        table.add_row(env_id, classes, exactness, ", ".join(level_sets(env_id)), info.licence, installation(info))
-    table_console().print(table)
+def details(ids: Sequence[str]) -> Table:
+    """Return what one should know about environments before choosing one; what all share is told once, below."""
+    from camal_rl.envs import env_info
+    from camal_rl.experiments.tables import table_of
+
+    columns = {
+        "id": list(ids),
+        "classes": [_classes(env_id) for env_id in ids],
+        "masks": [_masks(env_info(env_id)) for env_id in ids],
+        "level sets": [_level_sets(env_id) for env_id in ids],
+        "license": [env_info(env_id).license for env_id in ids],
+        "installed": [_installation(env_info(env_id)) for env_id in ids],
+    }
+    shared = {title: texts[0] for title, texts in columns.items() if len(ids) > 1 and len(set(texts)) == 1}
+    shown = [title for title in columns if title not in shared]
+    caption = "; ".join(f"{title}: {text}" for title, text in shared.items())
+    rows = [list(row) for row in zip(*(columns[title] for title in shown), strict=True)]
+    return table_of("Environments", shown, [], rows, f"Of all: {caption}." if caption else "")
+
+
+def _print_families(ids: Sequence[str]) -> None:
+    """Print each family in one line, and below it as many ids in a line as fit."""
+    from camal_rl.cli.console import say, width
+    from camal_rl.envs import env_info
+    from camal_rl.experiments.text_table import in_columns
+    from camal_rl.experiments.wording import counted
+
+    families: dict[str, list[str]] = {}
+    for env_id in ids:
+        families.setdefault(env_id.partition("/")[0], []).append(env_id)
+    for family, members in families.items():
+        found = [env_info(env_id) for env_id in members]
+        masks = ", ".join(dict.fromkeys(info.exactness for info in found))
+        installed = _installation(found[0])
+        say(f"{family}: {counted(len(members), 'environment')}; masks: {masks}; installed: {installed}")
+        print("\n".join(in_columns(members, width() or 0)), end="\n\n")
+
+
+def _everything(env_id: str) -> dict[str, Any]:
+    from camal_rl.envs import env_info, level_sets, segmentation_spec
+
+    spec, info = segmentation_spec(env_id), env_info(env_id)
+    return {
+        "id": env_id,
+        "classes": list(spec.names),
+        "relevant": list(spec.relevant),
+        "masks": info.exactness,
+        "note": info.note,
+        "level_sets": {name: dict(options) for name, options in level_sets(env_id).items()},
+        "license": info.license,
+        "extra": info.extra,
+        "installed": info.installed,
+    }
+
+
+def _classes(env_id: str) -> str:
+    from camal_rl.envs import segmentation_spec
+
+    spec = segmentation_spec(env_id)
+    return ", ".join(name + "*" * (name in spec.relevant) for name in spec.names[1:])
+
+
+def _level_sets(env_id: str) -> str:
+    from camal_rl.envs import level_sets
+
+    return ", ".join(level_sets(env_id))
+
+
+def _masks(info: EnvInfo) -> str:
+    return f"{info.exactness}: {info.note}" if info.note else info.exactness
+
+
+def _installation(info: EnvInfo) -> str:
+    from camal_rl.extras import install_command
+
+    return "yes" if info.installed else f"no: {install_command(info.extra)}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 
 class BadInput(Exception):
@@ -11,15 +14,53 @@ class BadInput(Exception):
 
 
 @contextmanager
-def checking_input() -> Iterator[None]:
+def checking_input(config: str | None = None, overrides: Sequence[str] | None = None) -> Iterator[None]:
     """Turn the errors by which the layers below refuse user data into :class:`BadInput`.
 
     Only for the stages that read and check what the user gave: an error in the middle of training is a bug.
+
+    Args:
+        config: the configuration that is checked; with it a message says which settings it inherits.
+        overrides: settings over it.
     """
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        raise BadInput(" ".join(str(error).split()) or type(error).__name__) from error
+        message = " ".join(str(error).split()) or type(error).__name__
+        note = "" if config is None or isinstance(error, ImportError) else _note(config, overrides or (), message)
+        raise BadInput(message + (f"; {note}" if note else "")) from error
+
+
+def _note(config: str, overrides: Sequence[str], message: str) -> str:
+    """Return where a setting that is refused comes from, empty where the configuration itself cannot be read."""
+    from camal_rl.experiments.inherited import inherited_note
+
+    try:
+        return inherited_note(config, overrides, message)
+    except (ValueError, OSError):
+        return ""
+
+
+@contextmanager
+def warning_in_one_line() -> Iterator[None]:
+    """Print warnings of this package as one line on stderr; those of others come as Python prints them."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__module__.partition(".")[0] == "camal_rl":
+            print(f"camal-rl: warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def bad_image_file(error: ValueError) -> str | None:

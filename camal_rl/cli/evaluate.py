@@ -67,13 +67,13 @@ def _agent(
     progress: bool | None,
 ) -> dict[str, Any]:
     with checking_input():
-        from camal_rl.cli.progress import stage_bar, wanted
+        from camal_rl.cli.progress import stages_shown
         from camal_rl.experiments.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
 
         asked = check_suite(suite)
         settings = evaluation_settings(config, episodes, frames)
         model = load_model(folder)
-    with stage_bar(len(stages(settings, asked)), wanted(progress)) as on_stage:
+    with stages_shown(len(stages(settings, asked)), progress, "evaluation") as on_stage:
         return evaluate_run(folder, model, settings, on_stage, asked)
 
 
@@ -86,7 +86,7 @@ def _classifier(
     progress: bool | None,
 ) -> dict[str, Any]:
     with checking_input():
-        from camal_rl.cli.progress import stage_bar, wanted
+        from camal_rl.cli.progress import stages_shown
         from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
 
         for option, given in (("--episodes", episodes is not None), ("--suite", suite != "quick")):
@@ -94,20 +94,20 @@ def _classifier(
                 raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
         settings = evaluation_settings(config, images)
         trained = load_trained(folder, config)
-    with stage_bar(len(stages(settings)), wanted(progress)) as on_stage:
+    with stages_shown(len(stages(settings)), progress, "evaluation") as on_stage:
         return evaluate_classifier(folder, config, trained, settings, on_stage)
 
 
 def _print_tables(metrics: dict[str, Any]) -> None:
-    from camal_rl.cli.console import table_console
+    from camal_rl.cli.console import show
     from camal_rl.experiments import tables
 
-    console = table_console()
-    console.print(tables.accuracy_table(metrics) if "accuracy" in metrics else tables.returns_table(metrics))
-    if metrics["attention"]:
-        console.print(tables.alignment_table(metrics))
-        console.print(tables.faithfulness_table(metrics))
+    found = [tables.accuracy_table(metrics) if "accuracy" in metrics else tables.returns_table(metrics)]
+    # Sets without masks have no maps to measure.
+    if any(metrics["attention"].values()):
+        found += [tables.alignment_table(metrics), tables.faithfulness_table(metrics)]
     if metrics.get("background_swap"):
-        console.print(tables.background_table(metrics))
+        found.append(tables.background_table(metrics))
     if metrics.get("counterfactuals"):
-        console.print(tables.counterfactual_table(metrics))
+        found.append(tables.counterfactual_table(metrics))
+    show(*found)

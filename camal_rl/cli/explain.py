@@ -73,16 +73,11 @@ def explain(
 
 
 def _draw(explanation: Explanation, out: Path, progress: bool | None) -> list[Path]:
-    from camal_rl.cli.progress import progress_bar, wanted
+    from camal_rl.cli.progress import shown
     from camal_rl.experiments.explanation import explain as draw
 
     try:
-        with progress_bar(wanted(progress)) as bar:
-            task = bar.add_task("contact sheet", total=1)
-            return draw(
-                explanation,
-                out,
-                lambda activity, done, total: bar.update(task, description=activity, completed=done, total=total),
-            )
+        with shown(progress, "explanation") as update:
+            return draw(explanation, out, update)
     finally:
         explanation.close()

@@ -31,8 +31,8 @@ def fit(
 
       camal-rl fit mine.yaml data.name=folder data.root=images --run-dir runs/mine
     """
-    with checking_input():
-        from camal_rl.cli.progress import wanted
+    with checking_input(config, overrides):
+        from camal_rl.cli.progress import Mode, StepLines, mode
         from camal_rl.experiments.loading import load_config, supervised_config
         from camal_rl.experiments.run_folder import RunFolder, default_run_dir
         from camal_rl.supervised.training import prepare, run
@@ -40,7 +40,8 @@ def fit(
         settings = supervised_config(load_config(config, overrides or ()))
         folder = RunFolder(run_dir or default_run_dir(settings))
         trial = prepare(settings, folder, resume)
-    summary = run(trial, sys.argv, wanted(progress))
+    how, lines = mode(progress), StepLines("training")
+    summary = run(trial, sys.argv, how is Mode.BAR, lines.report if how is Mode.LINES else lambda _, __: None)
     last = ", ".join(f"{name} {value:.3f}" for name, value in summary["last"].items())
     print(
         f"{summary['timesteps']:,} steps in {summary['seconds']:.0f} s ({summary['steps_per_second']:,.1f} steps/s)"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from camal_rl import __version__
 from camal_rl.cli.bench import bench
 from camal_rl.cli.compare import compare
 from camal_rl.cli.envs import envs
-from camal_rl.cli.errors import BadInput, bad_image_file
+from camal_rl.cli.errors import BadInput, bad_image_file, warning_in_one_line
 from camal_rl.cli.evaluate import evaluate
 from camal_rl.cli.explain import explain
 from camal_rl.cli.export import export
 from camal_rl.cli.fit import fit
+from camal_rl.cli.glossary import glossary
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
 from camal_rl.cli.train import train
@@ -42,17 +44,29 @@ app.command()(export)
 app.command()(compare)
 app.command()(report)
 app.command()(bench)
+app.command()(glossary)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"camal-rl {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _about() -> None:
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
     """Train agents and image classifiers that look where it matters, and measure whether they do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; leaves with the exit code."""
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)
+        with warning_in_one_line():
+            code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)
     except BadInput as error:
         _fail(str(error))
     except _UsageError as error:

@@ -1,8 +1,10 @@
-"""Progress bars on stderr, only where somebody watches."""
+"""How far long work is, on stderr: a bar where somebody watches, a line now and then where nobody does."""
 
 from __future__ import annotations
 
+import enum
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,13 +19,112 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_SECONDS_BETWEEN = 30.0
+_LEAST_SECONDS = 3.0
+_SHARE_BETWEEN = 0.05
 
-def wanted(choice: bool | None) -> bool:
-    """Return the user's choice, or whether stderr is a terminal."""
-    return sys.stderr.isatty() if choice is None else choice
+Update = Callable[[str, float, float | None], None]
+"""Called with what is being done, how much of it is done, and how much there is (``None`` where nobody knows)."""
 
 
-def progress_bar(shown: bool, percent: bool = False) -> Progress:
+class Mode(enum.Enum):
+    """How progress is shown."""
+
+    BAR = "bar"
+    LINES = "lines"
+    NONE = "none"
+
+
+def mode(choice: bool | None) -> Mode:
+    """Return how progress is shown: not at all with ``--no-progress``, else a bar on a terminal, lines elsewhere."""
+    if choice is False:
+        return Mode.NONE
+    return Mode.BAR if sys.stderr.isatty() else Mode.LINES
+
+
+class Ticker:
+    """Says when a line is due: at every twentieth of the work, not more often than every three seconds, or every 30.
+
+    Args:
+        clock: returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = self.started = clock()
+        self._last_share = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return self._clock() - self.started
+
+    def due(self, share: float) -> bool:
+        """Say whether a line is due when ``share`` of the work is done; if so, the next one is counted from here."""
+        now = self._clock()
+        waited, advanced = now - self._last, share - self._last_share
+        due = waited >= _SECONDS_BETWEEN or (waited >= _LEAST_SECONDS and advanced >= _SHARE_BETWEEN)
+        if due:
+            self._last, self._last_share = now, share
+        return due
+
+    def left(self, share: float) -> str:
+        """Return how long the rest takes at the speed so far, in words; nothing where nobody can know."""
+        if not 0 < share < 1:
+            return ""
+        return f"{duration(self.elapsed * (1 - share) / share)} left"
+
+
+class StepLines:
+    """Writes lines such as ``training: 4,096 of 8,192 steps (50 %), 512 steps/s, mean return 0.25, 8 s left``.
+
+    Args:
+        what: what is done.
+        ticker: says when a line is due.
+        write: takes a line.
+    """
+
+    def __init__(self, what: str, ticker: Ticker | None = None, write: Callable[[str], None] | None = None) -> None:
+        self.what, self.ticker, self.write = what, ticker or Ticker(), write or write_line
+        self._first: int | None = None
+
+    def report(self, done: int, total: int, note: str = "") -> None:
+        """Write a line if one is due.
+
+        Args:
+            done: steps that are done; those of the first report, as after resuming, count for no speed.
+            total: steps of all.
+            note: what else to say.
+        """
+        if self._first is None:
+            self._first = done
+        # Whole rollouts may be more than what was asked for.
+        total = max(done, total)
+        share = done / total
+        if not self.ticker.due(share):
+            return
+        own, elapsed = done - self._first, self.ticker.elapsed
+        speed = f"{own / elapsed:,.{0 if own >= 10 * elapsed else 1}f} steps/s" if own > 0 < elapsed else ""
+        left = f"{duration(elapsed * (total - done) / own)} left" if own > 0 and done < total else ""
+        told = [f"{self.what}: {done:,} of {total:,} steps ({share:.0%})", speed, note, left]
+        self.write(", ".join(part for part in told if part))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``8 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def write_line(text: str) -> None:
+    """Write a line to stderr at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def progress_bar(percent: bool = False) -> Progress:
     """Return rich's progress display, to be used as a context manager; it counts, or tells the percentage."""
     return Progress(
         TextColumn("{task.description}"),
@@ -32,13 +133,40 @@ def progress_bar(shown: bool, percent: bool = False) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not shown,
     )
 
 
 @contextmanager
-def stage_bar(total: int, shown: bool) -> Iterator[Callable[[str], None]]:
-    """Show a bar over ``total`` stages; call what it gives with the name of each stage that is done."""
-    with progress_bar(shown) as bar:
-        task = bar.add_task("evaluation", total=total)
-        yield lambda name: bar.update(task, advance=1, description=name)
+def shown(choice: bool | None, what: str) -> Iterator[Update]:
+    """Show how far work is that counts in something else than steps: call what it gives whenever that changes."""
+    how = mode(choice)
+    if how is Mode.BAR:
+        with progress_bar() as bar:
+            task = bar.add_task(what, total=1)
+            yield lambda doing, done, total: bar.update(task, description=doing, completed=done, total=total)
+        return
+    ticker = Ticker()
+
+    def update(doing: str, done: float, total: float | None) -> None:
+        share = done / total if total else 0.0
+        if how is Mode.LINES and ticker.due(share):
+            count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
+            told = [f"{what}: {count}, {doing}", ticker.left(share)]
+            write_line(", ".join(part for part in told if part))
+
+    yield update
+
+
+@contextmanager
+def stages_shown(total: int, choice: bool | None, what: str) -> Iterator[Callable[[str], None]]:
+    """Show how many of ``total`` stages are done; call what it gives with the name of each that is."""
+    done = 0
+    with shown(choice, what) as update:
+        update(what, 0, total)
+
+        def on_stage(name: str) -> None:
+            nonlocal done
+            done += 1
+            update(name, done, total)
+
+        yield on_stage

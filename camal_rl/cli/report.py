@@ -32,7 +32,7 @@ def report(
       camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
     """
     with checking_input():
-        from camal_rl.cli.progress import progress_bar, wanted
+        from camal_rl.cli.progress import stages_shown
         from camal_rl.experiments.report.contents import STAGES, document
         from camal_rl.experiments.report.runs import find_runs, group_runs, read_run
         from camal_rl.experiments.report.write import write_report
@@ -42,9 +42,8 @@ def report(
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; --out must be a folder")
         folder.mkdir(parents=True, exist_ok=True)
-    with progress_bar(wanted(progress)) as bar:
-        task = bar.add_task("report", total=len(STAGES) * len(groups))
-        page = document(groups, title, lambda stage: bar.update(task, advance=1, description=stage))
+    with stages_shown(len(STAGES) * len(groups), progress, "report") as on_stage:
+        page = document(groups, title, on_stage)
     html, markdown = write_report(page, folder)
     count = sum(len(group.runs) for group in groups)
     print(f"{count} run{'s' * (count != 1)}: {html}\nMarkdown: {markdown}")

@@ -30,16 +30,19 @@ def train(
 
       camal-rl train procgen env.id=procgen/maze camal.weight=0 --run-dir runs/maze-ppo
     """
-    with checking_input():
-        from camal_rl.cli.progress import wanted
+    with checking_input(config, overrides):
+        from camal_rl.cli.progress import Mode, StepLines, mode
         from camal_rl.experiments.loading import agent_config, load_config
         from camal_rl.experiments.run_folder import RunFolder, default_run_dir
+        from camal_rl.experiments.step_report import StepReport, mean_return_words
         from camal_rl.experiments.training import prepare, run
 
         settings = agent_config(load_config(config, overrides or ()))
         folder = RunFolder(run_dir or default_run_dir(settings))
         trial = prepare(settings, folder)
-    summary = run(trial, sys.argv, wanted(progress))
+    how, lines = mode(progress), StepLines("training")
+    told = StepReport(lambda done, total, mean: lines.report(done, total, mean_return_words(mean)))
+    summary = run(trial, sys.argv, how is Mode.BAR, [told] if how is Mode.LINES else ())
     mean = summary["last_mean_return"]
     print(
         f"{summary['timesteps']:,} steps in {summary['seconds']:.0f} s ({summary['steps_per_second']:,.0f} steps/s), "

@@ -54,7 +54,7 @@ def attention_report(
         For ``value`` and ``policy``: ``map`` and ``score`` in words, ``alignment`` (means over the frames where they
         are defined) and ``undefined`` (how many are not), ``frames``, ``zero_maps``, ``nonfinite_maps``,
         ``empty_targets``, and ``faithfulness`` by map; in the full suite also ``curves``, ``fills``, ``changes``,
-        ``consistency``, ``randomisation``.
+        ``consistency``, ``randomization``.
     """
     grid = policy.cam_grid
     target = target_tensor(torch.from_numpy(grid_target(frames.labels, frames.relevant, grid)))

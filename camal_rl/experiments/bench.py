@@ -34,7 +34,7 @@ SECTIONS = {
     "attention": "update: attention maps",
     "camal_loss": "update: CAMAL loss",
     "backward": "update: backward",
-    "optimiser": "update: gradient clipping, optimiser",
+    "optimizer": "update: gradient clipping, optimizer",
     "other": "other: callbacks, logs, alignment logged",
 }
 """What a round is split into, in words."""
@@ -77,13 +77,13 @@ class SectionTimer:
     """Adds up the time spent in named sections; an inner section's time is not counted in the one around it.
 
     Args:
-        synchronise: waits for the device; called wherever a section begins or ends.
+        synchronize: waits for the device; called wherever a section begins or ends.
         clock: returns seconds.
     """
 
-    def __init__(self, synchronise: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, synchronize: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
-        self._synchronise, self._clock = synchronise, clock
+        self._synchronize, self._clock = synchronize, clock
         self._open: list[str] = []
         self._since = 0.0
 
@@ -99,7 +99,7 @@ class SectionTimer:
             self._open.pop()
 
     def _charge(self) -> None:
-        self._synchronise()
+        self._synchronize()
         now = self._clock()
         if self._open:
             self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
@@ -155,7 +155,7 @@ def measure(plan: BenchPlan, model: CAMALPPO, on_round: Callable[[str], None]) -
             stack.callback(_env(agents["weight_0"]).close)
             _warm_up(agents["weight_0"], on_round)
         speeds = _speeds(plan, agents, on_round)
-        timer = SectionTimer(_synchroniser(model.device))
+        timer = SectionTimer(_synchronizer(model.device))
         for index in range(plan.rounds):
             timed_round(model, timer)
             on_round(f"split {index + 1}")
@@ -273,13 +273,13 @@ def _methods(model: CAMALPPO) -> list[tuple[Any, str, str]]:
         (model, "_ppo_loss", "forward"),
         (model, "_camal_loss", "camal_loss"),
         (torch.autograd, "backward", "backward"),
-        (policy.optimizer, "zero_grad", "optimiser"),
-        (policy.optimizer, "step", "optimiser"),
-        (torch.nn.utils, "clip_grad_norm_", "optimiser"),
+        (policy.optimizer, "zero_grad", "optimizer"),
+        (policy.optimizer, "step", "optimizer"),
+        (torch.nn.utils, "clip_grad_norm_", "optimizer"),
     ]
 
 
-def _synchroniser(device: torch.device) -> Callable[[], None]:
+def _synchronizer(device: torch.device) -> Callable[[], None]:
     """Return what waits for a GPU, whose work outlasts the call that asks for it; a CPU needs no waiting."""
     return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -16,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 
 from camal_rl.experiments.evaluation import evaluate_run, load_model, stages
 from camal_rl.experiments.loading import AnyConfig
 from camal_rl.experiments.run_folder import RunFolder, read_json
+from camal_rl.experiments.step_report import StepReport, mean_return_words
 from camal_rl.experiments.training import prepare, run
 from camal_rl.supervised import evaluation as supervised_evaluation
 from camal_rl.supervised import training as supervised_training
 from camal_rl.supervised.config import SupervisedConfig
 
 OnProgress = Callable[[int, float, str], None]
-"""Called with a run's index, the share of it that is done in [0, 1], and what it is doing."""
+"""Called with a run's index, the share of it that is done in [0, 1], and what it is doing: a word, then details."""
 
 _TRAINING_SHARE = 0.9
 _POLL_SECONDS = 0.5
@@ -100,7 +101,7 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
             if isinstance(planned.config, SupervisedConfig):
                 supervised_training.prepare(planned.config, planned.folder)
             else:
-                prepare(planned.config, planned.folder).venv.close()
+                prepare(planned.config, planned.folder).close()
         seen.add(planned.method)
 
 
@@ -144,19 +145,18 @@ def end_with_parent() -> None:
     threading.Thread(target=wait_for_end, args=(parent.sentinel,), daemon=True).start()
 
 
-class _ReportSteps(BaseCallback):
-    """Sends the share of training that is done after each rollout."""
+def _training_messages(index: int, messages: Any) -> Callable[..., None]:
+    """Return what sends how far training is, how fast, and the mean return of the last episodes."""
+    started = time.perf_counter()
 
-    def __init__(self, index: int, messages: Any, total: int) -> None:
-        super().__init__()
-        self.index, self.messages, self.total = index, messages, total
+    def on_steps(done: int, total: int, mean: float | None = None) -> None:
+        speed = done / (time.perf_counter() - started)
+        told = ["training", f"{done:,} of {max(done, total):,} steps", f"{speed:,.0f} steps/s"]
+        if mean is not None:
+            told.append(mean_return_words(mean))
+        messages.put((index, _TRAINING_SHARE * min(1.0, done / total), ", ".join(told)))
 
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        share = min(1.0, self.num_timesteps / self.total)
-        self.messages.put((self.index, _TRAINING_SHARE * share, "training"))
+    return on_steps
 
 
 def _execute(index: int, planned: PlannedRun, command: list[str], messages: Any) -> None:
@@ -167,9 +167,7 @@ def _execute(index: int, planned: PlannedRun, command: list[str], messages: Any)
         _execute_supervised(index, planned, config, command, messages)
         return
     if not folder.is_trained():
-        summary = run(
-            prepare(config, folder), command, callbacks=[_ReportSteps(index, messages, config.total_timesteps)]
-        )
+        summary = run(prepare(config, folder), command, callbacks=[StepReport(_training_messages(index, messages))])
         if summary["interrupted"]:
             return
     if not planned.is_evaluated():
@@ -184,11 +182,10 @@ def _execute_supervised(
     """Train and evaluate one run on images, in a worker process."""
     folder = planned.folder
 
-    def on_step(done: int, steps: int) -> None:
-        messages.put((index, _TRAINING_SHARE * done / steps, "training"))
+    told = _training_messages(index, messages)
 
     if not folder.is_trained():
-        summary = supervised_training.run(supervised_training.prepare(config, folder), command, on_step=on_step)
+        summary = supervised_training.run(supervised_training.prepare(config, folder), command, on_step=told)
         if summary["interrupted"]:
             return
     if not planned.is_evaluated():

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig
 from camal_rl.agents.encoders import Precision
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from camal_rl.experiments.checks import (
+    Amount,
+    Copies,
+    Count,
+    CountOrNone,
+    PositiveAmount,
+    Seed,
+    Share,
+    Workers,
+    check_folder_name,
+    check_section,
+    with_settings,
+)
 
 Device = Literal["auto", "cpu", "cuda"]
 Encoder = Literal["nature", "impala", "compact"]
-Section = TypeVar("Section", bound="DataclassInstance")
-
-
-def at_least(name: str, value: float, low: float) -> None:
-    """Raise a ValueError that names the setting unless its value is at least ``low``."""
-    if not value >= low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-
-
-def share(name: str, value: float) -> None:
-    """Raise a ValueError that names the setting unless its value is in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
-
-
-def with_settings(section: Section, settings: Any, name: str) -> Section:
-    """Return a section with some settings replaced; an unknown one is an error that names the nearest known."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{name} must be a mapping of keys to values, got {settings!r}")
-    known = [each.name for each in fields(section)]
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown key '{name}.{key}'; did you mean '{name}.{near}'?")
-    return replace(section, **settings)
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class EnvConfig:
     """
 
     id: str
-    num_envs: int = 64
+    num_envs: Copies = 64
     options: Mapping[str, Any] = field(default_factory=dict)
     segmentation: Literal["default", "silhouette", "box"] | None = "default"
     relevant: tuple[str, ...] | None = None
@@ -65,7 +51,7 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and that no setting is given twice."""
-        at_least("env.num_envs", self.num_envs, 1)
+        check_section(self, "env")
         for key in ("segmentation", "relevant"):
             if key in self.options:
                 raise ValueError(f"set env.{key}, not env.options.{key}")
@@ -73,31 +59,47 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
-    """PPO's settings, named as in Stable-Baselines3.
+    """PPO's settings, named as in Stable-Baselines3, whose documentation says what each does.
 
-    ``anneal_learning_rate`` lowers the learning rate linearly to 0 over training.
+    Attributes:
+        n_steps: steps of each environment in a rollout.
+        batch_size: observations in a minibatch; divides the rollout, ``env.num_envs * n_steps``.
+        n_epochs: passes over each rollout.
+        learning_rate: Adam's.
+        anneal_learning_rate: lower the learning rate linearly to 0 over training; SB3 has a schedule for that.
+        gamma: discount.
+        gae_lambda: of generalized advantage estimation.
+        clip_range: of the ratio of probabilities.
+        clip_range_vf: of the change of the value, above 0; ``None`` does not clip it.
+        normalize_advantage: standardize the advantages of each minibatch.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
+        max_grad_norm: gradients are scaled down to this norm.
+        target_kl: an update ends when its KL divergence is above 1.5 times this, above 0; ``None`` never ends it.
+        adam_epsilon: Adam's epsilon, above 0; in SB3 it is one of ``optimizer_kwargs``.
+        stats_window_size: episodes whose mean return and length are logged.
     """
 
-    n_steps: int = 256
-    batch_size: int = 2048
-    n_epochs: int = 3
-    learning_rate: float = 5e-4
+    n_steps: Count = 256
+    batch_size: Annotated[int, Field(ge=2, le=10**12)] = 2048
+    n_epochs: Count = 3
+    learning_rate: Amount = 5e-4
     anneal_learning_rate: bool = False
-    gamma: float = 0.999
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    ent_coef: float = 0.01
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
+    gamma: Share = 0.999
+    gae_lambda: Share = 0.95
+    clip_range: Amount = 0.2
+    clip_range_vf: PositiveAmount | None = None
+    normalize_advantage: bool = True
+    ent_coef: Amount = 0.01
+    vf_coef: Amount = 0.5
+    max_grad_norm: Amount = 0.5
+    target_kl: PositiveAmount | None = None
+    adam_epsilon: PositiveAmount = 1e-5
+    stats_window_size: Count = 100
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name, low in (("n_steps", 1), ("batch_size", 2), ("n_epochs", 1)):
-            at_least(f"algorithm.{name}", getattr(self, name), low)
-        for name in ("learning_rate", "ent_coef", "vf_coef", "max_grad_norm", "clip_range"):
-            at_least(f"algorithm.{name}", getattr(self, name), 0)
-        share("algorithm.gamma", self.gamma)
-        share("algorithm.gae_lambda", self.gae_lambda)
+        check_section(self, "algorithm")
 
 
 @dataclass(frozen=True)
@@ -124,19 +126,18 @@ class EvaluationConfig:
 
     sets: tuple[str, ...] = ("train", "held_out")
     attention_sets: tuple[str, ...] = ("train", "held_out")
-    episodes: int = 256
-    frames: int = 512
-    frame_every: int = 7
-    num_envs: int = 64
-    seed: int = 10_000
+    episodes: Count = 256
+    frames: CountOrNone = 512
+    frame_every: Count = 7
+    num_envs: Copies = 64
+    seed: Seed = 10_000
 
     def __post_init__(self) -> None:
         """Check ranges."""
         for key, sets in (("sets", self.sets), ("attention_sets", self.attention_sets)):
             if not sets or len(set(sets)) != len(sets):
                 raise ValueError(f"evaluation.{key} must name at least one level set, each once, got {list(sets)}")
-        for name, low in (("episodes", 1), ("frames", 0), ("frame_every", 1), ("num_envs", 1), ("seed", 0)):
-            at_least(f"evaluation.{name}", getattr(self, name), low)
+        check_section(self, "evaluation")
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,20 @@ class LogConfig:
         checkpoint_every: environment steps between checkpoints; 0 writes none.
         overlay_every: environment steps between overlay pictures in TensorBoard; 0 writes none.
         overlay_frames: frames on an overlay picture.
+        held_out_every: environment steps between measurements of the return on the first held-out set of
+            ``evaluation.sets``; 0 measures none. Training is the same with and without.
+        held_out_episodes: episodes of each of them.
     """
 
-    checkpoint_every: int = 250_000
-    overlay_every: int = 100_000
-    overlay_frames: int = 6
+    checkpoint_every: CountOrNone = 250_000
+    overlay_every: CountOrNone = 100_000
+    overlay_frames: Annotated[int, Field(ge=1, le=64)] = 6
+    held_out_every: CountOrNone = 0
+    held_out_episodes: Count = 64
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name, low in (("checkpoint_every", 0), ("overlay_every", 0), ("overlay_frames", 1)):
-            at_least(f"log.{name}", getattr(self, name), low)
+        check_section(self, "log")
 
 
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
@@ -184,10 +189,10 @@ class ExperimentConfig:
 
     env: EnvConfig
     name: str | None = None
-    seed: int = 0
-    total_timesteps: int = 1_000_000
+    seed: Seed = 0
+    total_timesteps: Count = 1_000_000
     device: Device = "auto"
-    threads: int = 0
+    threads: Workers = 0
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     camal: CamalConfig = field(default_factory=CamalConfig)
@@ -197,10 +202,8 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
-        for name, low in (("seed", 0), ("total_timesteps", 1), ("threads", 0)):
-            at_least(name, getattr(self, name), low)
-        if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
-            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        check_section(self, "")
+        check_folder_name("name", self.name)
         rollout = self.env.num_envs * self.algorithm.n_steps
         if rollout % self.algorithm.batch_size:
             raise ValueError(

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.experiments.decisions import Decisions
 from camal_rl.experiments.frames import FrameSet
-from camal_rl.overlays import Picture, class_colours, enlarged, greyed, heat_overlay, segmentation_picture
+from camal_rl.overlays import Picture, class_colors, enlarged, grayed, heat_overlay, segmentation_picture
 
 # Everything in pixels at this resolution, so that a cell of a sheet is an exact copy of its picture.
 _DPI = 100
@@ -89,7 +89,7 @@ def contact_sheet(frames: FrameSet, decisions: Decisions, text: SheetText) -> Fi
     page = _Page(width, height)
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         page.write(_MARGIN, 24, text.title, size=12)
-        page.write(_MARGIN, 44, text.maps, colour="0.35")
+        page.write(_MARGIN, 44, text.maps, color="0.35")
         for place, (title, pictures) in enumerate(columns.items()):
             left = _MARGIN + _TEXT_WIDTH + place * (cell_width + _GAP)
             page.write(left, _HEAD - 8, title)
@@ -98,7 +98,7 @@ def contact_sheet(frames: FrameSet, decisions: Decisions, text: SheetText) -> Fi
         for row in range(len(frames)):
             page.write(_MARGIN, _HEAD + row * (cell_height + _GAP) + 16, _row_text(decisions, text, row), top=True)
         page.legend(entries, legend_columns, foot)
-        page.colour_bar(foot)
+        page.color_bar(foot)
         return page.figure
 
 
@@ -121,12 +121,12 @@ class _Page:
         axes.set_axis_off()
 
     def write(
-        self, left: int, baseline: int, text: str, size: float = 9, colour: str = "black", top: bool = False
+        self, left: int, baseline: int, text: str, size: float = 9, color: str = "black", top: bool = False
     ) -> None:
         """Write text on a baseline, or with its first line's top there."""
         where = (left / self.width, 1 - baseline / self.height)
         alignment = "top" if top else "baseline"
-        self.figure.text(*where, text, size=size, color=colour, va=alignment, linespacing=1.6)
+        self.figure.text(*where, text, size=size, color=color, va=alignment, linespacing=1.6)
 
     def legend(self, entries: Sequence[Patch], columns: int, height: int) -> None:
         if entries:
@@ -142,7 +142,7 @@ class _Page:
                 handleheight=1.2,
             )
 
-    def colour_bar(self, height: int) -> None:
+    def color_bar(self, height: int) -> None:
         axes = self.axes(self.width - _MARGIN - _BAR_WIDTH, self.height - height + 4, _BAR_WIDTH, 12)
         axes.imshow(np.linspace(0, 1, 256)[None], cmap="inferno", aspect="auto", extent=(0, 1, 0, 1))
         axes.set_yticks([])
@@ -158,7 +158,7 @@ def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) ->
     for title, name in _MAP_TITLES.items():
         # Where a map is not finite there is nothing to draw over the frame.
         columns[title] = [
-            heat_overlay(greyed(image), cam) if np.isfinite(cam).all() else image
+            heat_overlay(grayed(image), cam) if np.isfinite(cam).all() else image
             for image, cam in zip(images, decisions.maps[name], strict=True)
         ]
     return columns
@@ -182,9 +182,9 @@ def _legend_entries(frames: FrameSet, names: Sequence[str] | None) -> list[Patch
     """Return a patch for each class that occurs; relevant ones are marked with ``*``."""
     if names is None:
         return []
-    colours = class_colours() / 255
+    colors = class_colors() / 255
     present = [int(label) for label in np.unique(frames.labels)]
     entries = [
-        Patch(color=colours[label], label=names[label] + " *" * bool(frames.relevant[label])) for label in present
+        Patch(color=colors[label], label=names[label] + " *" * bool(frames.relevant[label])) for label in present
     ]
     return [*entries, Patch(color="none", label="* relevant")]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from stable_baselines3.common.distributions import CategoricalDistribution
 
 from camal_rl.agents import CamalConfig, CamPolicy
-from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
 from camal_rl.attention import normalize_cam
-from camal_rl.module_modes import evaluating
+from camal_rl.module_modes import evaluating, recording_gradients
 
 _CHUNK = 128
 
@@ -47,7 +48,7 @@ class Decisions:
 def decisions_on(
     policy: CamPolicy,
     images: npt.NDArray[np.uint8],
-    camal: CamalConfig,
+    camal: CamalConfig | None = None,
     actions: npt.NDArray[np.int64] | None = None,
 ) -> Decisions:
     """Return values, probabilities and attention of images, all of one pass through the network.
@@ -55,9 +56,14 @@ def decisions_on(
     Args:
         policy: a policy with a categorical distribution (discrete actions).
         images: ``uint8 (N, H, W, C)``, N at least 1.
-        camal: says which maps are meant (method, rectification).
+        camal: says which maps are meant (method, rectification); by default the policy's own.
         actions: ``(N,)``, the actions that the policy maps explain; by default those that the policy prefers.
+
+    Raises:
+        ValueError: no images, another number of actions, or actions that are not discrete.
     """
+    if not isinstance(policy.action_dist, CategoricalDistribution):
+        raise ValueError(f"decisions are shown for discrete actions, got {policy.action_space}")
     if len(images) == 0:
         raise ValueError("there is no decision on no images; give at least one")
     if actions is not None and len(actions) != len(images):
@@ -80,13 +86,14 @@ def _part(actions: npt.NDArray[np.int64] | None, start: int) -> npt.NDArray[np.i
 
 
 def _chunk(
-    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig, actions: npt.NDArray[np.int64] | None
+    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig | None, actions: npt.NDArray[np.int64] | None
 ) -> Decisions:
     observations = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(policy.device)
     explained = None if actions is None else torch.from_numpy(actions).to(policy.device)
-    with torch.enable_grad():
+    method, rectification = (None, None) if camal is None else (camal.method, camal.rectification)
+    with recording_gradients():
         evaluation = policy.evaluate_for_attention(observations, explained)
-        maps = policy.attention_maps(evaluation, method=camal.method, rectification=camal.rectification)
+        maps = policy.attention_maps(evaluation, ATTENTION_TARGETS, method, rectification)
     distribution: Any = evaluation.distribution.distribution
     return Decisions(
         evaluation.value.detach().float().cpu().numpy(),

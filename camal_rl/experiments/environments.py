@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
 from camal_rl.experiments.config import EnvConfig, ExperimentConfig
+from camal_rl.spelling import did_you_mean
 
 _EVERY_LEVEL = 2**31 - 1
 _LEVEL_RANGE = ("start_level", "num_levels")
@@ -30,8 +29,7 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
     """
     sets = level_sets(env.id)
     if name not in sets:
-        near = difflib.get_close_matches(name, sets, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(name, sets)
         raise ValueError(f"unknown level set {name!r} of {env.id}; {hint}they are {', '.join(sets)}")
     train = {**sets["train"], **env.options}
     changes = {key: value for key, value in sets[name].items() if sets["train"].get(key) != value}
@@ -43,11 +41,12 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
 
 
 def make_training_env(config: ExperimentConfig) -> VecEnv:
-    """Make the environment of the training levels, raw returns recorded, rewards normalised where asked for."""
+    """Make the environment of the training levels, rewards normalized where asked for.
+
+    Every environment reports its episodes, with raw returns, in ``info["episode"]``.
+    """
     masks = config.env.segmentation is not None
     venv: VecEnv = make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)
-    if not any(venv.env_is_wrapped(Monitor)):
-        venv = VecMonitor(venv)
     if config.env.normalize_reward:
         venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=config.algorithm.gamma)
     return venv

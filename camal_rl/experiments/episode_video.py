@@ -12,9 +12,9 @@ import numpy.typing as npt
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.experiments.decisions import Decisions
 from camal_rl.experiments.episode import Recording
-from camal_rl.overlays import Picture, as_pictures, enlarged, greyed, heat_overlay
+from camal_rl.overlays import Picture, as_pictures, enlarged, grayed, heat_overlay
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _PANEL = 288
 _MARGIN = 12
@@ -25,12 +25,12 @@ _NAME_WIDTH = 96
 _NUMBER_WIDTH = 44
 _ROW = 18
 
-_BACKGROUND: Colour = (24, 24, 24)
-_TEXT: Colour = (235, 235, 235)
-_FAINT: Colour = (150, 150, 150)
-_LINE: Colour = (70, 70, 70)
-_BAR: Colour = (110, 130, 150)
-_TAKEN: Colour = (255, 170, 60)
+_BACKGROUND: Color = (24, 24, 24)
+_TEXT: Color = (235, 235, 235)
+_FAINT: Color = (150, 150, 150)
+_LINE: Color = (70, 70, 70)
+_BAR: Color = (110, 130, 150)
+_TAKEN: Color = (255, 170, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SCALE = 0.45
 _MAP_TITLES: dict[str, AttentionTarget] = {"value map": "value", "policy map: action taken": "policy"}
@@ -129,11 +129,11 @@ class _Layout:
 
 
 def _write(
-    picture: Picture, text: str, left: int, baseline: int, colour: Colour = _TEXT, room: int | None = None
+    picture: Picture, text: str, left: int, baseline: int, color: Color = _TEXT, room: int | None = None
 ) -> None:
     """Write text, smaller where it would be wider than ``room``."""
     scale = _SCALE if room is None else _SCALE * min(1.0, room / max(1, _text_width(text)))
-    cv2.putText(picture, text, (left, baseline), _FONT, scale, colour, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, (left, baseline), _FONT, scale, color, 1, cv2.LINE_AA)
 
 
 def _text_width(text: str) -> int:
@@ -158,19 +158,19 @@ def _draw_panels(picture: Picture, layout: _Layout, recording: Recording, decisi
     last = step == len(recording) - 1
     ending = "last frame of the episode" if recording.ended else "last frame: the episode is cut here"
     _draw_panel(picture, layout, 0, frame, ending if last else "frame", _TAKEN if last else _TEXT)
-    grey = greyed(frame)
+    gray = grayed(frame)
     for column, (title, name) in enumerate(_MAP_TITLES.items(), start=1):
         cam = decisions.maps[name][step]
-        panel = heat_overlay(grey, cam) if np.isfinite(cam).all() else frame
+        panel = heat_overlay(gray, cam) if np.isfinite(cam).all() else frame
         _draw_panel(picture, layout, column, panel, title + _remark(cam))
 
 
 def _draw_panel(
-    picture: Picture, layout: _Layout, column: int, panel: Picture, title: str, colour: Colour = _TEXT
+    picture: Picture, layout: _Layout, column: int, panel: Picture, title: str, color: Color = _TEXT
 ) -> None:
     left, (height, width) = layout.left(column), layout.panel
     picture[layout.top : layout.top + height, left : left + width] = panel
-    _write(picture, title, left, layout.top - 8, colour, room=width)
+    _write(picture, title, left, layout.top - 8, color, room=width)
 
 
 def _remark(cam: npt.NDArray[np.float32]) -> str:
@@ -200,9 +200,9 @@ def _draw_bars(picture: Picture, layout: _Layout, decisions: Decisions, step: in
     right = layout.left(0) + layout.panel[1] - _NUMBER_WIDTH
     for action, probability in enumerate(decisions.probabilities[step]):
         top = layout.row_top(action)
-        colour = _TAKEN if action == decisions.actions[step] else _BAR
+        color = _TAKEN if action == decisions.actions[step] else _BAR
         end = left + round((right - left) * float(np.nan_to_num(probability)))
-        cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), colour, cv2.FILLED)
+        cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), color, cv2.FILLED)
         _write(picture, f"{probability:.2f}", right + 8, top + layout.row // 2 + 5)
 
 

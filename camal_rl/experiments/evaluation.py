@@ -60,10 +60,11 @@ def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
 
 def load_model(folder: RunFolder) -> CAMALPPO:
     """Load a run's trained model, without an environment."""
+    config = folder.config()
     if not folder.model_file.is_file():
         raise FileNotFoundError(f"{folder.path} holds no {folder.model_file.name}; has its training ended?")
     # A run that was trained on a GPU can be evaluated where there is none.
-    device = "cpu" if folder.config().device == "cpu" else "auto"
+    device = "cpu" if config.device == "cpu" else "auto"
     return CAMALPPO.load(folder.model_file, device=device)
 
 
@@ -176,7 +177,7 @@ def _gaps(returns: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _family_function(env_id: str, function: str) -> tuple[Callable[..., Any] | None, str]:
-    """Return what only some families offer, such as normalised scores, and the environment's name in its family."""
+    """Return what only some families offer, such as normalized scores, and the environment's name in its family."""
     family, name = family_of(env_id)
     return getattr(family, function, getattr(getattr(family, "levels", None), function, None)), name
 

@@ -176,7 +176,7 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     text = SheetText(
         _title(explanation),
         _maps(settings.camal),
-        action_names(config.env.id, venv.action_space),
+        action_names(venv),
         venv.spec.names if explanation.no_segmentation is None else None,
     )
     write_contact_sheet(path, frames, decisions, text)
@@ -185,8 +185,8 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
 def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[Picture]:
     """Play and draw the episodes one after the other; the last picture of each stays for a moment."""
     config, settings = explanation.config, explanation.settings
-    names = action_names(config.env.id, venv.action_space)
-    value = "value (of normalised rewards)" if config.env.normalize_reward else "value"
+    names = action_names(venv)
+    value = "value (of normalized rewards)" if config.env.normalize_reward else "value"
     for episode in range(settings.episodes):
         label = f"episode {episode + 1} of {settings.episodes}"
         playing = _reporter(on_progress, f"{label}: playing", None)

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from camal_rl.agents.encoders import ENCODERS, CamEncoder
+from camal_rl.extras import install_command
 from camal_rl.module_modes import evaluating
 
 ExportFormat = Literal["pt2", "onnx"]
@@ -120,7 +121,7 @@ def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> Expo
         raise FileExistsError(f"{out} exists; give another --out or remove it")
     missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if file_format == "onnx" and missing:
-        raise ImportError(f"ONNX needs {' and '.join(missing)}; install with: pip install 'camal-rl[onnx]'")
+        raise ImportError(f"ONNX needs {' and '.join(missing)}; install with: {install_command('onnx')}")
     _check_policy(policy)
     return cast(ExportFormat, file_format)
 
@@ -262,7 +263,7 @@ def _comparable(policy: ActorCriticPolicy, outputs: Arrays) -> list[Tensor]:
 
 
 def _parameters(action_dist: Distribution) -> list[Tensor]:
-    """Return what determines a distribution; SB3 normalises logits, so those of two programs are comparable."""
+    """Return what determines a distribution; SB3 normalizes logits, so those of two programs are comparable."""
     inner: Any = action_dist.distribution
     if isinstance(action_dist, DiagGaussianDistribution):
         return [inner.mean, inner.stddev]

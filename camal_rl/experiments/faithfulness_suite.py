@@ -13,6 +13,7 @@ from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.experiments.policy_outputs import CHUNK_SIZE, head_output
+from camal_rl.extras import install_command
 from camal_rl.metrics import (
     Change,
     Shift,
@@ -21,18 +22,18 @@ from camal_rl.metrics import (
     explanation_consistency,
     faithfulness,
     policy_divergence,
-    randomisation_check,
+    randomization_check,
     sarfa,
 )
 from camal_rl.metrics.consistency import Perturb
 from camal_rl.metrics.fills import Fill
 
 NEUTRAL_METHODS: tuple[ExplainMethod, ...] = ("perturbation", "integrated_gradients")
-"""Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimised."""
+"""Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimized."""
 
 OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
 STABILITY_FRAMES = 64
-"""Consistency and parameter randomisation look at the first so many frames."""
+"""Consistency and parameter randomization look at the first so many frames."""
 
 _OTHER_CHANGES: dict[str, Change] = {"kl": policy_divergence, "sarfa": sarfa}
 # These two darken the image by the map; the fill plays no part in them.
@@ -44,7 +45,7 @@ def check_suite_support() -> None:
     if find_spec("captum") is None:
         raise ImportError(
             "Captum is not installed; --suite full takes integrated gradients from it. "
-            "Install it with: pip install 'camal-rl[explain]'"
+            f"Install it with: {install_command('explain')}"
         )
 
 
@@ -110,8 +111,8 @@ def stability(
 ) -> dict[str, dict[str, float]]:
     """Return how the model's own map answers to changes that should not, and to one that should, change it.
 
-    ``consistency``: similarity of the map before and after noise of two grey levels and after a shift by one pixel.
-    ``randomisation``: rank correlation with the original map while the network's layers are randomised from the top.
+    ``consistency``: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
+    ``randomization``: rank correlation with the original map while the network's layers are randomized from the top.
     The policy's map is that of the action preferred on the unchanged image throughout.
     """
     few = images[:STABILITY_FRAMES]
@@ -119,7 +120,7 @@ def stability(
 
     def maps(network: nn.Module, batch: Tensor) -> Tensor:
         assert isinstance(network, CamPolicy)
-        return network.attention(batch, actions, camal.method, camal.rectification)[head].float().cpu()
+        return network.attention(batch, actions, camal.method, camal.rectification, (head,))[head].float().cpu()
 
     changes: dict[str, Perturb] = {
         "noise": UniformNoise(torch.Generator().manual_seed(seed)),
@@ -130,5 +131,5 @@ def stability(
         found = explanation_consistency(lambda batch: maps(policy, batch), few, perturb, chunk_size=len(few))
         consistency.update({f"{name}_{key.removeprefix('consistency_')}": mean for key, mean in found.means().items()})
     source = torch.Generator().manual_seed(seed)
-    random = randomisation_check(policy, maps, few, source, chunk_size=len(few))
-    return {"consistency": consistency, "randomisation": random.stages()}
+    random = randomization_check(policy, maps, few, source, chunk_size=len(few))
+    return {"consistency": consistency, "randomization": random.stages()}

@@ -1,22 +1,27 @@
-"""From a YAML file and ``key=value`` overrides to a checked configuration."""
+"""From a YAML file and settings on the command line to a checked configuration."""
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
-from yaml import YAMLError
 
-from camal_rl import configs
+from camal_rl.experiments.checks import check_no_flag, explain, kinds_of, unknown_key
 from camal_rl.experiments.config import ExperimentConfig
+from camal_rl.experiments.config_files import merged, read_layers, shipped_configs
+from camal_rl.experiments.overrides import paths_of, read_overrides, with_overrides
+from camal_rl.experiments.yaml_text import write_yaml
 from camal_rl.supervised.config import SupervisedConfig
+
+__all__ = [
+    "AnyConfig", "agent_config", "config_from_dict", "dump_yaml", "load_config", "parse_overrides", "shipped_configs",
+    "supervised_config",
+]  # fmt: skip
 
 AnyConfig = ExperimentConfig | SupervisedConfig
 """A run of an agent or one on images."""
@@ -24,13 +29,6 @@ AnyConfig = ExperimentConfig | SupervisedConfig
 _ADAPTERS: dict[type[AnyConfig], TypeAdapter[Any]] = {
     kind: TypeAdapter(kind) for kind in (ExperimentConfig, SupervisedConfig)
 }
-_BASE_KEY = "_base_"
-
-
-def shipped_configs() -> tuple[str, ...]:
-    """Return the names of the configurations that come with the package, such as ``procgen/starpilot``."""
-    root = _shipped_root()
-    return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")))
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
@@ -39,37 +37,31 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
     Args:
         source: name of a shipped configuration or path of a YAML file. A file whose ``_base_`` names another one
             is laid over it.
-        overrides: ``key=value`` with dotted keys; the values are YAML.
+        overrides: ``key=value`` with dotted keys, or ``~key``; docs/configuration.md says how values are read.
 
     Raises:
         FileNotFoundError: no such configuration.
-        ValueError: not YAML, an unknown key (the message names the nearest known one), or a bad value.
+        ValueError: not YAML, an unknown key (the message names the one that may be meant), or a bad value.
     """
-    merged = OmegaConf.merge(_read(str(source)), parse_overrides(overrides))
-    return config_from_dict(cast(dict[str, Any], OmegaConf.to_container(merged)))
+    data = merged(read_layers(str(source)))
+    roots = {*data, *(path[0] for path in paths_of(overrides))}
+    return config_from_dict(with_overrides(data, read_overrides(overrides, dict(_known_keys(_kind(roots), "")))))
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return nested data for ``key=value`` items with dotted keys; the values are YAML."""
-    for item in overrides:
-        key, equals, _ = item.partition("=")
-        if not equals or not key:
-            raise ValueError(f"a setting is key=value, for example camal.weight=0.05, got {item!r}")
-    try:
-        data = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"cannot read the settings {' '.join(overrides)!r}: {_one_line(error)}") from error
-    return cast(dict[str, Any], data)
+    """Return nested data for ``key=value`` items with dotted keys of no known type."""
+    return with_overrides({}, read_overrides(overrides, {}))
 
 
 def config_from_dict(data: Mapping[str, Any]) -> AnyConfig:
     """Check plain data, as YAML holds it, and return the configuration."""
-    kind: type[AnyConfig] = SupervisedConfig if "data" in data and "env" not in data else ExperimentConfig
-    _check_keys(data, kind)
+    kind = _kind(data)
+    _check_keys(data, dict(_known_keys(kind, "")))
     try:
         return cast(AnyConfig, _ADAPTERS[kind].validate_json(json.dumps(data)))
     except ValidationError as error:
-        raise ValueError(_explain(error)) from error
+        first = error.errors(include_url=False)[0]
+        raise ValueError(explain(first, _key(first["loc"], dict(_known_keys(kind, ""))))) from error
     except TypeError as error:
         raise ValueError(f"the configuration holds something that is not plain data: {error}") from error
 
@@ -77,7 +69,10 @@ def config_from_dict(data: Mapping[str, Any]) -> AnyConfig:
 def agent_config(config: AnyConfig) -> ExperimentConfig:
     """Return the configuration if it is that of an agent, otherwise raise a ValueError."""
     if not isinstance(config, ExperimentConfig):
-        raise ValueError("the configuration has a section data: it is for image classifiers; use camal-rl fit")
+        raise ValueError(
+            "the configuration has a section data: it is for image classifiers, and this command is "
+            "for agents; use camal-rl fit"
+        )
     return config
 
 
@@ -90,87 +85,57 @@ def supervised_config(config: AnyConfig) -> SupervisedConfig:
 
 def dump_yaml(config: AnyConfig) -> str:
     """Return the resolved configuration as YAML; :func:`load_config` reads it back to an equal one."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.as_dict()))
+    return write_yaml(config.as_dict())
 
 
-def _shipped_root() -> Path:
-    return Path(str(configs.__file__)).parent
+def _kind(roots: Mapping[str, Any] | set[str]) -> type[AnyConfig]:
+    return SupervisedConfig if "data" in roots and "env" not in roots else ExperimentConfig
 
 
-def _read(source: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the file's data laid over that of its base."""
-    if source in seen:
-        raise ValueError(f"configurations are based on each other in a circle: {' -> '.join((*seen, source))}")
-    try:
-        data = OmegaConf.to_container(OmegaConf.create(_text(source)), resolve=True)
-        if not isinstance(data, dict):
-            raise ValueError(f"{source}: a configuration is a mapping of keys to values")
-        base = data.pop(_BASE_KEY, None)
-        if base is not None:
-            data = OmegaConf.to_container(OmegaConf.merge(_read(str(base), (*seen, source)), data))
-        return cast(dict[str, Any], data)
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{source}: not a YAML configuration: {_one_line(error)}") from error
+def _check_keys(data: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for key, value in _given_settings(data, "", known):
+        if key in known:
+            check_no_flag(known[key], value, key)
+        elif key.rpartition(".")[0] == "algorithm" and key.rpartition(".")[2] in _ppo_arguments():
+            raise ValueError(
+                f"{key} is no setting of configurations, only an argument of PPO's; give it in Python: "
+                f"CAMALPPO(..., {key.rpartition('.')[2]}=...)"
+            )
+        else:
+            raise ValueError(unknown_key(key, list(known)))
 
 
-def _text(source: str) -> str:
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise FileNotFoundError(f"no configuration file {source}")
-        return path.read_text(encoding="utf-8")
-    names = shipped_configs()
-    if source not in names:
-        near = difflib.get_close_matches(source, names, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FileNotFoundError(
-            f"no configuration {source!r}; {hint}shipped ones are {', '.join(names)}; a file's name ends in .yaml"
-        )
-    return (_shipped_root() / f"{source}.yaml").read_text(encoding="utf-8")
+def _ppo_arguments() -> set[str]:
+    """Return the arguments of PPO's that no part of a configuration stands for."""
+    from stable_baselines3 import PPO
+
+    elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
+    return set(inspect.signature(PPO.__init__).parameters) - elsewhere
 
 
-def _check_keys(data: Mapping[str, Any], kind: type[AnyConfig]) -> None:
-    known = dict(_known_keys(kind, ""))
-    for key in _given_keys(data, "", known):
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0) + _same_leaf(key, known)
-            raise ValueError(f"unknown key {key!r}; did you mean {near[-1]!r}?")
-
-
-def _same_leaf(key: str, known: Mapping[str, bool]) -> list[str]:
-    """Return the known key whose last part is exactly that of ``key``, if it is the only one."""
-    matches = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    return matches if len(matches) == 1 else []
-
-
-def _known_keys(owner: type, prefix: str) -> Iterator[tuple[str, bool]]:
-    """Yield every dotted key and whether it is a section with known keys of its own."""
-    hints = get_type_hints(owner)
+def _known_keys(owner: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield every dotted key and its annotation; a section with known keys of its own is followed by these."""
+    hints = get_type_hints(owner, include_extras=True)
     for item in fields(owner):
-        section = is_dataclass(hints[item.name])
-        yield prefix + item.name, section
-        if section:
+        yield prefix + item.name, hints[item.name]
+        if is_dataclass(hints[item.name]):
             yield from _known_keys(hints[item.name], f"{prefix}{item.name}.")
 
 
-def _given_keys(data: Mapping[str, Any], prefix: str, known: Mapping[str, bool]) -> Iterator[str]:
+def _given_settings(data: Mapping[str, Any], prefix: str, known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         name = f"{prefix}{key}"
-        yield name
-        if known.get(name, False) and isinstance(value, Mapping):
-            yield from _given_keys(value, f"{name}.", known)
+        yield name, value
+        if is_dataclass(known.get(name)) and isinstance(value, Mapping):
+            yield from _given_settings(value, f"{name}.", known)
 
 
-def _explain(error: ValidationError) -> str:
-    """Return the first problem in one line: key, what is wrong, what came."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    if first["type"] == "missing":
-        return f"{key or 'the configuration'} is missing"
-    return f"{key}: {first['msg'].lower()}, got {first['input']!r}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _key(location: Sequence[str | int], known: Mapping[str, Any]) -> str:
+    """Return the dotted key of a place that pydantic names; names of types inside a union are left out."""
+    key = ""
+    for part in location:
+        longer = f"{key}.{part}".lstrip(".")
+        if longer not in known and len(kinds_of(known.get(key))) > 1 and not isinstance(part, int):
+            break
+        key = longer
+    return key

@@ -5,22 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = (
-    "camal-rl",
-    "torch",
-    "stable-baselines3",
-    "gymnasium",
-    "numpy",
-    "opencv-python",
-    "accelerate",
-    "transformers",
-    "procgen",
-    "procgen-mirror",
-)
+_SELF = "camal-rl"
+_SEVERAL_NAMES = ("opencv-",)
+"""What the names of distributions begin with that bring the same module: OpenCV comes with and without windows."""
+_REQUIREMENT = re.compile(r"\s*(?P<name>[\w.-]+)\s*(?:\[(?P<extras>[^\]]*)\])?")
+_EXTRA = re.compile(r"extra\s*==\s*[\"'](?P<extra>[^\"']+)[\"']")
 
 
 def provenance() -> dict[str, Any]:
@@ -33,14 +28,43 @@ def provenance() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the installed packages that a result depends on."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+    """Return the versions of this package and of every installed one that it can use, by name."""
+    wanted = {_plain(name) for name in required_packages(_SELF)}
+    installed = {_plain(each.metadata["Name"] or ""): each.version for each in importlib.metadata.distributions()}
+    used = sorted(name for name in installed if name in wanted or name.startswith(_SEVERAL_NAMES))
+    return {name: installed[name] for name in (_SELF, *used) if name in installed}
+
+
+def required_packages(package: str, extras: Collection[str] | None = None) -> set[str]:
+    """Return what the metadata of an installed package names as requirements.
+
+    An extra of another package, such as that of ``gymnasium[box2d]``, stands for what it requires.
+
+    Args:
+        package: its name; one that is not installed requires nothing.
+        extras: only the requirements of these extras; ``None`` takes all, with and without an extra.
+    """
+    try:
+        requirements = importlib.metadata.requires(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return set()
+    found: set[str] = set()
+    for requirement in requirements:
+        stated, extra = _REQUIREMENT.match(requirement), _EXTRA.search(requirement)
+        if stated is None or (extras is not None and (extra is None or extra["extra"] not in extras)):
             continue
+        if _plain(stated["name"]) != _plain(package):
+            found.add(stated["name"])
+            inner = [name.strip() for name in (stated["extras"] or "").split(",") if name.strip()]
+            found |= required_packages(stated["name"], inner) if inner else set()
+        elif extras is not None:
+            found |= required_packages(package, [name.strip() for name in (stated["extras"] or "").split(",")])
     return found
+
+
+def _plain(name: str) -> str:
+    """Return a distribution's name in the one spelling that package indexes use."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def git_revision() -> str | None:

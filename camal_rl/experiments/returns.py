@@ -1,4 +1,4 @@
-"""Returns over a fixed number of episodes, without favouring short ones."""
+"""Returns over a fixed number of episodes, without favoring short ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def play_episodes(
     """Play episodes and return what they gave.
 
     Every environment plays a number of episodes that is fixed beforehand. Taking the first ``episodes`` that end
-    would favour short ones, which in many games are the bad ones.
+    would favor short ones, which in many games are the bad ones.
 
     Args:
         model: acts on the observations.

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.experiments.config import ExperimentConfig
-from camal_rl.experiments.loading import AnyConfig, agent_config, dump_yaml, load_config
+from camal_rl.experiments.folders import check_new_folder
+from camal_rl.experiments.loading import AnyConfig, dump_yaml, load_config
 from camal_rl.experiments.provenance import provenance
+from camal_rl.metrics.definition import FORMER_NAMES
+from camal_rl.utf8 import read_utf8
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,14 @@ class RunFolder:
         return self.path / "metrics.json"
 
     def check_free(self) -> None:
-        """Raise a FileExistsError unless the folder is missing or empty."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        """Make sure that :meth:`create` will succeed, as far as can be known before.
+
+        Raises:
+            FileExistsError: the folder is there and not empty.
+            OSError: it cannot be made, see :func:`camal_rl.experiments.folders.check_new_folder`.
+        """
+        check_new_folder(self.path)
+        if self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
     def create(self, config: AnyConfig, command: Sequence[str]) -> None:
@@ -76,10 +85,12 @@ class RunFolder:
     def config(self) -> ExperimentConfig:
         """Read the resolved configuration of an agent's run; one of a run on images is a ValueError."""
         config = self.any_config()
-        try:
-            return agent_config(config)
-        except ValueError as error:
-            raise ValueError(f"{self.config_file}: {error}") from error
+        if not isinstance(config, ExperimentConfig):
+            raise ValueError(
+                f"{self.path} is the run of an image classifier, and this command is for agents; "
+                "camal-rl evaluate and camal-rl report take both"
+            )
+        return config
 
     def any_config(self) -> AnyConfig:
         """Read the resolved configuration."""
@@ -107,10 +118,25 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(read_utf8(path))
     if not isinstance(data, dict):
         raise ValueError(f"{path} does not hold a JSON object")
     return data
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read a ``metrics.json``; figures that had other names in earlier versions come under those of today."""
+    found = _renamed(read_json(path))
+    assert isinstance(found, dict)
+    return found
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {FORMER_NAMES.get(key, key): _renamed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    return value
 
 
 def _finite(value: Any) -> Any:

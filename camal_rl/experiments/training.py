@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback
+from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback, UpdateLogCallback
 from camal_rl.experiments.allocator import keep_freed_memory
 from camal_rl.experiments.config import ExperimentConfig
 from camal_rl.experiments.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.experiments.frames import random_frames
+from camal_rl.experiments.held_out import HeldOutReturn, held_out_callback
 from camal_rl.experiments.run_folder import RunFolder, write_json
 
 
@@ -31,6 +33,7 @@ class Trial:
         venv: the training environment.
         model: the untrained agent.
         overlay: the callback that draws overlays, where asked for.
+        held_out: the callback that measures the return on held-out levels, where asked for.
     """
 
     config: ExperimentConfig
@@ -38,6 +41,13 @@ class Trial:
     venv: VecEnv
     model: CAMALPPO
     overlay: OverlayCallback | None
+    held_out: HeldOutReturn | None = None
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.venv.close()
+        if self.held_out is not None:
+            self.held_out.venv.close()
 
 
 def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
@@ -51,18 +61,29 @@ def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
     folder.check_free()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
-    for name in {*config.evaluation.sets, *config.evaluation.attention_sets}:
-        level_set_options(config.env, name)
+    _check_level_sets(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     overlay = overlay_callback(config)
-    venv = make_training_env(config)
-    try:
+    with ExitStack() as stack:
+        held_out = held_out_callback(config)
+        if held_out is not None:
+            stack.callback(held_out.venv.close)
+        venv = make_training_env(config)
+        stack.callback(venv.close)
         model = make_model(config, venv, folder)
-    except BaseException:
-        venv.close()
-        raise
-    return Trial(config, folder, venv, model, overlay)
+        stack.pop_all()
+    return Trial(config, folder, venv, model, overlay, held_out)
+
+
+def _check_level_sets(config: ExperimentConfig) -> None:
+    """Raise a ValueError that names the setting for a level set that the environment does not have."""
+    for key in ("sets", "attention_sets"):
+        for name in getattr(config.evaluation, key):
+            try:
+                level_set_options(config.env, name)
+            except ValueError as error:
+                raise ValueError(f"evaluation.{key}: {error}") from error
 
 
 def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
@@ -73,7 +94,11 @@ def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAM
         "CamPolicy",
         venv,
         camal=config.camal,
-        policy_kwargs={"encoder": config.policy.encoder, "precision": config.policy.precision},
+        policy_kwargs={
+            "encoder": config.policy.encoder,
+            "precision": config.policy.precision,
+            "optimizer_kwargs": {"eps": algorithm.adam_epsilon},
+        },
         learning_rate=LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
         n_steps=algorithm.n_steps,
         batch_size=algorithm.batch_size,
@@ -81,9 +106,13 @@ def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAM
         gamma=algorithm.gamma,
         gae_lambda=algorithm.gae_lambda,
         clip_range=algorithm.clip_range,
+        clip_range_vf=algorithm.clip_range_vf,
+        normalize_advantage=algorithm.normalize_advantage,
         ent_coef=algorithm.ent_coef,
         vf_coef=algorithm.vf_coef,
         max_grad_norm=algorithm.max_grad_norm,
+        target_kl=algorithm.target_kl,
+        stats_window_size=algorithm.stats_window_size,
         tensorboard_log=str(folder.tensorboard),
         seed=config.seed,
         device=config.device,
@@ -138,7 +167,7 @@ def run(
         interrupted = True
     seconds = time.perf_counter() - started
     model.save(folder.model_file)
-    trial.venv.close()
+    trial.close()
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     summary = {
         "interrupted": interrupted,
@@ -153,9 +182,11 @@ def run(
 
 def _callbacks(trial: Trial) -> list[BaseCallback]:
     config, folder = trial.config, trial.folder
-    callbacks: list[BaseCallback] = [HParamCallback(flat_settings(config.as_dict()))]
+    callbacks: list[BaseCallback] = [HParamCallback(flat_settings(config.as_dict())), UpdateLogCallback()]
     if trial.overlay is not None:
         callbacks.append(trial.overlay)
+    if trial.held_out is not None:
+        callbacks.append(trial.held_out)
     if config.log.checkpoint_every:
         every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
         callbacks.append(CheckpointCallback(every_calls, str(folder.checkpoints), "model"))

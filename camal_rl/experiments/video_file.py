@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from camal_rl.extras import install_command
 from camal_rl.overlays import Picture
 
 # Nearly lossless for drawings and enlarged pixels, at a fraction of the default preset's time.
 _ENCODER = {"crf": "18", "preset": "veryfast"}
 # ITU-T H.273: OpenCV's and FFmpeg's conversion from RGB is that of BT.601 in limited range; players that are not told
-# so may take larger pictures for BT.709 and shift the colours.
+# so may take larger pictures for BT.709 and shift the colors.
 _BT601_MATRIX, _BT709, _LIMITED_RANGE = 6, 1, 1
 
 
@@ -84,5 +85,5 @@ def _pyav() -> Any:
     try:
         import av
     except ImportError as error:
-        raise ImportError("videos need PyAV; install it with: pip install 'camal-rl[video]'") from error
+        raise ImportError(f"videos need PyAV; install it with: {install_command('video')}") from error
     return av

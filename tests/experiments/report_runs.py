@@ -27,7 +27,7 @@ def head(epg, effect, full=False):
         line = {"fractions": [0.0, 0.5, 1.0], "deletion": [0.0, 0.5, 1.0], "insertion": [1.0, 0.5, 0.0]}
         result["curves"] = {"own": line, "random": line}
         result["consistency"] = {"consistency_under_noise": 0.875}
-        result["randomisation"] = {"value_head": 0.375}
+        result["randomization"] = {"value_head": 0.375}
     return result
 
 

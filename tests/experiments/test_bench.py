@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from camal_rl.agents import camal_ppo
+from camal_rl import camal_term
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.experiments import bench
@@ -16,7 +16,7 @@ from tests.experiments.conftest import TINY
 
 SMALL = (*TINY, "env.num_envs=4", "algorithm.n_steps=4", "algorithm.batch_size=8")
 EVERY = {
-    *("simulate", "masks", "policy", "buffer", "forward", "attention", "camal_loss", "backward", "optimiser", "other")
+    *("simulate", "masks", "policy", "buffer", "forward", "attention", "camal_loss", "backward", "optimizer", "other")
 }
 
 
@@ -103,9 +103,9 @@ def innermost(env):
         ("buffer", lambda model: model.rollout_buffer, "compute_returns_and_advantage"),
         ("forward", lambda model: model, "_ppo_loss"),
         ("attention", lambda model: model.policy, "attention_maps"),
-        ("camal_loss", lambda model: camal_ppo, "zero_maps"),
+        ("camal_loss", lambda model: camal_term, "zero_maps"),
         ("backward", lambda model: torch.autograd, "backward"),
-        ("optimiser", lambda model: model.policy.optimizer, "step"),
+        ("optimizer", lambda model: model.policy.optimizer, "step"),
         ("other", lambda model: model, "dump_logs"),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,13 +73,25 @@ def test_flat_names_and_missing_figures():
 def test_net_figures_say_how_much_better_than_a_random_map():
     metrics = _metrics(8, 1, 0.25)
     faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
-    faithfulness["own"] = {"deletion_effect": 0.75, "insertion_auc": 0.125}
-    faithfulness["random"] = {"deletion_effect": 0.25, "insertion_auc": 0.5}
+    faithfulness["own"] = {"deletion_effect": 0.75, "insertion_change_auc": 0.125}
+    faithfulness["random"] = {"deletion_effect": 0.25, "insertion_change_auc": 0.5}
     flat = flat_metrics(metrics)
     assert flat["deletion_effect_net/value/held_out"] == 0.5
-    assert flat["insertion_auc_net/value/held_out"] == 0.375
-    faithfulness["own"]["insertion_auc"] = None
-    assert "insertion_auc_net/value/held_out" not in flat_metrics(metrics)
+    assert flat["insertion_change_auc_net/value/held_out"] == 0.375
+    faithfulness["own"]["insertion_change_auc"] = None
+    assert "insertion_change_auc_net/value/held_out" not in flat_metrics(metrics)
+
+
+def test_runs_that_an_earlier_version_evaluated_are_compared(runs):
+    for planned in runs:
+        path = planned.folder.metrics_file
+        metrics = json.loads(path.read_text())
+        faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
+        for kind, value in (("own", 0.125), ("random", 0.5)):
+            faithfulness[kind] = {"deletion_effect": 0.5, "deletion_auc": 0.5, "insertion_auc": value}
+        path.write_text(json.dumps(metrics))
+    figures = compare_runs(runs)["figures"]
+    assert figures["insertion_change_auc_net/value/held_out"]["camal"]["mean"] == 0.375
 
 
 def test_statistics_are_those_of_the_seeds(runs):
@@ -98,14 +111,16 @@ def test_statistics_are_those_of_the_seeds(runs):
 def test_table_and_markdown_show_every_seed(runs):
     comparison = compare_runs(runs)
     header, rows = comparison_rows(comparison)
-    assert header == ["figure", "ppo", "camal", "p camal / ppo"]
-    assert ["return/held_out", "2.000 ± 1.000", "6.000 ± 1.000", "0.100"] in rows
-    assert ["epg/value/held_out ↑", "0.200 ± 0.100", "0.800 ± 0.100", "0.100"] in rows
+    assert header == ["figure", "ppo", "camal", "p, camal against ppo"]
+    assert ["return on held_out\N{NO-BREAK SPACE}↑", "2.000 ± 1.000", "6.000 ± 1.000", "0.100"] in rows
+    epg = "EPG of the value map on held_out"
+    assert [f"{epg}\N{NO-BREAK SPACE}↑", "0.200 ± 0.100", "0.800 ± 0.100", "0.100"] in rows
     text = comparison_markdown(comparison)
-    assert "| return/held_out | 2.000 ± 1.000 | 6.000 ± 1.000 | 0.100 |" in text
-    line = next(line for line in text.splitlines() if line.startswith("| epg/value/held_out | camal |"))
+    assert "| return on held_out\N{NO-BREAK SPACE}↑ | 2.000 ± 1.000 | 6.000 ± 1.000 | 0.100 |" in text
+    line = next(line for line in text.splitlines() if line.startswith(f"| {epg} | camal |"))
     assert line.endswith("| 0.700 | 0.800 | 0.900 |")
-    assert "pointing_game" not in text
+    assert "pointing game" not in text
+    assert not re.search(r"\w/\w+/\w", text), "a raw key"
     assert headline_figures(comparison)[0] == "return/train"
 
 
@@ -115,6 +130,9 @@ def test_one_seed_has_no_interval_and_no_test(runs):
     assert camal["interval"] is None
     assert camal["p_against_first"] is None
     assert camal["mean"] == 5
+    header, rows = comparison_rows(comparison)
+    assert header == ["figure", "ppo", "camal"]
+    assert ["return on held_out\N{NO-BREAK SPACE}↑", "1.000", "5.000"] in rows
 
 
 def test_methods_are_weights_and_losses():

@@ -48,18 +48,18 @@ def test_unknown_level_set_names_the_nearest():
         level_set_options(EnvConfig("toy_grid/default"), "heldout")
 
 
-def test_training_returns_are_raw_and_training_rewards_normalised():
+def test_training_returns_are_raw_and_training_rewards_normalized():
     small = ["env.num_envs=4", "algorithm.batch_size=64"]
     config = load_config("toy_grid", ["env.normalize_reward=true", *small])
-    normalised = make_training_env(config)
+    normalized = make_training_env(config)
     plain = make_training_env(load_config("toy_grid", small))
-    normalised.reset()
+    normalized.reset()
     plain.reset()
     rng = np.random.default_rng(0)
     rewards, returns = [], []
     for _ in range(60):
         actions = rng.integers(4, size=4)
-        _, scaled, _, infos = normalised.step(actions)
+        _, scaled, _, infos = normalized.step(actions)
         _, raw, _, plain_infos = plain.step(actions)
         rewards.append((scaled, raw))
         returns += [
@@ -68,7 +68,7 @@ def test_training_returns_are_raw_and_training_rewards_normalised():
     assert not np.allclose(*map(np.concatenate, zip(*rewards, strict=True)))
     assert len(returns) > 3
     assert all(first == second for first, second in returns)
-    assert find_segmented(normalised) is not None
+    assert find_segmented(normalized) is not None
 
 
 def test_masks_and_relevant_classes_follow_the_configuration():

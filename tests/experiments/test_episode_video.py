@@ -11,7 +11,7 @@ from camal_rl.experiments.episode_video import VideoText, episode_pictures
 from camal_rl.experiments.evaluation import load_model
 from camal_rl.experiments.frames import random_frames
 from camal_rl.experiments.video_file import even_sized, write_mp4
-from camal_rl.overlays import greyed, heat_overlay
+from camal_rl.overlays import grayed, heat_overlay
 from tests.experiments.test_returns import CoinActor, ScriptedVecEnv
 
 ORANGE = (255, 170, 60)
@@ -40,7 +40,7 @@ def recording(model):
 
 @pytest.fixture(scope="module")
 def decisions(model, recording):
-    return decisions_on(model.policy, recording.frames, CamalConfig(), recording.actions)
+    return decisions_on(model.policy, recording.frames, actions=recording.actions)
 
 
 def empty_toy(num_envs=1, seed=4):
@@ -151,7 +151,7 @@ def test_every_picture_shows_the_frame_map_and_action_of_its_step(recording, dec
         frame = recording.frames[step].repeat(4, axis=0).repeat(4, axis=1)
         np.testing.assert_array_equal(picture[100:356, 12:268], frame)
         for left, name in ((280, "value"), (548, "policy")):
-            expected = heat_overlay(greyed(frame), decisions.maps[name][step])
+            expected = heat_overlay(grayed(frame), decisions.maps[name][step])
             np.testing.assert_array_equal(picture[100:356, left : left + 256], expected)
         widths, taken = bars(picture)
         assert taken == [action == recording.actions[step] for action in range(4)]
@@ -216,13 +216,13 @@ def test_a_video_has_every_picture_in_order_and_an_even_size(tmp_path):
     assert cv2.VideoCapture(str(tmp_path / "new" / "a.mp4")).get(cv2.CAP_PROP_FPS) == 7
 
 
-def test_a_video_is_of_the_kind_that_browsers_play_and_keeps_colours(tmp_path):
+def test_a_video_is_of_the_kind_that_browsers_play_and_keeps_colors(tmp_path):
     av = pytest.importorskip("av")
-    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (250, 170, 60)]
-    pictures = [np.full((64, 64, 3), colour, np.uint8) for colour in colours]
+    colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (250, 170, 60)]
+    pictures = [np.full((64, 64, 3), color, np.uint8) for color in colors]
     write_mp4(tmp_path / "a.mp4", pictures, fps=10)
-    for picture, colour in zip(decoded(tmp_path / "a.mp4"), colours, strict=True):
-        np.testing.assert_allclose(picture[32, 32], colour, atol=8)
+    for picture, color in zip(decoded(tmp_path / "a.mp4"), colors, strict=True):
+        np.testing.assert_allclose(picture[32, 32], color, atol=8)
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")

@@ -111,8 +111,8 @@ def test_deleting_by_the_value_map_is_recomputed_by_hand(model):
     for fraction in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
         images = frames.images.reshape(4, -1, 3).copy()
         for index, ranks in enumerate(np.argsort(-saliency, axis=1, kind="stable")):
-            colour = np.rint(images[index].mean(axis=0))
-            images[index, ranks[: round(fraction * 4096)]] = colour
+            color = np.rint(images[index].mean(axis=0))
+            images[index, ranks[: round(fraction * 4096)]] = color
         changes.append(np.abs(values(images.reshape(4, 64, 64, 3)) - before) / before.std())
     got = report["value"]["faithfulness"]["own"]["deletion_effect"]
     assert got == pytest.approx(np.mean(changes), rel=1e-3)
@@ -155,7 +155,7 @@ class _Family:
         return (np.asarray(returns) - 2) / 8
 
 
-def test_duplicates_and_normalised_scores_come_from_the_family(monkeypatch):
+def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
     monkeypatch.setattr(evaluation, "family_of", lambda env_id: (_Family(), "game"))
     config = load_config("toy_grid")
     check = evaluation._duplicate_check(config, "held_out")

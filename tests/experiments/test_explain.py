@@ -18,7 +18,8 @@ from camal_rl.experiments.frames import FrameSet, sample_frames
 from camal_rl.experiments.loading import load_config
 from camal_rl.experiments.run_folder import RunFolder
 from camal_rl.experiments.training import prepare, run
-from camal_rl.overlays import enlarged, greyed, heat_overlay
+from camal_rl.overlays import enlarged, grayed, heat_overlay
+from tests.agents.fakes import CountingEnv
 from tests.command_line import refusal, run_main
 from tests.experiments.conftest import TINY
 from tests.experiments.test_episode_video import decoded
@@ -43,9 +44,9 @@ def test_the_sheet_shows_frames_exactly_and_maps_in_their_columns(tmp_path, mode
         top = 76 + row * 200
         image = enlarged(frames.images[row], 192)
         np.testing.assert_array_equal(picture[top : top + 192, 148:340], image)
-        value = heat_overlay(greyed(image), decisions.maps["value"][row])
+        value = heat_overlay(grayed(image), decisions.maps["value"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 548:740], value)
-        policy = heat_overlay(greyed(image), decisions.maps["policy"][row])
+        policy = heat_overlay(grayed(image), decisions.maps["policy"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 748:940], policy)
     # Nothing is cut off: the outermost pixels are white.
     border = np.concatenate(
@@ -78,19 +79,28 @@ def test_the_sheet_says_what_the_policy_decides(model):
 
 
 def test_actions_have_names_where_the_family_knows_them():
-    assert action_names("toy_grid/no_cue", spaces.Discrete(4)) == TOY
-    procgen = action_names("procgen/maze", spaces.Discrete(15))
-    assert (procgen[1], procgen[4], procgen[7], procgen[9]) == ("left", "none", "right", "key D")
-    assert action_names("other/game", spaces.Discrete(2)) == ("action 0", "action 1")
+    assert action_names(make_vec("toy_grid/no_cue", 1, 0)) == TOY
+    nameless = CountingEnv()
+    nameless.action_space = spaces.Discrete(2)
+    assert action_names(nameless) == ("action 0", "action 1")
+    nameless.action_space = spaces.Box(0, 1, (2,))
     with pytest.raises(ValueError, match="discrete"):
-        action_names("toy_grid/default", spaces.Box(0, 1, (2,)))
+        action_names(nameless)
+
+
+@pytest.mark.parametrize("segmentation", ["box", None])
+def test_the_names_are_the_environments_own_with_and_without_masks(segmentation):
+    venv = make_vec("toy_grid/default", 1, 0, segmentation=segmentation)
+    assert action_names(explanation_module._WithoutSegmentation(venv)) == TOY
 
 
 def test_procgens_own_order_of_actions_is_that_of_the_names():
     simulator = pytest.importorskip("procgen.env")
     combos = simulator.BaseProcgenEnv.get_combos(None)
     expected = [" ".join(keys).lower() or "none" for keys in combos]
-    shown = [name.removeprefix("key ").lower() for name in action_names("procgen/maze", spaces.Discrete(15))]
+    names = action_names(make_vec("procgen/maze", 1, 0, segmentation=None))
+    assert (names[1], names[4], names[7], names[9]) == ("left", "none", "right", "key D")
+    shown = [name.removeprefix("key ").lower() for name in names]
     assert shown == expected
 
 
@@ -98,7 +108,7 @@ def test_the_verb_writes_a_sheet_and_a_video_of_whole_episodes(tmp_path, trained
     pytest.importorskip("av")
     out = tmp_path / "pictures"
     arguments = ("explain", str(trained.path), "--set", "train", "--frames", "2", "--episodes", "2", "--seed", "7")
-    assert run_main(*arguments, "--out", str(out)) == 0
+    assert run_main(*arguments, "--out", str(out), "--no-progress") == 0
     printed = capsys.readouterr()
     assert printed.out == f"contact sheet: {out}/attention-train.png\nvideo: {out}/episodes-train.mp4\n"
     assert printed.err == ""
@@ -188,7 +198,7 @@ def test_without_pyav_the_install_line_is_named_and_the_sheet_still_works(tmp_pa
     monkeypatch.setitem(sys.modules, "av", None)
     assert run_main("explain", str(trained.path), "--out", str(tmp_path / "a")) == 2
     err = capsys.readouterr().err
-    assert err == "camal-rl: videos need PyAV; install it with: pip install 'camal-rl[video]'\n"
+    assert err == "camal-rl: videos need PyAV; install it with: pip install 'av>=12'\n"
     assert not (tmp_path / "a").exists()
     assert run_main("explain", str(trained.path), "--out", str(tmp_path), "--no-video", "--frames", "1") == 0
 

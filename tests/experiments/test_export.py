@@ -153,7 +153,7 @@ def test_the_policy_stays_as_it_was(tmp_path):
     export_policy(policy, tmp_path / "a.pt2")
     assert policy.training
     assert policy.features_extractor.precision == "bfloat16"
-    assert policy.features_extractor.cnn[2].weight.is_contiguous(memory_format=torch.channels_last)
+    assert policy.features_extractor.cnn[2].weight.is_contiguous()
 
 
 def test_a_program_that_computes_something_else_is_not_written(tmp_path):
@@ -196,7 +196,10 @@ def test_the_verb_writes_a_file_that_acts_without_this_package(tmp_path, trained
         (["RUN", "--format", "tflite"], "the format must be one of pt2, onnx, got 'tflite'"),
         (["RUN", "--out", "a.onnx"], "the name of a pt2 file ends in .pt2, got a.onnx; or give another --format"),
         (["RUN", "--out", "mine.pt2/a.pt2"], "mine.pt2"),
-        (["RUN", "--format", "onnx", "--out", "a.onnx"], "ONNX needs onnx and onnxscript; install with: pip install"),
+        (
+            ["RUN", "--format", "onnx", "--out", "a.onnx"],
+            "ONNX needs onnx and onnxscript; install with: pip install onnx onnxscript",
+        ),
         ([], "Missing argument"),
     ],
 )
@@ -205,7 +208,7 @@ def test_bad_input_is_one_line_and_leaves_everything_as_it_was(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(export_module, "_ONNX_PACKAGES", ("onnx_is_not_here", "onnxscript_is_not_here"))
-    message = message.replace("onnx and onnxscript", "onnx_is_not_here and onnxscript_is_not_here")
+    message = message.replace("needs onnx and onnxscript", "needs onnx_is_not_here and onnxscript_is_not_here")
     (tmp_path / "mine.pt2").write_text("precious")
     before = sorted(trained.path.rglob("*"))
     assert run_main("export", *(str(trained.path) if part == "RUN" else part for part in arguments)) == 2

@@ -93,7 +93,10 @@ def test_base_is_overlaid_and_a_circle_is_refused(tmp_path, monkeypatch):
         ("camal.weight=.nan", "camal.weight must be a finite number of at least 0, got nan"),
         ("seed=-1", "seed must be at least 0, got -1"),
         ("seed=one", "seed: input should be a valid integer, unable to parse string as an integer, got 'one'"),
-        ("policy.encoder=natur", "policy.encoder: input should be 'nature', 'impala' or 'compact', got 'natur'"),
+        (
+            "policy.encoder=natur",
+            "policy.encoder: input should be 'nature', 'impala' or 'compact', got 'natur'; did you mean 'nature'?",
+        ),
         (
             "algorithm.batch_size=500",
             "algorithm.batch_size must divide env.num_envs * algorithm.n_steps = 2048, got 500",
@@ -102,7 +105,7 @@ def test_base_is_overlaid_and_a_circle_is_refused(tmp_path, monkeypatch):
         ("env.options.relevant=[goal]", "set env.relevant, not env.options.relevant"),
         ("evaluation.sets=[]", "evaluation.sets must name at least one level set, each once, got []"),
         ("name=a/b", "name must be a plain folder name, got 'a/b'"),
-        ("algorithm.gamma=1.5", "algorithm.gamma must be in [0, 1], got 1.5"),
+        ("algorithm.gamma=1.5", "algorithm.gamma must be at most 1, got 1.5"),
         ("seed", "a setting is key=value, for example camal.weight=0.05, got 'seed'"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from camal_rl.overlays import (
     as_pictures,
     attention_sheet,
-    class_colours,
+    class_colors,
     heat_overlay,
     mask_overlay,
     segmentation_picture,
@@ -13,12 +13,12 @@ from camal_rl.overlays import (
 )
 
 
-def test_classes_have_colours_of_their_own():
-    colours = class_colours()[:20].astype(int)
-    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
+def test_classes_have_colors_of_their_own():
+    colors = class_colors()[:20].astype(int)
+    distances = np.abs(colors[:, None] - colors[None]).sum(axis=2)
     np.fill_diagonal(distances, 999)
     assert distances.min() > 20
-    assert segmentation_picture(np.array([[0, 3]], np.uint8)).tolist() == [[[60] * 3, class_colours()[3].tolist()]]
+    assert segmentation_picture(np.array([[0, 3]], np.uint8)).tolist() == [[[60] * 3, class_colors()[3].tolist()]]
 
 
 def test_of_a_stack_of_frames_the_newest_is_shown():
@@ -42,7 +42,7 @@ def test_heat_is_where_the_map_is():
     cam[:2, :2] = 1
     shown = heat_overlay(np.full((64, 64, 3), 90, np.uint8), cam).astype(int)
     assert shown[4, 4].sum() > shown[60, 60].sum() + 100
-    # The hot end of the colour map is yellow, red and green above blue; outside nothing has a colour.
+    # The hot end of the color map is yellow, red and green above blue; outside nothing has a color.
     assert shown[4, 4, 0] > shown[4, 4, 2]
     assert np.ptp(shown[60, 60]) <= 2
 
@@ -77,9 +77,9 @@ def test_attention_and_segmentation_sheets_have_a_column_each():
     np.testing.assert_array_equal(picture[22 : 22 + 128 : 2, :128:2], frames[0])
     legend = segmentation_sheet(frames, labels, ["background", "goal", "wall"], relevant)
     assert legend.shape[0] > 22 + 3 * 192 + 2 * 6
-    patches = {tuple(colour) for colour in legend[22 + 3 * 192 + 2 * 6 :].reshape(-1, 3)}
-    assert {tuple(class_colours()[label]) for label in (0, 1, 2)} <= patches
-    assert tuple(class_colours()[3]) not in patches
+    patches = {tuple(color) for color in legend[22 + 3 * 192 + 2 * 6 :].reshape(-1, 3)}
+    assert {tuple(class_colors()[label]) for label in (0, 1, 2)} <= patches
+    assert tuple(class_colors()[3]) not in patches
 
 
 def test_wrong_types_are_refused():

@@ -4,10 +4,11 @@ import pytest
 
 from camal_rl.experiments.comparison_report import compare_runs
 from camal_rl.experiments.report import tables
-from camal_rl.experiments.report.estimates import Estimate, estimates, keys, smallest_p
+from camal_rl.experiments.report.estimates import Estimate, estimates, keys
 from camal_rl.experiments.report.plots import faithfulness_plots, returns_plot
 from camal_rl.experiments.report.runs import find_runs
 from camal_rl.experiments.report.summary import summary
+from camal_rl.statistics import smallest_p
 from tests.experiments.report_runs import (
     comparison_group,
     full_group,
@@ -156,14 +157,20 @@ def test_the_full_suite_is_shown_whatever_it_holds(full):
     assert blur.title.endswith("fill blur")
     assert blur.folded
     assert texts(blur)[0][2] == "0.625 ± 0.000"
-    consistency, randomisation = tables.sanity_tables(full, "value")
+    consistency, randomization = tables.sanity_tables(full, "value")
     assert texts(consistency)[0][:2] == ["consistency under noise", "0.875 ± 0.000"]
-    assert texts(randomisation)[0][:2] == ["value head", "0.375 ± 0.000"]
+    assert texts(randomization)[0][:2] == ["value head", "0.375 ± 0.000"]
 
 
 def test_counterfactuals_keep_interventions_of_one_name_apart(full):
     interventions, ranks = tables.counterfactual_tables(full)
-    assert interventions.header == ("intervention", "method", "frames", "value change", "flips")
+    assert interventions.header == (
+        "intervention",
+        "method",
+        "frames",
+        "change in std of V",
+        "preferred action changes",
+    )
     assert texts(interventions) == [
         ["removed, goal", "ppo", "8", "0.500", "-"],
         ["removed, goal", "camal", "8", "0.500", "-"],
@@ -171,8 +178,8 @@ def test_counterfactuals_keep_interventions_of_one_name_apart(full):
         ["removed, wall", "camal", "8", "0.500", "0.750"],
     ]
     assert [row[:3] for row in texts(ranks)] == [
-        ["value", "own map", "0.625 ± 0.000"],
-        ["value", "random (control)", "0.062 ± 0.000"],
+        ["value map", "own map", "0.625 ± 0.000"],
+        ["value map", "random (control)", "0.062 ± 0.000"],
     ]
 
 

@@ -63,7 +63,7 @@ def test_quota_is_as_equal_as_possible():
     assert episode_quota(2, 4).tolist() == [0, 0, 1, 1]
 
 
-def test_short_episodes_are_not_favoured():
+def test_short_episodes_are_not_favored():
     venv = ScriptedVecEnv([[1], [10]])
     played = play_episodes(CoinActor(), venv, 4, deterministic=True, seed=0)
     # The first four episodes to end would be [1, 1, 1, 1], mean 1.

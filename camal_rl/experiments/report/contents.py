@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from camal_rl import __version__
+from camal_rl.experiments.comparison_report import trained_length
+from camal_rl.experiments.glossary import glossary_terms, metrics_glossary
 from camal_rl.experiments.report import origin, plots, tables
 from camal_rl.experiments.report.document import Document, FrameGrid, Part, Picture, Section
 from camal_rl.experiments.report.estimates import keys
 from camal_rl.experiments.report.pictures import frame_grid, image_grid
 from camal_rl.experiments.report.runs import Group
 from camal_rl.experiments.report.summary import summary
-from camal_rl.experiments.report.wording import CONTROLS, glossary
+from camal_rl.experiments.significance import significance_note
+from camal_rl.experiments.wording import CONTROLS, counted
 
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
@@ -31,7 +34,7 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
     methods = dict.fromkeys(method for group in groups for method in group.methods)
     default = f"{' and '.join(group.env for group in groups)}: {', '.join(methods)}"
     sections = tuple(_section(group, on_stage) for group in groups)
-    return Document(title or default, tuple(_facts(groups)), sections, glossary())
+    return Document(title or default, tuple(_facts(groups)), sections, metrics_glossary(), tuple(glossary_terms()))
 
 
 def _section(group: Group, on_stage: OnStage) -> Section:
@@ -44,7 +47,14 @@ def _section(group: Group, on_stage: OnStage) -> Section:
     on_stage("pictures")
     parts += [_settings(group), _origin(group)]
     on_stage("origin")
-    return Section(group.env, tuple(summary(group)), group.notes, tuple(parts))
+    return Section(group.env, tuple(summary(group)), (*group.notes, *_too_few_seeds(group)), tuple(parts))
+
+
+def _too_few_seeds(group: Group) -> tuple[str, ...]:
+    """Return the line that says so where no test over the seeds can be significant."""
+    first, *others = (sum(run.metrics is not None for run in group.of(method)) for method in group.methods)
+    note = significance_note((first, count) for count in others if min(first, count) > 0)
+    return (note,) if note else ()
 
 
 def _returns(group: Group) -> Part:
@@ -134,7 +144,7 @@ def _group_facts(group: Group) -> str:
     metrics = [run.metrics for run in group.runs if run.metrics]
     facts: dict[str, Iterable[object]] = {
         "seeds": sorted({run.seed for run in group.runs}),
-        "training": dict.fromkeys(run.config.length for run in group.runs),
+        "training": [trained_length(group.runs)],
         **_measured(metrics),
         "suite": dict.fromkeys(each.get("suite", "quick") for each in metrics),
     }
@@ -143,10 +153,30 @@ def _group_facts(group: Group) -> str:
 
 
 def _measured(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Iterable[object]]:
-    """Return how many episodes or images the figures are of."""
-    words = {"episodes": "episodes for each return", "images": "images for each attention figure"}
-    counts = {key: dict.fromkeys(each["settings"][key] for each in metrics if key in each["settings"]) for key in words}
-    return {words[key]: values for key, values in counts.items() if values}
+    """Return on how many episodes, frames or images the figures were measured, whatever was asked for."""
+    episodes = [
+        found["episodes"]
+        for each in metrics
+        for level_set in each.get("returns", {}).values()
+        for found in level_set.values()
+        if "episodes" in found
+    ]
+    looks = [
+        (counted(found["frames"], "image" if "accuracy" in each else "frame"))
+        for each in metrics
+        for targets in each.get("attention", {}).values()
+        for found in targets.values()
+        if "frames" in found
+    ]
+    told = {"episodes for each return": _span(episodes), "attention figures on": dict.fromkeys(looks)}
+    return {words: values for words, values in told.items() if values}
+
+
+def _span(counts: Sequence[int]) -> list[str]:
+    if not counts:
+        return []
+    low, high = min(counts), max(counts)
+    return [f"{low:,}" if low == high else f"{low:,} to {high:,}"]
 
 
 def _given(picture: Picture | None) -> tuple[Picture, ...]:

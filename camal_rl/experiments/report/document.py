@@ -65,7 +65,7 @@ class FrameGrid:
 
     Attributes:
         columns: title to PNG files.
-        legend: class name to colour, ``#rrggbb``.
+        legend: class name to color, ``#rrggbb``.
         caption: how the frames were taken.
         sheets: the same as whole pictures, for pages that cannot lay them out.
     """
@@ -118,12 +118,21 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """The whole page; ``facts`` are the short lines under the title."""
+    """The whole page.
+
+    Attributes:
+        title: heading.
+        facts: short lines under it.
+        sections: one for each environment or image set.
+        glossary: what the metrics mean.
+        terms: what everything else means.
+    """
 
     title: str
     facts: tuple[str, ...]
     sections: tuple[Section, ...]
     glossary: Table
+    terms: tuple[Table, ...] = ()
 
     def pictures(self) -> list[Picture]:
         """Return every picture that a page with files beside it needs."""

@@ -10,8 +10,6 @@ from typing import Any
 from camal_rl.experiments.report.runs import Group
 from camal_rl.statistics import Interval, mann_whitney_p, mean_interval, spread
 
-SIGNIFICANT = 0.05
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -43,11 +41,6 @@ class Estimate:
         if min(self.count, other.count) < 2:
             return None
         return mann_whitney_p(list(self.seeds.values()), list(other.seeds.values()))
-
-
-def smallest_p(first: int, second: int) -> float:
-    """Return the smallest two-sided p that an exact Mann-Whitney test of so many seeds can give."""
-    return min(1.0, 2 / math.comb(first + second, first))
 
 
 def estimates(group: Group, *path: str) -> dict[str, Estimate]:

@@ -22,7 +22,7 @@ from camal_rl.overlays import (
     Picture as Pixels,
 )
 from camal_rl.overlays import (
-    class_colours,
+    class_colors,
     heat_overlay,
     segmentation_picture,
     segmentation_sheet,
@@ -75,7 +75,7 @@ def frame_grid(group: Group) -> FrameGrid:
     maps = {}
     for method, model in models.items():
         assert isinstance(model.policy, CamPolicy)
-        maps[method] = attention_maps(model.policy, frames.images, agent_config(reference.config).camal)
+        maps[method] = attention_maps(model.policy, frames.images)
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
             cams = found[target].numpy()
@@ -122,9 +122,9 @@ def _frames(run: ReportRun, model: Actor) -> tuple[FrameSet, str]:
 def _legend(env: str, frames: FrameSet) -> dict[str, str]:
     names = segmentation_spec(env).names
     present = [int(label) for label in np.unique(frames.labels)]
-    colours = class_colours()
+    colors = class_colors()
     return {
-        names[label] + " *" * bool(frames.relevant[label]): "#{:02x}{:02x}{:02x}".format(*colours[label])
+        names[label] + " *" * bool(frames.relevant[label]): "#{:02x}{:02x}{:02x}".format(*colors[label])
         for label in present
     }
 

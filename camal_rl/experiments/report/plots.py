@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 
 from camal_rl.experiments.comparison_report import headline_figures
 from camal_rl.experiments.curves import Curve, mean_curve
-from camal_rl.experiments.figures import learning_curves, seed_plot
+from camal_rl.experiments.figures import learning_curves, seed_panels, share_axis, share_over_level_sets
 from camal_rl.experiments.report.document import Picture, slug
 from camal_rl.experiments.report.estimates import Estimate, estimates, keys, look_up
 from camal_rl.experiments.report.runs import Group
-from camal_rl.experiments.report.wording import map_words
+from camal_rl.experiments.wording import map_words, target_words
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8.5,
@@ -78,37 +78,48 @@ def curves_plot(group: Group) -> Picture | None:
 
 
 def faithfulness_plots(group: Group) -> list[Picture]:
-    """Return, for each level set and target, what deleting and inserting ever more pixels changes."""
-    pictures = []
-    for name in keys(group, "attention"):
-        for target in keys(group, "attention", name):
-            maps = keys(group, "attention", name, target, "curves")
-            if maps:
-                pictures.append(_faithfulness_plot(group, name, target, maps))
-    return pictures
+    """Return, for each level set and target, what deleting and inserting ever more pixels changes.
 
-
-def _faithfulness_plot(group: Group, name: str, target: str, maps: list[str]) -> Picture:
-    dashes = dict(zip(maps, _DASHES, strict=False))
+    A target's plots share their axes over the level sets.
+    """
+    drawn: dict[tuple[str, str], Figure] = {}
     with _style():
-        figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
-        for column, mode in enumerate(("deletion", "insertion")):
-            axes = figure.add_subplot(1, 2, column + 1)
-            for place, method in enumerate(group.methods):
-                for kind, dash in dashes.items():
-                    curves = _curves(group, method, ("attention", name, target, "curves", kind), mode)
-                    if curves:
-                        width = 2.0 if kind == "own" else 1.1
-                        axes.plot(*mean_curve(curves), color=f"C{place}", linestyle=dash, linewidth=width)
-            axes.set(xlabel=f"share of pixels {'removed' if mode == 'deletion' else 'shown'}", title=mode)
-            axes.grid(alpha=0.3)
-        figure.axes[0].set_ylabel("mean change of the output")
-        lines = [Line2D([], [], color=f"C{place}", label=method) for place, method in enumerate(group.methods)]
-        lines += [Line2D([], [], color="0.3", linestyle=dash, label=map_words(kind)) for kind, dash in dashes.items()]
-        figure.legend(handles=lines, loc="outside right upper", frameon=False)
-        alt = f"Faithfulness curves of the {target} map, level set {name}"
-        caption = f"{alt}: mean over seeds; pixels in the order of each map, most salient first."
-        return _picture(group, figure, f"faithfulness-{name}-{target}", alt, caption)
+        for name in keys(group, "attention"):
+            for target in keys(group, "attention", name):
+                maps = keys(group, "attention", name, target, "curves")
+                if maps:
+                    drawn[name, target] = _faithfulness_figure(group, name, target, maps)
+        for target in {target for _, target in drawn}:
+            figures = [figure for (_, each), figure in drawn.items() if each == target]
+            for panels in zip(*(figure.axes for figure in figures), strict=True):
+                share_axis(panels)
+        return [_faithfulness_picture(group, name, target, figure) for (name, target), figure in drawn.items()]
+
+
+def _faithfulness_figure(group: Group, name: str, target: str, maps: list[str]) -> Figure:
+    dashes = dict(zip(maps, _DASHES, strict=False))
+    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    for column, mode in enumerate(("deletion", "insertion")):
+        axes = figure.add_subplot(1, 2, column + 1)
+        for place, method in enumerate(group.methods):
+            for kind, dash in dashes.items():
+                curves = _curves(group, method, ("attention", name, target, "curves", kind), mode)
+                if curves:
+                    width = 2.0 if kind == "own" else 1.1
+                    axes.plot(*mean_curve(curves), color=f"C{place}", linestyle=dash, linewidth=width)
+        axes.set(xlabel=f"share of pixels {'removed' if mode == 'deletion' else 'shown'}", title=mode)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("mean change of the output")
+    lines = [Line2D([], [], color=f"C{place}", label=method) for place, method in enumerate(group.methods)]
+    lines += [Line2D([], [], color="0.3", linestyle=dash, label=map_words(kind)) for kind, dash in dashes.items()]
+    figure.legend(handles=lines, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _faithfulness_picture(group: Group, name: str, target: str, figure: Figure) -> Picture:
+    alt = f"Faithfulness curves of the {target_words(target)}, level set {name}"
+    caption = f"{alt}: mean over seeds; pixels in the order of each map, most salient first."
+    return _picture(group, figure, f"faithfulness-{name}-{target}", alt, caption)
 
 
 def _curves(group: Group, method: str, path: tuple[str, ...], mode: str) -> list[Curve]:
@@ -130,9 +141,10 @@ def _dots(group: Group, found: Mapping[str, Mapping[str, Estimate]], name: str, 
     if not headline_figures(comparison):
         return None
     with _style():
-        figure = seed_plot(comparison)
-        for axes in figure.axes:
-            _add_intervals(axes, [shown[axes.get_title()][method] for method in group.methods])
+        figure, panels = seed_panels(comparison)
+        for key, axes in panels.items():
+            _add_intervals(axes, [shown[key][method] for method in group.methods])
+        share_over_level_sets(panels)
         _resize(figure, 2.2)
         caption = f"{title}: one dot for each seed, a bar at the mean, a thin line over its 95 % bootstrap interval."
         return _picture(group, figure, name, title, caption)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from camal_rl.experiments.comparison import PlannedRun
 from camal_rl.experiments.config import MAP_SETTINGS
-from camal_rl.experiments.run_folder import RunFolder, read_json
+from camal_rl.experiments.run_folder import RunFolder, read_json, read_metrics
 from camal_rl.experiments.training import flat_settings
 from camal_rl.supervised import config as supervised
 
@@ -109,7 +109,7 @@ def read_run(path: Path) -> ReportRun:
         config.seed,
         config,
         folder,
-        metrics=_optional_json(folder.metrics_file),
+        metrics=_optional_json(folder.metrics_file, read_metrics),
         training=_optional_json(folder.train_file),
         provenance=_optional_json(path / "provenance.json"),
         command=command.read_text(encoding="utf-8").strip() if command.is_file() else None,
@@ -133,11 +133,11 @@ def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
     return groups
 
 
-def _optional_json(path: Path) -> dict[str, Any] | None:
+def _optional_json(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return read_json(path)
+        return read(path)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camal_rl.experiments.report.estimates import SIGNIFICANT, Estimate, estimates, keys, smallest_p
+from camal_rl.experiments.report.estimates import Estimate, estimates, keys
 from camal_rl.experiments.report.runs import Group
-from camal_rl.experiments.report.wording import listed, seeds_words
+from camal_rl.experiments.significance import SIGNIFICANT
 from camal_rl.experiments.tables import number
-from camal_rl.statistics import holm
+from camal_rl.experiments.wording import listed, seeds_words, target_words
+from camal_rl.statistics import holm, smallest_p
 
 Path = tuple[str, ...]
 
@@ -61,8 +62,10 @@ def headlines(group: Group) -> list[tuple[str, Path]]:
     for name in keys(group, "attention")[-1:]:
         for target in keys(group, "attention", name):
             root = ("attention", name, target)
-            found.append((f"EPG of the {target} map on {name}", (*root, "alignment", "epg")))
-            found.append((f"deletion effect of the {target} map", (*root, "faithfulness", "own", "deletion_effect")))
+            found.append((f"EPG of the {target_words(target)} on {name}", (*root, "alignment", "epg")))
+            found.append(
+                (f"deletion effect of the {target_words(target)}", (*root, "faithfulness", "own", "deletion_effect"))
+            )
     return found
 
 
@@ -128,7 +131,7 @@ def _unfaithful(group: Group, method: str) -> list[str]:
             random = estimates(group, *root, "random", "deletion_effect")[method]
             if own.mean <= random.mean:
                 sentences.append(
-                    f"The {target} map of {method} is no more faithful than a random one: deleting by it "
+                    f"The {target_words(target)} of {method} is no more faithful than a random one: deleting by it "
                     f"has an effect of {number(own.mean)}, by a random map {number(random.mean)}."
                 )
     return sentences

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from camal_rl.experiments.report.document import Cell, Table
 from camal_rl.experiments.report.estimates import Estimate, as_number, estimates, keys, look_up
 from camal_rl.experiments.report.runs import Group
-from camal_rl.experiments.report.wording import map_words, with_arrow, words
-from camal_rl.experiments.tables import number
+from camal_rl.experiments.tables import ACTIONS, number
+from camal_rl.experiments.wording import counted, map_words, target_words, with_arrow, words
 
 Row = tuple[tuple[str, ...], tuple[str, ...]]
 """The words at the left of a row, and the path of its figure in ``metrics.json``."""
 
-ACTIONS = {"stochastic": "sampled", "deterministic": "preferred"}
 _LONG = 15
 _RANKED = {"rank_correlation": "removals", "rank_correlation_all": "all interventions"}
 _COUNTS = ("undefined", "zero_maps", "nonfinite_maps", "empty_targets")
@@ -128,8 +127,8 @@ def alignment_tables(group: Group, target: str) -> list[Table]:
         root = ("attention", name, target)
         rows: list[Row] = [((with_arrow(key),), (*root, "alignment", key)) for key in keys(group, *root, "alignment")]
         rows += [((words(key),), (*root, key)) for key in _COUNTS[1:]]
-        caption = f"Map: {_texts(group, *root, 'map')}; {_frames(group, root)} frames of each run."
-        title = f"Alignment of the {words(target)} map, level set {name}"
+        caption = f"Map: {_texts(group, *root, 'map')}; {_frames(group, root)} of each run."
+        title = f"Alignment of the {target_words(target)}, level set {name}"
         tables.append(method_table(group, title, ("figure",), rows, caption, intervals=True))
     return _filled(*tables)
 
@@ -141,7 +140,7 @@ def faithfulness_tables(group: Group, target: str) -> list[Table]:
     for name in sets:
         root = ("attention", name, target)
         caption = f"Score: {_texts(group, *root, 'score')}."
-        title = f"Faithfulness of the {words(target)} map, level set {name}"
+        title = f"Faithfulness of the {target_words(target)}, level set {name}"
         rows = _faithfulness_rows(group, *root, "faithfulness")
         folded = name != sets[-1] and len(rows) > _LONG
         tables.append(method_table(group, title, ("figure", "map"), rows, caption, folded=folded))
@@ -153,20 +152,20 @@ def faithfulness_tables(group: Group, target: str) -> list[Table]:
 
 
 def sanity_tables(group: Group, target: str) -> list[Table]:
-    """Return how consistent maps are, and how they change as the network's weights are randomised."""
+    """Return how consistent maps are, and how they change as the network's weights are randomized."""
     tables = []
     for name in keys(group, "attention"):
         root = ("attention", name, target)
         consistency: list[Row] = [
             ((with_arrow(key),), (*root, "consistency", key)) for key in keys(group, *root, "consistency")
         ]
-        layers = keys(group, *root, "randomisation")
-        stages: list[Row] = [((words(key),), (*root, "randomisation", key)) for key in layers]
-        where = f"{target} map, level set {name}"
+        layers = keys(group, *root, "randomization")
+        stages: list[Row] = [((words(key),), (*root, "randomization", key)) for key in layers]
+        where = f"{target_words(target)}, level set {name}"
         caption = "Correlation with the map of the trained network; ideally 0."
         tables += [
             method_table(group, f"Consistency, {where}", ("figure",), consistency),
-            method_table(group, f"Randomised weights, {where}", ("randomised up to",), stages, caption),
+            method_table(group, f"Randomized weights, {where}", ("randomized up to",), stages, caption),
         ]
     return _filled(*tables)
 
@@ -180,13 +179,13 @@ def counterfactual_tables(group: Group) -> list[Table]:
         tables.append(_interventions(group, f"Interventions, level set {name}", caption, (*root, "interventions")))
         for part, over in _RANKED.items():
             rows: list[Row] = [
-                ((target, map_words(key)), (*root, part, target, key))
+                ((target_words(target), map_words(key)), (*root, part, target, key))
                 for target in keys(group, *root, part)
                 for key in keys(group, *root, part, target)
             ]
             title = f"Rank correlation of attention and effect over {over}, level set {name}"
             caption = "1: what is attended to most matters most. A uniform map earns what area alone earns."
-            tables.append(method_table(group, title, ("target", "map"), rows, caption))
+            tables.append(method_table(group, title, ("attention", "map"), rows, caption))
     return _filled(*tables)
 
 
@@ -235,8 +234,9 @@ def _texts(group: Group, *path: str) -> str:
 
 
 def _frames(group: Group, root: tuple[str, ...]) -> str:
-    counts = dict.fromkeys(str(look_up(run.metrics, (*root, "frames"))) for run in group.runs if run.metrics)
-    return " or ".join(counts)
+    counts = dict.fromkeys(look_up(run.metrics, (*root, "frames")) for run in group.runs if run.metrics)
+    noun = "image" if group.supervised else "frame"
+    return " or ".join("an unknown number" if count is None else counted(count, noun) for count in counts)
 
 
 def _filled(*tables: Table) -> list[Table]:

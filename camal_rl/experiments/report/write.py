@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camal_rl.experiments.report.document import Document, slug
-from camal_rl.experiments.report.wording import ARROWS
+from camal_rl.experiments.wording import ARROWS
 
 PICTURES = "report_files"
 
