@@ -2,7 +2,7 @@
 
 Three measurements for each game, on random play:
 
-* vision: OCAtari's other detector, which looks for colours on the screen, against the boxes from RAM. A box is right if
+* vision: OCAtari's other detector, which looks for colors on the screen, against the boxes from RAM. A box is right if
   a box of the other source has an intersection over union of at least .5 with it, whatever either calls it.
 * alteration: one byte of RAM is changed. Where exactly the boxes of one class move away, the pixels that change there
   are the object's, whoever drew it. They are compared with the label map of the whole pipeline: bounding box, and
@@ -52,8 +52,8 @@ def summary(counts: ClassResult) -> dict[str, Any]:
         "altered_nothing_drawn": counts.altered_nothing,
         "altered_replaced": counts.altered_replaced,
         "altered_box_hits": share(counts.altered_hits, counts.altered),
-        "silhouette_precision": share(counts.labelled_right, counts.labelled_pixels),
-        "silhouette_recall": share(counts.labelled_right, counts.object_pixels),
+        "silhouette_precision": share(counts.labeled_right, counts.labeled_pixels),
+        "silhouette_recall": share(counts.labeled_right, counts.object_pixels),
     }
 
 
@@ -73,7 +73,7 @@ def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
         "box_precision": mean_of_classes(known, "box_precision", "ram_boxes", 20),
         "box_recall": mean_of_classes(classes, "box_recall", "vision_boxes", 20),
         "altered_box_hits": mean_of_classes(classes, "altered_box_hits", "altered", 5),
-        "silhouette_precision": mean_of_classes(classes, "silhouette_precision", "labelled_pixels", 50),
+        "silhouette_precision": mean_of_classes(classes, "silhouette_precision", "labeled_pixels", 50),
         "silhouette_recall": mean_of_classes(classes, "silhouette_recall", "object_pixels", 50),
     }
 

@@ -44,8 +44,8 @@ class ClassResult:
     altered_nothing: int = 0
     altered_replaced: int = 0
     altered_hits: int = 0
-    labelled_pixels: int = 0
-    labelled_right: int = 0
+    labeled_pixels: int = 0
+    labeled_right: int = 0
     object_pixels: int = 0
 
 
@@ -96,7 +96,7 @@ def matched(ones: Sequence[Rectangle], others: Sequence[Rectangle]) -> tuple[set
 
 
 class Vision:
-    """OCAtari's detector of colours on the screen; it takes its own objects in some games, the RAM's in others."""
+    """OCAtari's detector of colors on the screen; it takes its own objects in some games, the RAM's in others."""
 
     def __init__(self, game: str) -> None:
         self._game = game
@@ -178,12 +178,12 @@ def measure_motion(game: AtariFrames, result: Result, frames: int) -> None:
     """Count the changing pixels inside and outside the boxes."""
     before: tuple[Image, Mask] | None = None
     for observation, info, new in play(game, 2):
-        labelled = info[KEY] > 0
+        labeled = info[KEY] > 0
         if before is not None and not new:
             changed = (observation != before[0]).any(axis=-1)
             result.changed_pixels += int(changed.sum())
-            result.changed_in_boxes += int((changed & (labelled | before[1])).sum())
-        before = observation, labelled
+            result.changed_in_boxes += int((changed & (labeled | before[1])).sum())
+        before = observation, labeled
         result.frames += 1
         if result.frames >= frames:
             return
@@ -267,8 +267,8 @@ def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
                 continue
             still_drawn = PAINTERS["silhouette"].paint(game.ale.getScreen(), old_boxes) > 0
             for label, box, around in objects_that_left(boxes, altered_boxes):
-                drawn, labelled = changed & around, (silhouettes == label) & around
-                count_object(result.classes[names[label]], box, drawn, labelled, still_drawn)
+                drawn, labeled = changed & around, (silhouettes == label) & around
+                count_object(result.classes[names[label]], box, drawn, labeled, still_drawn)
         game.ale.restoreState(state)
         game.detector.reset()
         game.boxes, game.previous_boxes = kept
@@ -277,8 +277,8 @@ def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
             return
 
 
-def count_object(counts: ClassResult, box: Mask, drawn: Mask, labelled: Mask, still_drawn: Mask) -> None:
-    """Add one object that left: its box, the pixels that it had drawn, and those that were labelled.
+def count_object(counts: ClassResult, box: Mask, drawn: Mask, labeled: Mask, still_drawn: Mask) -> None:
+    """Add one object that left: its box, the pixels that it had drawn, and those that were labeled.
 
     Where nothing changes, either nothing was drawn there, or the game draws by other bytes than the detector reads.
     Where something else is drawn afterwards, such as an explosion, the object's pixels are unknown.
@@ -290,7 +290,7 @@ def count_object(counts: ClassResult, box: Mask, drawn: Mask, labelled: Mask, st
         counts.altered_replaced += 1
         return
     counts.altered += 1
-    counts.labelled_pixels += int(labelled.sum())
-    counts.labelled_right += int((labelled & drawn).sum())
+    counts.labeled_pixels += int(labeled.sum())
+    counts.labeled_right += int((labeled & drawn).sum())
     counts.object_pixels += int(drawn.sum())
     counts.altered_hits += intersection_over_union(bounds(box), bounds(drawn)) >= SAME_BOX

@@ -1,7 +1,7 @@
 """Claim: simulators leave neither processes nor files behind, however the training process ends.
 
 Programs are started in an empty working directory with a temporary folder of their own. In the cycles they step a
-vectorised environment; half of them close it, half just end. The kills hit ``camal-rl train`` at a random moment, also
+vectorized environment; half of them close it, half just end. The kills hit ``camal-rl train`` at a random moment, also
 while simulators are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group
 (Ctrl-C). Counted is what is still there some time later: processes (known by a variable in the environment that they
 inherit), files in the working directory (but for the run folder), in the temporary folder and, by their names, in
@@ -42,7 +42,7 @@ KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
 CONFIGS = {"vizdoom": "vizdoom/basic", "atari": "atari/freeway"}
 DEFAULTS = {"vizdoom": "vizdoom/Basic", "atari": "atari/Freeway"}
 RUN_FOLDER = "run"
-# PyTorch makes this folder when a program first steps an optimiser: one for each user, which all programs share.
+# PyTorch makes this folder when a program first steps an optimizer: one for each user, which all programs share.
 TORCH_CACHE = "torchinductor_"
 
 STEPS = """

@@ -1,7 +1,7 @@
 """Claim: Procgen's masks equal those of state copying on every frame, in all 16 games; and what masks cost.
 
-Every frame of a random run is labelled twice: by the environment (a twin that follows the simulator in lockstep) and
-by a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colours that no
+Every frame of a random run is labeled twice: by the environment (a twin that follows the simulator in lockstep) and
+by a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colors that no
 class explains are counted as well, in the same frames.
 
     python benchmarks/procgen_masks.py                      # table and benchmarks/results/procgen_masks.json
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from camal_rl.envs import make_vec
 from camal_rl.envs.procgen import ProcgenVecEnv, env_names, segmentation_spec
 from camal_rl.envs.procgen.classes import GAMES
-from camal_rl.envs.procgen.palette import LabelPainter, colour_table
+from camal_rl.envs.procgen.palette import LabelPainter, color_table
 from camal_rl.envs.procgen.repaint import twin_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.segmentation import SegmentationSpec
@@ -46,14 +46,14 @@ GAP = 6
 
 @dataclass(frozen=True)
 class GameResult:
-    """What was seen in one game; ``wrong_frames`` and ``unnamed_colours`` have to be 0."""
+    """What was seen in one game; ``wrong_frames`` and ``unnamed_colors`` have to be 0."""
 
     game: str
     distribution_mode: str
     frames: int
     episodes: int
     wrong_frames: int
-    unnamed_colours: int
+    unnamed_colors: int
     heals: int
     relevant_fraction: float
     steps_per_s_without_masks: float
@@ -104,10 +104,10 @@ def reference_simulator(env: ProcgenVecEnv) -> Simulator:
 def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
     env = make(game, num_envs, mode)
     reference, paint = reference_simulator(env), LabelPainter(GAMES[game])
-    named = {(red << 16) | (green << 8) | blue for red, green, blue in colour_table(GAMES[game])}
+    named = {(red << 16) | (green << 8) | blue for red, green, blue in color_table(GAMES[game])}
     relevant = env.spec.relevant_lookup()
     actions = ActionSource(num_envs, 0)
-    colours: set[int] = set()
+    colors: set[int] = set()
     wrong, episodes, area = 0, 0, 0.0
     env.reset()
     for _ in range(steps):
@@ -118,7 +118,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
         frames = reference.frames()
         wrong += int((paint(frames) != labels).any(axis=(1, 2)).sum())
         packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-        colours.update(np.unique(packed).tolist())
+        colors.update(np.unique(packed).tolist())
         episodes += int(dones.sum())
         area += float(relevant[labels].mean())
     heals = env.mask_heals
@@ -130,7 +130,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
         frames=steps * num_envs,
         episodes=episodes,
         wrong_frames=wrong,
-        unnamed_colours=len(colours - named),
+        unnamed_colors=len(colors - named),
         heals=heals,
         relevant_fraction=round(area / steps, 4),
         steps_per_s_without_masks=round(steps_per_second(game, mode, None)),
@@ -143,13 +143,13 @@ def machine() -> dict[str, Any]:
     return {**provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
 
 
-def label_colours(count: int) -> Image:
-    """Return ``uint8[count, 3]`` colours that are easy to tell apart; the background is dark."""
+def label_colors(count: int) -> Image:
+    """Return ``uint8[count, 3]`` colors that are easy to tell apart; the background is dark."""
     hues = np.arange(count) * 0.618034 % 1.0
     hsv = np.stack([hues * 180, np.where(np.arange(count) % 2, 235, 150), np.full(count, 255)], axis=-1)
-    colours = cv2.cvtColor(hsv[None].astype(np.uint8), cv2.COLOR_HSV2RGB)[0]
-    colours[0] = 30
-    return np.asarray(colours, dtype=np.uint8)
+    colors = cv2.cvtColor(hsv[None].astype(np.uint8), cv2.COLOR_HSV2RGB)[0]
+    colors[0] = 30
+    return np.asarray(colors, dtype=np.uint8)
 
 
 def varied_frames(game: str, mode: str) -> tuple[Image, Image]:
@@ -179,13 +179,13 @@ def enlarge(image: Image) -> Image:
     return image.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
-def legend(spec: SegmentationSpec, colours: Image, width: int) -> Image:
+def legend(spec: SegmentationSpec, colors: Image, width: int) -> Image:
     columns = 4
     rows = -(-len(spec.names) // columns)
     canvas = np.full((20 * rows + 24, width, 3), 255, dtype=np.uint8)
     for index, name in enumerate(spec.names):
         x, y = (index % columns) * (width // columns) + 4, 20 * (index // columns) + 4
-        canvas[y : y + 12, x : x + 12] = colours[index]
+        canvas[y : y + 12, x : x + 12] = colors[index]
         text = f"{name} *" if name in spec.relevant else name
         cv2.putText(canvas, text, (x + 16, y + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
     note = "frame | classes | relevant pixels lit     * relevant by default"
@@ -196,17 +196,17 @@ def legend(spec: SegmentationSpec, colours: Image, width: int) -> Image:
 def sheet(game: str, mode: str) -> Image:
     """Draw frames, label maps and relevant pixels of one game with a legend."""
     spec = segmentation_spec(game)
-    colours = label_colours(len(spec.names))
+    colors = label_colors(len(spec.names))
     relevant = spec.relevant_lookup()
     rows = []
     for frame, labels in zip(*varied_frames(game, mode), strict=True):
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2) // 4
-        lit = np.where(relevant[labels][..., None], frame, grey).astype(np.uint8)
-        panels = [enlarge(panel & np.uint8(0xF8)) for panel in (frame, colours[labels], lit)]
+        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2) // 4
+        lit = np.where(relevant[labels][..., None], frame, gray).astype(np.uint8)
+        panels = [enlarge(panel & np.uint8(0xF8)) for panel in (frame, colors[labels], lit)]
         border = np.full((panels[0].shape[0], GAP, 3), 255, dtype=np.uint8)
         rows.append(np.concatenate([panels[0], border, panels[1], border, panels[2]], axis=1))
         rows.append(np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8))
-    return np.concatenate([*rows, legend(spec, colours, rows[0].shape[1])])
+    return np.concatenate([*rows, legend(spec, colors, rows[0].shape[1])])
 
 
 def write_sheets(games: list[str], mode: str, folder: Path) -> None:
@@ -227,7 +227,7 @@ def run(games: list[str], mode: str, steps: int, num_envs: int, out: Path) -> in
         results.append(result)
         print(
             f"{game:<11} {mode:<5} {result.frames:>6} {result.episodes:>9} {result.wrong_frames:>6} "
-            f"{result.unnamed_colours:>8} {result.heals:>6} {result.relevant_fraction:>9.3f} "
+            f"{result.unnamed_colors:>8} {result.heals:>6} {result.relevant_fraction:>9.3f} "
             f"{result.steps_per_s_without_masks:>12.0f} {result.steps_per_s_with_masks:>11.0f}",
             flush=True,
         )
@@ -239,8 +239,8 @@ def run(games: list[str], mode: str, steps: int, num_envs: int, out: Path) -> in
         "games": [asdict(result) for result in results],
     }
     out.write_text(json.dumps(report, indent=2) + "\n")
-    wrong = sum(result.wrong_frames + result.unnamed_colours for result in results)
-    print(f"{len(results)} games, {wrong} wrong frames or unnamed colours; {out}")
+    wrong = sum(result.wrong_frames + result.unnamed_colors for result in results)
+    print(f"{len(results)} games, {wrong} wrong frames or unnamed colors; {out}")
     return int(wrong > 0)
 
 

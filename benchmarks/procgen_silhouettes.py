@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from procgen_masks import GAP, ActionSource, enlarge, label_colours, machine, make
+from procgen_masks import GAP, ActionSource, enlarge, label_colors, machine, make
 
 from camal_rl.envs.procgen import ProcgenVecEnv, env_names
 from camal_rl.envs.procgen.classes import GAMES
@@ -221,10 +221,10 @@ def draw_game(game: str) -> Image:
         frames, _ = (np.asarray(env.step(chosen)[0]) for env in envs)
     boxes, silhouettes = (env.segmentation() for env in envs)
     best = max(range(len(frames)), key=lambda i: (len(np.unique(silhouettes[i])), (silhouettes[i] > 0).mean()))
-    colours = label_colours(len(envs[0].spec.names))
+    colors = label_colors(len(envs[0].spec.names))
     for env in envs:
         env.close()
-    panels = [enlarge(panel) for panel in (frames[best], colours[boxes[best]], colours[silhouettes[best]])]
+    panels = [enlarge(panel) for panel in (frames[best], colors[boxes[best]], colors[silhouettes[best]])]
     border = np.full((panels[0].shape[0], GAP, 3), 255, dtype=np.uint8)
     row = np.concatenate([panels[0], border, panels[1], border, panels[2]], axis=1)
     caption = np.full((20, row.shape[1], 3), 255, dtype=np.uint8)

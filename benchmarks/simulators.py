@@ -27,7 +27,7 @@ from camal_rl.experiments.provenance import provenance
 from camal_rl.targets import grid_target
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"
-# Short turns: what the machine's neighbours do lasts longer.
+# Short turns: what the machine's neighbors do lasts longer.
 SECONDS = 0.25
 CELL = 4
 PROCGEN_GAMES = tuple(name.partition("/")[2] for name in env_ids() if name.startswith("procgen/"))

@@ -1,7 +1,7 @@
 """Claim: what CAMAL costs per training step of an image classifier, for convolutional networks and a transformer.
 
 Trainers of the shipped configuration's images take turns: cross-entropy alone (vanilla, weight 0), and with the CAMAL
-term. A round's time is the median of its steps, data loading and optimiser included, after a few to warm up; a ratio is
+term. A round's time is the median of its steps, data loading and optimizer included, after a few to warm up; a ratio is
 CAMAL's time over vanilla's in the same round.
 
     python benchmarks/supervised_cost.py
@@ -25,7 +25,7 @@ import torch
 
 from camal_rl.experiments.loading import load_config
 from camal_rl.experiments.provenance import provenance
-from camal_rl.supervised import CamalConfig, LogConfig, OptimisationConfig, Trainer
+from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
 from camal_rl.supervised.config import SupervisedConfig
 from camal_rl.supervised.data.samples import ImageSet
 from camal_rl.supervised.models import build_model
@@ -41,7 +41,7 @@ WARM_UP = 4
 
 
 def step_seconds(
-    name: str, images: ImageSet, camal: CamalConfig, optimisation: OptimisationConfig
+    name: str, images: ImageSet, camal: CamalConfig, optimization: OptimizationConfig
 ) -> tuple[float, bool | None]:
     """Return the median seconds of a step of a new classifier, and whether its maps had a closed form."""
     torch.manual_seed(0)
@@ -49,7 +49,7 @@ def step_seconds(
     model = build_model(name, len(images.classes), height, **MODELS[name])
     ends: list[float] = []
     trainer = Trainer(
-        model, images, camal=camal, optimisation=optimisation, log=LogConfig(every=0, checkpoint_every=0), device="cpu"
+        model, images, camal=camal, optimization=optimization, log=LogConfig(every=0, checkpoint_every=0), device="cpu"
     )
     summary = trainer.fit(on_step=lambda _, __: ends.append(time.perf_counter()))
     steps = [after - before for before, after in itertools.pairwise(ends)]
@@ -58,13 +58,13 @@ def step_seconds(
 
 def measure(name: str, images: ImageSet, settings: Mapping[str, CamalConfig], arguments: Any) -> dict[str, Any]:
     """Return one model's milliseconds per step and the ratios of CAMAL's to vanilla's."""
-    optimisation = OptimisationConfig(batch_size=arguments.batch_size, steps=arguments.steps, precision="float32")
+    optimization = OptimizationConfig(batch_size=arguments.batch_size, steps=arguments.steps, precision="float32")
     rounds: list[dict[str, float]] = []
     closed_form: bool | None = None
     for index in range(arguments.rounds):
         seconds = {}
         for method in settings if index % 2 else reversed(settings):
-            seconds[method], found = step_seconds(name, images, settings[method], optimisation)
+            seconds[method], found = step_seconds(name, images, settings[method], optimization)
             closed_form = found if method == "camal" else closed_form
         rounds.append(seconds)
     ratios = [each["camal"] / each["vanilla"] for each in rounds]

@@ -2,12 +2,14 @@
 
 Agents with the same network take turns to collect a rollout and learn from it: stock PPO (its own process, float32, a
 plain network, PyTorch's defaults), this package's with weight 0 and no masks, with weight 0 and masks (alignment is
-logged), and CAMAL (value and policy maps, masks). A ratio is CAMAL's steps per second over those of another in the same
-round; the table gives median, minimum and maximum of the rounds. What CAMAL costs over weight 0 is less than rounds of
-this length can tell: see training_cost.py.
+logged), and CAMAL (value and policy maps, masks). These compute in ``--precision``, by default bfloat16 where the CPU
+has the instructions; then CAMAL in float32, as stock is, takes part as well. A ratio is CAMAL's steps per second over
+those of another in the same round; the table gives median, minimum and maximum of the rounds. What CAMAL costs over
+weight 0 is less than rounds of this length can tell: see training_cost.py.
 
-    python benchmarks/training_speed.py                          # all encoders on CoinRun, about 15 minutes on 2 cores
+    python benchmarks/training_speed.py                          # all encoders on CoinRun, about 20 minutes on 2 cores
     python benchmarks/training_speed.py --encoders nature --env procgen/starpilot --rounds 3
+    python benchmarks/training_speed.py --precision float32 --agents CAMAL      # the equal precision alone
 """
 
 from __future__ import annotations
@@ -25,18 +27,24 @@ from typing import Any
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
-from camal_rl.agents.encoders import CompactEncoder
+from camal_rl.agents.encoders import CompactEncoder, Precision, resolve_precision
 from camal_rl.envs import make_vec
 from camal_rl.experiments.allocator import keep_freed_memory
 from camal_rl.experiments.provenance import provenance
 
 NUM_ENVS = 64
-STOCK, CAMAL = "stock SB3", "CAMAL"
-# Weight, masks.
-OURS = {"weight 0, no masks": (0.0, None), "weight 0, masks": (0.0, "box"), CAMAL: (0.1, "box")}
+STOCK, CAMAL, CAMAL_FLOAT32 = "stock SB3", "CAMAL", "CAMAL, float32"
+# Weight, masks, whether it computes in float32 whatever was asked for.
+OURS = {
+    "weight 0, no masks": (0.0, None, False),
+    "weight 0, masks": (0.0, "box", False),
+    CAMAL: (0.1, "box", False),
+    CAMAL_FLOAT32: (0.1, "box", True),
+}
 Speed = tuple[float, float]
 
 
@@ -93,17 +101,31 @@ def stock(arguments: argparse.Namespace, encoder: str) -> dict[str, PPO]:
 def ours(arguments: argparse.Namespace, encoder: str) -> dict[str, PPO]:
     """Return this package's agents."""
     keep_freed_memory()
-    policy_kwargs = {"encoder": encoder, "precision": arguments.precision}
+    precisions = precision_of(arguments)
     return {
         name: CAMALPPO(
             "CamPolicy",
             make_vec(arguments.env, NUM_ENVS, seed=0, segmentation=segmentation),
             camal=CamalConfig(weight=weight, method=arguments.method),
-            policy_kwargs=policy_kwargs,
+            policy_kwargs={"encoder": encoder, "precision": precisions[name]},
             **hyperparameters(arguments),
         )
-        for name, (weight, segmentation) in OURS.items()
+        for name, (weight, segmentation, _) in OURS.items()
+        if name in precisions
     }
+
+
+def precision_of(arguments: argparse.Namespace) -> dict[str, Precision]:
+    """Return what each of this package's agents that take part computes in."""
+    chosen = resolve_precision(arguments.precision, get_device(arguments.device))
+    taking_part = {name: each for name, each in OURS.items() if name in {*arguments.agents, CAMAL}}
+    precisions: dict[str, Precision] = {}
+    for name, (_, _, always_float32) in taking_part.items():
+        if not always_float32:
+            precisions[name] = chosen
+        elif chosen != "float32":
+            precisions[name] = "float32"
+    return precisions
 
 
 def hyperparameters(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -150,20 +172,27 @@ def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed
 
 
 def summary(rounds: list[dict[str, Speed]], clock: int) -> dict[str, Any]:
-    """Return median steps per second of every agent, and the ratios of CAMAL's to it as median, minimum, maximum."""
-    table: dict[str, Any] = {}
-    for name in rounds[0]:
-        table[name] = {"steps_per_second": statistics.median(each[name][clock] for each in rounds)}
-        ratios = [each[CAMAL][clock] / each[name][clock] for each in rounds]
-        table[name]["CAMAL over it"] = (statistics.median(ratios), min(ratios), max(ratios))
-    return table
+    """Return every agent's median steps per second, and their ratios as median, minimum, maximum."""
+
+    def ratio(one: str, other: str) -> tuple[float, float, float]:
+        ratios = [each[one][clock] / each[other][clock] for each in rounds]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+    return {
+        name: {
+            "steps_per_second": statistics.median(each[name][clock] for each in rounds),
+            "CAMAL over it": ratio(CAMAL, name),
+            "over stock": ratio(name, STOCK),
+        }
+        for name in rounds[0]
+    }
 
 
 def show(encoder: str, clock: str, table: dict[str, Any]) -> None:
     """Print one encoder's table."""
     for name, row in table.items():
         median, least, most = row["CAMAL over it"]
-        ratio = f"CAMAL over it {median:.3f} ({least:.3f} to {most:.3f})"
+        ratio = f"CAMAL over it {median:.3f} ({least:.3f} to {most:.3f}), over stock {row['over stock'][0]:.3f}"
         print(f"{encoder:8} {clock:4} {name:24} {row['steps_per_second']:6.0f} steps/s   {ratio}")
 
 
@@ -184,9 +213,11 @@ def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser, n_steps=64, rounds=5, result="training_speed.json")
+    parser.add_argument("--agents", nargs="+", choices=OURS, default=list(OURS), help="beside stock and CAMAL")
     arguments = parser.parse_args()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    result = {**provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}
+    result = {**provenance(), "settings": settings, "precision": {STOCK: "float32", **precision_of(arguments)}}
+    result.update(load_at_start=os.getloadavg()[0], encoders={})
     for encoder in arguments.encoders:
         rounds = measure(arguments, encoder)
         result["encoders"][encoder] = {"rounds": rounds, "wall": summary(rounds, 0), "cpu": summary(rounds, 1)}

@@ -2,7 +2,7 @@
 
 Two oracles that know nothing of the labels buffer. *Repainting*: the same level and actions are played with other
 walls, floors and ceilings; the pixels that stay as they were are those of objects. Single pixels stay by chance, so it
-is blocks of 3 x 3 that have to be labelled; stains on walls are switched off. Translucent objects (flashes, smoke,
+is blocks of 3 x 3 that have to be labeled; stains on walls are switched off. Translucent objects (flashes, smoke,
 explosions) let the background through: their pixels change. *Projection*: the position of each object that the engine
 draws, seen from the player's, gives the column of the picture in which its class has to be; the share of objects for
 which it is there, and the same for the label map of eight actions later, which has to be lower.
@@ -32,7 +32,7 @@ from camal_rl.experiments.provenance import provenance
 
 REPEAT_PROBABILITY = 0.6
 LATER = 8
-# Within so many degrees of the view's centre, of 45 to each side, objects are in the picture with both halves.
+# Within so many degrees of the view's center, of 45 to each side, objects are in the picture with both halves.
 VIEW_DEGREES = 42.0
 BLOCK = np.ones((3, 3), dtype=np.uint8)
 
@@ -44,10 +44,10 @@ class ScenarioResult:
     Attributes:
         scenario: its name.
         frames: frames that were looked at.
-        labelled_fraction: share of the pixels that has a class.
+        labeled_fraction: share of the pixels that has a class.
         unchanged: by class, the share of its pixels that repainting leaves as they were.
         blocks: blocks of 3 x 3 pixels that repainting leaves as they were; they overlap.
-        blocks_labelled: share of them whose middle is labelled.
+        blocks_labeled: share of them whose middle is labeled.
         unnamed_pixels: pixels of the class ``other``.
         objects: objects that are drawn and whose position is in view.
         in_column: share of them whose class is in the column of their position.
@@ -59,10 +59,10 @@ class ScenarioResult:
 
     scenario: str
     frames: int
-    labelled_fraction: float
+    labeled_fraction: float
     unchanged: dict[str, float | None]
     blocks: int
-    blocks_labelled: float | None
+    blocks_labeled: float | None
     unnamed_pixels: int
     objects: int
     in_column: float | None
@@ -79,7 +79,7 @@ class Counts:
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     unchanged: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     blocks: int = 0
-    blocks_labelled: int = 0
+    blocks_labeled: int = 0
 
 
 class ActionSource:
@@ -105,7 +105,7 @@ def make(scenario: str, objects: bool = False, **options: Any) -> VizdoomEnv:
 
 
 def repaint(scenario: str, frames: int) -> Counts:
-    """Play a scenario with both appearances and count which pixels are labelled and which stay as they were."""
+    """Play a scenario with both appearances and count which pixels are labeled and which stay as they were."""
     original, repainted = make(scenario), make(scenario, appearance="held_out")
     for env in (original, repainted):
         env._game.set_render_decals(False)
@@ -126,7 +126,7 @@ def repaint(scenario: str, frames: int) -> Counts:
         counts.pixels += np.bincount(labels.ravel(), minlength=256)
         counts.unchanged += np.bincount(labels[unchanged], minlength=256)
         counts.blocks += int(blocks.sum())
-        counts.blocks_labelled += int((labels[blocks] > 0).sum())
+        counts.blocks_labeled += int((labels[blocks] > 0).sum())
     original.close()
     repainted.close()
     return counts
@@ -214,14 +214,14 @@ def measure(scenario: str, frames: int, steps: int) -> ScenarioResult:
     return ScenarioResult(
         scenario=scenario,
         frames=counts.frames,
-        labelled_fraction=round(float(counts.pixels[1:].sum() / counts.pixels.sum()), 4),
+        labeled_fraction=round(float(counts.pixels[1:].sum() / counts.pixels.sum()), 4),
         unchanged={
             name: share(int(counts.unchanged[label]), int(counts.pixels[label]))
             for label, name in enumerate(names)
             if counts.pixels[label]
         },
         blocks=counts.blocks,
-        blocks_labelled=share(counts.blocks_labelled, counts.blocks),
+        blocks_labeled=share(counts.blocks_labeled, counts.blocks),
         unnamed_pixels=int(counts.pixels[names.index("other")]),
         objects=objects,
         in_column=share(hits, objects),
