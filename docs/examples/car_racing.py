@@ -15,7 +15,7 @@ from camal_rl.envs.levels import SeededLevels
 
 GRASS, ROAD, KERB, CAR, DASHBOARD = range(5)
 SIDE, FINE = 96, 4  # A label map is drawn four times as large, then sampled in the middle of each pixel.
-KERB_COLOURS = ((255, 255, 255), (255, 0, 0))
+KERB_COLORS = ((255, 255, 255), (255, 0, 0))
 
 
 class CarRacingWithMasks(gymnasium.Wrapper):
@@ -39,8 +39,8 @@ class CarRacingWithMasks(gymnasium.Wrapper):
         """Draw the current state: road and kerbs in the simulator's order, the car, the dashboard over everything."""
         game, labels = self.env.unwrapped, np.zeros((SIDE * FINE, SIDE * FINE), dtype=np.uint8)
         outlines = self.to_pixels(np.array([points for points, _ in game.road_poly]))
-        for outline, (_, colour) in zip(outlines, game.road_poly, strict=True):
-            cv2.fillPoly(labels, [outline], KERB if tuple(colour) in KERB_COLOURS else ROAD)
+        for outline, (_, color) in zip(outlines, game.road_poly, strict=True):
+            cv2.fillPoly(labels, [outline], KERB if tuple(color) in KERB_COLORS else ROAD)
         for part in game.car.drawlist:
             for fixture in part.fixtures:
                 outline = np.array([part.transform * vertex for vertex in fixture.shape.vertices])
@@ -60,7 +60,7 @@ class CarRacingWithMasks(gymnasium.Wrapper):
 
 
 def make_env(start_level: int = 0, num_levels: int = 200, domain_randomize: bool = False) -> gymnasium.Env:
-    """Make CarRacing with five actions on a range of tracks; ``domain_randomize`` gives each track other colours."""
+    """Make CarRacing with five actions on a range of tracks; ``domain_randomize`` gives each track other colors."""
     game = gymnasium.make("CarRacing-v3", continuous=False, domain_randomize=domain_randomize)
     return SeededLevels(CarRacingWithMasks(game), start_level, num_levels)
 

@@ -21,12 +21,12 @@ BAR = 8
 
 
 def outlined(sample: Sample) -> Picture:
-    """Return a sample enlarged, its mask's outline in white on black, so that it shows on any colour."""
+    """Return a sample enlarged, its mask's outline in white on black, so that it shows on any color."""
     picture = np.ascontiguousarray(enlarged(sample.image.numpy().transpose(1, 2, 0), HEIGHT))
     mask = enlarged(sample.mask.numpy()[..., None].repeat(3, axis=2).astype(np.uint8), HEIGHT)[..., 0]
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
-        cv2.drawContours(picture, contours, -1, colour, width)
+    for color, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+        cv2.drawContours(picture, contours, -1, color, width)
     return picture
 
 

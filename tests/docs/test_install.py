@@ -1,0 +1,78 @@
+"""The ways to install that README and messages give: they work while the package is on no index."""
+
+import re
+import shlex
+from configparser import ConfigParser
+
+import pytest
+
+from camal_rl import __version__
+from camal_rl.envs import MissingExtraError, env_ids, env_info
+from camal_rl.extras import install_command, requirements
+from tests.docs.pages import PAGES, ROOT, read
+
+EXTRAS = ("procgen", "minigrid", "vizdoom", "atari", "supervised", "onnx", "video", "explain")
+SOURCES = [path for room in ("camal_rl", "envs", "agents") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def declared():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    return dict(setup["options.extras_require"])
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_command_names_what_the_extra_asks_for(extra):
+    lines = [line for line in declared()[extra].splitlines() if line]
+    pip, install, *packages = shlex.split(install_command(extra))
+    assert (pip, install) == ("pip", "install")
+    assert packages == list(requirements(extra))
+    names = [re.split(r"[<>=;\[ ]", line)[0] for line in lines]
+    assert set(packages) <= {line.partition(";")[0].strip() for line in lines}
+    # Of Procgen's two packages the Python version chooses one.
+    assert len(packages) == len(set(names)) - (extra == "procgen")
+
+
+def test_an_extra_of_extras_is_spelled_out():
+    assert set(requirements("all")) == {each for extra in EXTRAS for each in requirements(extra)}
+
+
+def test_a_package_that_was_not_installed_still_has_a_command(monkeypatch):
+    from camal_rl import extras
+
+    monkeypatch.setattr(extras, "DISTRIBUTION", "camal-rl-is-not-here")
+    assert install_command("minigrid") == "pip install '.[minigrid]'"
+
+
+@pytest.mark.parametrize("extra", sorted({env_info(env_id).extra for env_id in env_ids()} - {""}))
+def test_a_missing_simulator_is_one_line_with_a_command_that_works(extra):
+    message = str(MissingExtraError("It", extra))
+    assert message == f"It is not installed; install it with: {install_command(extra)}"
+    assert "camal-rl" not in message
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_asks_an_index_for_the_package(page):
+    assert not re.findall(r"pip install[^`\n]*['\" ]camal[-_]rl\b", read(page))
+
+
+def test_no_message_asks_an_index_for_the_package():
+    asking = re.compile(r"pip install[^\n]*['\" ]camal[-_]rl\\?\[")
+    texts = {path: re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL) for path in SOURCES}
+    assert [str(path) for path, text in texts.items() if asking.search(text)] == []
+
+
+def test_readme_installs_from_a_checkout_and_from_the_wheel_of_this_version():
+    lines = [shlex.split(line, comments=True) for line in read("README.md").splitlines() if line.startswith("pip ")]
+    targets = [line[-1] for line in lines]
+    assert ".[all]" in targets
+    assert f"dist/camal_rl-{__version__}-py3-none-any.whl[all]" in targets
+    for line in lines:
+        assert line[2:4] == ["-c", "constraints.txt"]
+    assert (ROOT / "constraints.txt").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_extras_that_a_page_names_exist(page):
+    named = re.findall(r"(?:\.|\.whl)\[([\w,]+)\]'", read(page))
+    assert {extra for group in named for extra in group.split(",")} <= {*declared()}

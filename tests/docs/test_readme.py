@@ -1,0 +1,130 @@
+"""README's Python snippet is the experiment of README's table, and of the configuration that both name."""
+
+import inspect
+import re
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from stable_baselines3 import PPO
+
+import camal_rl.agents
+import camal_rl.envs
+from camal_rl.experiments import allocator, environments, training
+from camal_rl.experiments.loading import load_config
+from camal_rl.experiments.run_folder import RunFolder
+from tests.docs.commands import parameters
+from tests.docs.pages import blocks, read, shell_lines
+
+README = "README.md"
+
+
+class Stop(Exception):
+    """What is looked at has been said."""
+
+
+class Calls:
+    """Stands in for the agent and the environment, and keeps what they were asked for."""
+
+    def __init__(self, monkeypatch):
+        self.env, self.agent, self.wrapped, self.steps, self.kept_memory = None, None, None, None, False
+        real_make_vec, calls = camal_rl.envs.make_vec, self
+
+        def make_vec(env_id, num_envs, seed, **options):
+            calls.env = {"id": env_id, "num_envs": num_envs, "seed": seed, **options}
+            return real_make_vec("toy_grid/default", num_envs=2, seed=0)
+
+        class Agent:
+            def __init__(self, policy, env, **settings):
+                defaults = {key: each.default for key, each in inspect.signature(PPO).parameters.items()}
+                calls.agent = {**defaults, **settings, "policy": policy, "env": None}
+                calls.wrapped = env
+
+            def learn(self, total_timesteps, **_):
+                calls.steps = total_timesteps
+                raise Stop
+
+        def keep_freed_memory():
+            calls.kept_memory = True
+
+        for owner, name, stand_in in (
+            (camal_rl.envs, "make_vec", make_vec),
+            (environments, "make_vec", make_vec),
+            (camal_rl.agents, "CAMALPPO", Agent),
+            (training, "CAMALPPO", Agent),
+            (allocator, "keep_freed_memory", keep_freed_memory),
+        ):
+            monkeypatch.setattr(owner, name, stand_in)
+
+    @property
+    def settings(self):
+        """What decides the result: not where logs go, nor what is printed."""
+        return {key: value for key, value in self.agent.items() if key not in ("tensorboard_log", "verbose")}
+
+    def wrappers(self):
+        found, env = [], self.wrapped
+        while hasattr(env, "venv"):
+            options = {
+                key: getattr(env, key)
+                for key in ("norm_obs", "norm_reward", "gamma", "clip_reward", "epsilon")
+                if hasattr(env, key) and type(env).__name__ == "VecNormalize"
+            }
+            found.append((type(env).__name__, options))
+            env = env.venv
+        return found
+
+
+def snippet():
+    (found,) = [block for block in blocks(README) if block.language == "python" and "procgen/starpilot" in block.text]
+    return found.text
+
+
+def table_command():
+    """Return the words of the command above the StarPilot table."""
+    results = read(README).partition("## Results so far")[2]
+    return re.search(r"^camal-rl compare procgen/starpilot.*$", results, re.MULTILINE)[0].split()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    with monkeypatch.context() as patched:
+        calls = Calls(patched)
+        with suppress(Stop):
+            exec(compile(snippet(), README, "exec"), {"__name__": "__main__"})
+    return calls
+
+
+def test_the_snippet_has_the_settings_of_the_command_above_the_table(asked, monkeypatch):
+    given = parameters(table_command())
+    config = load_config(given["config"], given["overrides"])
+    reference = Calls(monkeypatch)
+    training.make_model(config, training.make_training_env(config), RunFolder(Path("nowhere")))
+    assert asked.env == reference.env
+    assert asked.wrappers() == reference.wrappers()
+    # What SB3 takes where nothing is said.
+    assert reference.settings["policy_kwargs"].pop("optimizer_kwargs") == {"eps": 1e-5}
+    assert asked.settings == reference.settings
+    assert asked.steps == config.total_timesteps
+    assert asked.kept_memory
+
+
+def test_the_table_differs_from_the_shipped_configuration_in_the_share_of_frames_alone():
+    given = parameters(table_command())
+    assert given["overrides"] == ["camal.frame_fraction=1"]
+    assert load_config(given["config"]).camal.frame_fraction == 0.25
+    assert "0.25, as in the file" in snippet()
+
+
+def test_no_table_has_a_command_for_a_heading():
+    lines = read(README).splitlines()
+    headings = [line for line, rule in pairwise(lines) if re.match(r"\|( ?-+ ?\|)+$", rule)]
+    assert len(headings) >= 4
+    assert not [heading for heading in headings if "`" in heading]
+
+
+def test_every_table_of_results_has_its_command_above_it():
+    results = read(README).partition("## Results so far")[2].partition("\n## ")[0]
+    commands = [line for block in blocks(README) if block.language == "sh" for line in shell_lines(block)]
+    above = [words for _, words in commands if " ".join(words) in results]
+    assert len(above) == len(re.findall(r"^\|( ?-+ ?\|)+$", results, re.MULTILINE)) == 3
