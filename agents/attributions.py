@@ -24,13 +24,13 @@ from camal_rl.attention import (
     normalize_cam,
     upsample_cam,
 )
-from camal_rl.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
 from camal_rl.feature_layout import NoMapError, Trial, find_layout, try_out
-from camal_rl.guided_backprop import guided_backprop_map
 from camal_rl.layer_capture import FeatureLayout, captured, single
 from camal_rl.metrics import policy_divergence
 from camal_rl.module_modes import evaluating, recording_gradients
-from camal_rl.perturbation_maps import perturbation_map
+from camal_rl.saliency.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
+from camal_rl.saliency.guided_backprop import guided_backprop_map
+from camal_rl.saliency.perturbation_maps import perturbation_map
 
 ExplainMethod = Literal[
     "gradcam",
@@ -86,9 +86,10 @@ def explain(
 
     * gradcam, hirescam, layercam, gradcam++, normgrad: :func:`camal_rl.attention.class_activation_map` at ``layer``,
       enlarged to the image.
-    * integrated_gradients, occlusion: :func:`camal_rl.attribution.captum_map` against the image's mean color.
-    * guided_backprop: :func:`camal_rl.guided_backprop.guided_backprop_map`.
-    * perturbation: :func:`camal_rl.perturbation_maps.perturbation_map` of ``KL(pi(x) || pi(x'))`` or ``|V - V'|``.
+    * integrated_gradients, occlusion: :func:`camal_rl.saliency.attribution.captum_map` against the image's mean color.
+    * guided_backprop: :func:`camal_rl.saliency.guided_backprop.guided_backprop_map`.
+    * perturbation: :func:`camal_rl.saliency.perturbation_maps.perturbation_map` of
+      ``KL(pi(x) || pi(x'))`` or ``|V - V'|``.
 
     The scores are those of :func:`policy_scores`. Windows (occlusion, perturbation) have an eighth of the image's
     smaller side and move by half of theirs. Each map is divided by its maximum; an all-zero map stays zero, a NaN

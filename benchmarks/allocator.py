@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 
 def updates(keep: bool) -> tuple[float, float]:
@@ -25,7 +25,7 @@ def updates(keep: bool) -> tuple[float, float]:
 
     from camal_rl.agents import CAMALPPO
     from camal_rl.envs import make_vec
-    from camal_rl.experiments.allocator import keep_freed_memory
+    from camal_rl.runs.allocator import keep_freed_memory
 
     torch.set_num_threads(1)
     if keep:

@@ -33,7 +33,7 @@ from atari_sources import ClassResult, Result, compare_with_vision, measure_alte
 from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.atari.options import AtariOptions
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 
 def share(part: int, whole: int) -> float | None:

@@ -18,15 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 
 def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
     """Evaluate attention on one level set; return frames per second and peak memory above the start, in MiB."""
     import torch
 
-    from camal_rl.experiments.evaluation import evaluate_run, evaluation_settings, load_model
-    from camal_rl.experiments.run_folder import RunFolder
+    from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, load_model
+    from camal_rl.runs.run_folder import RunFolder
 
     torch.set_num_threads(1)
     folder = RunFolder(Path(run))

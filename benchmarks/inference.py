@@ -26,8 +26,8 @@ from training_speed import Plain
 
 from camal_rl.agents import CAMALPPO
 from camal_rl.envs import make_vec
-from camal_rl.experiments.export import acting_program
-from camal_rl.experiments.provenance import provenance
+from camal_rl.rl.export import acting_program
+from camal_rl.runs.provenance import provenance
 
 ENCODERS = ("nature", "compact", "impala")
 BLOCK = 10

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.envs import env_ids
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 MARK = "CAMAL_RL_LIFECYCLE"
 SHARED_MEMORY = Path("/dev/shm")

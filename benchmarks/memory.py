@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 NUM_ENVS, BATCH = 64, 2048
 ENCODERS = ("compact", "impala", "nature")

@@ -30,7 +30,7 @@ from camal_rl.envs.procgen.palette import LabelPainter, color_table
 from camal_rl.envs.procgen.repaint import twin_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.segmentation import SegmentationSpec
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 Image = npt.NDArray[np.uint8]
 

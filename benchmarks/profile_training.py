@@ -21,8 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.experiments.allocator import keep_freed_memory
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.allocator import keep_freed_memory
+from camal_rl.runs.provenance import provenance
 
 ENCODERS = ("nature", "compact", "impala")
 NUM_ENVS, N_STEPS = 64, 64

@@ -23,7 +23,7 @@ import numpy as np
 from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv, env_ids, env_info, make_vec
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 from camal_rl.targets import grid_target
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from camal_rl.experiments.loading import load_config
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.loading import load_config
+from camal_rl.runs.provenance import provenance
 from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
 from camal_rl.supervised.config import SupervisedConfig
 from camal_rl.supervised.data.samples import ImageSet

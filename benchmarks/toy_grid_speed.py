@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from camal_rl.envs import make_vec
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 NUM_ENVS = 64
 STEPS = 3000

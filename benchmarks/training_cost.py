@@ -24,8 +24,8 @@ from training_speed import NUM_ENVS, add_training_arguments, hyperparameters
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.experiments.allocator import keep_freed_memory
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.allocator import keep_freed_memory
+from camal_rl.runs.provenance import provenance
 
 BASE = "weight 0"
 # Weight, share of frames.

@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.agents.encoders import CompactEncoder, Precision, resolve_precision
 from camal_rl.envs import make_vec
-from camal_rl.experiments.allocator import keep_freed_memory
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.allocator import keep_freed_memory
+from camal_rl.runs.provenance import provenance
 
 NUM_ENVS = 64
 STOCK, CAMAL, CAMAL_FLOAT32 = "stock SB3", "CAMAL", "CAMAL, float32"

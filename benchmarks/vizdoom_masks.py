@@ -28,7 +28,7 @@ from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.vizdoom import VizdoomEnv, env_names, make_vec, segmentation_spec
 from camal_rl.envs.vizdoom.options import ENGINE_SIZE, parse_options
 from camal_rl.envs.vizdoom.scenarios import class_of_object
-from camal_rl.experiments.provenance import provenance
+from camal_rl.runs.provenance import provenance
 
 REPEAT_PROBABILITY = 0.6
 LATER = 8

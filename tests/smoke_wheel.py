@@ -21,7 +21,7 @@ def main() -> None:
             raise SystemExit(f"{module.__name__} comes from {origin}, not from the wheel")
     shipped = sorted(path.name for path in Path(str(configs.__file__)).parent.rglob("*.yaml"))
     package = Path(str(camal_rl.__file__)).parent
-    data = [package / "py.typed", package / "experiments" / "report" / "templates" / "report.html.j2"]
+    data = [package / "py.typed", package / "comparison" / "report" / "templates" / "report.html.j2"]
     if "demo.yaml" not in shipped or not all(file.exists() for file in data):
         raise SystemExit(f"the wheel lacks data files; it has {shipped}")
 

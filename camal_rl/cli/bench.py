@@ -13,8 +13,8 @@ from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
     from camal_rl.agents import CAMALPPO
-    from camal_rl.experiments.bench import BenchPlan
-    from camal_rl.experiments.report.document import Table
+    from camal_rl.comparison.report.document import Table
+    from camal_rl.rl.bench import BenchPlan
 
 
 def bench(
@@ -45,7 +45,7 @@ def bench(
     found = _measure(plan, model, progress)
     _print(found)
     if out is not None:
-        from camal_rl.experiments.run_folder import write_json
+        from camal_rl.runs.run_folder import write_json
 
         write_json(out, found)
         print(f"figures: {out}")
@@ -55,8 +55,8 @@ def _prepare(
     config: str, overrides: Sequence[str], rounds: int, peer: bool, out: Path | None
 ) -> tuple[BenchPlan, CAMALPPO]:
     with checking_input(config, overrides):
-        from camal_rl.experiments.bench import BenchPlan, make_agent
-        from camal_rl.experiments.loading import agent_config, load_config
+        from camal_rl.rl.bench import BenchPlan, make_agent
+        from camal_rl.runs.loading import agent_config, load_config
 
         settings = agent_config(load_config(config, overrides))
         if out is not None:
@@ -66,7 +66,7 @@ def _prepare(
 
 def _measure(plan: BenchPlan, model: CAMALPPO, progress: bool | None) -> dict[str, Any]:
     from camal_rl.cli.progress import stages_shown
-    from camal_rl.experiments.bench import measure
+    from camal_rl.rl.bench import measure
 
     with stages_shown(plan.total_rounds, progress, "rounds") as on_round:
         return measure(plan, model, on_round)
@@ -101,8 +101,8 @@ def _print(found: dict[str, Any]) -> None:
 
 def speed_table(found: dict[str, Any]) -> Table:
     """Return steps per second, and beside it what the same configuration does with weight 0."""
-    from camal_rl.experiments.tables import table_of
-    from camal_rl.experiments.wording import counted
+    from camal_rl.comparison.tables import table_of
+    from camal_rl.comparison.wording import counted
 
     config, peer = found["config"], found["weight_0"]
     kinds = ("median", "min", "max")
@@ -118,8 +118,8 @@ def speed_table(found: dict[str, Any]) -> Table:
 
 def split_table(split: dict[str, Any]) -> Table:
     """Return where the time goes: the sections of a round, as shares and per 1,000 steps."""
-    from camal_rl.experiments.bench import SECTIONS
-    from camal_rl.experiments.tables import table_of
+    from camal_rl.comparison.tables import table_of
+    from camal_rl.rl.bench import SECTIONS
 
     rows = [
         [SECTIONS[name], f"{row['share']:.1%}", f"{row['ms_per_1000_steps']:,.2f}"]

@@ -15,7 +15,7 @@ from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.comparison import OnProgress, PlannedRun
+    from camal_rl.comparison.plan import OnProgress, PlannedRun
 
 
 def compare(
@@ -48,8 +48,8 @@ def compare(
       camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
     """
     with checking_input(config, overrides):
-        from camal_rl.experiments.comparison import check_runs, plan_runs
-        from camal_rl.experiments.loading import load_config
+        from camal_rl.comparison.plan import check_runs, plan_runs
+        from camal_rl.runs.loading import load_config
 
         settings = load_config(config, overrides or ())
         chosen = methods if methods is not None else f"{settings.baseline},camal"
@@ -68,7 +68,7 @@ def compare(
 
 def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
     from camal_rl.cli.progress import Mode, mode, progress_bar
-    from camal_rl.experiments.comparison import execute_runs
+    from camal_rl.comparison.plan import execute_runs
 
     how = mode(progress)
     if how is not Mode.BAR:
@@ -107,10 +107,10 @@ def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
 
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.cli.console import say, show
-    from camal_rl.experiments.comparison_report import compare_runs, comparison_markdown, comparison_table
-    from camal_rl.experiments.figures import write_figures
-    from camal_rl.experiments.findings import findings
-    from camal_rl.experiments.run_folder import write_json
+    from camal_rl.comparison.findings import findings
+    from camal_rl.comparison.plots import write_figures
+    from camal_rl.comparison.results import compare_runs, comparison_markdown, comparison_table
+    from camal_rl.runs.run_folder import write_json
 
     comparison = compare_runs(runs)
     write_json(folder / "comparison.json", comparison)

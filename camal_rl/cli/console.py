@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.report.document import Table
+    from camal_rl.comparison.report.document import Table
 
 LEGEND = "What the terms mean: camal-rl glossary, or docs/glossary.md"
 
@@ -23,7 +23,7 @@ def width() -> int | None:
 
 def show(*tables: Table, legend: bool = True) -> None:
     """Print tables, and below them where their terms are explained."""
-    from camal_rl.experiments.text_table import text_table
+    from camal_rl.comparison.text_table import text_table
 
     for table in tables:
         print(text_table(table, width()), end="\n\n")
@@ -33,6 +33,6 @@ def show(*tables: Table, legend: bool = True) -> None:
 
 def say(text: str) -> None:
     """Print a paragraph."""
-    from camal_rl.experiments.text_table import wrapped
+    from camal_rl.comparison.text_table import wrapped
 
     print("\n".join(wrapped(text, width())))

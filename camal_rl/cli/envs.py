@@ -11,8 +11,8 @@ import typer
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
+    from camal_rl.comparison.report.document import Table
     from camal_rl.envs import EnvInfo
-    from camal_rl.experiments.report.document import Table
 
 _MORE = "camal-rl envs FILTER tells more, for example: camal-rl envs procgen/coinrun"
 
@@ -37,8 +37,8 @@ def envs(
     """
     with checking_input():
         from camal_rl.cli.console import say, show, width
+        from camal_rl.comparison.tables import table_of
         from camal_rl.envs import env_ids, env_info
-        from camal_rl.experiments.tables import table_of
         from camal_rl.spelling import did_you_mean
 
         ids = [env_id for env_id in env_ids() if words.casefold() in env_id.casefold()]
@@ -62,8 +62,8 @@ def envs(
 
 def details(ids: Sequence[str]) -> Table:
     """Return what one should know about environments before choosing one; what all share is told once, below."""
+    from camal_rl.comparison.tables import table_of
     from camal_rl.envs import env_info
-    from camal_rl.experiments.tables import table_of
 
     columns = {
         "id": list(ids),
@@ -83,9 +83,9 @@ def details(ids: Sequence[str]) -> Table:
 def _print_families(ids: Sequence[str]) -> None:
     """Print each family in one line, and below it as many ids in a line as fit."""
     from camal_rl.cli.console import say, width
+    from camal_rl.comparison.text_table import in_columns
+    from camal_rl.comparison.wording import counted
     from camal_rl.envs import env_info
-    from camal_rl.experiments.text_table import in_columns
-    from camal_rl.experiments.wording import counted
 
     families: dict[str, list[str]] = {}
     for env_id in ids:

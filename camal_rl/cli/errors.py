@@ -33,7 +33,7 @@ def checking_input(config: str | None = None, overrides: Sequence[str] | None = 
 
 def _note(config: str, overrides: Sequence[str], message: str) -> str:
     """Return where a setting that is refused comes from, empty where the configuration itself cannot be read."""
-    from camal_rl.experiments.inherited import inherited_note
+    from camal_rl.runs.inherited import inherited_note
 
     try:
         return inherited_note(config, overrides, message)

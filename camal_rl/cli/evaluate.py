@@ -12,8 +12,8 @@ from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.config import ExperimentConfig
-    from camal_rl.experiments.run_folder import RunFolder
+    from camal_rl.rl.config import ExperimentConfig
+    from camal_rl.runs.run_folder import RunFolder
     from camal_rl.supervised.config import SupervisedConfig
 
 
@@ -42,7 +42,7 @@ def evaluate(
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
     with checking_input():
-        from camal_rl.experiments.run_folder import RunFolder
+        from camal_rl.runs.run_folder import RunFolder
         from camal_rl.supervised.config import SupervisedConfig
 
         folder = RunFolder(run)
@@ -68,7 +68,7 @@ def _agent(
 ) -> dict[str, Any]:
     with checking_input():
         from camal_rl.cli.progress import stages_shown
-        from camal_rl.experiments.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
+        from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
 
         asked = check_suite(suite)
         settings = evaluation_settings(config, episodes, frames)
@@ -100,7 +100,7 @@ def _classifier(
 
 def _print_tables(metrics: dict[str, Any]) -> None:
     from camal_rl.cli.console import show
-    from camal_rl.experiments import tables
+    from camal_rl.comparison import tables
 
     found = [tables.accuracy_table(metrics) if "accuracy" in metrics else tables.returns_table(metrics)]
     # Sets without masks have no maps to measure.

@@ -11,7 +11,7 @@ from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.explanation import Explanation
+    from camal_rl.rl.explain.explanation import Explanation
 
 
 def explain(
@@ -48,8 +48,8 @@ def explain(
       camal-rl explain runs/toy_grid-default/ppo-seed0 --method hirescam --no-video --out pictures
     """
     with checking_input():
-        from camal_rl.experiments.explanation import explanation_settings, prepare_explanation
-        from camal_rl.experiments.run_folder import RunFolder
+        from camal_rl.rl.explain.explanation import explanation_settings, prepare_explanation
+        from camal_rl.runs.run_folder import RunFolder
 
         folder = RunFolder(run)
         settings = explanation_settings(
@@ -74,7 +74,7 @@ def explain(
 
 def _draw(explanation: Explanation, out: Path, progress: bool | None) -> list[Path]:
     from camal_rl.cli.progress import shown
-    from camal_rl.experiments.explanation import explain as draw
+    from camal_rl.rl.explain.explanation import explain as draw
 
     try:
         with shown(progress, "explanation") as update:

@@ -10,7 +10,7 @@ import typer
 from camal_rl.cli.errors import BadInput, checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.experiments.export import Exported
+    from camal_rl.rl.export import Exported
 
 
 def export(
@@ -34,9 +34,9 @@ def export(
       camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.onnx --format onnx
     """
     with checking_input():
-        from camal_rl.experiments.evaluation import load_model
-        from camal_rl.experiments.export import ExportMismatch, check_export, export_policy
-        from camal_rl.experiments.run_folder import RunFolder
+        from camal_rl.rl.evaluate.evaluation import load_model
+        from camal_rl.rl.export import ExportMismatch, check_export, export_policy
+        from camal_rl.runs.run_folder import RunFolder
 
         target = out if out is not None else run / f"model.{file_format}"
         policy = load_model(RunFolder(run)).policy.cpu()

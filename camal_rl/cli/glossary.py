@@ -22,7 +22,7 @@ def glossary(
     """
     with checking_input():
         from camal_rl.cli.console import show
-        from camal_rl.experiments.glossary import glossary_tables
+        from camal_rl.comparison.glossary import glossary_tables
 
         tables = glossary_tables(word)
         if not tables:

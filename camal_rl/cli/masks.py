@@ -39,8 +39,8 @@ def masks(
       camal-rl masks toy_grid/default theme=held_out segmentation=box
     """
     with checking_input():
-        from camal_rl.experiments.mask_sheet import mask_clip, mask_sheet, write_png
-        from camal_rl.experiments.video_file import check_video_support, write_mp4
+        from camal_rl.rl.explain.video_file import check_video_support, write_mp4
+        from camal_rl.rl.mask_sheet import mask_clip, mask_sheet, write_png
 
         path = out if out is not None else Path(f"masks-{env.replace('/', '-')}.png")
         clip = path.with_suffix(".mp4")

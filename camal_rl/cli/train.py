@@ -32,10 +32,10 @@ def train(
     """
     with checking_input(config, overrides):
         from camal_rl.cli.progress import Mode, StepLines, mode
-        from camal_rl.experiments.loading import agent_config, load_config
-        from camal_rl.experiments.run_folder import RunFolder, default_run_dir
-        from camal_rl.experiments.step_report import StepReport, mean_return_words
-        from camal_rl.experiments.training import prepare, run
+        from camal_rl.rl.step_report import StepReport, mean_return_words
+        from camal_rl.rl.training import prepare, run
+        from camal_rl.runs.loading import agent_config, load_config
+        from camal_rl.runs.run_folder import RunFolder, default_run_dir
 
         settings = agent_config(load_config(config, overrides or ()))
         folder = RunFolder(run_dir or default_run_dir(settings))

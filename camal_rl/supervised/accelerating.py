@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.optim import AdamW, Optimizer
 
-from camal_rl.experiments.config import Device
 from camal_rl.extras import install_command
+from camal_rl.rl.config import Device
 from camal_rl.supervised.config import OptimizationConfig, Precision
 
 if TYPE_CHECKING:

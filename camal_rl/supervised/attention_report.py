@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camal_rl.attention import normalize_cam, upsample_cam
-from camal_rl.experiments.attention_report import alignment_section
 from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
 from camal_rl.module_modes import evaluating
+from camal_rl.rl.evaluate.attention import alignment_section
 from camal_rl.supervised.batches import as_input, batch_of, mask_targets, spread_indices
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, EvaluationConfig

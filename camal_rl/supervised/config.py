@@ -11,7 +11,9 @@ from pydantic import Field
 from camal_rl.agents.config import CamalConfig as AgentCamalConfig
 from camal_rl.agents.config import Schedule
 from camal_rl.attention import CamMethod, Rectification
-from camal_rl.experiments.checks import (
+from camal_rl.losses import LOSSES
+from camal_rl.rl.config import Device, plain
+from camal_rl.runs.checks import (
     Amount,
     Count,
     CountOrNone,
@@ -22,8 +24,6 @@ from camal_rl.experiments.checks import (
     check_section,
     with_settings,
 )
-from camal_rl.experiments.config import Device, plain
-from camal_rl.losses import LOSSES
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from camal_rl.experiments.run_folder import RunFolder, read_json, write_json
 from camal_rl.module_modes import evaluating
+from camal_rl.runs.run_folder import RunFolder, read_json, write_json
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
 from camal_rl.supervised.batches import as_input, batch_of

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from camal_rl.attention import normalize_cam, zero_maps
-from camal_rl.experiments.config import Device
-from camal_rl.experiments.folders import share_files
 from camal_rl.losses import attention_loss
+from camal_rl.rl.config import Device
+from camal_rl.runs.folders import share_files
 from camal_rl.supervised.accelerating import (
     check_supported,
     make_accelerator,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from camal_rl.experiments.folders import share_files
-from camal_rl.experiments.run_folder import RunFolder, write_json
+from camal_rl.runs.folders import share_files
+from camal_rl.runs.run_folder import RunFolder, write_json
 from camal_rl.supervised.accelerating import check_supported
 from camal_rl.supervised.cam_classifier import remember_maps
 from camal_rl.supervised.config import SupervisedConfig

@@ -12,9 +12,9 @@ from torch import nn
 from camal_rl.agents import CamPolicy
 from camal_rl.agents.attributions import EXPLAIN_METHODS, explain, policy_scores, preferred_actions
 from camal_rl.attention import CAM_METHODS, class_activation_map, normalize_cam, upsample_cam
-from camal_rl.attribution import CAPTUM_METHODS, captum_map
-from camal_rl.guided_backprop import guided_backprop_map
 from camal_rl.metrics import fill_images
+from camal_rl.saliency.attribution import CAPTUM_METHODS, captum_map
+from camal_rl.saliency.guided_backprop import guided_backprop_map
 
 needs_captum = pytest.mark.skipif(
     importlib.util.find_spec("captum") is None and "CI" not in os.environ, reason="needs camal-rl[explain]"

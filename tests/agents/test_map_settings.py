@@ -7,8 +7,8 @@ from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
 from camal_rl.agents.attributions import explain
 from camal_rl.agents.map_settings import MapSettings
 from camal_rl.attention import normalize_cam, upsample_cam
-from camal_rl.experiments.decisions import decisions_on
-from camal_rl.experiments.policy_outputs import attention_maps
+from camal_rl.rl.decisions import decisions_on
+from camal_rl.rl.policy_outputs import attention_maps
 
 from .fakes import CountingEnv
 from .policies import frames, policy_of

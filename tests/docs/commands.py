@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 from camal_rl.cli.main import app
-from camal_rl.experiments.comparison import plan_runs
-from camal_rl.experiments.loading import agent_config, load_config, supervised_config
+from camal_rl.comparison.plan import plan_runs
+from camal_rl.runs.loading import agent_config, load_config, supervised_config
 
 RUN_VERBS = ("evaluate", "explain", "export")
 KIND_OF_CONFIG = {"train": agent_config, "bench": agent_config, "fit": supervised_config}

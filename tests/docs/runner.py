@@ -20,10 +20,10 @@ from tests.docs.pages import ROOT
 
 PACKAGE = (
     "camal_rl.cli.main",
-    "camal_rl.experiments.comparison",
-    "camal_rl.experiments.explanation",
-    "camal_rl.experiments.export",
-    "camal_rl.experiments.mask_sheet",
+    "camal_rl.comparison.plan",
+    "camal_rl.rl.explain.explanation",
+    "camal_rl.rl.export",
+    "camal_rl.rl.mask_sheet",
     "camal_rl.supervised.models",
 )
 SLOW = ("torch._dynamo", "torch.onnx", "torch.utils.tensorboard", "procgen", "minigrid", "av", "accelerate", "onnx")

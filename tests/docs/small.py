@@ -44,7 +44,7 @@ def _small_trainer(init, self, *arguments, optimization=None, **settings):
 
 def shrink_commands():
     """Let configurations of agents be small, once they were read as they stand."""
-    from camal_rl.experiments import loading
+    from camal_rl.runs import loading
 
     _wrap(loading, "load_config", lambda load, *arguments: small_config(load(*arguments)))
 

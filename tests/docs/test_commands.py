@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from camal_rl.experiments.loading import load_config
+from camal_rl.runs.loading import load_config
 from tests.docs.commands import check_command, check_mention, is_mention
 from tests.docs.pages import PAGES, ROOT, block_commands, blocks, running_text, text_commands
 from tests.docs.runner import MISSING, Runner

@@ -11,9 +11,10 @@ from stable_baselines3 import PPO
 
 import camal_rl.agents
 import camal_rl.envs
-from camal_rl.experiments import allocator, environments, training
-from camal_rl.experiments.loading import load_config
-from camal_rl.experiments.run_folder import RunFolder
+from camal_rl.rl import environments, training
+from camal_rl.runs import allocator
+from camal_rl.runs.loading import load_config
+from camal_rl.runs.run_folder import RunFolder
 from tests.docs.commands import parameters
 from tests.docs.pages import blocks, read, shell_lines
 

@@ -18,8 +18,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecVideoRecorder
 
 from camal_rl.envs import env_info, make_vec
-from camal_rl.experiments.environments import make_training_env
-from camal_rl.experiments.loading import load_config
+from camal_rl.rl.environments import make_training_env
+from camal_rl.runs.loading import load_config
 
 ATARI = {"max_frames": 60, "noop_max": 0}
 QUICK = {

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from camal_rl.experiments.comparison import method_config
-from camal_rl.experiments.comparison_report import flat_metrics, headline_figures
-from camal_rl.experiments.loading import config_from_dict, dump_yaml, load_config
-from camal_rl.experiments.run_folder import RunFolder, read_json
+from camal_rl.comparison.plan import method_config
+from camal_rl.comparison.results import flat_metrics, headline_figures
+from camal_rl.runs.loading import config_from_dict, dump_yaml, load_config
+from camal_rl.runs.run_folder import RunFolder, read_json
 from camal_rl.supervised.config import CamalConfig, SupervisedConfig
 from camal_rl.supervised.training import load_classifier, make_sets
 from tests.command_line import refusal, run_main

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camal_rl.experiments.run_folder import read_json
+from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
 from tests.supervised.test_data_folder import photograph, write
 

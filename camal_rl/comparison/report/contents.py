@@ -1,0 +1,183 @@
+"""Lays out a report: what is told in which part, and the one line for what is missing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from camal_rl import __version__
+from camal_rl.comparison.glossary import glossary_terms, metrics_glossary
+from camal_rl.comparison.report import origin, plots, tables
+from camal_rl.comparison.report.document import Document, FrameGrid, Part, Picture, Section
+from camal_rl.comparison.report.estimates import keys
+from camal_rl.comparison.report.pictures import frame_grid, image_grid
+from camal_rl.comparison.report.runs import Group
+from camal_rl.comparison.report.summary import summary
+from camal_rl.comparison.results import trained_length
+from camal_rl.comparison.significance import significance_note
+from camal_rl.comparison.wording import CONTROLS, counted
+
+OnStage = Callable[[str], None]
+STAGES = ("results", "learning curves", "pictures", "origin")
+_FULL = "camal-rl evaluate RUN --suite full measures them"
+
+
+def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStage = lambda _: None) -> Document:
+    """Return the report on groups of runs.
+
+    Args:
+        groups: from :func:`camal_rl.comparison.report.runs.group_runs`.
+        title: heading of the page; by default environments and methods.
+        on_stage: called with the name of each of :data:`STAGES` when it is done, for every group.
+    """
+    methods = dict.fromkeys(method for group in groups for method in group.methods)
+    default = f"{' and '.join(group.env for group in groups)}: {', '.join(methods)}"
+    sections = tuple(_section(group, on_stage) for group in groups)
+    return Document(title or default, tuple(_facts(groups)), sections, metrics_glossary(), tuple(glossary_terms()))
+
+
+def _section(group: Group, on_stage: OnStage) -> Section:
+    first = (_accuracy, _alignment, _faithfulness) if group.supervised else (_returns, _alignment, _faithfulness)
+    parts = [part(group) for part in (*first, _backgrounds if group.supervised else _counterfactuals)]
+    on_stage("results")
+    parts.append(_learning(group))
+    on_stage("learning curves")
+    parts.append(_frames(group))
+    on_stage("pictures")
+    parts += [_settings(group), _origin(group)]
+    on_stage("origin")
+    return Section(group.env, tuple(summary(group)), (*group.notes, *_too_few_seeds(group)), tuple(parts))
+
+
+def _too_few_seeds(group: Group) -> tuple[str, ...]:
+    """Return the line that says so where no test over the seeds can be significant."""
+    first, *others = (sum(run.metrics is not None for run in group.of(method)) for method in group.methods)
+    note = significance_note((first, count) for count in others if min(first, count) > 0)
+    return (note,) if note else ()
+
+
+def _returns(group: Group) -> Part:
+    found = tables.returns_tables(group)
+    notes = () if found else ("No returns were measured.",)
+    return Part("Returns", notes, _given(plots.returns_plot(group)), tuple(found))
+
+
+def _accuracy(group: Group) -> Part:
+    found = tables.accuracy_tables(group)
+    notes = () if found else ("No accuracy was measured.",)
+    return Part("Accuracy", notes, _given(plots.accuracy_plot(group)), tuple(found))
+
+
+def _backgrounds(group: Group) -> Part:
+    found = tables.background_tables(group)
+    notes = () if found else ("Backgrounds were not swapped: the image set cannot redraw its images.",)
+    return Part("Background swap", notes, tables=tuple(found))
+
+
+def _alignment(group: Group) -> Part:
+    found = [table for target in _targets(group) for table in tables.alignment_tables(group, target)]
+    notes = () if found else ("No attention was measured: there are no masks, or none were asked for.",)
+    return Part("Alignment", notes, _given(plots.attention_plot(group)), tuple(found))
+
+
+def _faithfulness(group: Group) -> Part:
+    found = [
+        table
+        for target in _targets(group)
+        for table in (*tables.faithfulness_tables(group, target), *tables.sanity_tables(group, target))
+    ]
+    curves = plots.faithfulness_plots(group)
+    notes = [CONTROLS] if found else ["Faithfulness was not measured."]
+    if found and not curves and not group.supervised:
+        notes.append(f"No faithfulness curves: {_FULL}.")
+    return Part("Faithfulness", tuple(notes), tuple(curves), tuple(found))
+
+
+def _counterfactuals(group: Group) -> Part:
+    found = tables.counterfactual_tables(group)
+    notes = () if found else (f"No counterfactuals were measured: {_FULL}, where the simulator can change a scene.",)
+    return Part("Counterfactuals", notes, tables=tuple(found))
+
+
+def _targets(group: Group) -> list[str]:
+    """Return whose maps were measured on any set."""
+    return list(dict.fromkeys(target for name in keys(group, "attention") for target in keys(group, "attention", name)))
+
+
+def _learning(group: Group) -> Part:
+    plot = plots.curves_plot(group)
+    return Part("Learning", () if plot else ("No learning curves: the runs hold no TensorBoard logs.",), _given(plot))
+
+
+def _frames(group: Group) -> Part:
+    grid: FrameGrid | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        grid = image_grid(group) if group.supervised else frame_grid(group)
+    except (ImportError, OSError, ValueError, TypeError) as error:
+        notes = (f"No pictures: {' '.join(str(error).split())}.",)
+    return Part("Pictures", notes, frames=grid)
+
+
+def _settings(group: Group) -> Part:
+    table = origin.difference_table(group)
+    notes = () if table or len(group.methods) == 1 else ("All methods have the same settings.",)
+    shown = () if table is None else (table,)
+    return Part("Configuration", notes, tables=shown, texts=tuple(origin.configurations(group)))
+
+
+def _origin(group: Group) -> Part:
+    versions = origin.provenance_table(group)
+    notes = () if versions else ("The runs hold no provenance.json: versions and machine are not known.",)
+    shown = (origin.runs_table(group), *(() if versions is None else (versions,)))
+    return Part("Origin", notes, tables=shown, texts=tuple(origin.commands(group)))
+
+
+def _facts(groups: Sequence[Group]) -> list[str]:
+    facts = [f"{group.env}: {_group_facts(group)}" for group in groups]
+    made = datetime.datetime.now(datetime.timezone.utc).date()
+    return [*facts, f"made {made:%Y-%m-%d} by camal-rl {__version__}"]
+
+
+def _group_facts(group: Group) -> str:
+    metrics = [run.metrics for run in group.runs if run.metrics]
+    facts: dict[str, Iterable[object]] = {
+        "seeds": sorted({run.seed for run in group.runs}),
+        "training": [trained_length(group.runs)],
+        **_measured(metrics),
+        "suite": dict.fromkeys(each.get("suite", "quick") for each in metrics),
+    }
+    told = [f"{name} {', '.join(map(str, values))}" for name, values in facts.items() if values]
+    return "; ".join([", ".join(group.methods), *told])
+
+
+def _measured(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Iterable[object]]:
+    """Return on how many episodes, frames or images the figures were measured, whatever was asked for."""
+    episodes = [
+        found["episodes"]
+        for each in metrics
+        for level_set in each.get("returns", {}).values()
+        for found in level_set.values()
+        if "episodes" in found
+    ]
+    looks = [
+        (counted(found["frames"], "image" if "accuracy" in each else "frame"))
+        for each in metrics
+        for targets in each.get("attention", {}).values()
+        for found in targets.values()
+        if "frames" in found
+    ]
+    told = {"episodes for each return": _span(episodes), "attention figures on": dict.fromkeys(looks)}
+    return {words: values for words, values in told.items() if values}
+
+
+def _span(counts: Sequence[int]) -> list[str]:
+    if not counts:
+        return []
+    low, high = min(counts), max(counts)
+    return [f"{low:,}" if low == high else f"{low:,} to {high:,}"]
+
+
+def _given(picture: Picture | None) -> tuple[Picture, ...]:
+    return () if picture is None else (picture,)

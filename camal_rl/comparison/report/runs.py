@@ -1,0 +1,182 @@
+"""The runs that a report is about: found in folders, read, named and grouped by environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from camal_rl.comparison.plan import PlannedRun
+from camal_rl.rl.config import MAP_SETTINGS
+from camal_rl.rl.training import flat_settings
+from camal_rl.runs.run_folder import RunFolder, read_json, read_metrics
+from camal_rl.supervised import config as supervised
+
+# What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
+_INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
+_MEANT_AT_WEIGHT_0 = ("camal.weight", *(f"camal.{name}" for name in (*MAP_SETTINGS, *supervised.MAP_SETTINGS)))
+_BASELINES = ("ppo", supervised.VANILLA)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportRun(PlannedRun):
+    """A run with what its folder holds; ``None`` for what is not there.
+
+    Attributes:
+        metrics: ``metrics.json``, what evaluation found.
+        training: ``train.json``, how training went.
+        provenance: ``provenance.json``, versions, revision and machine.
+        command: the command line that made the run.
+    """
+
+    metrics: Mapping[str, Any] | None
+    training: Mapping[str, Any] | None
+    provenance: Mapping[str, Any] | None
+    command: str | None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration with dotted keys."""
+        return flat_settings(self.config.as_dict())
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs on one environment or image set.
+
+    Attributes:
+        env: id of the environment, or name of the image set.
+        methods: their names; the first is the one that the others are compared with: ``ppo`` or ``vanilla`` where it is
+            there.
+        runs: the runs, by method and seed.
+        notes: one line for everything that is missing or was left out.
+    """
+
+    env: str
+    methods: tuple[str, ...]
+    runs: tuple[ReportRun, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def supervised(self) -> bool:
+        """Whether these are runs on images."""
+        return isinstance(self.runs[0].config, supervised.SupervisedConfig)
+
+    @property
+    def baseline(self) -> str:
+        """The method that the others are compared with."""
+        return self.methods[0]
+
+    def of(self, method: str) -> list[ReportRun]:
+        """Return the runs of a method."""
+        return [run for run in self.runs if run.method == method]
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Return the run folders among ``paths`` and below them, each once, in a fixed order.
+
+    Raises:
+        FileNotFoundError: a path that is no run folder and holds none.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        folders = [file.parent for file in sorted(path.rglob("config.yaml"))]
+        if RunFolder(path).config_file.is_file():
+            folders = [path]
+        if not folders:
+            raise FileNotFoundError(
+                f"{path} is not a run folder and holds none: there is no config.yaml in or below it"
+            )
+        for folder in folders:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def read_run(path: Path) -> ReportRun:
+    """Read a run folder.
+
+    Raises:
+        ValueError: a file that does not hold what its name says; the message names it.
+    """
+    folder = RunFolder(path)
+    try:
+        config = folder.any_config()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder.config_file} is not the configuration of a run: {error}") from error
+    command = path / "command.txt"
+    return ReportRun(
+        config.method_name,
+        config.seed,
+        config,
+        folder,
+        metrics=_optional_json(folder.metrics_file, read_metrics),
+        training=_optional_json(folder.train_file),
+        provenance=_optional_json(path / "provenance.json"),
+        command=command.read_text(encoding="utf-8").strip() if command.is_file() else None,
+    )
+
+
+def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
+    """Group runs by environment; runs of one method with different settings become methods of their own."""
+    groups = []
+    for env in dict.fromkeys(run.config.task for run in runs):
+        named = _name_variants([run for run in runs if run.config.task == env])
+        methods = sorted(dict.fromkeys(run.method for run in named), key=lambda method: method not in _BASELINES)
+        kept = {(run.method, run.seed): run for run in reversed(named)}
+        ordered = sorted(kept.values(), key=lambda run: (methods.index(run.method), run.seed))
+        notes = [
+            f"{run.folder.path} is left out: another folder holds {run.label} with the same settings"
+            for run in named
+            if kept[run.method, run.seed] is not run
+        ]
+        groups.append(Group(env, tuple(methods), tuple(ordered), (*notes, *_missing(ordered))))
+    return groups
+
+
+def _optional_json(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _name_variants(runs: Sequence[ReportRun]) -> list[ReportRun]:
+    """Return the runs with what tells a method's variants apart in their names, where there are several."""
+    named = list(runs)
+    for method in dict.fromkeys(run.method for run in runs):
+        own = {run: _essential(run) for run in runs if run.method == method}
+        keys = [key for key in _all_keys(own.values()) if len({str(each.get(key)) for each in own.values()}) > 1]
+        for run, settings in own.items() if keys else ():
+            difference = ", ".join(f"{key.rpartition('.')[2]}={settings.get(key)}" for key in keys)
+            named[named.index(run)] = replace(run, method=f"{method} ({difference})")
+    return named
+
+
+def _essential(run: ReportRun) -> dict[str, Any]:
+    settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
+    if run.config.camal.weight:
+        return settings
+    return {key: value for key, value in settings.items() if not key.startswith("camal.") or key in _MEANT_AT_WEIGHT_0}
+
+
+def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _missing(runs: Sequence[ReportRun]) -> list[str]:
+    notes = []
+    for run in runs:
+        if run.training is None:
+            notes.append(f"{run.label} has no train.json: its training did not end")
+        elif run.training.get("interrupted"):
+            notes.append(f"{run.label} was interrupted after {run.training['timesteps']:,} steps")
+        if run.metrics is None:
+            notes.append(f"{run.label} is not evaluated; camal-rl evaluate {run.folder.path} mends that")
+    for key in ("episodes", "frames", "images", "seed"):
+        given = {run.label: run.metrics["settings"].get(key) for run in runs if run.metrics}
+        if len(set(given.values())) > 1:
+            listed = ", ".join(f"{label} {value}" for label, value in given.items())
+            notes.append(f"the runs were evaluated with different numbers of {key}: {listed}")
+    return notes

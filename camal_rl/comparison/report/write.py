@@ -1,0 +1,50 @@
+"""Writes a report as one HTML page and as Markdown with its pictures beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from camal_rl.comparison.report.document import Document, slug
+from camal_rl.comparison.wording import ARROWS
+
+PICTURES = "report_files"
+
+
+def write_report(document: Document, out: Path) -> tuple[Path, Path]:
+    """Write ``report.html``, ``report.md`` and the pictures of the latter; return the paths of the pages.
+
+    The HTML page needs nothing beside it: pictures are in it as data URIs, and it asks nothing of the network.
+    """
+    folder = out / PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in document.pictures():
+        (folder / picture.file_name).write_bytes(picture.data)
+    pages = out / "report.html", out / "report.md"
+    for path in pages:
+        path.write_text(render(document, path.name), encoding="utf-8")
+    return pages
+
+
+def render(document: Document, name: str) -> str:
+    """Return the page ``report.html`` or ``report.md`` as text."""
+    html = name.endswith(".html")
+    environment = Environment(
+        loader=PackageLoader("camal_rl.comparison.report"),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["slug"] = slug
+    environment.filters["cell"] = _markdown_cell
+    return environment.get_template(f"{name}.j2").render(page=document, arrows=ARROWS, folder=PICTURES)
+
+
+def _markdown_cell(text: str) -> str:
+    """Return text that does not end a cell of a Markdown table or start markup in it."""
+    for special in ("\\", "|", "*", "<"):
+        text = text.replace(special, f"\\{special}")
+    return " ".join(text.split())

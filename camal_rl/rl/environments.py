@@ -1,0 +1,77 @@
+"""Environments of an experiment: the one that is trained on, and those of the level sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
+from camal_rl.rl.config import EnvConfig, ExperimentConfig
+from camal_rl.spelling import did_you_mean
+
+_EVERY_LEVEL = 2**31 - 1
+_LEVEL_RANGE = ("start_level", "num_levels")
+
+
+def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
+    """Return the options that select a level set for an experiment.
+
+    A level set is what it changes about the environment's own training levels: those changes win over the
+    experiment's options, everything else is as in the experiment's training.
+
+    Held-out sets must play other levels than training, unless they are held out by the game itself (its mode, its
+    size) and leave the levels alone: the same seeds of another game are other levels.
+
+    Raises:
+        ValueError: unknown level set, or held-out levels among the training levels.
+    """
+    sets = level_sets(env.id)
+    if name not in sets:
+        hint = did_you_mean(name, sets)
+        raise ValueError(f"unknown level set {name!r} of {env.id}; {hint}they are {', '.join(sets)}")
+    train = {**sets["train"], **env.options}
+    changes = {key: value for key, value in sets[name].items() if sets["train"].get(key) != value}
+    options = {**train, **changes}
+    by_levels = not changes or any(key in _LEVEL_RANGE for key in changes)
+    if name.startswith("held_out") and by_levels:
+        _check_disjoint(name, _level_range(train), _level_range(options))
+    return options
+
+
+def make_training_env(config: ExperimentConfig) -> VecEnv:
+    """Make the environment of the training levels, rewards normalized where asked for.
+
+    Every environment reports its episodes, with raw returns, in ``info["episode"]``.
+    """
+    masks = config.env.segmentation is not None
+    venv: VecEnv = make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)
+    if config.env.normalize_reward:
+        venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=config.algorithm.gamma)
+    return venv
+
+
+def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:
+    """Make the environment of a level set with raw rewards; ``masks=False`` costs nothing for masks."""
+    options = level_set_options(config.env, name)
+    if not masks:
+        options["segmentation"] = None
+    elif config.env.segmentation not in (None, "default"):
+        options["segmentation"] = config.env.segmentation
+    if config.env.relevant is not None:
+        options["relevant"] = config.env.relevant
+    return make_vec(config.env.id, num_envs, seed, **options)
+
+
+def _level_range(options: Mapping[str, Any]) -> range:
+    start, count = int(options.get("start_level", 0)), int(options.get("num_levels", 0))
+    return range(start, start + count) if count else range(start, _EVERY_LEVEL)
+
+
+def _check_disjoint(name: str, train: range, held_out: range) -> None:
+    if train.start < held_out.stop and held_out.start < train.stop:
+        raise ValueError(
+            f"level set {name!r} holds training levels: training uses {train.start} to {train.stop - 1}, "
+            f"{name} starts at {held_out.start}; limit env.options.num_levels or leave {name} out of evaluation.sets"
+        )

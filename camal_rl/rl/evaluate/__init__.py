@@ -1,0 +1,1 @@
+"""What a trained agent is measured by: returns, attention, faithfulness, counterfactuals."""

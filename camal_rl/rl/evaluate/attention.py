@@ -1,0 +1,110 @@
+"""Attention metrics of an agent on a set of frames: alignment with the masks, and faithfulness with controls."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.attention import upsample_cam
+from camal_rl.metrics import (
+    AlignmentSummary,
+    Change,
+    deletion_effect,
+    preferred_action_drop,
+    random_saliency,
+    value_change,
+)
+from camal_rl.rl.evaluate.faithfulness import faithfulness_suite, neutral_maps, stability
+from camal_rl.rl.frames import FrameSet
+from camal_rl.rl.policy_outputs import CHUNK_SIZE, attention_maps, head_output
+from camal_rl.targets import grid_target, target_tensor
+
+Suite = Literal["quick", "full"]
+SUITES: tuple[str, ...] = get_args(Suite)
+
+_HEADS: dict[AttentionTarget, tuple[str, Change]] = {
+    "value": ("value, in standard deviations of the value over the frames", value_change),
+    "policy": ("probability of the preferred action", preferred_action_drop),
+}
+
+
+def attention_report(
+    policy: CamPolicy, frames: FrameSet, camal: CamalConfig, seed: int, suite: Suite = "quick"
+) -> dict[str, Any]:
+    """Measure value and policy attention on frames.
+
+    Alignment compares the map with the mask on the CAM grid (a cell is relevant when any relevant pixel falls in it).
+    Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one as coarse as it, and
+    the ``mask`` of the relevant pixels itself. The full suite adds maps that no method is trained on, more figures,
+    fills and changes, and the stability of the model's own map
+    (:mod:`camal_rl.rl.evaluate.faithfulness`).
+
+    Args:
+        policy: the policy.
+        frames: from :func:`camal_rl.rl.frames.sample_frames`.
+        camal: says which maps are meant (method, rectification); give all policies of a comparison the same.
+        seed: seed of everything random: control maps, order of ties, perturbations.
+        suite: ``quick`` or ``full``.
+
+    Returns:
+        For ``value`` and ``policy``: ``map`` and ``score`` in words, ``alignment`` (means over the frames where they
+        are defined) and ``undefined`` (how many are not), ``frames``, ``zero_maps``, ``nonfinite_maps``,
+        ``empty_targets``, and ``faithfulness`` by map; in the full suite also ``curves``, ``fills``, ``changes``,
+        ``consistency``, ``randomization``.
+    """
+    grid = policy.cam_grid
+    target = target_tensor(torch.from_numpy(grid_target(frames.labels, frames.relevant, grid)))
+    images = torch.from_numpy(frames.images).permute(0, 3, 1, 2).contiguous()
+    size = (images.shape[2], images.shape[3])
+    generator = torch.Generator().manual_seed(seed)
+    controls = {
+        "random": random_saliency((len(frames), *grid), size, generator),
+        "mask": torch.from_numpy(frames.relevant[frames.labels]).float(),
+    }
+    report: dict[str, Any] = {}
+    for name, cam in attention_maps(policy, frames.images, camal).items():
+        summary = AlignmentSummary.of(cam, target)
+        saliency = {"own": upsample_cam(cam, size), **controls}
+        report[name] = {
+            "map": f"{camal.method}, {camal.rectification[name]}",
+            **alignment_section(summary),
+            "score": _HEADS[name][0],
+        }
+        if suite == "quick":
+            effects = {key: _effect(policy, name, images, each, seed) for key, each in saliency.items()}
+            report[name]["faithfulness"] = effects
+        else:
+            neutral = neutral_maps(policy, name, images)
+            report[name].update(
+                faithfulness_suite(policy, name, _HEADS[name][1], images, saliency, neutral, seed),
+                **stability(policy, name, images, camal, seed),
+            )
+    return report
+
+
+def alignment_section(summary: AlignmentSummary) -> dict[str, Any]:
+    """Return the part of a report that says how well maps agree with the masks."""
+    return {
+        "alignment": dict(summary.means),
+        "undefined": dict(summary.undefined),
+        "frames": summary.frames,
+        "zero_maps": summary.zero_maps,
+        "nonfinite_maps": summary.nonfinite_maps,
+        "empty_targets": summary.empty_targets,
+    }
+
+
+def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: Tensor, seed: int) -> dict[str, float]:
+    effect = deletion_effect(
+        images,
+        saliency,
+        head_output(policy, head),
+        _HEADS[head][1],
+        chunk_size=CHUNK_SIZE,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return {**effect.means(), "undefined": effect.undefined()}

@@ -1,0 +1,135 @@
+"""Everything that ``evaluate --suite full`` measures of one head's map beyond alignment and the deletion effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.extras import install_command
+from camal_rl.metrics import (
+    Change,
+    Shift,
+    UniformNoise,
+    deletion_effect,
+    explanation_consistency,
+    faithfulness,
+    policy_divergence,
+    randomization_check,
+    sarfa,
+)
+from camal_rl.metrics.consistency import Perturb
+from camal_rl.metrics.fills import Fill
+from camal_rl.rl.policy_outputs import CHUNK_SIZE, head_output
+
+NEUTRAL_METHODS: tuple[ExplainMethod, ...] = ("perturbation", "integrated_gradients")
+"""Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimized."""
+
+OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
+STABILITY_FRAMES = 64
+"""Consistency and parameter randomization look at the first so many frames."""
+
+_OTHER_CHANGES: dict[str, Change] = {"kl": policy_divergence, "sarfa": sarfa}
+# These two darken the image by the map; the fill plays no part in them.
+_WITHOUT_FILL = ("average_drop", "increase_in_confidence")
+
+
+def check_suite_support() -> None:
+    """Raise an ImportError with the install line if the full suite lacks a package."""
+    if find_spec("captum") is None:
+        raise ImportError(
+            "Captum is not installed; --suite full takes integrated gradients from it. "
+            f"Install it with: {install_command('explain')}"
+        )
+
+
+def neutral_maps(policy: CamPolicy, head: AttentionTarget, images: Tensor) -> dict[str, Tensor]:
+    """Return the maps ``(N, H, W)`` of :data:`NEUTRAL_METHODS` for images ``(N, C, H, W)``, on the CPU."""
+    return {method: explain(policy, images, method, head).cpu() for method in NEUTRAL_METHODS}
+
+
+def faithfulness_suite(
+    policy: CamPolicy,
+    head: AttentionTarget,
+    change: Change,
+    images: Tensor,
+    saliency: Mapping[str, Tensor],
+    neutral: Mapping[str, Tensor],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the faithfulness of maps under every fill and, for the policy, every measure of change.
+
+    Args:
+        policy: the policy.
+        head: ``value`` or ``policy``.
+        change: what counts as a change of that head's output.
+        images: ``(N, C, H, W)``, uint8.
+        saliency: the model's map and its controls, ``(N, H, W)`` by name.
+        neutral: of :func:`neutral_maps`; measured with the mean fill only.
+        seed: seed of the order of ties, subsets and noise: the same for every map.
+
+    Returns:
+        ``faithfulness`` and ``curves`` by map (mean fill), ``fills`` by fill and map, and for the policy ``changes`` by
+        measure and map.
+    """
+    output = head_output(policy, head)
+    results: dict[str, Any] = {"faithfulness": {}, "curves": {}, "fills": {fill: {} for fill in OTHER_FILLS}}
+
+    sizes: dict[str, Any] = {"grid": policy.cam_grid, "chunk_size": CHUNK_SIZE}
+
+    def source() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    for name, each in {**saliency, **neutral}.items():
+        found = faithfulness(images, each, output, change, generator=source(), **sizes)
+        results["faithfulness"][name] = {**found.means(), "undefined": found.undefined()["deletion_effect"]}
+        results["curves"][name] = found.curves()
+    for fill in OTHER_FILLS:
+        for name, each in saliency.items():
+            found = faithfulness(images, each, output, change, fill, generator=source(), **sizes)
+            means = {key: value for key, value in found.means().items() if key not in _WITHOUT_FILL}
+            results["fills"][fill][name] = {**means, "undefined": found.undefined()["deletion_effect"]}
+    if head == "policy":
+        results["changes"] = {
+            measure: {
+                name: deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source()).means()
+                for name, each in saliency.items()
+            }
+            for measure, other in _OTHER_CHANGES.items()
+        }
+    return results
+
+
+def stability(
+    policy: CamPolicy, head: AttentionTarget, images: Tensor, camal: CamalConfig, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return how the model's own map answers to changes that should not, and to one that should, change it.
+
+    ``consistency``: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
+    ``randomization``: rank correlation with the original map while the network's layers are randomized from the top.
+    The policy's map is that of the action preferred on the unchanged image throughout.
+    """
+    few = images[:STABILITY_FRAMES]
+    actions = preferred_actions(policy, few.to(policy.device))
+
+    def maps(network: nn.Module, batch: Tensor) -> Tensor:
+        assert isinstance(network, CamPolicy)
+        return network.attention(batch, actions, camal.method, camal.rectification, (head,))[head].float().cpu()
+
+    changes: dict[str, Perturb] = {
+        "noise": UniformNoise(torch.Generator().manual_seed(seed)),
+        "shift": Shift(columns=1),
+    }
+    consistency = {}
+    for name, perturb in changes.items():
+        found = explanation_consistency(lambda batch: maps(policy, batch), few, perturb, chunk_size=len(few))
+        consistency.update({f"{name}_{key.removeprefix('consistency_')}": mean for key, mean in found.means().items()})
+    source = torch.Generator().manual_seed(seed)
+    random = randomization_check(policy, maps, few, source, chunk_size=len(few))
+    return {"consistency": consistency, "randomization": random.stages()}

@@ -1,0 +1,93 @@
+"""Return on held-out levels while training runs: measured beside it, without touching it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.environments import make_level_set_env
+from camal_rl.rl.evaluate.returns import play_episodes
+
+HELD_OUT_RETURN = "held_out/return"
+"""What TensorBoard calls the figure."""
+
+
+class HeldOutReturn(BaseCallback):
+    """Logs the mean return on held-out levels at the end of a rollout, every so many steps and at the end of training.
+
+    Training goes on as if nothing had happened: the environment is another one, its own seed starts every measurement
+    anew, and the random states of Python, NumPy and torch are as before. Like the return on training levels it is that
+    of the policy which has played the rollout.
+
+    Args:
+        venv: environment of the held-out levels with raw rewards.
+        every_steps: environment steps between measurements, at least 1.
+        episodes: episodes of each measurement.
+        seed: seed of the levels and of the sampled actions; every measurement begins with the same levels.
+    """
+
+    def __init__(self, venv: VecEnv, every_steps: int, episodes: int, seed: int) -> None:
+        super().__init__()
+        if every_steps < 1:
+            raise ValueError(f"every_steps must be at least 1, got {every_steps}")
+        self.venv, self.every_steps, self.episodes, self.seed = venv, every_steps, episodes, seed
+        self._next = 0
+        self._end = 0
+
+    def _on_training_start(self) -> None:
+        self._end = self.model._total_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.num_timesteps < min(self._next, self._end):
+            return
+        self._next = (self.num_timesteps // self.every_steps + 1) * self.every_steps
+        with _random_states_kept():
+            self.venv.seed(self.seed)
+            played = play_episodes(self.model, self.venv, self.episodes, deterministic=False, seed=self.seed)
+        self.logger.record(HELD_OUT_RETURN, float(played.returns.mean()))
+
+
+def held_out_callback(config: ExperimentConfig) -> HeldOutReturn | None:
+    """Return the callback on the first held-out set of the evaluation, ``None`` where none is asked for.
+
+    Raises:
+        ValueError: the evaluation has no held-out set.
+    """
+    log, evaluation = config.log, config.evaluation
+    if not log.held_out_every:
+        return None
+    name = next((each for each in evaluation.sets if each.startswith("held_out")), None)
+    if name is None:
+        raise ValueError(
+            f"log.held_out_every measures a held-out level set, but evaluation.sets holds only "
+            f"{', '.join(evaluation.sets)}; add held_out to it, or set log.held_out_every=0"
+        )
+    with _random_states_kept():
+        num_envs = min(log.held_out_episodes, evaluation.num_envs)
+        venv = make_level_set_env(config, name, num_envs, evaluation.seed, masks=False)
+    return HeldOutReturn(venv, log.held_out_every, log.held_out_episodes, evaluation.seed)
+
+
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    """Restore the global random states of Python and NumPy; torch's are kept where actions are sampled."""
+    python, numpy = random.getstate(), _numpy_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _numpy_state() -> dict[str, npt.NDArray[np.uint32]]:
+    return np.random.get_state(legacy=False)  # noqa: NPY002

@@ -1,0 +1,82 @@
+"""One episode of an agent, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.rl.evaluate.returns import Actor
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An episode of T steps; entry ``t`` of everything belongs to the same step.
+
+    Attributes:
+        frames: ``uint8 (T, H, W, C)``, what the agent saw.
+        actions: ``int64 (T,)``, what it did upon seeing that frame.
+        rewards: ``float64 (T,)``, what that action gave.
+        ended: whether the episode came to its end; ``False`` where it was cut after the most steps allowed.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    actions: npt.NDArray[np.int64]
+    rewards: npt.NDArray[np.float64]
+    ended: bool
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(self.actions)
+
+    @property
+    def returns(self) -> npt.NDArray[np.float64]:
+        """Sum of the rewards up to and with each step, ``(T,)``."""
+        return np.cumsum(self.rewards)
+
+
+def record_episode(
+    actor: Actor,
+    venv: VecEnv,
+    deterministic: bool,
+    seed: int,
+    max_steps: int = 2000,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Recording:
+    """Reset an environment and record one episode of its first copy.
+
+    The observation that comes with ``done`` is the first of the next episode (SB3's environments reset themselves), so
+    the last frame is the one before it: the frame on which the last action was chosen.
+
+    Args:
+        actor: acts on the observations.
+        venv: environment with raw rewards and image observations ``uint8 (num_envs, H, W, C)``.
+        deterministic: preferred actions instead of sampled ones.
+        seed: seed of the sampled actions; torch's global generators are left as they were.
+        max_steps: cut the episode after this many steps, at least 1.
+        on_step: called with the number of steps so far.
+    """
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+    frames: list[npt.NDArray[np.uint8]] = []
+    actions: list[int] = []
+    rewards: list[float] = []
+    ended = False
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        observations = np.asarray(venv.reset())
+        while not ended and len(frames) < max_steps:
+            chosen, _ = actor.predict(observations, deterministic=deterministic)
+            # A copy: simulators may overwrite their observations.
+            frames.append(observations[0].copy())
+            stepped, gained, dones, _ = venv.step(chosen)
+            observations = np.asarray(stepped)
+            actions.append(int(chosen[0]))
+            rewards.append(float(gained[0]))
+            ended = bool(dones[0])
+            on_step(len(frames))
+    return Recording(np.stack(frames), np.array(actions, dtype=np.int64), np.array(rewards), ended)

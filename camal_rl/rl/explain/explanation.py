@@ -1,0 +1,258 @@
+"""Explain a trained run: a contact sheet of where it looks, and a video of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.vec_env import VecEnvWrapper
+
+from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.attention import CamMethod
+from camal_rl.envs import LabelMap, SegmentedVecEnv
+from camal_rl.overlays import Picture
+from camal_rl.rl.action_names import action_names
+from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.decisions import decisions_on
+from camal_rl.rl.environments import level_set_options, make_level_set_env
+from camal_rl.rl.evaluate.evaluation import load_model
+from camal_rl.rl.evaluate.returns import Actor
+from camal_rl.rl.explain.contact_sheet import SheetText, write_contact_sheet
+from camal_rl.rl.explain.episode import record_episode
+from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
+from camal_rl.rl.explain.video_file import check_video_support, write_mp4
+from camal_rl.rl.frames import sample_frames
+from camal_rl.runs.run_folder import RunFolder
+
+OnProgress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much of it is done, and how much there is (``None`` where nobody knows)."""
+
+_HOLD_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class ExplanationSettings:
+    """What is drawn.
+
+    Attributes:
+        level_set: level set of the environment that is played.
+        camal: says which maps are meant (method, rectification).
+        frames: rows of the contact sheet.
+        episodes: episodes of the video; 0 writes none.
+        deterministic: preferred actions instead of sampled ones, on the sheet and in the video.
+        seed: seed of the levels and actions.
+        fps: steps for each second of the video.
+    """
+
+    level_set: str
+    camal: CamalConfig
+    frames: int = 6
+    episodes: int = 1
+    deterministic: bool = False
+    seed: int = 10_000
+    fps: int = 10
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name, low in (("frames", 1), ("episodes", 0), ("seed", 0), ("fps", 1)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+
+
+def explanation_settings(
+    config: ExperimentConfig,
+    level_set: str | None = None,
+    method: str | None = None,
+    seed: int | None = None,
+    **given: Any,
+) -> ExplanationSettings:
+    """Return what is drawn of a run, with the run's own settings where nothing is given.
+
+    Args:
+        config: the run's configuration.
+        level_set: by default the last of ``evaluation.attention_sets``.
+        method: CAM method; by default ``camal.method``.
+        seed: by default ``evaluation.seed``.
+        **given: further attributes of :class:`ExplanationSettings`.
+
+    Raises:
+        ValueError: an unknown level set (the message names the nearest) or method, or a number out of range.
+    """
+    name = config.evaluation.attention_sets[-1] if level_set is None else level_set
+    level_set_options(config.env, name)
+    # CamalConfig checks the name.
+    camal = config.camal if method is None else replace(config.camal, method=cast(CamMethod, method))
+    return ExplanationSettings(name, camal, seed=config.evaluation.seed if seed is None else seed, **given)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explanation that is ready to be drawn: nothing on disk yet, but model and environments exist.
+
+    Attributes:
+        config: the run's configuration.
+        settings: what is drawn.
+        model: the run's model.
+        sheet_venv: environment of the contact sheet.
+        video_venv: environment of the video, ``None`` without one.
+        no_segmentation: why there is no segmentation, ``None`` where there is.
+    """
+
+    config: ExperimentConfig
+    settings: ExplanationSettings
+    model: CAMALPPO
+    sheet_venv: SegmentedVecEnv
+    video_venv: SegmentedVecEnv | None
+    no_segmentation: str | None
+
+    def close(self) -> None:
+        """Close the environments."""
+        for venv in (self.sheet_venv, self.video_venv):
+            if venv is not None:
+                venv.close()
+
+
+def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Explanation:
+    """Load a run's model and make the environments, so that every mistake shows before anything is written.
+
+    Masks are asked for also where the run was trained without them. Where the simulator cannot give any, the sheet
+    goes without.
+
+    Raises:
+        FileNotFoundError: not the folder of a trained run.
+        ValueError, TypeError: something that the environment refuses.
+        ImportError: the simulator, or PyAV for the video, is not installed.
+    """
+    config = folder.config()
+    if settings.episodes:
+        check_video_support()
+    model = load_model(folder)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    sheet_venv, no_segmentation = _sheet_env(config, settings)
+    video_venv = None
+    if settings.episodes:
+        video_venv = make_level_set_env(config, settings.level_set, 1, settings.seed, masks=False)
+    return Explanation(config, settings, model, sheet_venv, video_venv, no_segmentation)
+
+
+def _sheet_env(config: ExperimentConfig, settings: ExplanationSettings) -> tuple[SegmentedVecEnv, str | None]:
+    """Return the environment of the sheet, and why it has no masks where it has none."""
+    num_envs = min(settings.frames, config.evaluation.num_envs)
+    try:
+        return make_level_set_env(config, settings.level_set, num_envs, settings.seed, masks=True), None
+    except ValueError as error:
+        bare = make_level_set_env(config, settings.level_set, num_envs, settings.seed, masks=False)
+        return _WithoutSegmentation(bare), str(error)
+
+
+def explain(explanation: Explanation, out: Path, on_progress: OnProgress = lambda *_: None) -> list[Path]:
+    """Write ``attention-<level set>.png`` and ``episodes-<level set>.mp4`` and return their paths.
+
+    Each file appears in one piece, over one of an earlier explanation; the folder is made where it is missing.
+    """
+    settings = explanation.settings
+    sheet = out / f"attention-{settings.level_set}.png"
+    on_progress("contact sheet", 0, 1)
+    _write_sheet(explanation, sheet)
+    on_progress("contact sheet", 1, 1)
+    if explanation.video_venv is None:
+        return [sheet]
+    video = out / f"episodes-{settings.level_set}.mp4"
+    write_mp4(video, _video_pictures(explanation, explanation.video_venv, on_progress), settings.fps)
+    return [sheet, video]
+
+
+def _write_sheet(explanation: Explanation, path: Path) -> None:
+    config, settings, venv = explanation.config, explanation.settings, explanation.sheet_venv
+    actor = _Acting(explanation.model, settings.deterministic)
+    frames = sample_frames(actor, venv, settings.frames, config.evaluation.frame_every, settings.seed)
+    decisions = decisions_on(_policy(explanation), frames.images, settings.camal)
+    text = SheetText(
+        _title(explanation),
+        _maps(settings.camal),
+        action_names(venv),
+        venv.spec.names if explanation.no_segmentation is None else None,
+    )
+    write_contact_sheet(path, frames, decisions, text)
+
+
+def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[Picture]:
+    """Play and draw the episodes one after the other; the last picture of each stays for a moment."""
+    config, settings = explanation.config, explanation.settings
+    names = action_names(venv)
+    value = "value (of normalized rewards)" if config.env.normalize_reward else "value"
+    for episode in range(settings.episodes):
+        label = f"episode {episode + 1} of {settings.episodes}"
+        playing = _reporter(on_progress, f"{label}: playing", None)
+        recording = record_episode(
+            explanation.model, venv, settings.deterministic, settings.seed + episode, on_step=playing
+        )
+        decisions = decisions_on(_policy(explanation), recording.frames, settings.camal, recording.actions)
+        text = VideoText(f"{_title(explanation)}, {label}", _maps(settings.camal), names, value)
+        drawing = _reporter(on_progress, f"{label}: drawing", len(recording))
+        for step, picture in enumerate(episode_pictures(recording, decisions, text)):
+            yield picture
+            drawing(step + 1)
+        for _ in range(_HOLD_SECONDS * settings.fps):
+            yield picture
+
+
+def _reporter(on_progress: OnProgress, activity: str, total: int | None) -> Callable[[int], None]:
+    return lambda done: on_progress(activity, done, total)
+
+
+def _policy(explanation: Explanation) -> CamPolicy:
+    policy = explanation.model.policy
+    assert isinstance(policy, CamPolicy)
+    return policy
+
+
+def _title(explanation: Explanation) -> str:
+    config, settings = explanation.config, explanation.settings
+    actions = "preferred" if settings.deterministic else "sampled"
+    return (
+        f"{config.experiment_name}, {config.method_name} seed {config.seed}, "
+        f"level set {settings.level_set}, {actions} actions"
+    )
+
+
+def _maps(camal: CamalConfig) -> str:
+    value, policy = camal.value_rectification, camal.policy_rectification
+    signs = value if value == policy else f"{value} (value), {policy} (policy)"
+    return f"maps: {camal.method}, {signs}; each is divided by its maximum; yellow counts most"
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """An actor that always samples, or always prefers, whatever it is asked for."""
+
+    model: Actor
+    deterministic: bool
+
+    def predict(self, observation: npt.NDArray[Any], *, deterministic: bool = False) -> tuple[Any, Any]:
+        return self.model.predict(observation, deterministic=self.deterministic)
+
+
+class _WithoutSegmentation(VecEnvWrapper, SegmentedVecEnv):
+    """An environment without masks, in the place of one with: every pixel is background."""
+
+    def __init__(self, venv: SegmentedVecEnv) -> None:
+        super().__init__(venv)
+        self.spec = venv.spec
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        return self.venv.step_wait()
+
+    def segmentation(self) -> LabelMap:
+        shape = self.observation_space.shape
+        assert shape is not None
+        return np.zeros((self.num_envs, *shape[:2]), dtype=np.uint8)

@@ -1,0 +1,110 @@
+"""Frames on which attention is measured, taken by a fixed rule from the policy's own play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from camal_rl.envs import SegmentedVecEnv
+from camal_rl.overlays import as_pictures
+from camal_rl.rl.evaluate.returns import Actor
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames with their ground truth.
+
+    Attributes:
+        images: ``uint8 (N, H, W, C)``, as the policy sees them.
+        labels: label maps ``uint8 (N, H, W)``.
+        relevant: ``bool (256,)``, which labels are relevant.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    relevant: npt.NDArray[np.bool_]
+
+    @property
+    def pictures(self) -> npt.NDArray[np.uint8]:
+        """The images for people, ``uint8 (N, H, W, 3)``."""
+        return as_pictures(self.images)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.images)
+
+
+def sample_frames(model: Actor, venv: SegmentedVecEnv, frames: int, every: int, seed: int) -> FrameSet:
+    """Play with sampled actions and keep the frames of all environments at every ``every``-th step.
+
+    No frame is chosen by what it shows. The rule depends on nothing but its arguments, and torch's global generators
+    are left as they were.
+
+    Args:
+        model: acts on the observations.
+        venv: environment with masks; it is reset first.
+        frames: number of frames, at least 1; surplus ones of the last step are cut off.
+        every: steps between frames, at least 1; the first are taken after ``every`` steps.
+        seed: seed of the sampled actions.
+    """
+    images: list[npt.NDArray[np.uint8]] = []
+    labels: list[npt.NDArray[np.uint8]] = []
+
+    def keep(observations: npt.NDArray[np.uint8]) -> None:
+        images.append(observations.copy())
+        labels.append(venv.segmentation())
+
+    visit_frames(model, venv, frames, every, seed, keep)
+    return FrameSet(np.concatenate(images)[:frames], np.concatenate(labels)[:frames], venv.spec.relevant_lookup())
+
+
+def visit_frames(
+    model: Actor,
+    venv: SegmentedVecEnv,
+    frames: int,
+    every: int,
+    seed: int,
+    visit: Callable[[npt.NDArray[np.uint8]], None],
+) -> None:
+    """Play as :func:`sample_frames` does and call ``visit`` at its frames, while the environment still shows them.
+
+    ``visit`` takes the observations of all environments and may ask the environment about its current state. It must
+    not draw from torch's global generators, which the sampled actions come from.
+    """
+    if frames < 1 or every < 1:
+        raise ValueError(f"frames and every must be at least 1, got {frames} and {every}")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        observations = np.asarray(venv.reset())
+        for _ in range(-(-frames // venv.num_envs)):
+            for _ in range(every):
+                actions, _ = model.predict(observations, deterministic=False)
+                observations = np.asarray(venv.step(actions)[0])
+            visit(observations)
+
+
+def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:
+    """Return the frames of all environments after ``steps`` random actions; ``seed`` is that of the actions."""
+    observations = venv.reset()
+    for actions in random_actions(venv, steps, seed):
+        observations = venv.step(actions)[0]
+    return FrameSet(np.array(observations), venv.segmentation(), venv.spec.relevant_lookup())
+
+
+def random_actions(venv: SegmentedVecEnv, steps: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield ``steps`` arrays ``int64 (num_envs,)`` of uniformly random actions.
+
+    Raises:
+        ValueError: actions that are not discrete.
+    """
+    rng = np.random.default_rng(seed)
+    space = venv.action_space
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(f"random frames need discrete actions, got {space}")
+    for _ in range(steps):
+        yield space.start + rng.integers(space.n, size=venv.num_envs)

@@ -1,0 +1,204 @@
+"""Train one run: check everything first, then fill a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
+from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
+from camal_rl.rl.frames import random_frames
+from camal_rl.runs.allocator import keep_freed_memory
+from camal_rl.runs.run_folder import RunFolder, write_json
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run that is ready to start: nothing on disk yet, but environment and model exist.
+
+    Attributes:
+        config: the configuration.
+        folder: where the run will be written.
+        venv: the training environment.
+        model: the untrained agent.
+        overlay: the callback that draws overlays, where asked for.
+        held_out: the callback that measures the return on held-out levels, where asked for.
+    """
+
+    config: ExperimentConfig
+    folder: RunFolder
+    venv: VecEnv
+    model: CAMALPPO
+    overlay: OverlayCallback | None
+    held_out: HeldOutReturn | None = None
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.venv.close()
+        if self.held_out is not None:
+            self.held_out.venv.close()
+
+
+def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
+    """Make environment and model, so that every mistake in the configuration shows before anything is written.
+
+    Raises:
+        FileExistsError: the run folder exists and is not empty.
+        ValueError, TypeError: a value that the environment or the agent refuses.
+        MissingExtraError: the simulator is not installed.
+    """
+    folder.check_free()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
+    _check_level_sets(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    overlay = overlay_callback(config)
+    with ExitStack() as stack:
+        held_out = held_out_callback(config)
+        if held_out is not None:
+            stack.callback(held_out.venv.close)
+        venv = make_training_env(config)
+        stack.callback(venv.close)
+        model = make_model(config, venv, folder)
+        stack.pop_all()
+    return Trial(config, folder, venv, model, overlay, held_out)
+
+
+def _check_level_sets(config: ExperimentConfig) -> None:
+    """Raise a ValueError that names the setting for a level set that the environment does not have."""
+    for key in ("sets", "attention_sets"):
+        for name in getattr(config.evaluation, key):
+            try:
+                level_set_options(config.env, name)
+            except ValueError as error:
+                raise ValueError(f"evaluation.{key}: {error}") from error
+
+
+def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
+    """Make the untrained agent of an experiment."""
+    algorithm = config.algorithm
+    rate: Any = algorithm.learning_rate
+    return CAMALPPO(
+        "CamPolicy",
+        venv,
+        camal=config.camal,
+        policy_kwargs={
+            "encoder": config.policy.encoder,
+            "precision": config.policy.precision,
+            "optimizer_kwargs": {"eps": algorithm.adam_epsilon},
+        },
+        learning_rate=LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
+        n_steps=algorithm.n_steps,
+        batch_size=algorithm.batch_size,
+        n_epochs=algorithm.n_epochs,
+        gamma=algorithm.gamma,
+        gae_lambda=algorithm.gae_lambda,
+        clip_range=algorithm.clip_range,
+        clip_range_vf=algorithm.clip_range_vf,
+        normalize_advantage=algorithm.normalize_advantage,
+        ent_coef=algorithm.ent_coef,
+        vf_coef=algorithm.vf_coef,
+        max_grad_norm=algorithm.max_grad_norm,
+        target_kl=algorithm.target_kl,
+        stats_window_size=algorithm.stats_window_size,
+        tensorboard_log=str(folder.tensorboard),
+        seed=config.seed,
+        device=config.device,
+        verbose=0,
+    )
+
+
+def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
+    """Return the callback that draws overlays on frames of the last attention set, reached by random actions."""
+    log = config.log
+    if not log.overlay_every or config.env.segmentation is None:
+        return None
+    venv = make_level_set_env(
+        config, config.evaluation.attention_sets[-1], log.overlay_frames, config.evaluation.seed, masks=True
+    )
+    try:
+        frames = random_frames(venv, config.evaluation.frame_every, config.evaluation.seed)
+    finally:
+        venv.close()
+    return OverlayCallback(frames.images, frames.labels, frames.relevant, log.overlay_every)
+
+
+def run(
+    trial: Trial, command: Sequence[str], progress: bool = False, callbacks: Sequence[BaseCallback] = ()
+) -> dict[str, Any]:
+    """Train and fill the run folder.
+
+    Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+
+    Args:
+        trial: from :func:`prepare`.
+        command: the command line, kept in the folder.
+        progress: show SB3's progress bar.
+        callbacks: further callbacks.
+
+    Returns:
+        What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes.
+    """
+    config, folder, model = trial.config, trial.folder, trial.model
+    keep_freed_memory()
+    folder.create(config, command)
+    started = time.perf_counter()
+    interrupted = False
+    try:
+        model.learn(
+            config.total_timesteps,
+            callback=[*_callbacks(trial), *callbacks],
+            tb_log_name="run",
+            progress_bar=progress,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.perf_counter() - started
+    model.save(folder.model_file)
+    trial.close()
+    returns = [episode["r"] for episode in model.ep_info_buffer or ()]
+    summary = {
+        "interrupted": interrupted,
+        "timesteps": model.num_timesteps,
+        "seconds": seconds,
+        "steps_per_second": model.num_timesteps / seconds,
+        "last_mean_return": float(np.mean(returns)) if returns else None,
+    }
+    write_json(folder.train_file, summary)
+    return summary
+
+
+def _callbacks(trial: Trial) -> list[BaseCallback]:
+    config, folder = trial.config, trial.folder
+    callbacks: list[BaseCallback] = [HParamCallback(flat_settings(config.as_dict())), UpdateLogCallback()]
+    if trial.overlay is not None:
+        callbacks.append(trial.overlay)
+    if trial.held_out is not None:
+        callbacks.append(trial.held_out)
+    if config.log.checkpoint_every:
+        every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
+        callbacks.append(CheckpointCallback(every_calls, str(folder.checkpoints), "model"))
+    return callbacks
+
+
+def flat_settings(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings on one level, with the keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat.update(flat_settings(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,149 @@
+"""The folder of one run: what lies where, and that nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camal_rl.rl.config import ExperimentConfig
+from camal_rl.runs.folders import check_new_folder
+from camal_rl.runs.loading import AnyConfig, dump_yaml, load_config
+from camal_rl.runs.provenance import provenance
+from camal_rl.metrics.definition import FORMER_NAMES
+from camal_rl.utf8 import read_utf8
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of everything in a run's folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained agent, for ``CAMALPPO.load`` and SB3's ``PPO.load``."""
+        return self.path / "model.zip"
+
+    @property
+    def weights_file(self) -> Path:
+        """The weights of a trained image classifier; the configuration says of which model."""
+        return self.path / "model.safetensors"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of models saved during training."""
+        return self.path / "checkpoints"
+
+    @property
+    def train_file(self) -> Path:
+        """How training went: JSON, written when it ends."""
+        return self.path / "train.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """What evaluation found: JSON."""
+        return self.path / "metrics.json"
+
+    def check_free(self) -> None:
+        """Make sure that :meth:`create` will succeed, as far as can be known before.
+
+        Raises:
+            FileExistsError: the folder is there and not empty.
+            OSError: it cannot be made, see :func:`camal_rl.runs.folders.check_new_folder`.
+        """
+        check_new_folder(self.path)
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
+
+    def create(self, config: AnyConfig, command: Sequence[str]) -> None:
+        """Make the folder with configuration, command, versions and machine."""
+        self.check_free()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config_file.write_text(dump_yaml(config), encoding="utf-8")
+        (self.path / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
+        write_json(self.path / "provenance.json", provenance())
+
+    def config(self) -> ExperimentConfig:
+        """Read the resolved configuration of an agent's run; one of a run on images is a ValueError."""
+        config = self.any_config()
+        if not isinstance(config, ExperimentConfig):
+            raise ValueError(
+                f"{self.path} is the run of an image classifier, and this command is for agents; "
+                "camal-rl evaluate and camal-rl report take both"
+            )
+        return config
+
+    def any_config(self) -> AnyConfig:
+        """Read the resolved configuration."""
+        if not self.config_file.is_file():
+            raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
+        return load_config(self.config_file)
+
+    def is_trained(self) -> bool:
+        """Say whether training came to its end."""
+        return self.train_file.is_file() and not read_json(self.train_file)["interrupted"]
+
+
+def default_run_dir(config: AnyConfig) -> Path:
+    """Return ``runs/<name>/<method>-seed<k>``."""
+    return Path("runs") / config.experiment_name / f"{config.method_name}-seed{config.seed}"
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
+    text = json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    data = json.loads(read_utf8(path))
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return data
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read a ``metrics.json``; figures that had other names in earlier versions come under those of today."""
+    found = _renamed(read_json(path))
+    assert isinstance(found, dict)
+    return found
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {FORMER_NAMES.get(key, key): _renamed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,249 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from camal_rl.comparison.plan import PlannedRun, method_config, plan_runs
+from camal_rl.comparison.results import (
+    compare_runs,
+    comparison_markdown,
+    comparison_rows,
+    flat_metrics,
+    headline_figures,
+)
+from camal_rl.rl.training import Trial
+from camal_rl.runs.curves import mean_curve, read_curves
+from camal_rl.runs.loading import load_config
+from camal_rl.runs.run_folder import RunFolder
+
+
+def _metrics(train, held_out, epg):
+    def returns(mean):
+        return {"stochastic": {"mean": mean}, "deterministic": {"mean": mean + 1}}
+
+    effect = {"deletion_effect": 2 * epg}
+    alignment = {"epg": epg, "pointing_game": None, "iou": 0.25}
+    head = {"alignment": alignment, "faithfulness": {"own": effect, "random": {"deletion_effect": 0.1}, "mask": effect}}
+    return {
+        "returns": {"train": returns(train), "held_out": returns(held_out)},
+        "gap": {"held_out": {"stochastic": train - held_out, "deterministic": 0.0}},
+        "attention": {"held_out": {"value": head}},
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return three seeds of two methods whose metrics are known."""
+    config = load_config("toy_grid")
+    planned = []
+    results = {"ppo": [(8, 1, 0.1), (9, 2, 0.2), (10, 3, 0.3)], "camal": [(8, 5, 0.7), (9, 6, 0.8), (10, 7, 0.9)]}
+    for method, seeds in results.items():
+        for seed, figures in enumerate(seeds):
+            folder = RunFolder(tmp_path / f"{method}-seed{seed}")
+            folder.path.mkdir()
+            folder.metrics_file.write_text(json.dumps(_metrics(*figures)))
+            planned.append(PlannedRun(method, seed, method_config(config, method, seed), folder))
+    return planned
+
+
+def test_flat_names_and_missing_figures():
+    flat = flat_metrics(_metrics(8, 1, 0.25))
+    assert flat == {
+        "return/train": 8,
+        "return_deterministic/train": 9,
+        "return/held_out": 1,
+        "return_deterministic/held_out": 2,
+        "gap/held_out": 7,
+        "epg/value/held_out": 0.25,
+        "iou/value/held_out": 0.25,
+        "deletion_effect/value/held_out": 0.5,
+        "deletion_effect_random/value/held_out": 0.1,
+        "deletion_effect_mask/value/held_out": 0.5,
+        "deletion_effect_net/value/held_out": 0.4,
+    }
+
+
+def test_net_figures_say_how_much_better_than_a_random_map():
+    metrics = _metrics(8, 1, 0.25)
+    faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
+    faithfulness["own"] = {"deletion_effect": 0.75, "insertion_change_auc": 0.125}
+    faithfulness["random"] = {"deletion_effect": 0.25, "insertion_change_auc": 0.5}
+    flat = flat_metrics(metrics)
+    assert flat["deletion_effect_net/value/held_out"] == 0.5
+    assert flat["insertion_change_auc_net/value/held_out"] == 0.375
+    faithfulness["own"]["insertion_change_auc"] = None
+    assert "insertion_change_auc_net/value/held_out" not in flat_metrics(metrics)
+
+
+def test_runs_that_an_earlier_version_evaluated_are_compared(runs):
+    for planned in runs:
+        path = planned.folder.metrics_file
+        metrics = json.loads(path.read_text())
+        faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
+        for kind, value in (("own", 0.125), ("random", 0.5)):
+            faithfulness[kind] = {"deletion_effect": 0.5, "deletion_auc": 0.5, "insertion_auc": value}
+        path.write_text(json.dumps(metrics))
+    figures = compare_runs(runs)["figures"]
+    assert figures["insertion_change_auc_net/value/held_out"]["camal"]["mean"] == 0.375
+
+
+def test_statistics_are_those_of_the_seeds(runs):
+    comparison = compare_runs(runs)
+    assert comparison["methods"] == ["ppo", "camal"]
+    assert comparison["seeds"] == [0, 1, 2]
+    ppo, camal = (comparison["figures"]["return/held_out"][method] for method in ("ppo", "camal"))
+    assert (ppo["mean"], ppo["std"], camal["mean"]) == (2, 1, 6)
+    assert ppo["seeds"] == {"0": 1, "1": 2, "2": 3}
+    assert 1 <= ppo["interval"][0] < 2 < ppo["interval"][1] <= 3
+    # All of camal's runs above all of ppo's: the smallest two-sided p of 3 against 3, 2 / C(6, 3).
+    assert camal["p_against_first"] == pytest.approx(0.1)
+    assert ppo["p_against_first"] is None
+    assert comparison["figures"]["return/train"]["camal"]["p_against_first"] == pytest.approx(1)
+
+
+def test_table_and_markdown_show_every_seed(runs):
+    comparison = compare_runs(runs)
+    header, rows = comparison_rows(comparison)
+    assert header == ["figure", "ppo", "camal", "p, camal against ppo"]
+    assert ["return on held_out\N{NO-BREAK SPACE}↑", "2.000 ± 1.000", "6.000 ± 1.000", "0.100"] in rows
+    epg = "EPG of the value map on held_out"
+    assert [f"{epg}\N{NO-BREAK SPACE}↑", "0.200 ± 0.100", "0.800 ± 0.100", "0.100"] in rows
+    text = comparison_markdown(comparison)
+    assert "| return on held_out\N{NO-BREAK SPACE}↑ | 2.000 ± 1.000 | 6.000 ± 1.000 | 0.100 |" in text
+    line = next(line for line in text.splitlines() if line.startswith(f"| {epg} | camal |"))
+    assert line.endswith("| 0.700 | 0.800 | 0.900 |")
+    assert "pointing game" not in text
+    assert not re.search(r"\w/\w+/\w", text), "a raw key"
+    assert headline_figures(comparison)[0] == "return/train"
+
+
+def test_one_seed_has_no_interval_and_no_test(runs):
+    comparison = compare_runs([planned for planned in runs if planned.seed == 0])
+    camal = comparison["figures"]["return/held_out"]["camal"]
+    assert camal["interval"] is None
+    assert camal["p_against_first"] is None
+    assert camal["mean"] == 5
+    header, rows = comparison_rows(comparison)
+    assert header == ["figure", "ppo", "camal"]
+    assert ["return on held_out\N{NO-BREAK SPACE}↑", "1.000", "5.000"] in rows
+
+
+def test_methods_are_weights_and_losses():
+    config = load_config("toy_grid", ["camal.weight=0.3"])
+    ppo, energy, square = (method_config(config, name, 4) for name in ("ppo", "energy", "camal_square"))
+    assert (ppo.camal.weight, ppo.seed, ppo.threads) == (0, 4, 1)
+    assert (energy.camal.weight, energy.camal.loss) == (0.3, "energy")
+    assert replace(energy, camal=config.camal) == replace(config, methods={}, seed=4, threads=1)
+    assert (square.camal.weight, square.camal.schedule) == (10, "warmup")
+
+
+def test_ppo_depends_only_on_which_map_is_measured():
+    base = load_config("toy_grid")
+    retuned = load_config("toy_grid", ["camal.weight=1", "camal.loss=l1", "camal.schedule=decay"])
+    assert method_config(retuned, "ppo", 0) == method_config(base, "ppo", 0)
+    other_map = load_config("toy_grid", ["camal.method=gradcam"])
+    assert method_config(other_map, "ppo", 0) != method_config(base, "ppo", 0)
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "message"),
+    [
+        (["ppo", "camel"], 1, "did you mean 'camal'"),
+        (["ppo", "ppo"], 1, "each once, got ppo,ppo"),
+        ([], 1, "got none"),
+        (["ppo"], 0, "seeds must be at least 1"),
+    ],
+)
+def test_bad_plans_are_refused(tmp_path, methods, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        plan_runs(load_config("toy_grid"), methods, seeds, tmp_path)
+
+
+def test_camal_with_weight_0_is_no_method(tmp_path):
+    with pytest.raises(ValueError, match="the same as ppo"):
+        plan_runs(load_config("toy_grid", ["camal.weight=0"]), ["ppo", "camal"], 1, tmp_path)
+
+
+def test_only_finished_runs_of_the_same_configuration_are_used_again(tmp_path, trained):
+    (tmp_path / "camal-seed0").symlink_to(trained.path)
+    same = trained.config()
+    (planned,) = plan_runs(same, ["camal"], 1, tmp_path)
+    assert planned.folder.is_trained()
+    plan_runs(replace(same, methods={"energy": {"weight": 0.9}}), ["camal"], 1, tmp_path)
+    with pytest.raises(FileExistsError, match="run of another configuration"):
+        plan_runs(replace(same, total_timesteps=999), ["camal"], 1, tmp_path)
+    (tmp_path / "camal-seed1").mkdir()
+    (tmp_path / "camal-seed1" / "config.yaml").write_text("half a run")
+    with pytest.raises(FileExistsError, match="did not finish"):
+        plan_runs(same, ["camal"], 2, tmp_path)
+
+
+def test_curves_come_from_tensorboard(trained):
+    curves = read_curves(trained.tensorboard, ["camal/value/epg", "rollout/ep_rew_mean", "no/such/tag"])
+    assert set(curves) == {"camal/value/epg", "rollout/ep_rew_mean"}
+    steps, values = curves["camal/value/epg"]
+    assert steps[-1] == 256
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_mean_curve_interpolates_where_all_curves_are():
+    first = np.array([0.0, 10.0]), np.array([0.0, 10.0])
+    second = np.array([5.0, 15.0]), np.array([1.0, 1.0])
+    steps, values = mean_curve([first, second], points=2)
+    assert steps.tolist() == [5, 10]
+    assert values.tolist() == [3, 5.5]
+
+
+def test_ctrl_c_saves_the_model_and_says_so(tmp_path):
+    from camal_rl.agents import CAMALPPO
+    from camal_rl.rl.training import prepare, run
+    from tests.conftest import TINY
+
+    trial: Trial = prepare(load_config("toy_grid", TINY), RunFolder(tmp_path / "run"))
+
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    trial.model.train = press_ctrl_c
+    summary = run(trial, ["camal-rl"])
+    assert summary["interrupted"] is True
+    assert summary["timesteps"] == 128
+    assert not trial.folder.is_trained()
+    assert CAMALPPO.load(trial.folder.model_file).num_timesteps == 128
+
+
+_POOL = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from camal_rl.comparison.plan import end_with_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 60).result()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test kills with a signal")
+def test_workers_end_when_the_comparison_is_killed(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(_POOL)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent")

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import torch
+
+from camal_rl.agents import CamalConfig
+from camal_rl.attention import upsample_cam
+from camal_rl.envs import make_vec
+from camal_rl.rl.environments import make_level_set_env
+from camal_rl.rl.evaluate import evaluation
+from camal_rl.rl.evaluate.attention import attention_report
+from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, load_model, stages
+from camal_rl.rl.frames import FrameSet, random_frames, sample_frames
+from camal_rl.rl.policy_outputs import attention_maps
+from camal_rl.runs.loading import load_config
+from camal_rl.runs.run_folder import read_json
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load_model(trained)
+
+
+@pytest.fixture(scope="module")
+def metrics(trained, model):
+    done = []
+    settings = evaluation_settings(trained.config(), None, None)
+    result = evaluate_run(trained, model, settings, done.append)
+    assert done == stages(settings)
+    return result
+
+
+def test_metrics_hold_returns_gaps_and_attention(trained, metrics):
+    assert metrics == read_json(trained.metrics_file)
+    assert set(metrics["returns"]) == {"train", "held_out"}
+    for result in metrics["returns"].values():
+        for actions in ("stochastic", "deterministic"):
+            assert result[actions]["episodes"] == 12
+            assert -1.4 <= result[actions]["mean"] <= 1
+    train, held_out = metrics["returns"]["train"], metrics["returns"]["held_out"]
+    expected = train["stochastic"]["mean"] - held_out["stochastic"]["mean"]
+    assert metrics["gap"]["held_out"]["stochastic"] == pytest.approx(expected)
+    assert metrics["run"]["method"] == "camal"
+    report = metrics["attention"]["held_out"]["value"]
+    assert report["frames"] == 8
+    assert set(report["faithfulness"]) == {"own", "random", "mask"}
+
+
+def test_evaluation_is_reproducible(trained, model, metrics):
+    settings = evaluation_settings(trained.config(), None, None)
+    assert evaluate_run(trained, model, settings)["attention"] == metrics["attention"]
+
+
+def test_numbers_on_the_command_line_win():
+    config = load_config("toy_grid")
+    settings = evaluation_settings(config, 5, 0)
+    assert (settings.episodes, settings.frames) == (5, 0)
+    assert not any("attention" in name for name in stages(settings))
+    assert evaluation_settings(config, None, None) == config.evaluation
+
+
+def test_frames_come_at_every_kth_step_with_their_own_masks(model):
+    frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), frames=10, every=2, seed=1)
+    assert frames.images.shape == (10, 64, 64, 3)
+    assert frames.labels.shape == (10, 64, 64)
+    # The oracle plays the same game step by step.
+    venv = make_vec("toy_grid/default", 4, 3)
+    torch.manual_seed(1)
+    observations = venv.reset()
+    for step in range(1, 5):
+        observations = venv.step(model.predict(observations, deterministic=False)[0])[0]
+        if step % 2 == 0:
+            where = slice((step // 2 - 1) * 4, step // 2 * 4)
+            np.testing.assert_array_equal(frames.images[where], observations)
+            np.testing.assert_array_equal(frames.labels[where], venv.segmentation())
+
+
+def test_random_frames_depend_on_the_seed_only():
+    first, again, other = (random_frames(make_vec("toy_grid/default", 3, 0), 4, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.images, again.images)
+    assert (first.images != other.images).any()
+
+
+def test_alignment_is_that_of_the_maps_and_masks(model):
+    frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), 8, 2, 0)
+    # With ReLU the value map of so short a training may be zero on every frame.
+    camal = CamalConfig(value_rectification="absolute")
+    report = attention_report(model.policy, frames, camal, 0)
+    cells = frames.relevant[frames.labels].reshape(8, 16, 4, 16, 4).any(axis=(2, 4))
+    for name, maps in attention_maps(model.policy, frames.images, camal).items():
+        cam = maps.numpy().astype(np.float64)
+        epg = (cam * cells).sum(axis=(1, 2)) / cam.sum(axis=(1, 2))
+        assert report[name]["alignment"]["epg"] == pytest.approx(epg.mean(), abs=1e-5)
+        assert report[name]["alignment"]["area_fraction"] == pytest.approx(cells.mean(), abs=1e-6)
+
+
+def test_deleting_by_the_value_map_is_recomputed_by_hand(model):
+    frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), 4, 3, 0)
+    # Absolute maps are zero almost nowhere: their pixels have one order.
+    camal = CamalConfig(value_rectification="absolute")
+    report = attention_report(model.policy, frames, camal, 0)
+    saliency = (
+        upsample_cam(attention_maps(model.policy, frames.images, camal)["value"], (64, 64)).numpy().reshape(4, -1)
+    )
+
+    def values(images):
+        with torch.no_grad():
+            return model.policy.predict_values(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy().ravel()
+
+    before = values(frames.images)
+    changes = []
+    for fraction in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
+        images = frames.images.reshape(4, -1, 3).copy()
+        for index, ranks in enumerate(np.argsort(-saliency, axis=1, kind="stable")):
+            color = np.rint(images[index].mean(axis=0))
+            images[index, ranks[: round(fraction * 4096)]] = color
+        changes.append(np.abs(values(images.reshape(4, 64, 64, 3)) - before) / before.std())
+    got = report["value"]["faithfulness"]["own"]["deletion_effect"]
+    assert got == pytest.approx(np.mean(changes), rel=1e-3)
+
+
+def test_the_maps_are_those_that_are_asked_for(model):
+    images = random_frames(make_vec("toy_grid/default", 3, 0), 1, 0).images
+    asked = CamalConfig(method="hirescam", value_rectification="absolute", policy_rectification="relu")
+    maps = attention_maps(model.policy, images, asked)
+    direct = model.policy.attention(images, method="hirescam", rectification={"value": "absolute", "policy": "relu"})
+    assert torch.equal(maps["value"], direct["value"])
+    assert torch.equal(maps["policy"], direct["policy"])
+    assert not torch.equal(maps["value"], attention_maps(model.policy, images, CamalConfig())["value"])
+
+
+def test_frames_without_anything_relevant_are_counted(model):
+    images = random_frames(make_vec("toy_grid/default", 3, 0), 1, 0).images
+    nothing = FrameSet(images, np.zeros((3, 64, 64), np.uint8), np.zeros(256, bool))
+    report = attention_report(model.policy, nothing, CamalConfig(), 0)["value"]
+    assert report["empty_targets"] == 3
+    assert np.isnan(report["alignment"]["epg"])
+    assert report["faithfulness"]["mask"]["undefined"] == 3
+
+
+class _Family:
+    """A family in which every frame with a dark first pixel is that of a training level."""
+
+    @staticmethod
+    def training_fingerprints(name, options):
+        assert name == "game"
+        assert options["num_levels"] == 200
+        return frozenset({b"dark"})
+
+    @staticmethod
+    def frame_fingerprint(frame):
+        return b"dark" if frame[0, 0, 0] < 10 else b"light"
+
+    @staticmethod
+    def normalized_score(name, returns):
+        return (np.asarray(returns) - 2) / 8
+
+
+def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
+    monkeypatch.setattr(evaluation, "family_of", lambda env_id: (_Family(), "game"))
+    config = load_config("toy_grid")
+    check = evaluation._duplicate_check(config, "held_out")
+    assert check(np.zeros((64, 64, 3), np.uint8))
+    assert not check(np.full((64, 64, 3), 200, np.uint8))
+    assert evaluation._duplicate_check(config, "train") is None
+    assert evaluation._normalized("any/game", np.array([2.0, 10.0])) == {"normalized": 0.5}
+
+
+def test_families_without_duplicates_or_scores_have_none():
+    assert evaluation._duplicate_check(load_config("toy_grid"), "held_out") is None
+    assert evaluation._normalized("toy_grid/default", np.array([1.0])) == {}
+
+
+def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():
+    pytest.importorskip("procgen")
+    config = load_config("procgen/starpilot", ["env.options.num_levels=8"])
+    check = evaluation._duplicate_check(config, "held_out")
+    seen = make_level_set_env(config, "train", 16, 3, masks=False).reset()
+    new = make_level_set_env(config, "held_out", 16, 3, masks=False).reset()
+    assert all(check(frame) for frame in seen)
+    assert sum(check(frame) for frame in new) <= 2
