@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import Tensor, nn
 from torch.nn import functional
 
-from camal_rl.spelling import did_you_mean
+from camal_rl.registry import Registry
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Extractor = TypeVar("Extractor", bound=BaseFeaturesExtractor)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
@@ -297,32 +299,40 @@ class ImpalaEncoder(CamEncoder):
         self.linear = self._build_linear(features_dim)
 
 
-ENCODERS: dict[str, type[CamEncoder]] = {
-    "nature": NatureEncoder,
-    "impala": ImpalaEncoder,
-    "compact": CompactEncoder,
-}
+_SHIPPED = {"nature": NatureEncoder, "impala": ImpalaEncoder, "compact": CompactEncoder}
+ENCODERS: Registry[type[BaseFeaturesExtractor]] = Registry("encoder", _SHIPPED, "camal_rl.encoders")
+
+
+def register_encoder(name: str) -> Callable[[type[Extractor]], type[Extractor]]:
+    """Make a features extractor class an encoder, ``policy.encoder: NAME`` in configurations; a decorator."""
+    return cast(Callable[[type[Extractor]], type[Extractor]], ENCODERS.register(name))
 
 
 def encoder_class(encoder: str | type[BaseFeaturesExtractor]) -> type[BaseFeaturesExtractor]:
-    """Return the features extractor class for an encoder's name (a class is returned as it is).
+    """Return the features extractor class for an encoder's name or path (a class is returned as it is).
 
     Raises:
-        ValueError: unknown name; the message names the nearest known one.
+        ValueError: unknown name, the message names the nearest known one; or no features extractor.
     """
     if not isinstance(encoder, str):
         return encoder
-    if encoder not in ENCODERS:
+    found: object = ENCODERS.find(encoder)
+    if not isinstance(found, type) or not issubclass(found, BaseFeaturesExtractor):
         raise ValueError(
-            f"unknown encoder {encoder!r}; {did_you_mean(encoder, ENCODERS)}the encoders are {', '.join(ENCODERS)}, "
-            "or a class of your own"
+            f"the encoder {encoder!r} must be a class derived from CamEncoder, or from SB3's BaseFeaturesExtractor, "
+            f"got {found!r}"
         )
-    return ENCODERS[encoder]
+    return found
+
+
+def is_shipped(encoder: object) -> bool:
+    """Say whether an encoder is of a class of this package, and none derived from it."""
+    return type(encoder) in _SHIPPED.values()
 
 
 def encoder_name(kind: type[BaseFeaturesExtractor]) -> str:
     """Return the name of an encoder class in :data:`ENCODERS`, or its own where it is not there."""
-    return next((name for name, known in ENCODERS.items() if known is kind), kind.__name__)
+    return ENCODERS.name_of(kind) or kind.__name__
 
 
 def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -> dict[str, Any]:
@@ -330,5 +340,6 @@ def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -
     if issubclass(encoder, CamEncoder):
         return {"precision": precision}
     if precision != "float32":
-        raise ValueError(f"precision={precision!r} needs one of the encoders {', '.join(ENCODERS)}")
+        names = ", ".join(_SHIPPED)
+        raise ValueError(f"precision={precision!r} needs one of the encoders {names}, or one derived from CamEncoder")
     return {}

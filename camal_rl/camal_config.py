@@ -55,8 +55,8 @@ class CamalConfig:
         targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
             the action that was taken; with continuous actions :func:`camal_rl.agents.policy_score.gaussian_score`).
         method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
-        loss: ``camal``; ``camal_square``, which squares attention outside; or a peer's loss on the same maps: energy,
-            l1, ppce, rrr, mse.
+        loss: ``camal``; ``camal_square``, which squares attention outside; a peer's loss on the same maps: energy,
+            l1, ppce, rrr, mse; a name of :func:`camal_rl.losses.register_loss`, or the path ``package.module:name``.
         inside_weight: coefficient of the loss's part inside the target, relative to that outside. Below 1, attention
             outside is suppressed without asking for the same attention on every relevant object.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;

@@ -15,7 +15,7 @@ from camal_rl.targets import target_tensor
 
 
 @dataclass(frozen=True)
-class CamalTerm:
+class CamalTermLoss:
     """The term of one minibatch, and its parts for logs.
 
     Attributes:
@@ -36,7 +36,7 @@ class CamalTerm:
 
 def camal_term(
     maps: Mapping[AttentionTarget, Tensor], masks: Tensor, config: CamalConfig, progress: float = 0.0
-) -> CamalTerm:
+) -> CamalTermLoss:
     """Return what CAMAL adds to the loss of some frames, in any training loop.
 
     The maps are normalized, compared with the masks by ``config.loss``, and weighted. A loop of its own makes maps with
@@ -86,7 +86,7 @@ def camal_term(
     total = (config.inside_weight * parts.inside + parts.outside).sum()
     zero = zero_maps(cams.detach()).float().mean(dim=1)
     loss = config.weight_at(progress) * total
-    return CamalTerm(loss, total, parts.inside.detach(), parts.outside.detach(), zero)
+    return CamalTermLoss(loss, total, parts.inside.detach(), parts.outside.detach(), zero)
 
 
 def _target(masks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.layer_capture import FeatureLayout, hooked, output_words, shape_words
-from camal_rl.module_modes import evaluating, recording_gradients
+from camal_rl.training_modes import evaluating, recording_gradients
 
 MAX_PREFIX_TOKENS = 16
 """Class and register tokens that are looked for before the patches."""

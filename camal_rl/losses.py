@@ -11,15 +11,16 @@ therefore reaches the loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from camal_rl.spelling import did_you_mean
+from camal_rl.registry import Registry
+
+Loss = TypeVar("Loss", bound=Callable[[Tensor, Tensor], "CamalLoss"])
 
 PPCE_FLOOR = 1e-3
 """Added to the map before the logarithm: bounds the gradient of :func:`ppce_loss` at ``1 / PPCE_FLOOR``."""
@@ -122,7 +123,8 @@ def rrr_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     return _mean_over_valid(torch.zeros_like(outside), outside, valid)
 
 
-LOSSES: Mapping[str, AttentionLoss] = MappingProxyType(
+LOSSES: Registry[AttentionLoss] = Registry(
+    "attention loss",
     {
         "camal": camal_loss,
         "camal_square": camal_square_loss,
@@ -131,20 +133,98 @@ LOSSES: Mapping[str, AttentionLoss] = MappingProxyType(
         "ppce": ppce_loss,
         "rrr": rrr_loss,
         "mse": mse_loss,
-    }
+    },
+    "camal_rl.losses",
 )
+"""Losses by name; :func:`register_loss` adds to them."""
+_SHIPPED = tuple(LOSSES.values())
+
+
+def register_loss(name: str) -> Callable[[Loss], Loss]:
+    """Make a function an attention loss that configurations know by a name; a decorator.
+
+    Args:
+        name: as in ``camal.loss: NAME`` and ``--methods ppo,NAME``.
+
+    Example:
+        >>> from camal_rl.losses import CamalLoss, register_loss
+        >>> @register_loss("largest_outside")
+        ... def largest_outside(cam, target):
+        ...     valid = (target.sum(dim=(-2, -1)) > 0).float()
+        ...     outside = (((1 - target) * cam).amax(dim=(-2, -1)) * valid).sum() / valid.sum().clamp_min(1)
+        ...     return CamalLoss(outside, torch.zeros_like(outside), outside, valid.mean())
+    """
+    return cast(Callable[[Loss], Loss], LOSSES.register(name))
 
 
 def attention_loss(name: str) -> AttentionLoss:
-    """Return the loss called ``name``.
+    """Return the loss of that name, or the one at a path ``package.module:name``.
+
+    A loss of the user's own may take maps ``(B, h, w)`` alone; what is returned here takes ``(K, B, h, w)`` too. It is
+    tried on two small frames, once.
 
     Raises:
-        ValueError: unknown name; the message holds the nearest known one and the list.
+        ValueError: unknown name, the message holds the nearest known one and the list; or a loss that does not keep
+            to what is asked of it.
     """
-    if name not in LOSSES:
-        hint = did_you_mean(name, LOSSES)
-        raise ValueError(f"unknown attention loss {name!r}; {hint}the losses are {', '.join(LOSSES)}")
-    return LOSSES[name]
+    loss = LOSSES.find(name)
+    if any(loss is shipped for shipped in _SHIPPED):
+        return loss
+    known = _own_losses.get(name)
+    if known is None or known[0] is not loss:
+        _check_loss(loss, name)
+        known = _own_losses[name] = (loss, _of_each_map(loss))
+    return known[1]
+
+
+_own_losses: dict[str, tuple[AttentionLoss, AttentionLoss]] = {}
+"""Losses of users by name, as they are and as :func:`attention_loss` returns them: checked already."""
+
+
+def _of_each_map(loss: AttentionLoss) -> AttentionLoss:
+    """Return a loss that takes several maps of each frame where ``loss`` takes one."""
+
+    def of_each_map(cam: Tensor, target: Tensor) -> CamalLoss:
+        if cam.dim() == 3:
+            return loss(cam, target)
+        found = [loss(each, target) for each in cam]
+        total, inside, outside = (
+            torch.stack([getattr(each, part) for each in found]) for part in ("total", "inside", "outside")
+        )
+        return CamalLoss(total, inside, outside, found[0].valid_fraction)
+
+    return of_each_map
+
+
+def _check_loss(loss: AttentionLoss, name: str) -> None:
+    """Try a loss on a frame with a target and on one without; the maps are neither perfect nor zero."""
+    asked = f"the attention loss {name!r} takes maps and targets (B, h, w) and returns a CamalLoss of finite scalars"
+    if not callable(loss) or isinstance(loss, type):
+        raise ValueError(f"{asked}; got {loss!r}, which is no function")
+    cam = torch.tensor([[[0.9, 0.2, 0.1], [0.4, 0.3, 0.6]]]).repeat(2, 1, 1).requires_grad_()
+    target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0] * 3] * 2])
+    try:
+        found = loss(cam, target)
+    except Exception as error:  # a loss of the user's own may fail in any way
+        raise ValueError(f"{asked}; on two frames of 2x3 cells it raised {type(error).__name__}: {error}") from error
+    if not isinstance(found, CamalLoss):
+        raise ValueError(f"{asked}; it returned {type(found).__name__}")
+    for part in (each.name for each in fields(CamalLoss)):
+        value = getattr(found, part)
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+            raise ValueError(f"{asked}; its {part} is a {type(value).__name__}{shape}")
+        if not bool(torch.isfinite(value)):
+            raise ValueError(
+                f"{asked}; its {part} is {value.item()} on a frame with a target and one without, which counts nothing"
+            )
+    if not torch.isclose(found.total, found.inside + found.outside, rtol=1e-3, atol=1e-5):
+        raise ValueError(
+            f"{asked}; its total is {found.total.item():g} and not inside + outside = "
+            f"{(found.inside + found.outside).item():g}, the two parts that training adds up (inside may be 0)"
+        )
+    if not (found.inside + found.outside).requires_grad:
+        raise ValueError(f"{asked}; no gradient flows from it to the maps, so that nothing can be trained on it")
 
 
 def _valid_frames(cam: Tensor, target: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -192,3 +193,12 @@ def _legend(entries: Mapping[int, str], width: int) -> Picture:
         cv2.putText(lines[-1], name, (left + 18, 16), _FONT, _FONT_SCALE, (235, 235, 235), 1, cv2.LINE_AA)
         left += needed
     return np.concatenate([_gap(_GAP, width), *lines, _gap(_GAP, width)], axis=0)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write an RGB picture; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(".png", picture[..., ::-1])
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {picture.shape}")
+    path.write_bytes(data.tobytes())

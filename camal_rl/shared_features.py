@@ -25,26 +25,26 @@ class SharedFeatures:
         maps: how many maps of them :meth:`channel_sums` can give without a gradient of the features' size.
 
     Attributes:
-        every: the features for the layers above. They must have one reader, whose gradient nobody else holds (a linear
-            layer): the rest of the gradient is written into it.
-        some: ``(count, C, h, w)``, those of the images that maps are made of.
+        for_layers: the features for the layers above. Where their gradient is held by nobody else (as that of a linear
+            layer), the rest of the gradient is written into it; otherwise into a copy.
+        for_maps: ``(count, C, h, w)``, those of the images that maps are made of.
     """
 
     def __init__(self, features: Tensor, count: int, maps: int = 2) -> None:
-        self.every, self.some, *handles = cast(tuple[Tensor, ...], _Share.apply(features, count, maps))
+        self.for_layers, self.for_maps, *handles = cast(tuple[Tensor, ...], _Share.apply(features, count, maps))
         self._handles = list(zip(handles[::2], handles[1::2], strict=True))
 
     def channel_sums(self, weights: Tensor) -> Tensor:
-        """Return ``weighted_channel_sums(self.some, weights)``, signed maps ``(count, K, h, w)``.
+        """Return ``weighted_channel_sums(self.for_maps, weights)``, signed maps ``(count, K, h, w)``.
 
         The gradient of the features is a product of two small factors for each map, the map's gradient and its channel
-        weights; it is multiplied out where the gradient of ``every`` lies. More maps than were announced are summed in
-        the ordinary way.
+        weights; it is multiplied out where the gradient of ``for_layers`` lies. More maps than were announced are
+        summed in the ordinary way.
         """
         count = weights.shape[1]
         taken = self._handles[:count] if count <= len(self._handles) else []
         self._handles = self._handles[len(taken) :]
-        return weighted_channel_sums(self.some, weights, *chain.from_iterable(taken))
+        return weighted_channel_sums(self.for_maps, weights, *chain.from_iterable(taken))
 
 
 class _Share(torch.autograd.Function):
@@ -70,7 +70,7 @@ class _Share(torch.autograd.Function):
             return total, None, None
         if total is None:
             total = next(each for each in gradients if each is not None).new_zeros(ctx.shape)
-        elif torch.is_grad_enabled():
+        elif torch.is_grad_enabled() or not _has_one_holder(total):
             total = total.clone()
         if of_some is not None:
             total[: len(of_some)] += of_some
@@ -78,6 +78,19 @@ class _Share(torch.autograd.Function):
             of_maps, weights = (cast(list[Tensor], list(each)) for each in zip(*pairs, strict=True))
             _add_products(total, torch.stack(of_maps, dim=2), torch.stack(weights, dim=1))
         return total, None, None
+
+
+def _has_one_holder(gradient: Tensor) -> bool:
+    """Say whether nobody but the caller, by one name, holds a gradient, or the tensor that it is a view of.
+
+    The gradient of a sum, for one, is the same tensor for both of its parts.
+    """
+    held: Any = gradient
+    if not hasattr(held, "_use_count"):
+        return False
+    base = held._base
+    # The view itself and the name `base` hold it.
+    return bool(held._use_count() == 1 and (base is None or base._use_count() == 2))
 
 
 def _add_products(total: Tensor, of_maps: Tensor, weights: Tensor) -> None:

@@ -13,15 +13,16 @@ from camal_rl.envs.counterfactual import (
     check_counterfactual_env,
     find_counterfactual,
 )
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec, wrap_vec
 from camal_rl.envs.registry import (
-    EnvInfo,
     MissingExtraError,
     env_ids,
     env_info,
     family_of,
     level_sets,
     make_vec,
+    register_env,
     register_gymnasium_ids,
     segmentation_spec,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Counterfactual",
     "CounterfactualEnv",
     "EnvInfo",
+    "Family",
     "Intervention",
     "LabelMap",
     "MissingExtraError",
@@ -48,6 +50,7 @@ __all__ = [
     "level_sets",
     "make_segmented_vec",
     "make_vec",
+    "register_env",
     "segmentation_spec",
     "wrap_vec",
 ]

@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any
 
+from camal_rl.envs.family import EnvInfo, Exactness, Family
+from camal_rl.envs.gym_adapter import Spec
+from camal_rl.envs.own_env import LevelSets, OwnEnv, own_family
 from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
 from camal_rl.extras import install_command
+from camal_rl.registry import Registry
 from camal_rl.spelling import did_you_mean
 
-Exactness = Literal["exact", "good", "poor", "none"]
-
-
-@dataclass(frozen=True)
-class EnvInfo:
-    """What one should know about an environment before choosing it.
-
-    Attributes:
-        exactness: how exact its masks are: ``exact``, drawn by or from the simulator itself; ``good`` and ``poor``,
-            approximate, with measured agreement; ``none``, there are no masks, only images.
-        license: license of the simulator and of what it shows.
-        extra: the extra of camal-rl that installs the simulator; empty where nothing more is needed.
-        module: the module that must be there for it; empty where nothing more is needed.
-        note: one sentence on what is not exact, or why there are no masks; may be empty.
-    """
-
-    exactness: Exactness
-    license: str
-    extra: str = ""
-    module: str = ""
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        """Check the exactness."""
-        if self.exactness not in get_args(Exactness):
-            raise ValueError(f"exactness must be one of {', '.join(get_args(Exactness))}, got {self.exactness!r}")
-
-    @property
-    def installed(self) -> bool:
-        """Whether the simulator's module is there; it is not imported."""
-        return not self.module or importlib.util.find_spec(self.module) is not None
-
-
-class Family(Protocol):
-    """What the module of a simulator family offers; names are without the family's prefix."""
-
-    def env_names(self) -> tuple[str, ...]:
-        """Return the names of the family's environments; needs no simulator installed."""
-
-    def segmentation_spec(self, name: str) -> SegmentationSpec:
-        """Return the classes of one environment and its default relevant set."""
-
-    def info(self, name: str) -> EnvInfo:
-        """Return how exact one environment's masks are, its license and what installs it."""
-
-    def level_sets(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist."""
-
-    def make_vec(self, name: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
-        """Make ``num_envs`` copies as one vectorized environment."""
-
-    def register(self) -> None:
-        """Register the family's Gymnasium ids; needs no simulator installed."""
-
-
-_FAMILY_MODULES = {
-    "toy_grid": "camal_rl.envs.toy_grid",
-    "procgen": "camal_rl.envs.procgen",
-    "vizdoom": "camal_rl.envs.vizdoom",
-    "minigrid": "camal_rl.envs.minigrid",
-    "atari": "camal_rl.envs.atari",
-}
+FAMILIES: Registry[Family] = Registry(
+    "family of simulators",
+    {
+        "toy_grid": "camal_rl.envs.toy_grid:FAMILY",
+        "procgen": "camal_rl.envs.procgen:FAMILY",
+        "vizdoom": "camal_rl.envs.vizdoom:FAMILY",
+        "minigrid": "camal_rl.envs.minigrid:FAMILY",
+        "atari": "camal_rl.envs.atari:FAMILY",
+    },
+)
+_SHIPPED = tuple(FAMILIES)
+OWN: Registry[Any] = Registry("environment", {}, "camal_rl.envs")
+"""What users add: by id a class or a family of one environment, by a family's name a :class:`Family`."""
 
 
 class MissingExtraError(ImportError):
@@ -83,59 +36,142 @@ class MissingExtraError(ImportError):
         super().__init__(f"{simulator} is not installed; install it with: {install_command(extra)}")
 
 
-def _load(family: str) -> Family:
-    return cast(Family, importlib.import_module(_FAMILY_MODULES[family]))
-
-
 def env_ids() -> tuple[str, ...]:
-    """Return every id that :func:`make_vec` takes, also of simulators that are not installed."""
-    return tuple(f"{family}/{name}" for family in _FAMILY_MODULES for name in _load(family).env_names())
+    """Return every id that :func:`make_vec` takes, also of simulators that are not installed.
+
+    What another package announces and cannot be imported is left out, with a warning.
+    """
+    ids = [f"{name}/{each}" for name in _SHIPPED for each in FAMILIES[name].env_names()]
+    for name in OWN:
+        try:
+            ids += _ids_of(name)
+        except (ValueError, TypeError) as error:
+            warnings.warn(str(error), AnnouncedEnvWarning, stacklevel=2)
+    return tuple(ids)
+
+
+class AnnouncedEnvWarning(UserWarning):
+    """An environment that an installed package announces and that cannot be used."""
+
+
+def _ids_of(name: str) -> list[str]:
+    family = own_family(OWN.find(name), name)
+    return [name] if family.env_names() == (name,) else [f"{name}/{each}" for each in family.env_names()]
+
+
+def register_env(
+    env_id: str,
+    env: Any = None,
+    *,
+    spec: Spec | None = None,
+    level_sets: LevelSets | None = None,
+    license: str | None = None,
+    exactness: Exactness | None = None,
+    note: str | None = None,
+) -> Any:
+    """Make a simulator known by a name, as those that ship are; without ``env``, a decorator of a class.
+
+    What is not given is taken from attributes of the class, which have the same names (``segmentation_spec`` for
+    ``spec``).
+
+    Args:
+        env_id: such as ``mine/catch``; for a whole family its name, such as ``mine``.
+        env: a class or function that makes a Gymnasium environment with the label map of each observation in
+            ``info["segmentation"]``; or a :class:`~camal_rl.envs.Family`.
+        spec: what the ids of label maps mean; also a dictionary with the keys ``names`` and ``relevant``.
+        level_sets: arguments of ``env`` by level set. ``train`` plays levels 0 to 199, and every set whose name begins
+            with ``held_out`` other levels, unless ``start_level`` and ``num_levels`` are among the arguments: a level
+            is the seed of a reset. ``train`` and ``held_out`` are added where they are missing.
+        license: license of the simulator and of what it shows.
+        exactness: how exact the masks are, see :class:`~camal_rl.envs.EnvInfo`.
+        note: one sentence on what is not exact.
+
+    Raises:
+        ValueError: the name is taken, or level sets that are none.
+        TypeError: something that makes no environments.
+    """
+    if env is None:
+        return lambda decorated: register_env(
+            env_id,
+            decorated,
+            spec=spec,
+            level_sets=level_sets,
+            license=license,
+            exactness=exactness,
+            note=note,
+        )
+    prefix = env_id.partition("/")[0] if isinstance(env_id, str) else None
+    if prefix in FAMILIES:
+        raise ValueError(f"the family {prefix!r} comes with this package; register {env_id!r} under another name")
+    if not isinstance(env, Family):
+        OWN.register(env_id, OwnEnv.of(env, spec, level_sets, license, exactness, note))
+        return env
+    if "/" in env_id or any(value is not None for value in (spec, level_sets, license, exactness, note)):
+        raise ValueError(f"a Family is registered under its name alone, without a slash, got {env_id!r}")
+    OWN.register(env_id, env)
+    return env
 
 
 def register_gymnasium_ids() -> None:
     """Register ``camal_rl/<family>-<name>-v0`` for every environment; calling it again changes nothing."""
-    for family in _FAMILY_MODULES:
-        _load(family).register()
+    for name in _SHIPPED:
+        register = FAMILIES[name].register
+        if register is not None:
+            register()
 
 
 def family_of(env_id: str) -> tuple[Family, str]:
-    """Split an id into its family's module and the name inside the family.
+    """Split an id into its family and the name inside the family.
+
+    Args:
+        env_id: ``<family>/<name>``; an id of :func:`camal_rl.envs.register_env`; or ``package.module:name``, the path
+            of a Gymnasium class.
 
     Raises:
-        ValueError: unknown id; the message names the nearest known one.
+        ValueError: unknown id, the message names the nearest known one; or a path that leads nowhere.
+        TypeError: what lies there is no environment.
     """
-    family, _, name = env_id.partition("/")
-    if family in _FAMILY_MODULES:
-        module = _load(family)
-        if name in module.env_names():
-            return module, name
+    if ":" in env_id or env_id in OWN:
+        family = own_family(OWN.find(env_id), env_id)
+        if env_id in family.env_names():
+            return family, env_id
+    prefix, _, name = env_id.partition("/")
+    known: Family | None = FAMILIES[prefix] if prefix in _SHIPPED else None
+    if known is None and prefix in OWN:
+        known = own_family(OWN.find(prefix), prefix)
+    if known is not None and name in known.env_names():
+        return known, name
     hint = did_you_mean(env_id, env_ids())
-    raise ValueError(f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all")
+    raise ValueError(
+        f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all; an own class is given as "
+        "package.module:name"
+    )
 
 
 def segmentation_spec(env_id: str) -> SegmentationSpec:
     """Return the classes of an environment and its default relevant set, without starting a simulator."""
-    module, name = family_of(env_id)
-    return module.segmentation_spec(name)
+    family, name = family_of(env_id)
+    return family.segmentation_spec(name)
 
 
 def env_info(env_id: str) -> EnvInfo:
     """Return how exact an environment's masks are, its license and what installs it, without starting a simulator."""
-    module, name = family_of(env_id)
-    return module.info(name)
+    family, name = family_of(env_id)
+    return family.info(name)
 
 
 def level_sets(env_id: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of :func:`make_vec` that select each level set (``train``, ``held_out``, ...)."""
-    module, name = family_of(env_id)
-    return module.level_sets(name)
+    family, name = family_of(env_id)
+    return family.level_sets(name)
 
 
 def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> SegmentedVecEnv:
     """Make a vectorized environment with segmentation.
 
     Args:
-        env_id: ``<family>/<name>``, for example ``procgen/coinrun``; :func:`env_ids` lists them.
+        env_id: ``<family>/<name>``, for example ``procgen/coinrun``; :func:`env_ids` lists them. Or the path of a
+            Gymnasium class, ``package.module:name``.
         num_envs: number of copies that step together.
         seed: seed of the level sampling and of everything random in the simulator.
         **options: the level set as the simulator calls it (``start_level``, ``num_levels``, ...), ``relevant``
@@ -147,7 +183,7 @@ def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> Segmented
         TypeError: unknown option.
         MissingExtraError: the simulator is not installed.
     """
-    module, name = family_of(env_id)
+    family, name = family_of(env_id)
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    return module.make_vec(name, num_envs, seed, **options)
+    return family.make_vec(name, num_envs, seed, **options)

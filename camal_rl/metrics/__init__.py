@@ -27,13 +27,13 @@ from camal_rl.metrics.definition import (
     CONTROLLED_METRICS,
     FAITHFULNESS_METRICS,
     METRICS,
-    METRICS_BY_NAME,
     STABILITY_METRICS,
     Metric,
 )
 from camal_rl.metrics.deletion import PerturbationEffect, area_under_curve, deletion_effect
 from camal_rl.metrics.faithfulness import Faithfulness, faithfulness
 from camal_rl.metrics.fills import FILLS, Fill, fill_images, remove_pixels
+from camal_rl.metrics.own import METRICS_BY_NAME, OWN_METRICS, OwnMetric, register_metric
 from camal_rl.metrics.perturbation import perturbation_curve
 from camal_rl.metrics.randomization import Randomization, randomization_check
 from camal_rl.metrics.ranking import spearman
@@ -45,6 +45,7 @@ __all__ = [
     "FILLS",
     "METRICS",
     "METRICS_BY_NAME",
+    "OWN_METRICS",
     "STABILITY_METRICS",
     "AlignmentSummary",
     "Change",
@@ -55,6 +56,7 @@ __all__ = [
     "Faithfulness",
     "Fill",
     "Metric",
+    "OwnMetric",
     "PerturbationEffect",
     "Randomization",
     "Shift",
@@ -80,6 +82,7 @@ __all__ = [
     "random_saliency",
     "randomization_check",
     "rank_correlation",
+    "register_metric",
     "remove_pixels",
     "sarfa",
     "spearman",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camal_rl.attention import nonfinite_maps, zero_maps
 from camal_rl.metrics.definition import ALIGNMENT_METRICS
+from camal_rl.metrics.own import OWN_METRICS, own_metric
 from camal_rl.metrics.ranking import auroc, average_precision
 
 IOU_THRESHOLD = 0.5
@@ -31,7 +32,8 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
         target: ``(B, h, w)`` in [0, 1].
 
     Returns:
-        For each name in :data:`camal_rl.metrics.definition.ALIGNMENT_METRICS` a tensor ``(B,)``.
+        For each name in :data:`camal_rl.metrics.definition.ALIGNMENT_METRICS` a tensor ``(B,)``, then for each that
+        :func:`camal_rl.metrics.register_metric` made known.
 
     Raises:
         TypeError: ``cam`` or ``target`` is not floating point.
@@ -53,7 +55,10 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
     }
     defined = {name: torch.where(frames.undefined, torch.nan, value) for name, value in values.items()}
     defined["area_fraction"] = torch.where(area > 0, area, torch.nan)
-    return {metric.name: defined[metric.name] for metric in ALIGNMENT_METRICS}
+    shipped = {metric.name: defined[metric.name] for metric in ALIGNMENT_METRICS}
+    attention, weight = frames.attention.view_as(cam), frames.weight.view_as(cam)
+    own = {name: own_metric(name).of(attention, weight) for name in OWN_METRICS}
+    return {**shipped, **{name: torch.where(frames.undefined, torch.nan, value) for name, value in own.items()}}
 
 
 def energy_pointing_game(cam: Tensor, target: Tensor) -> Tensor:
@@ -117,6 +122,15 @@ class AlignmentSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
         return asdict(self)
+
+    def as_section(self) -> dict[str, Any]:
+        """Return the part of a ``metrics.json`` that says how well maps agree with the masks."""
+        counts = ("frames", "zero_maps", "nonfinite_maps", "empty_targets")
+        return {
+            "alignment": dict(self.means),
+            "undefined": dict(self.undefined),
+            **{name: getattr(self, name) for name in counts},
+        }
 
 
 @dataclass(frozen=True)

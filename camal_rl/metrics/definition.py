@@ -88,7 +88,6 @@ STABILITY_METRICS: tuple[Metric, ...] = (
 )
 
 METRICS: tuple[Metric, ...] = ALIGNMENT_METRICS + FAITHFULNESS_METRICS + CONTROLLED_METRICS + STABILITY_METRICS
-METRICS_BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
 
 FORMER_NAMES: Mapping[str, str] = MappingProxyType(
     {

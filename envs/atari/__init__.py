@@ -11,12 +11,12 @@ import gymnasium
 from camal_rl.envs.atari.env import AtariEnv
 from camal_rl.envs.atari.games import GAMES
 from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
 from camal_rl.envs.option_checks import check_render_mode
-from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 
-__all__ = ["AtariEnv", "env_names", "info", "level_sets", "make_vec", "register", "segmentation_spec"]
+__all__ = ["FAMILY", "AtariEnv", "env_names", "info", "level_sets", "make_vec", "register", "segmentation_spec"]
 
 NUM_TRAIN_LEVELS = 200
 _NUM_HELD_OUT_LEVELS = 1_000_000
@@ -79,3 +79,6 @@ def register() -> None:
         env_id = f"camal_rl/atari-{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="camal_rl.envs.atari.env:AtariEnv", kwargs={"game": name})
+
+
+FAMILY = Family(env_names, segmentation_spec, info, level_sets, make_vec, register)

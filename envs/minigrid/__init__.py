@@ -7,15 +7,16 @@ from typing import Any
 
 import gymnasium
 
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.minigrid.env import MiniGridEnv, make_env
 from camal_rl.envs.minigrid.layouts import GROUPS, LAYOUTS
 from camal_rl.envs.minigrid.levels import first_frames, frame_fingerprint, training_fingerprints
 from camal_rl.envs.minigrid.options import parse_options
 from camal_rl.envs.minigrid.vec_env import MiniGridVecEnv
-from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 
 __all__ = [
+    "FAMILY",
     "MiniGridEnv",
     "MiniGridVecEnv",
     "env_names",
@@ -81,3 +82,15 @@ def register() -> None:
         env_id = f"camal_rl/minigrid-{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="camal_rl.envs.minigrid.env:make_env", kwargs={"name": name})
+
+
+FAMILY = Family(
+    env_names,
+    segmentation_spec,
+    info,
+    level_sets,
+    make_vec,
+    register,
+    training_fingerprints=training_fingerprints,
+    frame_fingerprint=frame_fingerprint,
+)

@@ -7,15 +7,16 @@ from typing import Any
 
 import gymnasium
 
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.gym_env import ProcgenEnv
 from camal_rl.envs.procgen.levels import duplicate_levels, first_frames, frame_fingerprint, training_fingerprints
 from camal_rl.envs.procgen.scores import normalized_score
 from camal_rl.envs.procgen.vec_env import ProcgenVecEnv
-from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 
 __all__ = [
+    "FAMILY",
     "ProcgenEnv",
     "ProcgenVecEnv",
     "duplicate_levels",
@@ -74,3 +75,16 @@ def register() -> None:
         env_id = f"camal_rl/procgen-{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="camal_rl.envs.procgen.gym_env:ProcgenEnv", kwargs={"game": name})
+
+
+FAMILY = Family(
+    env_names,
+    segmentation_spec,
+    info,
+    level_sets,
+    make_vec,
+    register,
+    normalized_score,
+    training_fingerprints,
+    frame_fingerprint,
+)

@@ -7,13 +7,14 @@ from typing import Any
 
 import gymnasium
 
-from camal_rl.envs.registry import EnvInfo
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.toy_grid.env import ToyGridEnv
 from camal_rl.envs.toy_grid.variants import VARIANTS, variant_level_sets, variant_options
 from camal_rl.envs.toy_grid.vec_env import ToyGridVecEnv
 
 __all__ = [
+    "FAMILY",
     "ToyGridEnv",
     "ToyGridVecEnv",
     "env_names",
@@ -63,3 +64,6 @@ def register() -> None:
         env_id = f"camal_rl/toy_grid-{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="camal_rl.envs.toy_grid.env:ToyGridEnv", kwargs={"variant": name})
+
+
+FAMILY = Family(env_names, segmentation_spec, info, level_sets, make_vec, register)

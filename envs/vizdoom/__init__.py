@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium
 
+from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
 from camal_rl.envs.option_checks import check_render_mode
-from camal_rl.envs.registry import EnvInfo
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.vizdoom.engine import import_vizdoom
 from camal_rl.envs.vizdoom.env import VizdoomEnv, make_env
@@ -18,6 +18,7 @@ from camal_rl.envs.vizdoom.options import parse_options
 from camal_rl.envs.vizdoom.scenarios import SCENARIOS
 
 __all__ = [
+    "FAMILY",
     "VizdoomEnv",
     "env_names",
     "info",
@@ -84,3 +85,6 @@ def register() -> None:
         env_id = f"camal_rl/vizdoom-{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="camal_rl.envs.vizdoom.env:make_env", kwargs={"scenario": name})
+
+
+FAMILY = Family(env_names, segmentation_spec, info, level_sets, make_vec, register)

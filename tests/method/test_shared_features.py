@@ -22,10 +22,10 @@ class Plain:
     """What SharedFeatures stands for."""
 
     def __init__(self, features, count):
-        self.every, self.some = features, features[:count]
+        self.for_layers, self.for_maps = features, features[:count]
 
     def channel_sums(self, weights):
-        return weighted_channel_sums(self.some, weights)
+        return weighted_channel_sums(self.for_maps, weights)
 
 
 def inputs(layout="contiguous", dtype=torch.float64):
@@ -38,8 +38,8 @@ def inputs(layout="contiguous", dtype=torch.float64):
 
 def loss_of(shared, above, weights, read):
     parts = {
-        "above": lambda: (shared.every.flatten(1) @ above).square().sum(),
-        "some": lambda: shared.some.pow(3).sum(),
+        "above": lambda: (shared.for_layers.flatten(1) @ above).square().sum(),
+        "some": lambda: shared.for_maps.pow(3).sum(),
         "maps": lambda: shared.channel_sums(weights).pow(2).sum(),
     }
     return sum(parts[name]() for name in read)
@@ -71,8 +71,8 @@ def test_gradients_are_those_of_a_slice_and_a_product(read, layout, second):
 def test_values_are_those_of_a_slice_and_a_product():
     features, _, weights = inputs()
     shared, plain = SharedFeatures(features, 2), Plain(features, 2)
-    assert torch.equal(shared.every, plain.every)
-    assert torch.equal(shared.some, plain.some)
+    assert torch.equal(shared.for_layers, plain.for_layers)
+    assert torch.equal(shared.for_maps, plain.for_maps)
     assert torch.equal(shared.channel_sums(weights), plain.channel_sums(weights))
 
 
@@ -90,7 +90,7 @@ def test_sums_taken_twice_or_of_more_maps_than_announced_have_the_same_gradient(
 def test_a_backward_pass_that_ends_before_the_features_leaves_nothing_for_the_next():
     features, above, weights = inputs()
     shared = SharedFeatures(features, 2)
-    of_maps, of_above = shared.channel_sums(weights).pow(2).sum(), (shared.every.flatten(1) @ above).square().sum()
+    of_maps, of_above = shared.channel_sums(weights).pow(2).sum(), (shared.for_layers.flatten(1) @ above).square().sum()
     torch.autograd.grad(of_maps, weights, retain_graph=True)
     (found,) = torch.autograd.grad(of_above, features, retain_graph=True)
     (expected,) = torch.autograd.grad((features.flatten(1) @ above).square().sum(), features)
@@ -111,3 +111,21 @@ def test_maps_add_no_gradient_of_the_features_size(layout):
 
     with_maps, without = made_by(SharedFeatures, ("above", "maps")), made_by(SharedFeatures, ("above",))
     assert with_maps == without < made_by(Plain, ("above", "maps"))
+
+
+def offset_gradients(make, flat):
+    """Return the gradients of features and of an offset that is added to them, which share one gradient."""
+    features, above, weights = inputs()
+    shared = make(features * 1.0, 2)
+    offset = torch.zeros(6, 60, dtype=torch.float64) if flat else torch.zeros_like(features)
+    offset.requires_grad_()
+    read = shared.for_layers.flatten(1) + offset if flat else (shared.for_layers + offset).flatten(1)
+    total = (read @ above).square().sum() + shared.channel_sums(weights).square().sum()
+    return torch.autograd.grad(total, [offset, features])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_gradient_that_another_reader_holds_is_left_as_it_is(flat):
+    ours, plain = offset_gradients(SharedFeatures, flat), offset_gradients(Plain, flat)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other)

@@ -1,0 +1,79 @@
+"""What a family of simulators offers, and what one should know about an environment before choosing it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
+
+Exactness = Literal["exact", "good", "poor", "none", "unknown"]
+
+
+@dataclass(frozen=True)
+class EnvInfo:
+    """What one should know about an environment before choosing it.
+
+    Attributes:
+        exactness: how exact its masks are: ``exact``, drawn by or from the simulator itself; ``good`` and ``poor``,
+            approximate, with measured agreement; ``none``, there are no masks, only images; ``unknown``, nobody says.
+        license: license of the simulator and of what it shows.
+        extra: the extra of camal-rl that installs the simulator; empty where nothing more is needed.
+        module: the module that must be there for it; empty where nothing more is needed.
+        note: one sentence on what is not exact, or why there are no masks; may be empty.
+    """
+
+    exactness: Exactness
+    license: str
+    extra: str = ""
+    module: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the exactness."""
+        if self.exactness not in get_args(Exactness):
+            raise ValueError(f"exactness must be one of {', '.join(get_args(Exactness))}, got {self.exactness!r}")
+
+    @property
+    def installed(self) -> bool:
+        """Whether the simulator's module is there; it is not imported."""
+        return not self.module or importlib.util.find_spec(self.module) is not None
+
+
+Returns = npt.NDArray[np.float64]
+Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family of simulators offers, as functions; names of environments are without the family's prefix.
+
+    The last three are for families that have them.
+
+    Attributes:
+        env_names: the names of the family's environments; needs no simulator installed.
+        segmentation_spec: the classes of one environment and its default relevant set.
+        info: how exact one environment's masks are, its license and what installs it.
+        level_sets: options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist.
+        make_vec: ``(name, num_envs, seed, **options)``: copies of one environment as one vectorized environment.
+        register: registers the family's Gymnasium ids; needs no simulator installed.
+        normalized_score: ``(name, returns)``: returns on a scale on which 0 is chance and 1 the best possible.
+        training_fingerprints: ``(name, options)``: what :attr:`frame_fingerprint` gives for the first frame of every
+            training level; held-out episodes that start with one of them do not count.
+        frame_fingerprint: a hash of a frame ``uint8[H, W, C]``.
+    """
+
+    env_names: Callable[[], tuple[str, ...]]
+    segmentation_spec: Callable[[str], SegmentationSpec]
+    info: Callable[[str], EnvInfo]
+    level_sets: Callable[[str], Mapping[str, Mapping[str, Any]]]
+    make_vec: Callable[..., SegmentedVecEnv]
+    register: Callable[[], None] | None = None
+    normalized_score: Callable[[str, Returns], Returns] | None = None
+    training_fingerprints: Callable[[str, Mapping[str, Any]], frozenset[bytes]] | None = None
+    frame_fingerprint: Callable[[Frame], bytes] | None = None
