@@ -1,31 +1,48 @@
-"""Agents that learn where to look: encoders, the policy with attention, CAMAL PPO."""
+"""Agents that learn where to look: encoders, the policy with attention, PPO with auxiliary terms, CAMAL PPO."""
 
 from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
 from camal_rl.agents.attributions import EXPLAIN_METHODS, explain, policy_scores
 from camal_rl.agents.callbacks import HParamCallback, OverlayCallback, UpdateLogCallback
 from camal_rl.agents.camal_ppo import CAMALPPO
-from camal_rl.agents.encoders import ENCODERS, CamEncoder, CompactEncoder, ImpalaEncoder, NatureEncoder
+from camal_rl.agents.camal_term import CamalTerm
+from camal_rl.agents.encoders import (
+    ENCODERS,
+    CamEncoder,
+    CompactEncoder,
+    ImpalaEncoder,
+    NatureEncoder,
+    register_encoder,
+)
 from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.ppo_with_terms import PPOWithTerms
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
+from camal_rl.agents.terms import TERMS, AuxiliaryTerm, TermLoss, register_term
 from camal_rl.camal_config import CamalConfig
-from camal_rl.camal_term import CamalTerm, camal_term
+from camal_rl.camal_term import CamalTermLoss, camal_term
 
 __all__ = [
     "CAMALPPO",
     "ENCODERS",
     "EXPLAIN_METHODS",
+    "TERMS",
+    "AuxiliaryTerm",
     "CamEncoder",
     "CamPolicy",
     "CamalConfig",
     "CamalRolloutBuffer",
     "CamalTerm",
+    "CamalTermLoss",
     "CompactEncoder",
     "HParamCallback",
     "ImpalaEncoder",
     "NatureEncoder",
     "OverlayCallback",
+    "PPOWithTerms",
+    "TermLoss",
     "UpdateLogCallback",
     "camal_term",
     "explain",
     "policy_scores",
+    "register_encoder",
+    "register_term",
 ]

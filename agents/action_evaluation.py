@@ -19,7 +19,7 @@ class ActionEvaluation:
 
     ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form; ``encoded``
     holds the pass behind each attention target (the same object where the encoder is shared). Maps are made of the
-    first ``looked_at`` images, of all where that is ``None``, of none where it is 0.
+    first ``num_attention_frames`` images, of all where that is ``None``, of none where it is 0.
     """
 
     actions: Tensor
@@ -28,13 +28,15 @@ class ActionEvaluation:
     entropy: Tensor | None
     distribution: Distribution
     encoded: Mapping[AttentionTarget, EncodedImages]
-    looked_at: int | None = None
+    num_attention_frames: int | None = None
 
     def cam_features(self, target: AttentionTarget) -> Tensor:
         """Return the CAM layer's output ``(B, C, h, w)`` behind a target."""
         features = self.encoded[target].cam_features
         if features is None:
-            raise ValueError("this evaluation was made with looked_at=0, without maps; make one with looked_at=None")
+            raise ValueError(
+                "this evaluation was made without maps (num_attention_frames=0); make one with another number"
+            )
         return features
 
     def score(self, target: AttentionTarget) -> Tensor:

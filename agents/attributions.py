@@ -27,10 +27,10 @@ from camal_rl.attention import (
 from camal_rl.feature_layout import NoMapError, Trial, find_layout, try_out
 from camal_rl.layer_capture import FeatureLayout, captured, single
 from camal_rl.metrics import policy_divergence
-from camal_rl.module_modes import evaluating, recording_gradients
 from camal_rl.saliency.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
 from camal_rl.saliency.guided_backprop import guided_backprop_map
 from camal_rl.saliency.perturbation_maps import perturbation_map
+from camal_rl.training_modes import evaluating, recording_gradients
 
 ExplainMethod = Literal[
     "gradcam",

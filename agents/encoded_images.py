@@ -32,23 +32,23 @@ class EncodedImages:
 
 
 def encode_linear_relu(
-    images: Tensor, extractor: CamEncoder, looked_at: int | None, targets: int, by_autograd: bool
+    images: Tensor, extractor: CamEncoder, num_attention_frames: int | None, targets: int, by_autograd: bool
 ) -> EncodedImages:
     """Encode images with an encoder whose ``is_linear_relu`` holds.
 
     Args:
         images: ``(B, C, H, W)``, as the encoder takes them.
         extractor: the encoder.
-        looked_at: how many images maps are made of, from the first on; ``None`` for all, 0 for none.
+        num_attention_frames: how many images maps are made of, from the first on; ``None`` for all, 0 for none.
         targets: how many maps of each image.
         by_autograd: whether some map needs the features' gradient, also where nothing before them is trained.
     """
     cam_features, shared = extractor.cam_features(images), None
-    if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and looked_at != 0:
+    if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and num_attention_frames != 0:
         cam_features = cam_features.detach().requires_grad_()
-    if looked_at:
-        shared = SharedFeatures(cam_features, looked_at, targets)
-        cam_features = shared.every
+    if num_attention_frames:
+        shared = SharedFeatures(cam_features, num_attention_frames, targets)
+        cam_features = shared.for_layers
     hidden = extractor.hidden(cam_features)
     return EncodedImages(torch.relu(hidden), cam_features, hidden, shared)
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from camal_rl.agents.encoders import encoder_name
-from camal_rl.module_modes import evaluating
+from camal_rl.training_modes import evaluating
 
 # Nobody makes an encoder that needs more.
 LARGEST_SIDE = 2048

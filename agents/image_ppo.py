@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -52,9 +53,9 @@ class ImagePPO(PPO):
         own = ["rollout_buffer_class"] if isinstance(self.rollout_buffer, CamalRolloutBuffer) else []
         return [*super()._excluded_save_params(), *own]
 
-    def target_masks(self, env: VecEnv) -> npt.NDArray[np.uint8] | None:
-        """Return the masks ``uint8 (num_envs, h, w)`` of the current observations, or ``None``."""
-        return None
+    def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
+        """Return what is stored with the current observations: name to array ``(num_envs, ...)``."""
+        return {}
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -76,13 +77,13 @@ class ImagePPO(PPO):
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
-            obs_tensor = buffer.observe(last_obs, self.target_masks(env))
+            obs_tensor = buffer.store_observations(last_obs, self.rollout_columns(env))
             with torch.no_grad():
                 actions_tensor, values, log_probs = self.policy(obs_tensor)
             actions = actions_tensor.cpu().numpy()
             clipped_actions = self._within_bounds(actions)
             env.step_async(clipped_actions)
-            buffer.decide(actions, starts, values, log_probs)
+            buffer.store_decisions(actions, starts, values, log_probs)
             new_obs, rewards, dones, infos = env.step_wait()
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
@@ -92,7 +93,7 @@ class ImagePPO(PPO):
             self._update_info_buffer([infos[index] for index in ended], dones[ended])
             for index in ended:
                 rewards[index] += self._value_beyond(infos[index])
-            buffer.reward(rewards)
+            buffer.store_rewards(rewards)
             last_obs, starts = cast(np.ndarray, new_obs), dones
             self._last_obs, self._last_episode_starts = last_obs, starts
         with torch.no_grad():

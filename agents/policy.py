@@ -22,20 +22,20 @@ from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
 from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
 from camal_rl.agents.encoder_fit import fitting_extractor
 from camal_rl.agents.encoders import (
-    ENCODERS,
     CamEncoder,
     Precision,
     check_images,
     encoder_class,
     encoder_kwargs,
     encoder_name,
+    is_shipped,
 )
 from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps
 from camal_rl.closed_form import closed_form_cams, hidden_gradient, log_prob_score_gradient, value_score_gradient
 from camal_rl.layer_capture import FeatureLayout
-from camal_rl.module_modes import evaluating, recording_gradients
+from camal_rl.training_modes import evaluating, recording_gradients
 
 CLOSED_FORM_TOLERANCE = 1e-4
 """Largest difference of the closed form from autograd, relative to the largest gradient, that counts as rounding."""
@@ -53,7 +53,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         observation_space: image space.
         action_space: any action space of SB3's PPO; policy maps have a closed form for ``Discrete``.
         lr_schedule: learning rate by remaining progress.
-        encoder: ``nature``, ``impala``, ``compact``, or a features extractor class of your own.
+        encoder: name of an encoder, such as ``nature``, ``impala``, ``compact``; path or class of one of your own.
         precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
         cam_layer: dotted name of the CAM layer inside the encoder; by default ``cnn`` in a :class:`CamEncoder` and the
             last ``Conv2d`` in an encoder of another class. Its output is a feature map, channels first or last, or
@@ -147,13 +147,12 @@ class CamPolicy(ActorCriticCnnPolicy):
         noise = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
         return noise.to(self.device, next(self.parameters()).dtype)
 
-    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, looked_at: int | None = None) -> EncodedImages:
+    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, frames: int | None = None) -> EncodedImages:
         if self._is_open(extractor):
             by_autograd = not self._only_closed_forms
-            return encode_linear_relu(
-                images, cast(CamEncoder, extractor), looked_at, len(ATTENTION_TARGETS), by_autograd
-            )
-        return EncodedImages(extractor(images)) if looked_at == 0 else encode_captured(images, extractor, self._layout)
+            own = cast(CamEncoder, extractor)
+            return encode_linear_relu(images, own, frames, len(ATTENTION_TARGETS), by_autograd)
+        return EncodedImages(extractor(images)) if frames == 0 else encode_captured(images, extractor, self._layout)
 
     def _is_open(self, extractor: BaseFeaturesExtractor) -> bool:
         """Say whether an encoder is CAM layer -> Flatten -> Linear -> ReLU."""
@@ -165,9 +164,9 @@ class CamPolicy(ActorCriticCnnPolicy):
             return observations
         return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
 
-    def _encode_all(self, observations: Tensor, looked_at: int | None = None) -> dict[AttentionTarget, EncodedImages]:
+    def _encode_all(self, observations: Tensor, frames: int | None = None) -> dict[AttentionTarget, EncodedImages]:
         def encoded(extractor: BaseFeaturesExtractor) -> EncodedImages:
-            return self._encode(self._images(observations, extractor), extractor, looked_at)
+            return self._encode(self._images(observations, extractor), extractor, frames)
 
         extractors = self._extractors()
         if self.share_features_extractor:
@@ -176,7 +175,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
-        distribution, values = self._heads(self._encode_all(obs, looked_at=0))
+        distribution, values = self._heads(self._encode_all(obs, frames=0))
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
         return actions.reshape((-1, *cast(tuple[int, ...], self.action_space.shape))), values, log_prob
@@ -188,24 +187,24 @@ class CamPolicy(ActorCriticCnnPolicy):
         return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
 
     def evaluate_for_attention(
-        self, observations: Tensor, actions: Tensor | None = None, looked_at: int | None = None
+        self, observations: Tensor, actions: Tensor | None = None, num_attention_frames: int | None = None
     ) -> ActionEvaluation:
         """Evaluate actions as ``evaluate_actions`` does, and keep what attention maps are made of.
 
         Args:
             observations: ``(B, C, H, W)`` uint8 images.
             actions: the actions taken; ``None`` means the actions that the policy prefers.
-            looked_at: how many images, from the first on, attention maps will be made of; by default all. With 0 no
-                maps can be made, and an encoder of any kind will do.
+            num_attention_frames: how many images, from the first on, attention maps will be made of; by default all.
+                With 0 no maps can be made, and an encoder of any kind will do.
         """
-        encoded = self._encode_all(observations, looked_at)
+        encoded = self._encode_all(observations, num_attention_frames)
         distribution, values = self._heads(encoded)
         chosen = distribution.get_actions(deterministic=True) if actions is None else actions
         log_prob = distribution.log_prob(chosen)
         entropy = distribution.entropy()
         # The policy has one distribution object, which the next observations change.
         own = copy.copy(distribution)
-        return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, own, encoded, looked_at)
+        return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, own, encoded, num_attention_frames)
 
     def attention_maps(
         self,
@@ -234,7 +233,7 @@ class CamPolicy(ActorCriticCnnPolicy):
             if target not in maps:
                 features, score = evaluation.cam_features(target), evaluation.score(target)
                 every = class_activation_map(features, score, method, create_graph, rectify[target])
-                maps[target] = every[: evaluation.looked_at]
+                maps[target] = every[: evaluation.num_attention_frames]
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
@@ -254,7 +253,7 @@ class CamPolicy(ActorCriticCnnPolicy):
     @property
     def _is_ours(self) -> bool:
         """Whether policy and encoder are classes of this package, whose tests hold the closed form."""
-        return type(self) is CamPolicy and type(self._extractors()["value"]) in ENCODERS.values()
+        return type(self) is CamPolicy and is_shipped(self._extractors()["value"])
 
     def _uses_closed_form(self, target: AttentionTarget, evaluation: ActionEvaluation) -> bool:
         """Say whether the closed form applies; of a subclass of a user the first batch says it, against autograd."""
@@ -266,7 +265,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def _agrees(self, target: AttentionTarget, evaluation: ActionEvaluation) -> bool:
         """Say whether the closed form's gradient at the CAM layer is that of autograd."""
-        features, some = evaluation.cam_features(target), slice(evaluation.looked_at)
+        features, some = evaluation.cam_features(target), slice(evaluation.num_attention_frames)
         score = evaluation.score(target)
         if not (features.requires_grad and score.requires_grad):
             return False
@@ -285,7 +284,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         if target == "value":
             return value_score_gradient(self.value_net.weight)
         probabilities = cast(CategoricalDistribution, evaluation.distribution).distribution.probs
-        head, some = cast(nn.Linear, self.action_net), slice(evaluation.looked_at)
+        head, some = cast(nn.Linear, self.action_net), slice(evaluation.num_attention_frames)
         return log_prob_score_gradient(head.weight, probabilities[some], evaluation.actions[some].long())
 
     def _closed_form_maps(
@@ -298,9 +297,9 @@ class CamPolicy(ActorCriticCnnPolicy):
         encoded = evaluation.encoded[targets[0]]
         shared = encoded.shared
         whole = evaluation.cam_features(targets[0])
-        features, sums = (whole, None) if shared is None else (shared.some, shared.channel_sums)
+        features, sums = (whole, None) if shared is None else (shared.for_maps, shared.channel_sums)
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
-        active = cast(Tensor, encoded.hidden)[: evaluation.looked_at] > 0
+        active = cast(Tensor, encoded.hidden)[: evaluation.num_attention_frames] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
             cams = closed_form_cams(features, weight, active, gradients, method, rectify, sums)

@@ -1,9 +1,10 @@
-"""A rollout buffer whose observations lie where the learner needs them, with a target mask for every observation."""
+"""A rollout buffer whose observations lie where the learner needs them, with what auxiliary terms store beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple, cast
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,12 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+TARGET_MASKS = "target_masks"
+"""The column of CAMAL's masks, ``uint8 (num_envs, h, w)`` on the CAM grid."""
+
 
 class CamalRolloutSamples(NamedTuple):
-    """SB3's ``RolloutBufferSamples`` and the masks: ``targets`` is ``uint8 (B, h, w)``, ``None`` without masks."""
+    """SB3's ``RolloutBufferSamples``, and what auxiliary terms stored with the observations: name to ``(B, ...)``."""
 
     observations: Tensor
     actions: Tensor
@@ -21,11 +25,16 @@ class CamalRolloutSamples(NamedTuple):
     old_log_prob: Tensor
     advantages: Tensor
     returns: Tensor
-    targets: Tensor | None = None
+    columns: Mapping[str, Tensor] = MappingProxyType({})
+
+    @property
+    def targets(self) -> Tensor | None:
+        """CAMAL's masks ``uint8 (B, h, w)``; ``None`` where there are none."""
+        return self.columns.get(TARGET_MASKS)
 
 
 class CamalRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer with observations and target masks on the device, in the dtype they came in.
+    """SB3's rollout buffer with observations, and terms' columns, on the device, in the dtype they came in.
 
     What differs from the stock buffer, which holds NumPy arrays: an observation is written once, before the policy
     acts on it, and never copied as a whole again (stock makes a second copy of all of them for the minibatches).
@@ -36,7 +45,13 @@ class CamalRolloutBuffer(RolloutBuffer):
     _frames: Tensor | None = None
     _channels_last = False
     _staging: Tensor | None = None
-    targets: Tensor | None = None
+    columns: Mapping[str, Tensor] = MappingProxyType({})
+    """What auxiliary terms store with each observation: name to ``(buffer_size, n_envs, ...)``."""
+
+    @property
+    def targets(self) -> Tensor | None:
+        """CAMAL's masks ``uint8 (buffer_size, n_envs, h, w)``; ``None`` where there are none."""
+        return self.columns.get(TARGET_MASKS)
 
     def reset(self) -> None:
         """Empty the buffer; the memory of the observations is kept."""
@@ -68,14 +83,14 @@ class CamalRolloutBuffer(RolloutBuffer):
     def _in_sb3_order(self, frames: Tensor) -> Tensor:
         return frames.movedim(-1, -3) if self._channels_last else frames
 
-    def observe(self, observations: npt.NDArray[Any], targets: npt.NDArray[np.uint8] | None) -> Tensor:
+    def store_observations(self, observations: npt.NDArray[Any], columns: Mapping[str, npt.NDArray[Any]]) -> Tensor:
         """Store what every environment shows now and return it on the device, ``(n_envs, *shape)``.
 
         What is returned lies in memory as what SB3 would act on, for which some convolutions round differently.
 
         Args:
             observations: as the environment gave them.
-            targets: their masks ``uint8 (n_envs, h, w)`` on the CAM grid, or ``None``.
+            columns: what auxiliary terms store with them: name to ``(n_envs, ...)``.
         """
         # VecTransposeImage gives a view of channels-last images.
         transposed = len(self.obs_shape) == 3 and not observations.flags.c_contiguous
@@ -86,20 +101,28 @@ class CamalRolloutBuffer(RolloutBuffer):
             # The copy to the device is over before the next one starts: in between, the actions come back from it.
             given = self._staging.copy_(given)
         place.copy_(given, non_blocking=True)
-        self._store_targets(targets)
+        self._store_columns(columns)
         if self.device.type == "cpu" and min(observations.strides) >= 0:
             return torch.as_tensor(observations)
         stored = self._in_sb3_order(place)
         return stored if transposed == self._channels_last else stored.contiguous()
 
-    def _store_targets(self, targets: npt.NDArray[np.uint8] | None) -> None:
-        if targets is None:
-            self.targets = None
-            return
-        if self.targets is None or self.targets.shape[2:] != targets.shape[1:]:
-            shape = (self.buffer_size, self.n_envs, *targets.shape[1:])
-            self.targets = torch.zeros(shape, dtype=torch.uint8, device=self.device)
-        self.targets[self.pos].copy_(torch.from_numpy(targets))
+    def _store_columns(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        stored = {}
+        for name, values in columns.items():
+            given = torch.from_numpy(np.ascontiguousarray(values))
+            if given.dim() == 0 or len(given) != self.n_envs:
+                raise ValueError(
+                    f"column {name!r} must have one entry for each of {self.n_envs} environments, got shape "
+                    f"{tuple(given.shape)}"
+                )
+            column = self.columns.get(name)
+            if column is None or column.shape[2:] != given.shape[1:] or column.dtype != given.dtype:
+                shape = (self.buffer_size, self.n_envs, *given.shape[1:])
+                column = torch.zeros(shape, dtype=given.dtype, device=self.device)
+            column[self.pos].copy_(given)
+            stored[name] = column
+        self.columns = stored
 
     def add(
         self,
@@ -109,23 +132,23 @@ class CamalRolloutBuffer(RolloutBuffer):
         episode_start: npt.NDArray[np.bool_],
         value: Tensor,
         log_prob: Tensor,
-        targets: npt.NDArray[np.uint8] | None = None,
+        columns: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
     ) -> None:
-        """Store a whole step, as SB3's own loops do, with the masks of its observations where there are any."""
-        self.observe(obs, targets)
-        self.decide(action, episode_start, value, log_prob)
-        self.reward(reward)
+        """Store a whole step, as SB3's own loops do, with what auxiliary terms store beside its observations."""
+        self.store_observations(obs, columns)
+        self.store_decisions(action, episode_start, value, log_prob)
+        self.store_rewards(reward)
 
-    def decide(
+    def store_decisions(
         self, actions: npt.NDArray[Any], episode_starts: npt.NDArray[np.bool_], values: Tensor, log_probs: Tensor
     ) -> None:
-        """Store what the policy chose for the observations of :meth:`observe`."""
+        """Store what the policy chose for the observations of :meth:`store_observations`."""
         self.actions[self.pos] = actions.reshape(self.n_envs, self.action_dim)
         self.episode_starts[self.pos] = episode_starts
         self.values[self.pos] = values.cpu().numpy().reshape(self.n_envs)
         self.log_probs[self.pos] = log_probs.cpu().numpy().reshape(self.n_envs)
 
-    def reward(self, rewards: npt.NDArray[np.float32]) -> None:
+    def store_rewards(self, rewards: npt.NDArray[np.float32]) -> None:
         """Store what the chosen actions earned, and go on to the next step."""
         self.rewards[self.pos] = rewards
         self.pos += 1
@@ -139,25 +162,39 @@ class CamalRolloutBuffer(RolloutBuffer):
         # Stock numbers the samples environment by environment, this buffer step by step.
         environment, step = np.divmod(np.random.permutation(count), self.buffer_size)  # noqa: NPY002
         rows = torch.from_numpy(step * self.n_envs + environment).to(self.device)
-        columns = self._columns()
+        everything = self._everything()
         for chosen in rows.split(batch_size or count):
-            yield self._samples(columns, chosen)
+            yield self._chosen(everything, chosen)
 
     def evenly_spaced(self, count: int) -> CamalRolloutSamples:
         """Return up to ``count`` samples of the rollout, the same ones every time."""
         rows = torch.linspace(0, self.buffer_size * self.n_envs - 1, count, device=self.device).long().unique()
-        return self._samples(self._columns(), rows)
+        return self._chosen(self._everything(), rows)
 
-    def _columns(self) -> list[Tensor | None]:
-        """Return everything that is stored, one row a sample, in the order of :class:`CamalRolloutSamples`."""
-        actions = self.actions.astype(np.float32, copy=False)
-        figures = (actions, self.values, self.log_probs, self.advantages, self.returns)
-        return [
-            self._storage().flatten(0, 1),
-            *(torch.from_numpy(each).flatten(0, 1).to(self.device) for each in figures),
-            None if self.targets is None else self.targets.flatten(0, 1),
-        ]
+    def _everything(self) -> CamalRolloutSamples:
+        """Return all samples, step by step; observations as they lie in memory."""
 
-    def _samples(self, columns: list[Tensor | None], rows: Tensor) -> CamalRolloutSamples:
-        frames, *others = (None if column is None else column.index_select(0, rows) for column in columns)
-        return CamalRolloutSamples(self._in_sb3_order(cast(Tensor, frames)), *others)  # type: ignore[arg-type]
+        def flat(numbers: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(numbers).flatten(0, 1).to(self.device)
+
+        return CamalRolloutSamples(
+            observations=self._storage().flatten(0, 1),
+            actions=flat(self.actions.astype(np.float32, copy=False)),
+            old_values=flat(self.values),
+            old_log_prob=flat(self.log_probs),
+            advantages=flat(self.advantages),
+            returns=flat(self.returns),
+            columns={name: column.flatten(0, 1) for name, column in self.columns.items()},
+        )
+
+    def _chosen(self, everything: CamalRolloutSamples, rows: Tensor) -> CamalRolloutSamples:
+        """Return some samples, with observations in SB3's order."""
+        return CamalRolloutSamples(
+            observations=self._in_sb3_order(everything.observations.index_select(0, rows)),
+            actions=everything.actions.index_select(0, rows),
+            old_values=everything.old_values.index_select(0, rows),
+            old_log_prob=everything.old_log_prob.index_select(0, rows),
+            advantages=everything.advantages.index_select(0, rows),
+            returns=everything.returns.index_select(0, rows),
+            columns={name: column.index_select(0, rows) for name, column in everything.columns.items()},
+        )

@@ -10,6 +10,8 @@ import torch
 from stable_baselines3 import PPO
 
 from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.agents.rollout_buffer import TARGET_MASKS
+from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.envs import make_vec
 
 from .fakes import CountingEnv, WrongShapeEnv, unsegmented_env
@@ -209,7 +211,7 @@ def test_a_share_of_the_frames_makes_up_the_term(continuous):
 
     def term(targets):
         records = defaultdict(list)
-        model._loss(batch._replace(targets=targets), 0.2, None, 1.0, records)
+        model._loss(batch._replace(columns={TARGET_MASKS: targets}), 0.2, None, 1.0, records)
         return records["camal/loss"][0].item()
 
     with_others, of_the_first, whole = (batch.targets.clone() for _ in range(3))
@@ -217,14 +219,9 @@ def test_a_share_of_the_frames_makes_up_the_term(continuous):
     of_the_first[:4] = 255 - of_the_first[:4]
     assert term(with_others) == term(whole)
     assert term(of_the_first) != term(whole)
-    evaluation = model._evaluate(batch.observations, batch.actions)
-    expected = model._camal_loss(
-        {name: cam[:4] for name, cam in model._attention_maps(evaluation, False).items()},
-        batch.targets[:4],
-        1.0,
-        defaultdict(list),
-    )
-    assert term(whole) == pytest.approx(expected.item(), rel=1e-5)
+    maps = model.camal_term.attention_maps(evaluate_samples(model.policy, batch), create_graph=False)
+    expected = model.camal_term.map_loss({name: cam[:4] for name, cam in maps.items()}, batch.targets[:4], 1.0)
+    assert term(whole) == pytest.approx(expected.total.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("fraction", [0, 1.5])

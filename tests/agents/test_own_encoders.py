@@ -50,8 +50,8 @@ def outputs(policy, images):
         actions, values, log_prob = policy.forward(batch, deterministic=True)
         ways = [(values, log_prob), (policy.predict_values(batch), policy.get_distribution(batch).log_prob(actions))]
         ways.append(policy.evaluate_actions(batch, actions)[:2])
-    for looked_at in (None, 0, 2):
-        evaluation = policy.evaluate_for_attention(batch, actions, looked_at)
+    for num_attention_frames in (None, 0, 2):
+        evaluation = policy.evaluate_for_attention(batch, actions, num_attention_frames)
         ways.append((evaluation.value, evaluation.log_prob))
     return [(value.flatten().detach(), log_prob.detach()) for value, log_prob in ways]
 

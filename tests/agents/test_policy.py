@@ -41,24 +41,26 @@ def test_cam_grids(encoder, grid):
 
 @pytest.mark.parametrize("encoder", ["nature", "impala", "compact"])
 @pytest.mark.parametrize("method", CAM_METHODS)
-@pytest.mark.parametrize("looked_at", [None, 4])
-def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(encoder, method, looked_at, monkeypatch):
+@pytest.mark.parametrize("num_attention_frames", [None, 4])
+def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(
+    encoder, method, num_attention_frames, monkeypatch
+):
     monkeypatch.setattr("camal_rl.agents.policy.preprocess_obs", lambda images, *_, **__: images.double() / 255)
     policy = policy_of(encoder).double()
     observations, actions = channels_first(frames()), torch.tensor([0, 4, 2, 3, 1, 0])
     weights = torch.rand(6, *policy.cam_grid, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 
     def gradients(maps):
-        loss = sum((cam * weights[:looked_at]).sum() for cam in maps.values())
+        loss = sum((cam * weights[:num_attention_frames]).sum() for cam in maps.values())
         return torch.autograd.grad(loss, list(policy.parameters()), retain_graph=True, allow_unused=True)
 
-    evaluation = policy.evaluate_for_attention(observations, actions, looked_at)
+    evaluation = policy.evaluate_for_attention(observations, actions, num_attention_frames)
     rectification = {"value": "absolute", "policy": "relu"}
     closed = policy.attention_maps(evaluation, method=method, rectification=rectification, create_graph=True)
     features = evaluation.encoded["value"].cam_features
     by_autograd = {
-        "value": class_activation_map(features, evaluation.value, method, True, "absolute")[:looked_at],
-        "policy": class_activation_map(features, evaluation.log_prob, method, True, "relu")[:looked_at],
+        "value": class_activation_map(features, evaluation.value, method, True, "absolute")[:num_attention_frames],
+        "policy": class_activation_map(features, evaluation.log_prob, method, True, "relu")[:num_attention_frames],
     }
     assert min(cam.max() for cam in closed.values()) > 0
     for target, cam in closed.items():

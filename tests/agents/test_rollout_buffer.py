@@ -5,6 +5,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from camal_rl.agents import CAMALPPO, CamalConfig, CamalRolloutBuffer
+from camal_rl.agents.rollout_buffer import TARGET_MASKS
 
 from .fakes import CountingEnv
 
@@ -98,7 +99,7 @@ def test_add_stores_a_step_where_the_learner_reads_it(device, transposed):
         images = rng.integers(0, 256, (2, 4, 5, 3) if transposed else (2, 3, 4, 5), dtype=np.uint8)
         images = images.transpose(0, 3, 1, 2) if transposed else images
         others = (np.array([step, 1]), np.ones(2, np.float32), np.zeros(2), torch.rand(2, 1), torch.rand(2))
-        ours.add(images, *others, targets=np.full((2, 1, 1), step, np.uint8))
+        ours.add(images, *others, columns={TARGET_MASKS: np.full((2, 1, 1), step, np.uint8)})
         stock.add(images, *others)
     assert ours.full
     for name in ("observations", "actions", "rewards", "values", "log_probs", "episode_starts"):
@@ -112,10 +113,10 @@ def test_the_policy_acts_on_images_as_they_lie_in_memory(device):
     for images in ([last, np.ascontiguousarray(last)], [np.ascontiguousarray(last), last]):
         buffer = CamalRolloutBuffer(2, IMAGES, spaces.Discrete(3), device=device, n_envs=2)
         for each in images:
-            given = buffer.observe(each, None)
+            given = buffer.store_observations(each, {})
             buffer.pos += 1
             assert given.stride() == torch.as_tensor(each, device=device).stride()
             assert np.array_equal(given.cpu().numpy(), each)
     flipped = last[..., ::-1]
     buffer.pos = 0
-    assert np.array_equal(buffer.observe(flipped, None).cpu().numpy(), flipped)
+    assert np.array_equal(buffer.store_observations(flipped, {}).cpu().numpy(), flipped)

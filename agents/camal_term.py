@@ -1,0 +1,188 @@
+"""CAMAL as an auxiliary term of PPO."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import TARGET_MASKS, CamalRolloutSamples
+from camal_rl.agents.sample_evaluation import evaluate_samples
+from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
+from camal_rl.attention import normalize_cam
+from camal_rl.camal_config import AttentionTarget, CamalConfig
+from camal_rl.camal_term import camal_term
+from camal_rl.envs.gym_adapter import image_size
+from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
+from camal_rl.metrics.alignment import energy_pointing_game, iou
+from camal_rl.targets import grid_target, target_tensor
+from camal_rl.training_modes import evaluating
+
+# Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.
+COARSE_CELL = 8
+
+# Attention maps (B, h, w) by target.
+Maps = Mapping[AttentionTarget, Tensor]
+
+
+class CamalTerm(AuxiliaryTerm):
+    """The attention of a minibatch's first frames, compared with the masks of the same observations.
+
+    At weight 0, alignment is logged all the same where the environment has masks.
+    """
+
+    name: ClassVar[str] = "camal"
+    config_type: ClassVar[type[Any]] = CamalConfig
+    logs_at_weight_zero: ClassVar[bool] = True
+    config: CamalConfig
+
+    def __init__(self, config: CamalConfig | None = None, seed: int = 0) -> None:
+        super().__init__(CamalConfig.of(config), seed)
+        self._policy: CamPolicy | None = None
+
+    def weight_at(self, progress: float) -> float:
+        """Return the coefficient at ``progress`` in [0, 1], by the schedule."""
+        return self.config.weight_at(progress)
+
+    def num_attention_frames(self, batch_size: int) -> int:
+        """Return of how many frames of a minibatch maps are made."""
+        return self.config.frames_of(batch_size)
+
+    # Set-up -------------------------------------------------------------------------------------------------------
+
+    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
+        """Check that the policy has attention and the environment masks, where the weight is above 0."""
+        if isinstance(policy, CamPolicy):
+            self._policy = policy
+        elif self.config.weight > 0:
+            raise ValueError(
+                f"CAMAL needs a policy with attention maps, got {type(policy).__name__}; "
+                'use policy="CamPolicy" or weight 0'
+            )
+        if self.config.weight > 0:
+            self._warn_of_coarse_grid()
+            if env is not None:
+                self._segmented(env)
+
+    def _warn_of_coarse_grid(self) -> None:
+        policy = self._own_policy()
+        height, width = _image_size(policy)
+        h, w = policy.cam_grid
+        if (h, w) == (1, 1):
+            warnings.warn(
+                f"the CAM grid of encoder {policy.encoder!r} is a single cell on {height}x{width} images: it "
+                "points nowhere, and the CAMAL term changes nothing; use larger images or another encoder "
+                "('compact' has a cell every 4 pixels)",
+                stacklevel=2,
+            )
+        elif max(height / h, width / w) > COARSE_CELL:
+            warnings.warn(
+                f"the CAM grid of encoder {policy.encoder!r} is {h}x{w} on {height}x{width} images: one cell is "
+                f"{height / h:.0f}x{width / w:.0f} pixels, coarser than small objects; 'compact' has a finer grid",
+                stacklevel=2,
+            )
+
+    def _own_policy(self) -> CamPolicy:
+        if self._policy is None:
+            raise RuntimeError("setup() comes first, with a CamPolicy")
+        return self._policy
+
+    def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
+        """Return the environment that gives masks, ``None`` where there is none and none is needed."""
+        segmented = find_segmented(env)
+        if segmented is not None and not segmented.has_segmentation:
+            segmented = None
+        if segmented is None and self.config.weight > 0:
+            raise ValueError(
+                "CAMAL needs an environment with segmentation; make it with camal_rl.envs.make_vec, masks on; a "
+                "Gymnasium environment of your own with make_segmented_vec(MyEnv, num_envs), a vectorized one with "
+                "wrap_vec; or use weight 0"
+            )
+        return segmented
+
+    # Training -----------------------------------------------------------------------------------------------------
+
+    def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, where there are any.
+
+        Raises:
+            ValueError: there are none and the weight is above 0, or label maps of another shape than the images.
+        """
+        segmented, policy = self._segmented(env), self._own_policy()
+        if segmented is None or (self.config.weight == 0 and not policy.has_maps):
+            return {}
+        labels = segmented.segmentation()
+        expected = (segmented.num_envs, *_image_size(policy))
+        if labels.shape != expected or labels.dtype != np.uint8:
+            raise ValueError(
+                f"segmentation() must return uint8 label maps of shape {expected}, one for each observation, "
+                f"got {labels.dtype} of shape {labels.shape}; check_segmented_env() helps to find out why"
+            )
+        relevant = segmented.spec.relevant_lookup()
+        return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, self.config.coverage)}
+
+    def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
+        """Return the loss of the maps of a minibatch's first frames."""
+        frames = self.num_attention_frames(len(minibatch.observations))
+        maps = self.attention_maps(evaluation, create_graph=True)
+        if evaluation.num_attention_frames != frames:
+            maps = {target: cam[:frames] for target, cam in maps.items()}
+        return self.map_loss(maps, minibatch.columns[TARGET_MASKS][:frames], progress)
+
+    def attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> Maps:
+        """Return the maps that the configuration means, not yet normalized."""
+        config = self.config
+        return self._own_policy().attention_maps(
+            evaluation, config.targets, config.method, config.rectification, create_graph
+        )
+
+    def map_loss(self, maps: Maps, masks: Tensor, progress: float) -> TermLoss:
+        """Return the loss of maps ``(B, h, w)`` and their masks ``uint8 (B, h, w)``, with its parts by target."""
+        found = camal_term(maps, masks, self.config, progress)
+        parts = {"inside": found.inside.sum(), "outside": found.outside.sum()}
+        for part, of_targets in (
+            ("inside", found.inside),
+            ("outside", found.outside),
+            ("zero_maps", found.zero_fraction),
+        ):
+            for target, value in zip(self.config.targets, of_targets, strict=True):
+                parts[f"{target}/{part}"] = value
+        return TermLoss(found.total, parts)
+
+    def diagnostics(self, minibatch: CamalRolloutSamples, policy: ActorCriticPolicy) -> Mapping[str, float]:
+        """Return how well the maps of some frames align with their masks; nothing where there are no masks."""
+        if minibatch.targets is None:
+            return {}
+        masks = target_tensor(minibatch.targets)
+        with evaluating(policy), torch.enable_grad():
+            evaluation = evaluate_samples(cast(CamPolicy, policy), minibatch)
+            maps = self.attention_maps(evaluation, create_graph=False)
+        metrics = {}
+        for target, cam in maps.items():
+            cam = normalize_cam(cam.detach())
+            metrics[f"{target}/epg"] = energy_pointing_game(cam, masks).nanmean().item()
+            metrics[f"{target}/iou"] = iou(cam, masks).nanmean().item()
+        valid = masks.flatten(1).amax(dim=1) > 0
+        return {**metrics, "valid_fraction": valid.float().mean().item(), "area_fraction": masks.mean().item()}
+
+
+def _image_size(policy: CamPolicy) -> tuple[int, int]:
+    """Return height and width of the observations; only uint8 images are channels-first without doubt."""
+    space = policy.observation_space
+    if is_image_space(space, check_channels=False):
+        height, width = cast(tuple[int, ...], space.shape)[-2:]
+        return height, width
+    size = image_size(space)
+    if size is None:
+        raise ValueError(f"masks need images (H, W, C) or (C, H, W) as observations, got {space}")
+    return size

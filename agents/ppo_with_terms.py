@@ -1,0 +1,270 @@
+"""PPO with auxiliary terms in its loss."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.image_ppo import ImagePPO
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
+from camal_rl.agents.sample_evaluation import evaluate_samples
+from camal_rl.agents.term_modules import TermModules
+from camal_rl.agents.terms import AuxiliaryTerm, Terms, make_terms, term_settings
+
+# Diagnostics are made after every update on so many frames: enough for a curve, cheap beside the update.
+DIAGNOSTIC_FRAMES = 256
+
+# Metrics of every minibatch, on the device: asking for each would make a GPU wait.
+Records = dict[str, list[Tensor]]
+
+
+class PPOWithTerms(ImagePPO):
+    """PPO whose loss is ``PPO loss + sum over terms of weight_at(progress) * total``.
+
+    Everything of SB3's PPO stays, and with no term, or every weight 0, the parameters are those of stock PPO, bit for
+    bit, for every policy that PPO takes. The terms' settings are saved with the model; the file loads with SB3's
+    ``PPO.load`` as well.
+
+    Args:
+        policy: ``"CamPolicy"``; where every weight is 0 any policy of PPO's, which then has SB3's own buffer, rollouts,
+            update.
+        env: as in ``stable_baselines3.PPO``.
+        *args: as in ``stable_baselines3.PPO``.
+        terms: names, pairs of name and settings, terms; or a mapping of names to settings
+            (:func:`camal_rl.agents.terms.make_terms`).
+        **kwargs: as in ``stable_baselines3.PPO``.
+
+    Attributes:
+        terms: name to settings, plain data.
+        auxiliary_terms: the terms themselves.
+
+    Raises:
+        ValueError: an unknown term or setting; a weight above 0 with a policy or an environment that does not serve.
+        TypeError: ``terms`` is none of these.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "CamPolicy": CamPolicy}
+    # What a file of stock PPO's is loaded with: load() makes an instance and then fills in what the file holds.
+    terms: Any = MappingProxyType({})
+    _saved_modules: str | None = None
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        terms: Terms | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if terms is not None or kwargs.get("_init_setup_model", True):
+            self.terms = terms
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
+
+    def _setup_model(self) -> None:
+        self.auxiliary_terms = self._make_terms()
+        counts = Counter(term.name for term in self.auxiliary_terms)
+        for name, count in counts.items():
+            if count > 1:
+                raise ValueError(f"{count} terms have the name {name!r}, under which they log; leave one out")
+        super()._setup_model()
+        for term in self.auxiliary_terms:
+            if term.config.weight > 0 or term in self._participants:
+                term.setup(self.policy, self.env)
+            if term.config.weight > 0:
+                self._check_support(term.name)
+        self._term_modules = TermModules(self._participants, self.policy)
+        if self._saved_modules is not None:
+            self._term_modules.load(self._saved_modules)
+            self._saved_modules = None
+
+    def _make_terms(self) -> tuple[AuxiliaryTerm, ...]:
+        """Make the terms; what was asked for (load() puts its arguments here as they are) becomes plain data."""
+        terms = make_terms(self.terms, self.seed or 0)
+        self.terms = term_settings(terms)
+        return tuple(terms.values())
+
+    def _check_support(self, name: str) -> None:
+        if not isinstance(self.policy, CamPolicy):
+            raise ValueError(
+                f'term {name!r} needs policy="CamPolicy", got {type(self.policy).__name__}; with encoder "nature" it '
+                "has the layers of CnnPolicy; or use weight 0"
+            )
+        if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
+            raise ValueError(
+                f"rollout_buffer_class must be a CamalRolloutBuffer, got {type(self.rollout_buffer).__name__}: "
+                f"others do not hold what term {name!r} needs; leave it out or use weight 0"
+            )
+
+    @property
+    def _participants(self) -> list[AuxiliaryTerm]:
+        """The terms that have a say in training or its logs."""
+        if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
+            return []
+        return [term for term in self.auxiliary_terms if term.config.weight > 0 or term.logs_at_weight_zero]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "auxiliary_terms", "_term_modules"]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the model as SB3 does, with the settings of its terms and what they have learned themselves."""
+        self._saved_modules = self._term_modules.state()
+        try:
+            super().save(*args, **kwargs)
+        finally:
+            self._saved_modules = None
+
+    def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
+        """Return what the terms store with the current observations.
+
+        Raises:
+            ValueError: two terms store something under one name.
+        """
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for term in self._participants:
+            for name, column in term.rollout_columns(env).items():
+                if name in columns:
+                    raise ValueError(f"two terms store a column {name!r}, {term.name!r} the second; rename one")
+                columns[name] = column
+        return columns
+
+    # Update -------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Update the policy from the rollout buffer: SB3's PPO update with the terms in the loss."""
+        if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
+            super().train()
+            return
+        self.policy.set_training_mode(True)
+        optimizers = [self.policy.optimizer, *self._term_modules.optimizers]
+        self._update_learning_rate(optimizers)
+        remaining = self._current_progress_remaining
+        clip_range = self.clip_range(remaining)  # type: ignore[operator]
+        clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(remaining)  # type: ignore[operator]
+        progress = 1.0 - remaining
+
+        records: Records = defaultdict(list)
+        buffer = self.rollout_buffer
+        continue_training = True
+        for epoch in range(self.n_epochs):
+            kl_divergences = []
+            for batch in buffer.get(self.batch_size):
+                loss, kl_divergence = self._loss(batch, clip_range, clip_range_vf, progress, records)
+                del batch  # the next one is drawn while this name still holds it
+                kl_divergences.append(kl_divergence)
+                if self.target_kl is not None and kl_divergences[-1].item() > 1.5 * self.target_kl:
+                    continue_training = False
+                    if self.verbose >= 1:
+                        print(f"Early stopping at step {epoch} due to reaching max kl: {kl_divergences[-1].item():.2f}")
+                    break
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                self._term_modules.clip_gradients(self.max_grad_norm)
+                for optimizer in optimizers:
+                    optimizer.step()
+            self._n_updates += 1
+            if not continue_training:
+                break
+
+        records["train/approx_kl"] = kl_divergences
+        records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
+        self._log_update(records, clip_range, clip_range_vf)
+        self._log_diagnostics(progress)
+
+    def _loss(
+        self,
+        batch: CamalRolloutSamples,
+        clip_range: float,
+        clip_range_vf: float | None,
+        progress: float,
+        records: Records,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of a minibatch with its terms, and the KL divergence from the policy that acted."""
+        weights = [(term, term.weight_at(progress)) for term in self._participants]
+        active = [(term, weight) for term, weight in weights if weight > 0]
+        attention = max((term.num_attention_frames(len(batch.observations)) for term, _ in active), default=0)
+        evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records, attention)
+        for term, weight in active:
+            added = term.loss(batch, evaluation, progress)
+            loss = loss + weight * added.total
+            for name, value in (("loss", added.total), *added.parts.items()):
+                records[f"{term.name}/{name}"].append(value.detach())
+        records["train/loss"].append(loss.detach())
+        with torch.no_grad():  # http://joschu.net/blog/kl-approx.html, the third estimator
+            log_ratio = evaluation.log_prob - batch.old_log_prob
+            return loss, torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
+
+    def _ppo_loss(
+        self,
+        batch: CamalRolloutSamples,
+        clip_range: float,
+        clip_range_vf: float | None,
+        records: Records,
+        num_attention_frames: int,
+    ) -> tuple[ActionEvaluation, Tensor]:
+        """Return the evaluated minibatch and PPO's clipped loss, operation by operation as in SB3."""
+        evaluation = evaluate_samples(cast(CamPolicy, self.policy), batch, num_attention_frames)
+        advantages = batch.advantages
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        ratio = torch.exp(evaluation.log_prob - batch.old_log_prob)
+        clipped = advantages * torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
+        policy_loss = -torch.min(advantages * ratio, clipped).mean()
+
+        values = evaluation.value
+        if clip_range_vf is not None:
+            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
+        value_loss = F.mse_loss(batch.returns, values)
+        surprise = -evaluation.log_prob if evaluation.entropy is None else evaluation.entropy
+        entropy_loss = -torch.mean(surprise)
+
+        records["train/entropy_loss"].append(entropy_loss.detach())
+        records["train/policy_gradient_loss"].append(policy_loss.detach())
+        records["train/value_loss"].append(value_loss.detach())
+        records["train/clip_fraction"].append(torch.mean((torch.abs(ratio.detach() - 1) > clip_range).float()))
+        return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+
+    # Logs ---------------------------------------------------------------------------------------------------------
+
+    def _log_update(self, records: Records, clip_range: float, clip_range_vf: float | None) -> None:
+        for key, values in records.items():
+            if values:
+                self.logger.record(key, torch.stack(values).double().mean().item())
+        buffer = self.rollout_buffer
+        # Environment by environment, as SB3 sums.
+        variance = explained_variance(buffer.values.T.flatten(), buffer.returns.T.flatten())
+        self.logger.record("train/explained_variance", variance)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+
+    def _log_diagnostics(self, progress: float) -> None:
+        """Log what the terms say of the updated policy, on some frames of the rollout, and their weights."""
+        participants = self._participants
+        if not participants:
+            return
+        samples = cast(CamalRolloutBuffer, self.rollout_buffer).evenly_spaced(DIAGNOSTIC_FRAMES)
+        for term in participants:
+            metrics = term.diagnostics(samples, self.policy)
+            for name, value in metrics.items():
+                self.logger.record(f"{term.name}/{name}", value)
+            if metrics or term.config.weight > 0:
+                self.logger.record(f"{term.name}/weight", term.weight_at(progress))

@@ -1,0 +1,28 @@
+"""The policy's answer for samples of a rollout."""
+
+from __future__ import annotations
+
+from gymnasium import spaces
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.encoders import CamEncoder
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+
+
+def evaluate_samples(
+    policy: CamPolicy, samples: CamalRolloutSamples, num_attention_frames: int | None = None
+) -> ActionEvaluation:
+    """Evaluate actions as the rollout buffer stores them: discrete ones come as a column.
+
+    Args:
+        policy: what is asked.
+        samples: ``B`` samples.
+        num_attention_frames: of how many of them, from the first on, maps can be made; ``None`` means all.
+    """
+    observations, actions = samples.observations, samples.actions
+    if isinstance(policy.action_space, spaces.Discrete):
+        actions = actions.long().flatten()
+    if not isinstance(policy.features_extractor, CamEncoder):
+        observations = observations.contiguous()  # as SB3 learns; a CamEncoder brings them into its own format
+    return policy.evaluate_for_attention(observations, actions, num_attention_frames)

@@ -1,0 +1,68 @@
+"""What auxiliary terms learn besides the policy."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from camal_rl.agents.terms import AuxiliaryTerm
+
+
+class TermModules:
+    """The modules of terms, each with an optimizer of the policy's kind.
+
+    They are no part of the policy, so that stock PPO loads a saved model. Their state is saved as a text instead.
+
+    Args:
+        terms: terms after their ``setup``.
+        policy: whose device, optimizer and learning rate they get.
+    """
+
+    def __init__(self, terms: Iterable[AuxiliaryTerm], policy: ActorCriticPolicy) -> None:
+        self._device = policy.device
+        self._modules: dict[str, nn.Module] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        for term in terms:
+            if term.module is None:
+                continue
+            self._modules[term.name] = term.module.to(policy.device)
+            rate = policy.optimizer.param_groups[0]["lr"]
+            options: dict[str, Any] = {"lr": rate, **policy.optimizer_kwargs}
+            self._optimizers[term.name] = policy.optimizer_class(term.module.parameters(), **options)
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers, one a module."""
+        return list(self._optimizers.values())
+
+    def clip_gradients(self, max_norm: float) -> None:
+        """Scale the gradients of each module to a norm of at most ``max_norm``."""
+        for module in self._modules.values():
+            torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+
+    def state(self) -> str | None:
+        """Return parameters and optimizers as a text; ``None`` where there are no modules."""
+        if not self._modules:
+            return None
+        states = {
+            name: {"module": module.state_dict(), "optimizer": self._optimizers[name].state_dict()}
+            for name, module in self._modules.items()
+        }
+        stream = io.BytesIO()
+        torch.save(states, stream)
+        return base64.b64encode(stream.getvalue()).decode("ascii")
+
+    def load(self, state: str) -> None:
+        """Take over what :meth:`state` returned, for those modules that are here as well."""
+        stream = io.BytesIO(base64.b64decode(state))
+        states = torch.load(stream, map_location=self._device, weights_only=True)
+        for name, module in self._modules.items():
+            if name in states:
+                module.load_state_dict(states[name]["module"])
+                self._optimizers[name].load_state_dict(states[name]["optimizer"])

@@ -1,0 +1,231 @@
+"""What can join PPO's loss: the contract of auxiliary terms, and their registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy.typing as npt
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.registry import Registry
+from camal_rl.spelling import did_you_mean
+
+
+@dataclass(frozen=True)
+class TermLoss:
+    """What a term adds to the loss of one minibatch.
+
+    Attributes:
+        total: scalar with a graph, not yet multiplied by the term's weight; logged as ``<term>/loss``.
+        parts: scalars without a graph by name; logged as ``<term>/<name>``, as means over the update.
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class AuxiliaryTerm(Protocol):
+    """Something that joins PPO's loss: CAMAL, DrAC, or a method of your own.
+
+    A term is made as ``Term(config, seed)``. The loss of a minibatch is PPO's plus ``weight_at(progress) * total`` of
+    every term. A term whose weight is 0 is not asked for a loss; where every weight is 0, training is stock PPO's, bit
+    for bit. A term with a weight above 0 needs :class:`camal_rl.agents.CamPolicy`. A class that derives from this one
+    writes ``name``, ``config_type`` and :meth:`loss`, and takes the rest as it is.
+
+    Attributes:
+        name: heading of what is logged.
+        config_type: frozen dataclass of the term's settings, plain data with a ``weight`` of at least 0. They are saved
+            with the model.
+        config: the settings.
+        seed: seed for random numbers of the term's own, which leave torch's and NumPy's global streams alone.
+        module: what the term learns besides the policy, made in :meth:`setup`. It has an optimizer of the policy's
+            kind, with the same learning rate, and gradients clipped to the same norm; it is saved with the model.
+        logs_at_weight_zero: whether :meth:`setup`, :meth:`rollout_columns` and :meth:`diagnostics` are called at weight
+            0 as well (with CamPolicy).
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[Any]]
+    logs_at_weight_zero: ClassVar[bool] = False
+    config: Any
+    seed: int
+    module: nn.Module | None = None
+
+    def __init__(self, config: Any, seed: int = 0) -> None:
+        self.config, self.seed = config, seed
+
+    def weight_at(self, progress: float) -> float:
+        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        return float(self.config.weight)
+
+    def num_attention_frames(self, batch_size: int) -> int:
+        """Return of how many frames of a minibatch, from the first on, :meth:`loss` makes attention maps."""
+        return 0
+
+    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
+        """Check that policy and environment serve, before training; a ValueError says what is missing."""
+
+    def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
+        """Return what is stored with the current observations: name to array ``(num_envs, ...)``.
+
+        No other term may use the same name.
+        """
+        return {}
+
+    def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
+        """Return what the term adds for a minibatch.
+
+        Args:
+            minibatch: samples of the rollout, with what :meth:`rollout_columns` gave in ``minibatch.columns``.
+            evaluation: the policy's answer for them, with a graph. Maps can be made of as many frames as
+                :meth:`num_attention_frames` asked for, or more where another term asked for more.
+            progress: the share of training that is done, in [0, 1].
+        """
+        ...
+
+    def diagnostics(self, minibatch: CamalRolloutSamples, policy: ActorCriticPolicy) -> Mapping[str, float]:
+        """Return metrics of the updated policy on some samples of the rollout; logged as ``<term>/<name>``."""
+        return {}
+
+
+AnyTerm = TypeVar("AnyTerm", bound=type)
+Terms = Mapping[str, Any] | Sequence["str | tuple[str, Any] | AuxiliaryTerm"]
+"""How terms are asked for: names, pairs of name and settings, terms; or a mapping of names to settings."""
+
+TERMS: Registry[type[Any]] = Registry(
+    "auxiliary term",
+    {
+    },
+    group="camal_rl.terms",
+)
+"""The terms by name. CAMAL's own is not among them: :class:`camal_rl.agents.CAMALPPO` has it, as ``camal``."""
+
+_MEMBERS = (
+    *("name", "config_type", "logs_at_weight_zero", "module", "weight_at", "num_attention_frames", "setup"),
+    *("rollout_columns", "loss", "diagnostics"),
+)
+
+
+def register_term(name: str) -> Callable[[AnyTerm], AnyTerm]:
+    """Return a decorator that makes a term known by its name."""
+    return TERMS.register(name)  # type: ignore[return-value]
+
+
+def make_terms(asked: Terms | None, seed: int) -> dict[str, AuxiliaryTerm]:
+    """Make the terms that are asked for, by the names under which they can be made again.
+
+    Args:
+        asked: for example ``["drac"]``, ``{"drac": {"weight": 0.2}}``, ``[("mypackage.terms:Mine", None)]``.
+        seed: what each term is made with.
+
+    Raises:
+        TypeError: something else, or a class that is no term.
+        ValueError: an unknown term or setting, a setting out of range, or a term that is asked for twice.
+    """
+    made: dict[str, AuxiliaryTerm] = {}
+    for name, settings in _pairs(asked):
+        term = settings if name is None else _made(name, settings, seed)
+        key = _name_of(term) if name is None else name
+        if key in made:
+            raise ValueError(f"term {key!r} is asked for twice")
+        made[key] = term
+    return made
+
+
+def term_settings(terms: Mapping[str, AuxiliaryTerm]) -> dict[str, dict[str, Any]]:
+    """Return terms as plain data, of which :func:`make_terms` makes them again."""
+    return {name: asdict(term.config) for name, term in terms.items()}
+
+
+def term_config(term: type[Any], settings: Any = None, name: str | None = None) -> Any:
+    """Return the configuration of a term that ``settings`` stands for.
+
+    Args:
+        term: the term's class.
+        settings: a mapping of some settings, the others keep their defaults; a configuration; or ``None``.
+        name: what messages call it; by default the term's own name.
+
+    Raises:
+        TypeError: ``settings`` is something else.
+        ValueError: an unknown setting, the message names the nearest known one; or a value out of range.
+    """
+    kind, label = term.config_type, name or term.name
+    if settings is None or isinstance(settings, kind):
+        return kind() if settings is None else settings
+    if not isinstance(settings, Mapping):
+        raise TypeError(
+            f"the settings of term {label!r} must be a {kind.__name__} or a mapping, for example {{'weight': 0.1}}, "
+            f"got {settings!r}"
+        )
+    known = [each.name for each in fields(kind)]
+    for key in settings:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise ValueError(f"unknown setting {key!r} in {label}; {hint}the settings are {', '.join(known)}")
+    return kind(**settings)
+
+
+def term_class(name: str) -> type[Any]:
+    """Return the class of a term by its registered name or its path ``module:attribute``.
+
+    Raises:
+        ValueError: there is none.
+        TypeError: what is there is no term.
+    """
+    found = TERMS.find(name)
+    _check_members(found, name)
+    return found
+
+
+def _pairs(asked: Terms | None) -> list[tuple[str | None, Any]]:
+    """Return name and settings of every term; a term that is given as it is has no name."""
+    if asked is None or isinstance(asked, Mapping):
+        return list((asked or {}).items())
+    if not isinstance(asked, Sequence) or isinstance(asked, str | bytes):
+        raise TypeError(
+            "terms must be a list such as ['drac'] or a mapping of names to settings such as "
+            f"{{'drac': {{'weight': 0.1}}}}, got {asked!r}"
+        )
+    pairs: list[tuple[str | None, Any]] = []
+    for each in asked:
+        if isinstance(each, str):
+            pairs.append((each, None))
+        elif isinstance(each, tuple | list):
+            if len(each) != 2 or not isinstance(each[0], str):
+                raise TypeError(f"a term with settings is a pair such as ('drac', {{'weight': 0.1}}), got {each!r}")
+            pairs.append((each[0], each[1]))
+        else:
+            _check_members(each, type(each).__name__)
+            pairs.append((None, each))
+    return pairs
+
+
+def _made(name: str, settings: Any, seed: int) -> AuxiliaryTerm:
+    kind = term_class(name)
+    made: AuxiliaryTerm = kind(term_config(kind, settings, name), seed)
+    return made
+
+
+def _name_of(term: AuxiliaryTerm) -> str:
+    """Return the registered name of a term's class, or its path."""
+    kind = type(term)
+    if term.name in TERMS and TERMS.find(term.name) is kind:
+        return term.name
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _check_members(term: Any, label: str) -> None:
+    missing = [member for member in _MEMBERS if not hasattr(term, member)]
+    if missing:
+        raise TypeError(
+            f"{label!r} is no auxiliary term, it has no {', '.join(missing)}; derive the class from "
+            "camal_rl.agents.AuxiliaryTerm, which has defaults"
+        )
+    if not is_dataclass(term.config_type) or "weight" not in {each.name for each in fields(term.config_type)}:
+        raise TypeError(f"config_type of term {label!r} must be a dataclass with a `weight`, got {term.config_type!r}")
