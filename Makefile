@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint types wheel clean
+.PHONY: setup demo test lint types rooms wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, say what came out"
 	@echo "make test   set up, run the tests"
-	@echo "make lint | types | wheel   what continuous integration runs besides"
+	@echo "make lint | types | rooms | wheel   what continuous integration runs besides"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
 setup: $(STAMP)
@@ -43,6 +43,10 @@ wheel: $(STAMP)
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
+
+# The rooms of ARCHITECTURE.md: who may import whom. As type checkers, it reads the wheel's copy.
+rooms: wheel
+	cd build/site && $(CURDIR)/$(BIN)/lint-imports $(CURDIR)/setup.cfg --no-cache
 
 # Type checkers do not see through an editable install whose folders are mapped: they check the wheel's copy.
 types: wheel

@@ -25,12 +25,14 @@ def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
     """Evaluate attention on one level set; return frames per second and peak memory above the start, in MiB."""
     import torch
 
+    from camal_rl.rl.config import agent_run_config
     from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, load_model
     from camal_rl.runs.run_folder import RunFolder
 
     torch.set_num_threads(1)
     folder = RunFolder(Path(run))
-    settings = replace(evaluation_settings(folder.config(), 1, frames), sets=("train",), attention_sets=("held_out",))
+    settings = evaluation_settings(agent_run_config(folder), 1, frames)
+    settings = replace(settings, sets=("train",), attention_sets=("held_out",))
     model = load_model(folder)
     kept = folder.metrics_file.read_bytes() if folder.metrics_file.is_file() else None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

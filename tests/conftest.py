@@ -1,5 +1,8 @@
 """Settings shared by all tests, and a tiny trained run."""
 
+import importlib
+import sys
+
 import pytest
 import torch
 
@@ -42,6 +45,24 @@ def in_tmp(tmp_path, monkeypatch):
     """Work in an empty folder, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def own_modules(in_tmp, monkeypatch):
+    """Let modules of an empty folder, the current one, be imported; what they register is forgotten afterwards."""
+    from camal_rl.agents.encoders import ENCODERS
+    from camal_rl.envs.registry import OWN
+    from camal_rl.losses import LOSSES
+    from camal_rl.metrics import OWN_METRICS
+
+    for registry in (ENCODERS, OWN, LOSSES, OWN_METRICS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(in_tmp)])
+    importlib.invalidate_caches()
+    yield in_tmp
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(in_tmp)):
+            del sys.modules[name]
 
 
 def pytest_collection_modifyitems(items):

@@ -11,6 +11,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings over those of the file; KEY={} clears a section, ~KEY removes."),
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", metavar="MODULE", help="Import a module first, for what it registers; may be repeated."),
+]
 ShowProgress = Annotated[
     bool | None,
     typer.Option(

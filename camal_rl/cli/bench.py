@@ -56,7 +56,8 @@ def _prepare(
 ) -> tuple[BenchPlan, CAMALPPO]:
     with checking_input(config, overrides):
         from camal_rl.rl.bench import BenchPlan, make_agent
-        from camal_rl.runs.loading import agent_config, load_config
+        from camal_rl.rl.config import agent_config
+        from camal_rl.runs.loading import load_config
 
         settings = agent_config(load_config(config, overrides))
         if out is not None:

@@ -15,7 +15,8 @@ from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.comparison.plan import OnProgress, PlannedRun
+    from camal_rl.comparison.local import OnProgress
+    from camal_rl.comparison.plan import PlannedRun
 
 
 def compare(
@@ -24,8 +25,9 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: ppo (image classifiers: vanilla, ifam), camal, or a peer's loss (energy, l1, ppce, "
-            "rrr, mse); by default ppo,camal or vanilla,camal."
+            help="Comma-separated: ppo (image classifiers: vanilla, ifam), camal, a peer's loss on maps (energy, l1, "
+            "ppce, rrr, mse), a term (drac), terms together (camal+drac), or your own (package.module:name). By "
+            "default ppo,camal or vanilla,camal."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for each method.")] = 3,
@@ -68,7 +70,7 @@ def compare(
 
 def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
     from camal_rl.cli.progress import Mode, mode, progress_bar
-    from camal_rl.comparison.plan import execute_runs
+    from camal_rl.comparison.local import execute_runs
 
     how = mode(progress)
     if how is not Mode.BAR:
@@ -108,14 +110,14 @@ def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.cli.console import say, show
     from camal_rl.comparison.findings import findings
-    from camal_rl.comparison.plots import write_figures
+    from camal_rl.comparison.plots import write_plots
     from camal_rl.comparison.results import compare_runs, comparison_markdown, comparison_table
     from camal_rl.runs.run_folder import write_json
 
     comparison = compare_runs(runs)
     write_json(folder / "comparison.json", comparison)
     (folder / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-    pictures = write_figures(runs, comparison, folder / "figures")
+    pictures = write_plots(runs, comparison, folder / "figures")
     show(comparison_table(comparison))
     for paragraph in findings(comparison):
         print()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camal_rl.cli.arguments import Imports
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ def envs(
         str, typer.Argument(metavar="[FILTER]", help="Part of an id, such as procgen or coinrun.", show_default=False)
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
+    imports: Imports = None,
 ) -> None:
     """List the environments; with a filter, their classes, masks, level sets, licenses.
 
-    Relevant classes, which CAMAL attends to, are marked with *.
+    Relevant classes, which CAMAL attends to, are marked with *. An own class is given as package.module:name.
 
     For example:
 
@@ -38,10 +40,15 @@ def envs(
     with checking_input():
         from camal_rl.cli.console import say, show, width
         from camal_rl.comparison.tables import table_of
-        from camal_rl.envs import env_ids, env_info
+        from camal_rl.envs import env_ids, env_info, segmentation_spec
+        from camal_rl.registry import import_modules
         from camal_rl.spelling import did_you_mean
 
+        import_modules(imports or ())
         ids = [env_id for env_id in env_ids() if words.casefold() in env_id.casefold()]
+        if ":" in words and not ids:
+            segmentation_spec(words)
+            ids = [words]
         if not ids:
             families = dict.fromkeys(env_id.partition("/")[0] for env_id in env_ids())
             hint = did_you_mean(words, [*families, *env_ids()])

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from camal_rl.cli.arguments import ShowProgress
 from camal_rl.cli.errors import checking_input
-
-if TYPE_CHECKING:
-    from camal_rl.rl.config import ExperimentConfig
-    from camal_rl.runs.run_folder import RunFolder
-    from camal_rl.supervised.config import SupervisedConfig
 
 
 def evaluate(
@@ -42,15 +38,15 @@ def evaluate(
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
     with checking_input():
+        from camal_rl.cli.progress import stages_shown
         from camal_rl.runs.run_folder import RunFolder
-        from camal_rl.supervised.config import SupervisedConfig
+        from camal_rl.runs.task import EvaluationOptions, task_of
 
         folder = RunFolder(run)
-        config = folder.any_config()
-    if isinstance(config, SupervisedConfig):
-        metrics = _classifier(folder, config, episodes, frames, suite, progress)
-    else:
-        metrics = _agent(folder, config, episodes, frames, suite, progress)
+        config = folder.config()
+        evaluation = task_of(config).evaluation(folder, config, EvaluationOptions(episodes, frames, suite))
+    with stages_shown(len(evaluation.stages), progress, "evaluation") as on_stage:
+        metrics = evaluation.run(on_stage)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
@@ -58,47 +54,7 @@ def evaluate(
     print(f"metrics: {folder.metrics_file}")
 
 
-def _agent(
-    folder: RunFolder,
-    config: ExperimentConfig,
-    episodes: int | None,
-    frames: int | None,
-    suite: str,
-    progress: bool | None,
-) -> dict[str, Any]:
-    with checking_input():
-        from camal_rl.cli.progress import stages_shown
-        from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
-
-        asked = check_suite(suite)
-        settings = evaluation_settings(config, episodes, frames)
-        model = load_model(folder)
-    with stages_shown(len(stages(settings, asked)), progress, "evaluation") as on_stage:
-        return evaluate_run(folder, model, settings, on_stage, asked)
-
-
-def _classifier(
-    folder: RunFolder,
-    config: SupervisedConfig,
-    episodes: int | None,
-    images: int | None,
-    suite: str,
-    progress: bool | None,
-) -> dict[str, Any]:
-    with checking_input():
-        from camal_rl.cli.progress import stages_shown
-        from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
-
-        for option, given in (("--episodes", episodes is not None), ("--suite", suite != "quick")):
-            if given:
-                raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
-        settings = evaluation_settings(config, images)
-        trained = load_trained(folder, config)
-    with stages_shown(len(stages(settings)), progress, "evaluation") as on_stage:
-        return evaluate_classifier(folder, config, trained, settings, on_stage)
-
-
-def _print_tables(metrics: dict[str, Any]) -> None:
+def _print_tables(metrics: Mapping[str, Any]) -> None:
     from camal_rl.cli.console import show
     from camal_rl.comparison import tables
 

@@ -48,12 +48,13 @@ def explain(
       camal-rl explain runs/toy_grid-default/ppo-seed0 --method hirescam --no-video --out pictures
     """
     with checking_input():
+        from camal_rl.rl.config import agent_run_config
         from camal_rl.rl.explain.explanation import explanation_settings, prepare_explanation
         from camal_rl.runs.run_folder import RunFolder
 
         folder = RunFolder(run)
         settings = explanation_settings(
-            folder.config(),
+            agent_run_config(folder),
             level_set,
             method,
             seed,

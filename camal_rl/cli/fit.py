@@ -33,8 +33,9 @@ def fit(
     """
     with checking_input(config, overrides):
         from camal_rl.cli.progress import Mode, StepLines, mode
-        from camal_rl.runs.loading import load_config, supervised_config
+        from camal_rl.runs.loading import load_config
         from camal_rl.runs.run_folder import RunFolder, default_run_dir
+        from camal_rl.supervised.config import supervised_config
         from camal_rl.supervised.training import prepare, run
 
         settings = supervised_config(load_config(config, overrides or ()))

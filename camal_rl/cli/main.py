@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -63,7 +64,14 @@ def _about(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leaves with the exit code."""
+    """Run the command line; leaves with the exit code.
+
+    Modules in the current folder can be imported, by worker processes too. They come last: a file that is called as a
+    module of Python's or of a package must not take its place.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
     try:
         with warning_in_one_line():
             code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from camal_rl.cli.arguments import Imports
 from camal_rl.cli.errors import checking_input
 
 _FPS = 15
 
 
 def masks(
-    env: Annotated[str, typer.Argument(help="Environment id, for example toy_grid/default.")],
+    env: Annotated[
+        str,
+        typer.Argument(
+            help="Environment id, for example toy_grid/default, or the path of an own class, package.module:name."
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the environment.")
     ] = None,
@@ -25,6 +31,7 @@ def masks(
     video: Annotated[bool, typer.Option("--video", help="Also write a clip of random play, an MP4 beside it.")] = False,
     video_steps: Annotated[int, typer.Option(min=1, help="Steps of the clip.")] = 150,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+    imports: Imports = None,
 ) -> None:
     """Draw a sheet image | segmentation | relevant, and a clip, to see what an environment's masks show.
 
@@ -39,10 +46,13 @@ def masks(
       camal-rl masks toy_grid/default theme=held_out segmentation=box
     """
     with checking_input():
+        from camal_rl.overlays import write_png
+        from camal_rl.registry import import_modules
         from camal_rl.rl.explain.video_file import check_video_support, write_mp4
-        from camal_rl.rl.mask_sheet import mask_clip, mask_sheet, write_png
+        from camal_rl.rl.mask_sheet import mask_clip, mask_sheet
 
-        path = out if out is not None else Path(f"masks-{env.replace('/', '-')}.png")
+        import_modules(imports or ())
+        path = out if out is not None else Path(f"masks-{env.replace('/', '-').replace(':', '-')}.png")
         clip = path.with_suffix(".mp4")
         for file in (path, clip) if video else (path,):
             if file.exists() and not force:

@@ -32,9 +32,10 @@ def train(
     """
     with checking_input(config, overrides):
         from camal_rl.cli.progress import Mode, StepLines, mode
+        from camal_rl.rl.config import agent_config
         from camal_rl.rl.step_report import StepReport, mean_return_words
         from camal_rl.rl.training import prepare, run
-        from camal_rl.runs.loading import agent_config, load_config
+        from camal_rl.runs.loading import load_config
         from camal_rl.runs.run_folder import RunFolder, default_run_dir
 
         settings = agent_config(load_config(config, overrides or ()))

@@ -21,6 +21,7 @@ from camal_rl.metrics.definition import (
     STABILITY_METRICS,
     Metric,
 )
+from camal_rl.metrics.own import OWN_METRICS, own_metric
 
 _SOURCE = "../camal_rl/metrics"
 _SAME_FRAMES = "shown beside it, on the same frames"
@@ -188,7 +189,8 @@ METRIC_NOTE = (
 def glossary_tables(word: str = "") -> list[Table]:
     """Return the glossary as tables, or only the terms whose name or key holds a word."""
     tables = glossary_terms()
-    for title, (metrics, _) in METRIC_SECTIONS.items():
+    sections = {title: metrics for title, (metrics, _) in METRIC_SECTIONS.items()}
+    for title, metrics in {**sections, "Your own": _own_metrics()}.items():
         rows = tuple(tuple(Cell(text) for text in _metric_row(metric)) for metric in metrics)
         tables.append(Table(title, METRIC_NOTE, _HEADER, len(_HEADER), rows))
     found = [_filtered(table, word.casefold()) for table in tables]
@@ -202,7 +204,8 @@ def glossary_terms() -> list[Table]:
 
 def metrics_glossary() -> Table:
     """Return the table of all metrics, for a report."""
-    rows = [_metric_row(metric) for metrics, _ in METRIC_SECTIONS.values() for metric in metrics]
+    shipped = [metric for metrics, _ in METRIC_SECTIONS.values() for metric in metrics]
+    rows = [_metric_row(metric) for metric in (*shipped, *_own_metrics())]
     cells = tuple(tuple(Cell(text) for place, text in enumerate(row) if place != _KEY) for row in rows)
     header = tuple(title for place, title in enumerate(_HEADER) if place != _KEY)
     return Table("Metrics of maps", METRIC_NOTE, header, len(header), cells)
@@ -226,8 +229,19 @@ def glossary_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _own_metrics() -> list[Metric]:
+    return [own_metric(name).definition for name in OWN_METRICS]
+
+
+def _entry(name: str) -> Entry:
+    if name in ENTRIES:
+        return ENTRIES[name]
+    own = own_metric(name)
+    return Entry(own.formula, own.random)
+
+
 def _metric_row(metric: Metric) -> tuple[str, ...]:
-    entry = ENTRIES[metric.name]
+    entry = _entry(metric.name)
     better = {True: "higher", False: "lower", None: "-"}[metric.higher_is_better]
     low, high = map(_bound, metric.range)
     return (

@@ -1,7 +1,8 @@
-"""Figures of a comparison: learning curves, every seed's results, and attention on the same frames."""
+"""Plots of a comparison: learning curves, every seed's results, and attention on the same frames."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -13,72 +14,48 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from camal_rl.agents import CamPolicy
-from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.comparison.plan import PlannedRun
 from camal_rl.comparison.results import headline_figures
 from camal_rl.comparison.wording import figure_words
-from camal_rl.overlays import attention_sheet, sheet
-from camal_rl.rl.config import ExperimentConfig
-from camal_rl.rl.environments import make_level_set_env
-from camal_rl.rl.evaluate.evaluation import load_model
-from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
-from camal_rl.rl.frames import random_frames
-from camal_rl.rl.mask_sheet import write_png
-from camal_rl.rl.policy_outputs import attention_maps
+from camal_rl.overlays import sheet, write_png
 from camal_rl.runs.curves import Curve, mean_curve, read_curves
-from camal_rl.supervised.attention_grid import attention_columns
-from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.runs.task import task_of
 
-_CURVES = {
-    "rollout/ep_rew_mean": "return on training levels",
-    HELD_OUT_RETURN: "return on held-out levels",
-    "camal/value/epg": "EPG of the value map",
-    "camal/policy/epg": "EPG of the policy map",
-    "held_out/accuracy": "accuracy on held-out images",
-    "camal/class/epg": "EPG of the class map",
-    "camal/class/iou": "IoU of the class map",
-}
-# Figures of one kind, which share an axis.
-_SAME_AXIS = ({"rollout/ep_rew_mean", HELD_OUT_RETURN}, {"camal/value/epg", "camal/policy/epg"})
 _PICTURE_FRAMES = 5
 _TITLE_WIDTH = 34
 _MARGIN = 0.04
 _NAMES_IN_A_ROW = 3
 
 
-def write_figures(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write the figures of a finished comparison into a folder and return their paths."""
+def write_plots(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write the plots of a finished comparison and a sheet of attention maps; return the paths of what there is."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "learning_curves.png", out / "seeds.png"]
     _save(learning_curves(runs), paths[0])
     _save(seed_plot(comparison), paths[1])
-    config = runs[0].config
-    if isinstance(config, SupervisedConfig):
+    with contextlib.suppress(ImportError, OSError, ValueError):  # no masks, or no simulator here
+        grid = task_of(runs[0].config).attention_grid(_first_runs(runs), _PICTURE_FRAMES)
         paths.append(out / "attention.png")
-        columns, _ = attention_columns(_first_runs(runs), _PICTURE_FRAMES)
-        write_png(paths[2], sheet(columns))
-    elif config.env.segmentation is not None:
-        paths.append(out / "attention.png")
-        write_png(paths[2], attention_picture(runs, config))
+        write_png(paths[2], sheet(grid.columns))
     return paths
 
 
 def learning_curves(runs: Sequence[PlannedRun]) -> Figure:
     """Plot return and alignment over training: thin lines are seeds, thick ones their mean."""
-    curves = {planned: read_curves(planned.folder.tensorboard, list(_CURVES)) for planned in runs}
-    shown = [tag for tag in _CURVES if any(tag in found for found in curves.values())]
+    task = task_of(runs[0].config)
+    curves = {planned: read_curves(planned.folder.tensorboard, list(task.curves)) for planned in runs}
+    shown = [tag for tag in task.curves if any(tag in found for found in curves.values())]
     figure = Figure(figsize=(5 * max(1, len(shown)), 3.6), layout="constrained")
     for column, tag in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), column + 1)
         for method, color in _colors(runs).items():
             of_method = [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
             _plot_method(axes, of_method, method, color)
-        axes.set(xlabel=runs[0].config.step_name, title=_CURVES[tag])
+        axes.set(xlabel=runs[0].config.step_name, title=task.curves[tag])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     by_tag = dict(zip(shown, figure.axes, strict=True))
-    for tags in _SAME_AXIS:
+    for tags in task.same_axis:
         share_axis([axes for tag, axes in by_tag.items() if tag in tags])
     return figure
 
@@ -127,24 +104,6 @@ def seed_panels(comparison: Mapping[str, Any]) -> tuple[Figure, dict[str, Axes]]
         axes.set_title(fill(figure_words(name, arrow=True), _TITLE_WIDTH), fontsize=9)
         axes.grid(alpha=0.3, axis="y")
     return figure, panels
-
-
-def attention_picture(runs: Sequence[PlannedRun], config: ExperimentConfig) -> np.ndarray[Any, Any]:
-    """Return a sheet: image | relevant | the maps of each method's first seed, on the same held-out frames."""
-    first = _first_runs(runs)
-    settings = config.evaluation
-    venv = make_level_set_env(config, settings.attention_sets[-1], _PICTURE_FRAMES, settings.seed, masks=True)
-    try:
-        frames = random_frames(venv, settings.frame_every, settings.seed)
-    finally:
-        venv.close()
-    maps = {}
-    for target in ATTENTION_TARGETS:
-        for method in _colors(runs):
-            policy = load_model(first[method].folder).policy
-            assert isinstance(policy, CamPolicy)
-            maps[f"{method} {target}"] = attention_maps(policy, frames.images)[target].numpy()
-    return attention_sheet(frames.images, frames.labels, frames.relevant, maps)
 
 
 def _first_runs(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:

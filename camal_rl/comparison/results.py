@@ -12,8 +12,7 @@ from camal_rl.comparison.report.document import Table
 from camal_rl.comparison.significance import significance_note
 from camal_rl.comparison.tables import number, table_of
 from camal_rl.comparison.wording import counted, figure_words
-from camal_rl.metrics import METRICS_BY_NAME
-from camal_rl.rl.config import ExperimentConfig
+from camal_rl.metrics import METRICS_BY_NAME, OWN_METRICS
 from camal_rl.runs.run_folder import read_json, read_metrics
 from camal_rl.statistics import mann_whitney_p, mean_interval, spread
 
@@ -107,7 +106,6 @@ def compare_runs(runs: Sequence[PlannedRun]) -> dict[str, Any]:
         "methods": methods,
         "seeds": sorted({planned.seed for planned in runs}),
         "length": trained_length(runs),
-        **({"total_timesteps": config.total_timesteps} if isinstance(config, ExperimentConfig) else {}),
         "figures": figures,
     }
 
@@ -116,7 +114,7 @@ def trained_length(runs: Sequence[PlannedRun]) -> str:
     """Return how long the runs were trained, in words: agents for whole rollouts, which may be more than asked for."""
     files = [planned.folder.train_file for planned in runs]
     steps = {read_json(file)["timesteps"] for file in files if file.is_file()}
-    if not isinstance(runs[0].config, ExperimentConfig) or not steps:
+    if not runs[0].config.counts_steps or not steps:
         return runs[0].config.length
     return " or ".join(f"{count:,}" for count in sorted(steps)) + " steps"
 
@@ -151,7 +149,7 @@ def headline_figures(comparison: Mapping[str, Any]) -> list[str]:
         return returns
     set_name = measured[-1][1]
     targets = list(dict.fromkeys(target for target, _ in measured))
-    attention = [f"{metric}/{target}/{set_name}" for metric in _TABLE_ALIGNMENT for target in targets]
+    attention = [f"{metric}/{target}/{set_name}" for metric in (*_TABLE_ALIGNMENT, *OWN_METRICS) for target in targets]
     effects = [f"{metric}/{target}/{set_name}" for target in targets for metric in _TABLE_EFFECTS]
     return [name for name in (*returns, *attention, *effects) if name in names]
 

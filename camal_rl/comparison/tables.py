@@ -7,6 +7,7 @@ from typing import Any
 
 from camal_rl.comparison.report.document import Cell, Table
 from camal_rl.comparison.wording import each_measured, target_words, with_arrow
+from camal_rl.metrics import ALIGNMENT_METRICS
 
 ALIGNMENT_COLUMNS = ("epg", "area_fraction", "pointing_game", "iou", "mae")
 ACTIONS = {"stochastic": "sampled", "deterministic": "preferred"}
@@ -73,18 +74,21 @@ def background_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def alignment_table(metrics: Mapping[str, Any]) -> Table:
-    """Return agreement of the attention with the masks, by level set and target."""
+    """Return agreement of the attention with the masks, by level set and target; a user's own metrics come last."""
+    shipped = {metric.name for metric in ALIGNMENT_METRICS}
+    own = dict.fromkeys(name for _, _, result in _maps(metrics) for name in result["alignment"] if name not in shipped)
+    columns = (*ALIGNMENT_COLUMNS, *own)
     rows = [
         [
             set_name,
             target_words(target),
-            *(number(result["alignment"][name]) for name in ALIGNMENT_COLUMNS),
+            *(number(result["alignment"].get(name)) for name in columns),
             str(result["zero_maps"]),
             str(result["empty_targets"]),
         ]
         for set_name, target, result in _maps(metrics)
     ]
-    figures = [*map(with_arrow, ALIGNMENT_COLUMNS), "zero maps", "empty masks"]
+    figures = [*map(with_arrow, columns), "zero maps", "empty masks"]
     title = f"Alignment of attention with the relevant objects, {_frames(metrics)}"
     return table_of(title, ["level set", "map"], figures, rows)
 

@@ -181,14 +181,15 @@ def timed_round(model: CAMALPPO, timer: SectionTimer) -> None:
     with ExitStack() as stack:
         for owner, name, section in _methods(model):
             stack.enter_context(_replaced(owner, name, _timed(timer, section, getattr(owner, name))))
-        maps = model._attention_maps
+        term = model.camal_term
+        maps = term.attention_maps
         attention = _timed(timer, "attention", maps)
 
         def attention_maps(evaluation: Any, create_graph: bool) -> Any:
             # Without a graph they are made for the log, not for the loss.
             return (attention if create_graph else maps)(evaluation, create_graph)
 
-        stack.enter_context(_replaced(model, "_attention_maps", attention_maps))
+        stack.enter_context(_replaced(term, "attention_maps", attention_maps))
         buffer = model.rollout_buffer
         stack.enter_context(_replaced(buffer, "get", _timed_items(timer, "buffer", buffer.get)))
         with timer.section("other"):
@@ -265,13 +266,13 @@ def _methods(model: CAMALPPO) -> list[tuple[Any, str, str]]:
     return [
         (env, "step_async", "simulate"),
         (env, "step_wait", "simulate"),
-        (model, "target_masks", "masks"),
+        (model, "rollout_columns", "masks"),
         (policy, "forward", "policy"),
         (policy, "predict_values", "policy"),
-        *((buffer, name, "buffer") for name in ("reset", "observe", "decide", "reward")),
+        *((buffer, name, "buffer") for name in ("reset", "store_observations", "store_decisions", "store_rewards")),
         (buffer, "compute_returns_and_advantage", "buffer"),
         (model, "_ppo_loss", "forward"),
-        (model, "_camal_loss", "camal_loss"),
+        (model.camal_term, "map_loss", "camal_loss"),
         (torch.autograd, "backward", "backward"),
         (policy.optimizer, "zero_grad", "optimizer"),
         (policy.optimizer, "step", "optimizer"),

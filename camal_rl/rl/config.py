@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig
-from camal_rl.agents.encoders import Precision
+from camal_rl.agents.encoders import Precision, encoder_class
+from camal_rl.registry import import_modules
+from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
     Amount,
     Copies,
@@ -23,9 +25,8 @@ from camal_rl.runs.checks import (
     check_section,
     with_settings,
 )
-
-Device = Literal["auto", "cpu", "cuda"]
-Encoder = Literal["nature", "impala", "compact"]
+from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.settings import Device, plain
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,26 @@ class AlgorithmConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """The network: encoder and the arithmetic inside it."""
+    """The network.
 
-    encoder: Encoder = "compact"
+    Attributes:
+        encoder: ``nature``, ``impala``, ``compact``, a name of :func:`camal_rl.agents.register_encoder`, or the path
+            of a class, ``package.module:name``.
+        precision: arithmetic inside the encoder; ``auto`` is bfloat16 where it is fast.
+        cam_layer: dotted name of the layer inside the encoder whose output the maps are made of, such as ``cnn.4``;
+            ``null`` is ``cnn`` of a CamEncoder, which those named above are, and the last ``Conv2d`` of any other.
+    """
+
+    encoder: str = "compact"
     precision: Precision = "float32"
+    cam_layer: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is such an encoder."""
+        try:
+            encoder_class(self.encoder)
+        except ValueError as error:
+            raise ValueError(f"policy.encoder: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -182,9 +199,13 @@ class ExperimentConfig:
         algorithm: PPO's settings.
         policy: the network.
         camal: what of the attention is supervised, and how strongly.
-        methods: settings of ``camal`` for single methods of a comparison, by attention loss: losses differ in scale.
+        terms: auxiliary terms besides CAMAL's, by name (``drac``) or path, with their settings.
+        methods: settings for single methods of a comparison, by attention loss (those of ``camal``: losses differ in
+            scale) or by auxiliary term.
         evaluation: what is measured after training.
         log: what is written while training runs.
+        imports: modules that are imported before anything is checked, here and in worker processes, for what they
+            register: encoders, losses, environments, metrics.
     """
 
     env: EnvConfig
@@ -196,9 +217,16 @@ class ExperimentConfig:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     camal: CamalConfig = field(default_factory=CamalConfig)
+    terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    imports: tuple[str, ...] = ()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled state; a worker process imports what the configuration needs."""
+        self.__dict__.update(state)
+        import_modules(self.imports)
 
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
@@ -210,24 +238,34 @@ class ExperimentConfig:
                 f"algorithm.batch_size must divide env.num_envs * algorithm.n_steps = {rollout}, "
                 f"got {self.algorithm.batch_size}"
             )
+        check_terms(self.terms)
         for method in self.methods:
-            self.camal_for(method)
+            self.for_method(method)
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
-    def camal_for(self, method: str) -> CamalConfig:
-        """Return ``camal`` for a method of a comparison: ``ppo`` is weight 0, any other name is an attention loss.
+    def for_method(self, method: str) -> ExperimentConfig:
+        """Return the configuration of a method of a comparison, without the settings of the others.
 
-        For ``ppo`` only what says which map is measured stays, so that its runs serve every setting of the term.
+        ``ppo`` has weight 0 and no terms; :func:`camal_rl.rl.methods.parse_method` says what other names stand for.
+        Without CAMAL's term only what says which map is measured stays of ``camal``, so that these runs serve every
+        setting of it.
+
+        Raises:
+            ValueError: unknown method or setting.
         """
-        if method == "ppo":
-            return CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
-        return with_settings(replace(self.camal, loss=method), self.methods.get(method, {}), f"methods.{method}")
+        parsed = parse_method(method)
+        camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
+        if parsed.loss is not None:
+            own = self.methods.get(parsed.loss, {})
+            camal = with_settings(replace(self.camal, loss=parsed.loss), own, f"methods.{parsed.loss}")
+        terms = {name: {**self.terms.get(name, {}), **self.methods.get(name, {})} for name in parsed.terms}
+        return replace(self, camal=camal, terms=terms, methods={})
 
     @property
     def experiment_name(self) -> str:
         """The name of the experiment, without method and seed."""
-        return self.name if self.name is not None else self.env.id.replace("/", "-")
+        return self.name if self.name is not None else self.env.id.replace("/", "-").replace(":", "-")
 
     @property
     def task(self) -> str:
@@ -240,9 +278,14 @@ class ExperimentConfig:
         return f"{self.total_timesteps:,} steps"
 
     @property
+    def counts_steps(self) -> bool:
+        """Whether training is as long as so many steps: environment steps, of whole rollouts."""
+        return True
+
+    @property
     def baseline(self) -> str:
         """The method that others are compared with."""
-        return "ppo"
+        return PPO_METHOD
 
     @property
     def step_name(self) -> str:
@@ -251,18 +294,32 @@ class ExperimentConfig:
 
     @property
     def method_name(self) -> str:
-        """``ppo`` for weight 0, otherwise the name of the attention loss."""
-        return "ppo" if self.camal.weight == 0 else self.camal.loss
+        """``ppo``, or the attention loss and the auxiliary terms whose weight is above 0, joined by ``+``."""
+        loss = [self.camal.loss] if self.camal.weight > 0 else []
+        terms = [name for name, settings in self.terms.items() if weight_of(name, settings) > 0]
+        return "+".join([*loss, *terms]) or PPO_METHOD
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
         return plain(asdict(self))
 
 
-def plain(value: Any) -> Any:
-    """Return nested settings as plain dictionaries and lists."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+def agent_config(config: object) -> ExperimentConfig:
+    """Return a configuration if it is that of an agent, otherwise raise a ValueError."""
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError(
+            "the configuration has a section data: it is for image classifiers, and this command is "
+            "for agents; use camal-rl fit"
+        )
+    return config
+
+
+def agent_run_config(folder: RunFolder) -> ExperimentConfig:
+    """Return the configuration of an agent's run; a ValueError says that the run is one on images."""
+    config = folder.config()
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError(
+            f"{folder.path} is the run of an image classifier, and this command is for agents; "
+            "camal-rl evaluate and camal-rl report take both"
+        )
+    return config

@@ -14,7 +14,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
 from camal_rl.attention import normalize_cam
-from camal_rl.module_modes import evaluating, recording_gradients
+from camal_rl.training_modes import evaluating, recording_gradients
 
 _CHUNK = 128
 

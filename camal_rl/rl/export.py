@@ -33,9 +33,9 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from camal_rl.agents.encoders import ENCODERS, CamEncoder
+from camal_rl.agents.encoders import CamEncoder, is_shipped
 from camal_rl.extras import install_command
-from camal_rl.module_modes import evaluating
+from camal_rl.training_modes import evaluating
 
 ExportFormat = Literal["pt2", "onnx"]
 Outputs = dict[str, Tensor]
@@ -97,7 +97,7 @@ class ActingNetwork(nn.Module):
 
 
 def _features(encoder: nn.Module, images: Tensor) -> Tensor:
-    if type(encoder) in ENCODERS.values():
+    if is_shipped(encoder):
         # The same layers without what training needs: no autocast, no memory formats.
         return cast(Tensor, encoder.linear(encoder.cnn(images).flatten(1)))  # type: ignore[operator]
     return cast(Tensor, encoder(images))

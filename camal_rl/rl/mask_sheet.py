@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from camal_rl.envs import SegmentedVecEnv, make_vec
@@ -71,12 +69,3 @@ def _masked_env(
         yield venv
     finally:
         venv.close()
-
-
-def write_png(path: Path, picture: Picture) -> None:
-    """Write an RGB picture; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
-        raise ValueError(f"OpenCV cannot encode a picture of shape {picture.shape}")
-    path.write_bytes(data.tobytes())

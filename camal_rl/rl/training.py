@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents import CAMALPPO, HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents import CAMALPPO, CamPolicy, HParamCallback, OverlayCallback, UpdateLogCallback
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.run_folder import RunFolder, write_json
+from camal_rl.runs.settings import flat_settings
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
         venv = make_training_env(config)
         stack.callback(venv.close)
         model = make_model(config, venv, folder)
+        _check_maps(config, model)
         stack.pop_all()
     return Trial(config, folder, venv, model, overlay, held_out)
 
@@ -86,6 +88,19 @@ def _check_level_sets(config: ExperimentConfig) -> None:
                 raise ValueError(f"evaluation.{key}: {error}") from error
 
 
+def _check_maps(config: ExperimentConfig, model: CAMALPPO) -> None:
+    """Raise a ValueError if the encoder has no CAM layer where maps will be asked for, after hours of training too."""
+    assert isinstance(model.policy, CamPolicy)
+    wanted = config.camal.weight > 0 or config.evaluation.frames > 0
+    if not wanted and config.policy.cam_layer is None:
+        return
+    try:
+        model.policy.cam_grid  # noqa: B018  (measured here)
+    except ValueError as error:
+        remedy = "" if config.camal.weight > 0 else "; without attention maps set evaluation.frames=0"
+        raise ValueError(f"policy.cam_layer: {error}{remedy}") from error
+
+
 def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
     """Make the untrained agent of an experiment."""
     algorithm = config.algorithm
@@ -94,9 +109,9 @@ def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAM
         "CamPolicy",
         venv,
         camal=config.camal,
+        terms=config.terms,
         policy_kwargs={
-            "encoder": config.policy.encoder,
-            "precision": config.policy.precision,
+            **{name: value for name, value in asdict(config.policy).items() if value is not None},
             "optimizer_kwargs": {"eps": algorithm.adam_epsilon},
         },
         learning_rate=LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
@@ -191,14 +206,3 @@ def _callbacks(trial: Trial) -> list[BaseCallback]:
         every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
         callbacks.append(CheckpointCallback(every_calls, str(folder.checkpoints), "model"))
     return callbacks
-
-
-def flat_settings(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings on one level, with the keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat.update(flat_settings(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camal_rl.rl.config import ExperimentConfig
-from camal_rl.runs.folders import check_new_folder
-from camal_rl.runs.loading import AnyConfig, dump_yaml, load_config
-from camal_rl.runs.provenance import provenance
 from camal_rl.metrics.definition import FORMER_NAMES
+from camal_rl.runs.folders import check_new_folder
+from camal_rl.runs.loading import dump_yaml, load_config
+from camal_rl.runs.provenance import provenance
+from camal_rl.runs.task import RunConfig
 from camal_rl.utf8 import read_utf8
 
 
@@ -74,7 +74,7 @@ class RunFolder:
         if self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
-    def create(self, config: AnyConfig, command: Sequence[str]) -> None:
+    def create(self, config: RunConfig, command: Sequence[str]) -> None:
         """Make the folder with configuration, command, versions and machine."""
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,7 @@ class RunFolder:
         (self.path / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
         write_json(self.path / "provenance.json", provenance())
 
-    def config(self) -> ExperimentConfig:
-        """Read the resolved configuration of an agent's run; one of a run on images is a ValueError."""
-        config = self.any_config()
-        if not isinstance(config, ExperimentConfig):
-            raise ValueError(
-                f"{self.path} is the run of an image classifier, and this command is for agents; "
-                "camal-rl evaluate and camal-rl report take both"
-            )
-        return config
-
-    def any_config(self) -> AnyConfig:
+    def config(self) -> RunConfig:
         """Read the resolved configuration."""
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
@@ -103,7 +93,7 @@ class RunFolder:
         return self.train_file.is_file() and not read_json(self.train_file)["interrupted"]
 
 
-def default_run_dir(config: AnyConfig) -> Path:
+def default_run_dir(config: RunConfig) -> Path:
     """Return ``runs/<name>/<method>-seed<k>``."""
     return Path("runs") / config.experiment_name / f"{config.method_name}-seed{config.seed}"
 

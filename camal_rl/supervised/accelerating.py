@@ -9,7 +9,7 @@ import torch
 from torch.optim import AdamW, Optimizer
 
 from camal_rl.extras import install_command
-from camal_rl.rl.config import Device
+from camal_rl.runs.settings import Device
 from camal_rl.supervised.config import OptimizationConfig, Precision
 
 if TYPE_CHECKING:

@@ -3,51 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from camal_rl.attention import normalize_cam
 from camal_rl.overlays import Picture, heat_overlay, mask_overlay
+from camal_rl.runs.task import AnyRun, AttentionGrid
 from camal_rl.supervised.batches import as_input, batch_of, spread_indices
 from camal_rl.supervised.cam_classifier import CamClassifier
-from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.supervised.config import CamalConfig, SupervisedConfig
 from camal_rl.supervised.contract import HasOwnAttention
+from camal_rl.supervised.data.samples import Batch, ImageSet
 from camal_rl.supervised.training import load_classifier, make_sets
 
-if TYPE_CHECKING:
-    from camal_rl.comparison.plan import PlannedRun
 
+def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
+    """Return image | marked | the class map of each method's run, on images of the first run's last evaluation set.
 
-def attention_columns(runs: Mapping[str, PlannedRun], count: int) -> tuple[dict[str, list[Picture]], str]:
-    """Return titled columns image | marked | the map of each method's run, and a caption that says which images.
+    The images are evenly spread over the set; nothing is chosen by what it shows.
 
-    The images are evenly spread over the last evaluation set of the first run; nothing is chosen by what it shows.
+    Args:
+        runs: one run for each method, in the order of the columns.
+        count: number of images.
+
+    Raises:
+        FileNotFoundError: no run has a model.
+        ImportError, OSError, ValueError: the images or a model cannot be made here.
     """
-    configs = {method: run.config for method, run in runs.items()}
-    config = next(iter(configs.values()))
+    shown = {method: run for method, run in runs.items() if run.folder.weights_file.is_file()}
+    if not shown:
+        raise FileNotFoundError("none of the run folders holds a model.safetensors")
+    config = next(iter(shown.values())).config
     assert isinstance(config, SupervisedConfig)
     name = config.evaluation.sets[-1]
     sets = make_sets(config)
     batch = batch_of(sets[name], spread_indices(sets[name], count))
-    shown = list(batch.images.permute(0, 2, 3, 1).numpy())
-    columns = {
-        "image": shown,
-        "marked": [mask_overlay(image, mask) for image, mask in zip(shown, batch.masks.numpy(), strict=True)],
+    images = list(batch.images.permute(0, 2, 3, 1).numpy())
+    columns: dict[str, list[Picture]] = {
+        "image": images,
+        "marked": [mask_overlay(image, mask) for image, mask in zip(images, batch.masks.numpy(), strict=True)],
     }
-    for method, run in runs.items():
-        own = configs[method]
-        assert isinstance(own, SupervisedConfig)
-        model = load_classifier(run.folder, own, sets["train"])
-        images = as_input(batch.images.to(next(model.parameters()).device))
-        cams = CamClassifier(model, images[:1], own.model.cam_layer, strict=False)
-        maps = {method: cams.maps(images, batch.labels.to(images.device))[0]}
-        if isinstance(model, HasOwnAttention):
-            with torch.no_grad():
-                maps[f"{method}, built in"] = model.own_attention(images).float()
-        for title, cam in maps.items():
-            pairs = zip(shown, normalize_cam(cam).cpu().numpy(), strict=True)
+    for method, run in shown.items():
+        for title, cam in _maps(method, run, sets["train"], batch, config.camal).items():
+            pairs = zip(images, normalize_cam(cam).cpu().numpy(), strict=True)
             columns[title] = [heat_overlay(image, each) for image, each in pairs]
-    labels = ", ".join(run.label for run in runs.values())
-    caption = f"{len(shown)} images evenly spread over {name}, whatever they show. Maps of the class of {labels}."
-    return columns, f"{caption} Dark: 0, yellow: 1."
+    labels = ", ".join(run.label for run in shown.values())
+    caption = f"{len(images)} images evenly spread over {name}, whatever they show. Maps of the class of {labels}."
+    return AttentionGrid(columns, f"{caption} Dark: 0, yellow: 1.")
+
+
+def _maps(method: str, run: AnyRun, train_set: ImageSet, batch: Batch, camal: CamalConfig) -> dict[str, Tensor]:
+    """Return the class map of a run's model and, where it has one, its built-in attention, by title."""
+    assert isinstance(run.config, SupervisedConfig)
+    model = load_classifier(run.folder, run.config, train_set)
+    images = as_input(batch.images.to(next(model.parameters()).device))
+    cams = CamClassifier(model, images[:1], run.config.model.cam_layer, strict=False)
+    maps = {method: cams.maps(images, batch.labels.to(images.device), camal)[0]}
+    if isinstance(model, HasOwnAttention):
+        with torch.no_grad():
+            maps[f"{method}, built in"] = model.own_attention(images).float()
+    return maps

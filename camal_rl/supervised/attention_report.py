@@ -11,8 +11,6 @@ from torch.nn import functional
 
 from camal_rl.attention import normalize_cam, upsample_cam
 from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
-from camal_rl.module_modes import evaluating
-from camal_rl.rl.evaluate.attention import alignment_section
 from camal_rl.supervised.batches import as_input, batch_of, mask_targets, spread_indices
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, EvaluationConfig
@@ -20,6 +18,7 @@ from camal_rl.supervised.contract import HasOwnAttention
 from camal_rl.supervised.data.samples import Batch, ImageSet
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.targets import target_tensor
+from camal_rl.training_modes import evaluating
 
 CLASS_MAP, BUILT_IN = "class", "built_in"
 _CHUNK = 64
@@ -81,7 +80,7 @@ def _alignment(cam: Tensor, batch: Batch, cells: int) -> dict[str, Any]:
     size = (batch.images.shape[2], batch.images.shape[3])
     target = target_tensor(mask_targets(batch, (cells, cells)))
     summary = AlignmentSummary.of(on_common_grid(normalize_cam(cam), size, cells), target)
-    return alignment_section(summary)
+    return summary.as_section()
 
 
 def _faithfulness(

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from camal_rl.attention import cam_from_gradient, class_activation_map
 from camal_rl.feature_layout import find_layout, map_layers, try_out
 from camal_rl.layer_capture import captured, shape_words, single
-from camal_rl.module_modes import evaluating, recording_gradients
 from camal_rl.spelling import did_you_mean
 from camal_rl.supervised.config import CamalConfig, Score
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
+from camal_rl.training_modes import evaluating, recording_gradients
 
 CLOSED_FORM_TOLERANCE = 1e-4
 """Largest difference between the closed form and autograd, relative to the largest gradient, that counts as rounding.

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from camal_rl.agents.config import CamalConfig as AgentCamalConfig
-from camal_rl.agents.config import Schedule
 from camal_rl.attention import CamMethod, Rectification
+from camal_rl.camal_config import CamalConfig as AgentCamalConfig
+from camal_rl.camal_config import Schedule
 from camal_rl.losses import LOSSES
-from camal_rl.rl.config import Device, plain
+from camal_rl.registry import import_modules
 from camal_rl.runs.checks import (
     Amount,
     Count,
@@ -24,6 +24,7 @@ from camal_rl.runs.checks import (
     check_section,
     with_settings,
 )
+from camal_rl.runs.settings import Device, plain
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 
@@ -226,6 +227,8 @@ class SupervisedConfig:
             ``optimization`` settings of these sections.
         evaluation: what is measured after training.
         log: what is written while training runs.
+        imports: modules that are imported before anything is checked, here and in worker processes, for what they
+            register: losses, metrics.
     """
 
     data: DataConfig
@@ -239,6 +242,12 @@ class SupervisedConfig:
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    imports: tuple[str, ...] = ()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled state; a worker process imports what the configuration needs."""
+        self.__dict__.update(state)
+        import_modules(self.imports)
 
     def __post_init__(self) -> None:
         """Check ranges and that every method's settings exist."""
@@ -257,7 +266,8 @@ class SupervisedConfig:
         Raises:
             ValueError: unknown method or setting, or a weight of 0 for a method that has an attention loss.
         """
-        _choice("methods", method, (VANILLA, IFAM, *LOSSES))
+        if ":" not in method:
+            _choice("methods", method, (VANILLA, IFAM, *LOSSES))
         settings = dict(self.methods.get(method, {}))
         # The options of another model mean nothing to iFAM.
         own = ModelConfig(IFAM) if method == IFAM and self.model.name != IFAM else self.model
@@ -291,6 +301,11 @@ class SupervisedConfig:
         return f"{epochs:,} epochs" if steps is None else f"{steps:,} steps"
 
     @property
+    def counts_steps(self) -> bool:
+        """Whether training is as long as so many steps; it is counted in epochs, or as ``length`` says."""
+        return False
+
+    @property
     def baseline(self) -> str:
         """The method that others are compared with."""
         return VANILLA
@@ -318,3 +333,10 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         hint = f"; {did_you_mean(value, choices)}".rstrip("; ")
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")
+
+
+def supervised_config(config: object) -> SupervisedConfig:
+    """Return a configuration if it is that of a run on images, otherwise raise a ValueError."""
+    if not isinstance(config, SupervisedConfig):
+        raise ValueError("the configuration has no section data: it is for agents; use camal-rl train")
+    return config

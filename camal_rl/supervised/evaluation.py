@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from camal_rl.module_modes import evaluating
 from camal_rl.runs.run_folder import RunFolder, read_json, write_json
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
@@ -21,6 +20,7 @@ from camal_rl.supervised.data.listing import listing_of, lost_masks, lost_masks_
 from camal_rl.supervised.data.samples import ImageSet, UnusedDataWarning
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.supervised.training import load_classifier, make_sets
+from camal_rl.training_modes import evaluating
 
 CHUNK_SIZE = 128
 OnStage = Callable[[str], None]
@@ -32,7 +32,7 @@ def evaluation_settings(config: SupervisedConfig, images: int | None) -> Evaluat
 
 
 def stages(settings: EvaluationConfig) -> list[str]:
-    """Return the names of the stages that :func:`evaluate_run` goes through, for a progress bar."""
+    """Return the names of the stages that :func:`evaluate_classifier` goes through, for a progress bar."""
     looks = ("accuracy", "attention", "backgrounds") if settings.images else ("accuracy", "backgrounds")
     return [f"{look} on {name}" for name in settings.sets for look in looks]
 
@@ -53,11 +53,6 @@ def load_trained(folder: RunFolder, config: SupervisedConfig) -> Trained:
     """
     sets = make_sets(config)
     return Trained(load_classifier(folder, config, sets["train"]), sets)
-
-
-def evaluate_run(folder: RunFolder, config: SupervisedConfig, on_stage: OnStage = lambda _: None) -> dict[str, Any]:
-    """Evaluate a run with its own settings, see :func:`evaluate_classifier`."""
-    return evaluate_classifier(folder, config, load_trained(folder, config), config.evaluation, on_stage)
 
 
 def evaluate_classifier(

@@ -18,8 +18,8 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
-from camal_rl.rl.config import Device
 from camal_rl.runs.folders import share_files
+from camal_rl.runs.settings import Device
 from camal_rl.supervised.accelerating import (
     check_supported,
     make_accelerator,

@@ -39,6 +39,9 @@ class Trial:
     trainer: Trainer
     checkpoint: Path | None
 
+    def close(self) -> None:
+        """Do nothing: images and model hold nothing open."""
+
 
 def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
     """Make images and model, so that every mistake in the configuration shows before anything is written.
@@ -169,7 +172,7 @@ def last_checkpoint(config: SupervisedConfig, folder: RunFolder) -> Path:
         FileExistsError: the run has ended, or is one of another configuration.
         FileNotFoundError: there is no run, or none of its checkpoints is there.
     """
-    if folder.any_config() != config:
+    if folder.config() != config:
         raise FileExistsError(f"{folder.path} holds a run of another configuration, which cannot be resumed with this")
     if folder.is_trained():
         raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume")

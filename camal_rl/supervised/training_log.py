@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from camal_rl.attention import normalize_cam
 from camal_rl.metrics.alignment import energy_pointing_game, iou
-from camal_rl.module_modes import evaluating
 from camal_rl.overlays import attention_sheet
 from camal_rl.supervised.accelerating import TENSORBOARD
 from camal_rl.supervised.batches import as_input, batch_of, marked_pixels, mask_targets, spread_indices
@@ -21,6 +20,7 @@ from camal_rl.supervised.config import CamalConfig, LogConfig
 from camal_rl.supervised.data.samples import ImageSet
 from camal_rl.supervised.layer_output import logits_of
 from camal_rl.targets import target_tensor
+from camal_rl.training_modes import evaluating
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]

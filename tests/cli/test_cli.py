@@ -2,6 +2,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -73,7 +74,8 @@ def test_a_missing_extra_names_the_install_line(monkeypatch, in_tmp, capsys):
     def missing(*_args, **_kwargs):
         raise registry.MissingExtraError("MiniGrid", "minigrid")
 
-    monkeypatch.setattr(registry._load("procgen"), "make_vec", missing)
+    without = replace(registry.FAMILIES["procgen"], make_vec=missing)
+    monkeypatch.setattr(registry.FAMILIES, "_entries", {**registry.FAMILIES._entries, "procgen": without})
     assert run_main("train", "procgen") == 2
     err = capsys.readouterr().err
     assert err == "camal-rl: MiniGrid is not installed; install it with: pip install 'minigrid>=3'\n"
@@ -200,11 +202,11 @@ def test_every_verb_has_help_with_an_example(capsys, verb):
 
 
 def test_ctrl_c_in_a_comparison_says_what_is_left(in_tmp, capsys, monkeypatch):
-    from camal_rl.comparison import plan as comparison
+    from camal_rl.comparison import local
 
     def press_ctrl_c(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "execute_runs", press_ctrl_c)
+    monkeypatch.setattr(local, "execute_runs", press_ctrl_c)
     assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == 130
     assert "interrupted with 4 of 4 runs to do" in capsys.readouterr().err

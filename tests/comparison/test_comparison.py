@@ -222,7 +222,7 @@ def test_ctrl_c_saves_the_model_and_says_so(tmp_path):
 _POOL = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from camal_rl.comparison.plan import end_with_parent
+from camal_rl.comparison.local import end_with_parent
 
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from camal_rl import camal_term
-from camal_rl.agents.camal_ppo import CAMALPPO
+from camal_rl.agents.camal_term import CamalTerm
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.rl import bench
 from camal_rl.rl.bench import BenchPlan, SectionTimer, make_agent, measure, timed_round, train_round
@@ -57,7 +57,7 @@ def split(model):
 def owners(model):
     return (
         *(model, model.get_env(), model.policy, model.policy.optimizer, model.rollout_buffer),
-        *(torch.autograd, torch.nn.utils),
+        *(model.camal_term, torch.autograd, torch.nn.utils),
     )
 
 
@@ -99,7 +99,7 @@ def innermost(env):
         ("masks", lambda model: innermost(model.get_env()), "segmentation"),
         ("policy", lambda model: model.policy, "forward"),
         ("policy", lambda model: model.policy, "predict_values"),
-        ("buffer", lambda model: model.rollout_buffer, "observe"),
+        ("buffer", lambda model: model.rollout_buffer, "store_observations"),
         ("buffer", lambda model: model.rollout_buffer, "compute_returns_and_advantage"),
         ("forward", lambda model: model, "_ppo_loss"),
         ("attention", lambda model: model.policy, "attention_maps"),
@@ -153,7 +153,7 @@ def test_methods_are_the_originals_afterwards(warm):
     assert warm.rollout_buffer.get.__func__ is CamalRolloutBuffer.get
 
 
-@pytest.mark.parametrize(("owner", "name"), [(CAMALPPO, "_camal_loss"), (CamalRolloutBuffer, "get")])
+@pytest.mark.parametrize(("owner", "name"), [(CamalTerm, "map_loss"), (CamalRolloutBuffer, "get")])
 def test_methods_are_the_originals_after_an_exception(warm, monkeypatch, owner, name):
     before = state(warm)
 

@@ -4,9 +4,9 @@ import pytest
 
 from camal_rl.agents import CamalConfig
 from camal_rl.rl.config import AlgorithmConfig, EnvConfig
+from camal_rl.rl.training import prepare
 from camal_rl.runs.loading import config_from_dict, load_config
 from camal_rl.runs.run_folder import RunFolder
-from camal_rl.rl.training import prepare
 from camal_rl.supervised.config import OptimizationConfig
 from tests.conftest import TINY
 

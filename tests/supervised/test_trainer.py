@@ -268,7 +268,8 @@ def test_a_missing_extra_is_the_line_that_installs_it(monkeypatch):
 
 def test_agents_and_the_command_line_do_not_import_the_extra():
     code = (
-        "import sys, camal_rl.agents, camal_rl.cli.main, camal_rl.comparison.plan, camal_rl.supervised\n"
+        "import sys, camal_rl.agents, camal_rl.cli.main, camal_rl.comparison.local, camal_rl.rl.task\n"
+        "import camal_rl.supervised\n"
         "sys.exit(any(name in sys.modules for name in ('accelerate', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

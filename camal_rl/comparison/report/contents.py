@@ -11,7 +11,7 @@ from camal_rl.comparison.glossary import glossary_terms, metrics_glossary
 from camal_rl.comparison.report import origin, plots, tables
 from camal_rl.comparison.report.document import Document, FrameGrid, Part, Picture, Section
 from camal_rl.comparison.report.estimates import keys
-from camal_rl.comparison.report.pictures import frame_grid, image_grid
+from camal_rl.comparison.report.pictures import frame_grid
 from camal_rl.comparison.report.runs import Group
 from camal_rl.comparison.report.summary import summary
 from camal_rl.comparison.results import trained_length
@@ -38,8 +38,7 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
 
 
 def _section(group: Group, on_stage: OnStage) -> Section:
-    first = (_accuracy, _alignment, _faithfulness) if group.supervised else (_returns, _alignment, _faithfulness)
-    parts = [part(group) for part in (*first, _backgrounds if group.supervised else _counterfactuals)]
+    parts = [_RESULTS[name](group) for name in group.task.report_parts]
     on_stage("results")
     parts.append(_learning(group))
     on_stage("learning curves")
@@ -89,7 +88,7 @@ def _faithfulness(group: Group) -> Part:
     ]
     curves = plots.faithfulness_plots(group)
     notes = [CONTROLS] if found else ["Faithfulness was not measured."]
-    if found and not curves and not group.supervised:
+    if found and not curves and "counterfactuals" in group.task.report_parts:
         notes.append(f"No faithfulness curves: {_FULL}.")
     return Part("Faithfulness", tuple(notes), tuple(curves), tuple(found))
 
@@ -98,6 +97,16 @@ def _counterfactuals(group: Group) -> Part:
     found = tables.counterfactual_tables(group)
     notes = () if found else (f"No counterfactuals were measured: {_FULL}, where the simulator can change a scene.",)
     return Part("Counterfactuals", notes, tables=tuple(found))
+
+
+_RESULTS: Mapping[str, Callable[[Group], Part]] = {
+    "returns": _returns,
+    "accuracy": _accuracy,
+    "alignment": _alignment,
+    "faithfulness": _faithfulness,
+    "counterfactuals": _counterfactuals,
+    "backgrounds": _backgrounds,
+}
 
 
 def _targets(group: Group) -> list[str]:
@@ -114,7 +123,7 @@ def _frames(group: Group) -> Part:
     grid: FrameGrid | None = None
     notes: tuple[str, ...] = ()
     try:
-        grid = image_grid(group) if group.supervised else frame_grid(group)
+        grid = frame_grid(group)
     except (ImportError, OSError, ValueError, TypeError) as error:
         notes = (f"No pictures: {' '.join(str(error).split())}.",)
     return Part("Pictures", notes, frames=grid)

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.comparison.plan import PlannedRun
-from camal_rl.rl.config import MAP_SETTINGS
-from camal_rl.rl.training import flat_settings
 from camal_rl.runs.run_folder import RunFolder, read_json, read_metrics
-from camal_rl.supervised import config as supervised
+from camal_rl.runs.settings import flat_settings
+from camal_rl.runs.task import Task, task_of
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
-_MEANT_AT_WEIGHT_0 = ("camal.weight", *(f"camal.{name}" for name in (*MAP_SETTINGS, *supervised.MAP_SETTINGS)))
-_BASELINES = ("ppo", supervised.VANILLA)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +55,9 @@ class Group:
     notes: tuple[str, ...]
 
     @property
-    def supervised(self) -> bool:
-        """Whether these are runs on images."""
-        return isinstance(self.runs[0].config, supervised.SupervisedConfig)
+    def task(self) -> Task:
+        """What was trained."""
+        return task_of(self.runs[0].config)
 
     @property
     def baseline(self) -> str:
@@ -100,7 +97,7 @@ def read_run(path: Path) -> ReportRun:
     """
     folder = RunFolder(path)
     try:
-        config = folder.any_config()
+        config = folder.config()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.config_file} is not the configuration of a run: {error}") from error
     command = path / "command.txt"
@@ -121,7 +118,8 @@ def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
     groups = []
     for env in dict.fromkeys(run.config.task for run in runs):
         named = _name_variants([run for run in runs if run.config.task == env])
-        methods = sorted(dict.fromkeys(run.method for run in named), key=lambda method: method not in _BASELINES)
+        baseline, found = named[0].config.baseline, list(dict.fromkeys(run.method for run in named))
+        methods = [*(name for name in found if name == baseline), *(name for name in found if name != baseline)]
         kept = {(run.method, run.seed): run for run in reversed(named)}
         ordered = sorted(kept.values(), key=lambda run: (methods.index(run.method), run.seed))
         notes = [
@@ -156,9 +154,10 @@ def _name_variants(runs: Sequence[ReportRun]) -> list[ReportRun]:
 
 def _essential(run: ReportRun) -> dict[str, Any]:
     settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
-    if run.config.camal.weight:
+    if run.settings()["camal.weight"]:
         return settings
-    return {key: value for key, value in settings.items() if not key.startswith("camal.") or key in _MEANT_AT_WEIGHT_0}
+    meant = {"camal.weight", *(f"camal.{name}" for name in task_of(run.config).map_settings)}
+    return {key: value for key, value in settings.items() if not key.startswith("camal.") or key in meant}
 
 
 def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -235,8 +235,7 @@ def _texts(group: Group, *path: str) -> str:
 
 def _frames(group: Group, root: tuple[str, ...]) -> str:
     counts = dict.fromkeys(look_up(run.metrics, (*root, "frames")) for run in group.runs if run.metrics)
-    noun = "image" if group.supervised else "frame"
-    return " or ".join("an unknown number" if count is None else counted(count, noun) for count in counts)
+    return " or ".join("an unknown number" if count is None else counted(count, group.task.frame) for count in counts)
 
 
 def _filled(*tables: Table) -> list[Table]:

@@ -71,7 +71,7 @@ def attention_report(
         saliency = {"own": upsample_cam(cam, size), **controls}
         report[name] = {
             "map": f"{camal.method}, {camal.rectification[name]}",
-            **alignment_section(summary),
+            **summary.as_section(),
             "score": _HEADS[name][0],
         }
         if suite == "quick":
@@ -84,18 +84,6 @@ def attention_report(
                 **stability(policy, name, images, camal, seed),
             )
     return report
-
-
-def alignment_section(summary: AlignmentSummary) -> dict[str, Any]:
-    """Return the part of a report that says how well maps agree with the masks."""
-    return {
-        "alignment": dict(summary.means),
-        "undefined": dict(summary.undefined),
-        "frames": summary.frames,
-        "zero_maps": summary.zero_maps,
-        "nonfinite_maps": summary.nonfinite_maps,
-        "empty_targets": summary.empty_targets,
-    }
 
 
 def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: Tensor, seed: int) -> dict[str, float]:

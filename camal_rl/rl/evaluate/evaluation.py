@@ -13,7 +13,7 @@ import torch
 
 from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.envs import SegmentedVecEnv, family_of
-from camal_rl.rl.config import EvaluationConfig, ExperimentConfig
+from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, Suite, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
@@ -60,7 +60,7 @@ def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
 
 def load_model(folder: RunFolder) -> CAMALPPO:
     """Load a run's trained model, without an environment."""
-    config = folder.config()
+    config = agent_run_config(folder)
     if not folder.model_file.is_file():
         raise FileNotFoundError(f"{folder.path} holds no {folder.model_file.name}; has its training ended?")
     # A run that was trained on a GPU can be evaluated where there is none.
@@ -89,7 +89,7 @@ def evaluate_run(
         ``gap`` (return on ``train`` minus return on the set), ``attention`` by level set and target; in the full suite
         ``counterfactuals`` by level set, where the simulator can redraw its states.
     """
-    config = folder.config()
+    config = agent_run_config(folder)
     if config.threads:
         torch.set_num_threads(config.threads)
     returns: dict[str, Any] = {}
@@ -176,16 +176,10 @@ def _gaps(returns: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
-def _family_function(env_id: str, function: str) -> tuple[Callable[..., Any] | None, str]:
-    """Return what only some families offer, such as normalized scores, and the environment's name in its family."""
-    family, name = family_of(env_id)
-    return getattr(family, function, getattr(getattr(family, "levels", None), function, None)), name
-
-
 def _duplicate_check(config: ExperimentConfig, set_name: str) -> IsDuplicate | None:
     """Return a check for levels that look like training levels, for held-out sets of families that can have them."""
-    fingerprints, name = _family_function(config.env.id, "training_fingerprints")
-    fingerprint, _ = _family_function(config.env.id, "frame_fingerprint")
+    family, name = family_of(config.env.id)
+    fingerprints, fingerprint = family.training_fingerprints, family.frame_fingerprint
     if fingerprints is None or fingerprint is None or not set_name.startswith("held_out"):
         return None
     known = fingerprints(name, level_set_options(config.env, "train"))
@@ -197,7 +191,7 @@ def _duplicate_check(config: ExperimentConfig, set_name: str) -> IsDuplicate | N
 
 
 def _normalized(env_id: str, returns: npt.NDArray[np.float64]) -> dict[str, float]:
-    score, name = _family_function(env_id, "normalized_score")
-    if score is None or len(returns) == 0:
+    family, name = family_of(env_id)
+    if family.normalized_score is None or len(returns) == 0:
         return {}
-    return {"normalized": float(np.mean(score(name, returns)))}
+    return {"normalized": float(np.mean(family.normalized_score(name, returns)))}

@@ -17,7 +17,7 @@ from camal_rl.attention import CamMethod
 from camal_rl.envs import LabelMap, SegmentedVecEnv
 from camal_rl.overlays import Picture
 from camal_rl.rl.action_names import action_names
-from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.decisions import decisions_on
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.evaluation import load_model
@@ -128,7 +128,7 @@ def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Exp
         ValueError, TypeError: something that the environment refuses.
         ImportError: the simulator, or PyAV for the video, is not installed.
     """
-    config = folder.config()
+    config = agent_run_config(folder)
     if settings.episodes:
         check_video_support()
     model = load_model(folder)

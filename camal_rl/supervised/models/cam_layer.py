@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from camal_rl.feature_layout import Seen, Trial, layout_of, try_out
 from camal_rl.layer_capture import FeatureLayout
-from camal_rl.module_modes import recording_gradients
+from camal_rl.training_modes import recording_gradients
 
 
 class CamLayer(NamedTuple):

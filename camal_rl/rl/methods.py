@@ -1,0 +1,83 @@
+"""Methods of a comparison: what joins PPO's loss, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from camal_rl.agents.terms import TERMS, term_class, term_config
+from camal_rl.losses import LOSSES
+from camal_rl.registry import load_object
+from camal_rl.spelling import did_you_mean
+
+PPO_METHOD = "ppo"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method's name says.
+
+    Attributes:
+        loss: the attention loss of the CAMAL term; ``None`` without that term.
+        terms: names of further auxiliary terms.
+    """
+
+    loss: str | None
+    terms: tuple[str, ...]
+
+
+def parse_method(name: str) -> Method:
+    """Return what a method's name stands for.
+
+    ``ppo`` is PPO alone. Any other name is that of an attention loss (the CAMAL term with this loss), of an auxiliary
+    term, or the path ``package.module:name`` of either; several are joined by ``+``: ``camal+drac``.
+
+    Raises:
+        ValueError: a part that is unknown or stands twice, or two attention losses.
+    """
+    if name == PPO_METHOD:
+        return Method(None, ())
+    parts = name.split("+")
+    if PPO_METHOD in parts:
+        raise ValueError(f"method {name!r}: {PPO_METHOD} is PPO alone, every other method is PPO with something more")
+    if len(set(parts)) != len(parts):
+        raise ValueError(f"method {name!r} names a part twice")
+    terms = tuple(part for part in parts if _is_term(part))
+    losses = [part for part in parts if part not in terms]
+    if len(losses) > 1:
+        raise ValueError(f"method {name!r} has the attention losses {' and '.join(losses)}; CAMAL's term has one")
+    return Method(losses[0] if losses else None, terms)
+
+
+def known_methods() -> tuple[str, ...]:
+    """Return the names that :func:`parse_method` takes, without combinations and paths."""
+    return (PPO_METHOD, *LOSSES, *TERMS)
+
+
+def check_terms(terms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise a ValueError for a term or a setting of a term that does not exist or cannot be."""
+    for name, settings in terms.items():
+        try:
+            term_config(term_class(name), settings, name)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"terms.{name}: {error}") from error
+
+
+def weight_of(name: str, settings: Mapping[str, Any]) -> float:
+    """Return the weight of a term with these settings."""
+    return float(term_config(term_class(name), settings, name).weight)
+
+
+def _is_term(part: str) -> bool:
+    if ":" in part:
+        return hasattr(load_object(part, "method"), "config_type")
+    if part in TERMS:
+        return True
+    if part in LOSSES:
+        return False
+    hint = did_you_mean(part, known_methods())
+    raise ValueError(
+        f"unknown method {part!r}; {hint}methods are {', '.join(known_methods())}, your own as package.module:name, "
+        "and several joined by +"
+    )

@@ -1,0 +1,109 @@
+"""Agents as a task: what comparison, report and command line ask of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stable_baselines3 import PPO
+
+from camal_rl.rl.attention_grid import attention_grid
+from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
+from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
+from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
+from camal_rl.rl.step_report import StepReport, mean_return_words
+from camal_rl.rl.training import Trial, prepare, run
+from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
+
+
+class AgentTask:
+    """Training and evaluation of agents, see :class:`camal_rl.runs.task.Task`."""
+
+    name: ClassVar[str] = "agent"
+    verb: ClassVar[str] = "train"
+    config_type: ClassVar[type[Any]] = ExperimentConfig
+    curves: ClassVar[Mapping[str, str]] = {
+        "rollout/ep_rew_mean": "return on training levels",
+        HELD_OUT_RETURN: "return on held-out levels",
+        "camal/value/epg": "EPG of the value map",
+        "camal/policy/epg": "EPG of the policy map",
+    }
+    same_axis: ClassVar[tuple[frozenset[str], ...]] = (
+        frozenset({"rollout/ep_rew_mean", HELD_OUT_RETURN}),
+        frozenset({"camal/value/epg", "camal/policy/epg"}),
+    )
+    map_settings: ClassVar[tuple[str, ...]] = MAP_SETTINGS
+    report_parts: ClassVar[tuple[str, ...]] = ("returns", "alignment", "faithfulness", "counterfactuals")
+    frame: ClassVar[str] = "frame"
+
+    def owns(self, data: Mapping[str, Any]) -> bool:
+        """Say whether plain data is the configuration of an agent: it has a section ``env``."""
+        return "env" in data
+
+    def method_config(self, config: ExperimentConfig, method: str, seed: int) -> ExperimentConfig:
+        """Return the configuration of a method, see :meth:`camal_rl.rl.config.ExperimentConfig.for_method`.
+
+        Raises:
+            ValueError: unknown method, or a weight of 0 for something that the method's name holds.
+        """
+        own = config.for_method(method)
+        if own.method_name != method:
+            missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
+            where = "camal" if missing[0] == own.camal.loss else f"methods.{missing[0]}"
+            raise ValueError(
+                f"{where}.weight is 0, which makes {method} the same as {own.method_name}; give a weight above 0"
+            )
+        # One thread for each process: results do not depend on how many run at once. The settings of the other methods
+        # are left out: this run stays valid when they change.
+        return replace(own, seed=seed, threads=1)
+
+    def prepare(self, config: ExperimentConfig, folder: RunFolder) -> Trial:
+        """Make environment and model."""
+        return prepare(config, folder)
+
+    def why_unknown(self, key: str) -> str | None:
+        """Return what to say of an argument of PPO's that no setting stands for."""
+        section, _, name = key.rpartition(".")
+        if section != "algorithm" or name not in _ppo_arguments():
+            return None
+        return (
+            f"{key} is no setting of configurations, only an argument of PPO's; give it in Python: "
+            f"CAMALPPO(..., {name}=...)"
+        )
+
+    def train(self, trial: Trial, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
+        """Train and fill the run folder; return what ``train.json`` holds."""
+
+        def told(done: int, total: int, mean: float | None) -> None:
+            on_steps(done, total, "" if mean is None else mean_return_words(mean))
+
+        return run(trial, command, callbacks=[StepReport(told)])
+
+    def evaluation(
+        self, folder: RunFolder, config: ExperimentConfig, options: EvaluationOptions = OWN_SETTINGS
+    ) -> Evaluation:
+        """Load a trained agent and return its evaluation, ready to start."""
+        suite = check_suite(options.suite)
+        settings = evaluation_settings(config, options.episodes, options.frames)
+        model = load_model(folder)
+        return Evaluation(
+            stages(settings, suite), lambda on_stage: evaluate_run(folder, model, settings, on_stage, suite)
+        )
+
+    def attention_grid(self, runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
+        """Return the value and policy maps of every method's run on the same frames."""
+        return attention_grid(runs, count)
+
+    def model_file(self, folder: RunFolder) -> Path:
+        """Return the file that holds a run's trained agent."""
+        return folder.model_file
+
+
+def _ppo_arguments() -> set[str]:
+    """Return the arguments of PPO's that no part of a configuration stands for."""
+    elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
+    return set(inspect.signature(PPO.__init__).parameters) - elsewhere

@@ -1,0 +1,77 @@
+"""Image classifiers as a task: what comparison, report and command line ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
+from camal_rl.supervised.attention_grid import attention_grid
+from camal_rl.supervised.config import MAP_SETTINGS, SupervisedConfig
+from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
+from camal_rl.supervised.training import Trial, prepare, run
+
+
+class ClassifierTask:
+    """Training and evaluation of image classifiers, see :class:`camal_rl.runs.task.Task`."""
+
+    name: ClassVar[str] = "classifier"
+    verb: ClassVar[str] = "fit"
+    config_type: ClassVar[type[Any]] = SupervisedConfig
+    curves: ClassVar[Mapping[str, str]] = {
+        "held_out/accuracy": "accuracy on held-out images",
+        "camal/class/epg": "EPG of the class map",
+        "camal/class/iou": "IoU of the class map",
+    }
+    same_axis: ClassVar[tuple[frozenset[str], ...]] = ()
+    map_settings: ClassVar[tuple[str, ...]] = MAP_SETTINGS
+    report_parts: ClassVar[tuple[str, ...]] = ("accuracy", "alignment", "faithfulness", "backgrounds")
+    frame: ClassVar[str] = "image"
+
+    def owns(self, data: Mapping[str, Any]) -> bool:
+        """Say whether plain data is the configuration of a classifier: it has a section ``data`` and none ``env``."""
+        return "data" in data and "env" not in data
+
+    def method_config(self, config: SupervisedConfig, method: str, seed: int) -> SupervisedConfig:
+        """Return the configuration of a method, see :meth:`SupervisedConfig.for_method`."""
+        return replace(config.for_method(method), seed=seed, threads=1)
+
+    def prepare(self, config: SupervisedConfig, folder: RunFolder) -> Trial:
+        """Make images and model."""
+        return prepare(config, folder)
+
+    def why_unknown(self, key: str) -> str | None:
+        """Return nothing: no more is known of an unknown key."""
+        return None
+
+    def train(self, trial: Trial, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
+        """Train and fill the run folder; return what ``train.json`` holds."""
+        return run(trial, command, on_step=lambda done, steps: on_steps(done, steps, ""))
+
+    def evaluation(
+        self, folder: RunFolder, config: SupervisedConfig, options: EvaluationOptions = OWN_SETTINGS
+    ) -> Evaluation:
+        """Load a trained classifier with its images and return its evaluation, ready to start.
+
+        Raises:
+            ValueError: options that are for agents.
+        """
+        for option, given in (("--episodes", options.episodes is not None), ("--suite", options.suite != "quick")):
+            if given:
+                raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
+        settings = evaluation_settings(config, options.frames)
+        trained = load_trained(folder, config)
+        return Evaluation(
+            stages(settings), lambda on_stage: evaluate_classifier(folder, config, trained, settings, on_stage)
+        )
+
+    def attention_grid(self, runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
+        """Return the class maps of every method's run on the same images."""
+        return attention_grid(runs, count)
+
+    def model_file(self, folder: RunFolder) -> Path:
+        """Return the file that holds a run's trained classifier."""
+        return folder.weights_file
