@@ -6,7 +6,9 @@ import typer
 
 from camal_rl.cli.main import app
 from camal_rl.comparison.plan import plan_runs
-from camal_rl.runs.loading import agent_config, load_config, supervised_config
+from camal_rl.rl.config import agent_config
+from camal_rl.runs.loading import load_config
+from camal_rl.supervised.config import supervised_config
 
 RUN_VERBS = ("evaluate", "explain", "export")
 KIND_OF_CONFIG = {"train": agent_config, "bench": agent_config, "fit": supervised_config}

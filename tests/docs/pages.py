@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "ARCHITECTURE.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")))
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")),
+)
 PROGRAMS = ("camal-rl", "python", "make")
 
 _BLOCK = re.compile(r"^( *)```(\S*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(rf"`((?:{'|'.join(PROGRAMS)})\s[^`]+)`")
-_FILE_NAME = re.compile(r"# (\w+\.py)\n")
+_FILE_NAME = re.compile(r"# (\w+\.(?:py|yaml))\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page; Python that starts with a comment such as ``# catch.py`` is the file of that name."""
+    """A fenced block of a page; one that starts with a comment such as ``# catch.py`` is the file of that name."""
 
     page: str
     line: int
@@ -31,7 +36,7 @@ class Block:
     @property
     def file_name(self):
         named = _FILE_NAME.match(self.text)
-        return named[1] if named else f"snippet_{self.line}.py"
+        return named[1] if named else f"snippet_{self.line}.{'py' if self.language == 'python' else self.language}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,13 @@ def read(page):
 def blocks(page):
     text = read(page)
     return [Block(page, _line(text, found), found[2], textwrap.dedent(found[3])) for found in _BLOCK.finditer(text)]
+
+
+def write_files(page, folder):
+    """Write the files that a page shows, Python and configurations."""
+    for block in blocks(page):
+        if block.language in ("python", "yaml"):
+            (folder / block.file_name).write_text(block.text)
 
 
 def running_text(page):

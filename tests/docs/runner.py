@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT
 
 PACKAGE = (
     "camal_rl.cli.main",
-    "camal_rl.comparison.plan",
+    "camal_rl.comparison.local",
     "camal_rl.rl.explain.explanation",
     "camal_rl.rl.export",
     "camal_rl.rl.mask_sheet",

@@ -6,7 +6,7 @@ import pytest
 
 from camal_rl.runs.loading import load_config
 from tests.docs.commands import check_command, check_mention, is_mention
-from tests.docs.pages import PAGES, ROOT, block_commands, blocks, running_text, text_commands
+from tests.docs.pages import PAGES, ROOT, block_commands, blocks, running_text, text_commands, write_files
 from tests.docs.runner import MISSING, Runner
 
 # What a block may be: Python and shell are run, YAML is read; the rest is no code.
@@ -37,7 +37,8 @@ def runner():
 
 
 @of("camal-rl")
-def test_the_command_line_accepts(command, in_tmp):
+def test_the_command_line_accepts(command, in_tmp, own_modules):
+    write_files(command.where.rpartition(":")[0], in_tmp)
     words = tuple(word for word in command.words if word != "VERB")
     if len(words) == 1 or words[1].startswith("-"):
         assert set(words[1:]) <= {"--help", "--version"}
@@ -79,9 +80,9 @@ YAML = [block for page in PAGES for block in blocks(page) if block.language == "
 
 
 @pytest.mark.parametrize("block", YAML, ids=lambda block: block.where)
-def test_a_configuration_of_a_page_is_accepted_as_a_file(block, in_tmp):
-    (in_tmp / "mine.yaml").write_text(block.text)
-    load_config("mine.yaml")
+def test_a_configuration_of_a_page_is_accepted_as_a_file(block, in_tmp, own_modules):
+    write_files(block.page, in_tmp)
+    load_config(block.file_name)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,12 +5,15 @@ import shutil
 import pytest
 
 from tests.docs.commands import reads_a_run_folder, run_folder_of
-from tests.docs.pages import PAGES, ROOT, block_commands, blocks
+from tests.docs.pages import PAGES, ROOT, block_commands, blocks, write_files
 from tests.docs.runner import MISSING, Runner
 
 # What is quick enough to be run, small, and not only read (test_commands.py). The other verbs have tests of their own.
 QUICK = ("envs", "masks", "export", "explain")
-QUICK_ON = {"README.md": ("envs", "masks", "evaluate", "explain")}
+QUICK_ON = {
+    "README.md": ("envs", "masks", "evaluate", "explain"),
+    "CONTRIBUTING.md": ("envs", "masks", "train", "evaluate", "glossary"),
+}
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.py"))
 
 
@@ -48,12 +51,10 @@ PAGES_WITH_STEPS = [page for page in PAGES if steps_of(page)]
 
 @pytest.mark.parametrize("page", PAGES_WITH_STEPS)
 def test_what_a_page_shows_runs_as_it_stands(page, runner, trained, tmp_path):
-    for block in blocks(page):
-        if block.language == "python":
-            (tmp_path / block.file_name).write_text(block.text)
+    write_files(page, tmp_path)
     missing = []
     for where, kind, words in steps_of(page):
-        if kind == "command" and reads_a_run_folder(words):
+        if kind == "command" and reads_a_run_folder(words) and not (tmp_path / run_folder_of(words)).exists():
             shutil.copytree(trained, tmp_path / run_folder_of(words), dirs_exist_ok=True)
         code, output = runner.run(kind, words, tmp_path)
         if code == MISSING:
