@@ -101,6 +101,7 @@ Terms = Mapping[str, Any] | Sequence["str | tuple[str, Any] | AuxiliaryTerm"]
 TERMS: Registry[type[Any]] = Registry(
     "auxiliary term",
     {
+        "drac": "camal_rl.agents.drac:DrACTerm",
     },
     group="camal_rl.terms",
 )
