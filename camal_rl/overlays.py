@@ -174,7 +174,10 @@ def _gap(height: int, width: int) -> Picture:
 
 def _text(text: str, width: int) -> Picture:
     strip = _gap(_TITLE, width)
-    cv2.putText(strip, text, (3, _TITLE - 7), _FONT, _FONT_SCALE, (235, 235, 235), 1, cv2.LINE_AA)
+    needed = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
+    # Words that are too long for their column become smaller, so that they do not run into the next one.
+    scale = _FONT_SCALE * min(1.0, (width - 8) / max(needed, 1))
+    cv2.putText(strip, text, (3, _TITLE - 7), _FONT, scale, (235, 235, 235), 1, cv2.LINE_AA)
     return strip
 
 

@@ -89,3 +89,11 @@ def test_wrong_types_are_refused():
         mask_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3), bool))
     with pytest.raises(ValueError, match=r"\(h, w\)"):
         heat_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 2)))
+
+
+def test_the_end_of_a_long_title_is_still_there():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    titles = [f"a method with a very long name, {target}" for target in ("value", "policy")]
+    value, policy = (sheet({title: [picture]}) for title in titles)
+    assert value.shape == policy.shape
+    assert (value != policy).any()
