@@ -40,6 +40,12 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def unlimited_width(monkeypatch):
+    """Print tables as into a pipe: pytest-xdist gives its workers the width of a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def in_tmp(tmp_path, monkeypatch):
     """Work in an empty folder, and return it."""

@@ -240,7 +240,7 @@ class ExperimentConfig:
             )
         check_terms(self.terms)
         for method in self.methods:
-            self.for_method(method)
+            self._joined_by(method)
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
@@ -254,13 +254,19 @@ class ExperimentConfig:
         Raises:
             ValueError: unknown method or setting.
         """
+        camal, terms = self._joined_by(method)
+        return replace(self, camal=camal, terms=terms, methods={})
+
+    def _joined_by(self, method: str) -> tuple[CamalConfig, dict[str, dict[str, Any]]]:
+        """Return what joins PPO's loss in a method: CAMAL's settings and those of the other terms."""
         parsed = parse_method(method)
         camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
         if parsed.loss is not None:
             own = self.methods.get(parsed.loss, {})
             camal = with_settings(replace(self.camal, loss=parsed.loss), own, f"methods.{parsed.loss}")
         terms = {name: {**self.terms.get(name, {}), **self.methods.get(name, {})} for name in parsed.terms}
-        return replace(self, camal=camal, terms=terms, methods={})
+        check_terms(terms)
+        return camal, terms
 
     @property
     def experiment_name(self) -> str:

@@ -217,7 +217,7 @@ class NoWeight(Pull):
         ([("pull",)], TypeError, r"is a pair such as \('drac', \{'weight': 0.1\}\), got \('pull',\)"),
         ([3], TypeError, "'int' is no auxiliary term, it has no name, config_type"),
         (["nothing"], ValueError, "unknown auxiliary term 'nothing'"),
-        ([f"{HERE}:Pul"], ValueError, "has no 'Pul' for the auxiliary term"),
+        ([f"{HERE}:Pul"], ValueError, "there is no 'Pul' in .* for the auxiliary term"),
         ([f"{HERE}:NoTerm"], TypeError, "it has no logs_at_weight_zero, .* derive the class from"),
         ([f"{HERE}:NoWeight"], TypeError, "must be a dataclass with a `weight`, got <class 'int'>"),
         ([(f"{HERE}:Pull", {"wieght": 1})], ValueError, "unknown setting 'wieght' in .*; did you mean 'weight'"),
