@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.registry import Registry
-from camal_rl.spelling import did_you_mean
+from camal_rl.spelling import check_settings
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,7 @@ def term_config(term: type[Any], settings: Any = None, name: str | None = None) 
             f"the settings of term {label!r} must be a {kind.__name__} or a mapping, for example {{'weight': 0.1}}, "
             f"got {settings!r}"
         )
-    known = [each.name for each in fields(kind)]
-    for key in settings:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            raise ValueError(f"unknown setting {key!r} in {label}; {hint}the settings are {', '.join(known)}")
+    check_settings(settings, [each.name for each in fields(kind)], label)
     return kind(**settings)
 
 

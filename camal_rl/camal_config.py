@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from camal_rl.attention import CAM_METHODS, CamMethod, Rectification
 from camal_rl.losses import attention_loss
-from camal_rl.spelling import did_you_mean
+from camal_rl.spelling import check_settings
 from camal_rl.targets import Coverage
 
 AttentionTarget = Literal["value", "policy"]
@@ -128,11 +128,7 @@ class CamalConfig:
                 "camal must be a CamalConfig or a mapping of its settings, for example {'weight': 0.1}, "
                 f"got {settings!r}"
             )
-        known = [each.name for each in fields(cls)]
-        for key in settings:
-            if key not in known:
-                hint = did_you_mean(key, known)
-                raise ValueError(f"unknown setting {key!r} in camal; {hint}the settings are {', '.join(known)}")
+        check_settings(settings, [each.name for each in fields(cls)], "camal")
         return cls(**settings)
 
     @property

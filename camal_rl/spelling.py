@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 CUTOFF = 0.6
 """Names less alike than this are other names, not misspelled ones; difflib's own default."""
@@ -37,6 +37,20 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     """
     near = nearest(name, known)
     return f"did you mean {near[0]!r}? " if near else ""
+
+
+def check_settings(given: Iterable[object], known: Sequence[str], owner: str) -> None:
+    """Raise a ValueError for the first setting that does not exist, with what may be meant and those that do.
+
+    Args:
+        given: names of settings.
+        known: the names that exist.
+        owner: what the settings are of, for the message.
+    """
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ValueError(f"unknown setting {name!r} in {owner}; {hint}the settings are {', '.join(known)}")
 
 
 def _likeness(given: str, known: str) -> float:

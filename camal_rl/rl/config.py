@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig
 from camal_rl.agents.encoders import Precision, encoder_class
-from camal_rl.registry import import_modules
 from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
     Amount,
@@ -26,7 +25,7 @@ from camal_rl.runs.checks import (
     with_settings,
 )
 from camal_rl.runs.run_folder import RunFolder
-from camal_rl.runs.settings import Device, plain
+from camal_rl.runs.settings import Device, RunSettings
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_
 
 
 @dataclass(frozen=True)
-class ExperimentConfig:
+class ExperimentConfig(RunSettings):
     """One training run and its evaluation.
 
     Attributes:
@@ -222,11 +221,6 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     imports: tuple[str, ...] = ()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state; a worker process imports what the configuration needs."""
-        self.__dict__.update(state)
-        import_modules(self.imports)
 
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
@@ -304,10 +298,6 @@ class ExperimentConfig:
         loss = [self.camal.loss] if self.camal.weight > 0 else []
         terms = [name for name, settings in self.terms.items() if weight_of(name, settings) > 0]
         return "+".join([*loss, *terms]) or PPO_METHOD
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
-        return plain(asdict(self))
 
 
 def agent_config(config: object) -> ExperimentConfig:

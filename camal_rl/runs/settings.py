@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from camal_rl.registry import import_modules
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+class RunSettings:
+    """What the configurations of all tasks do alike; they are frozen dataclasses."""
+
+    imports: tuple[str, ...]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled state; a worker process imports what the configuration needs."""
+        self.__dict__.update(state)
+        import_modules(self.imports)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        data: dict[str, Any] = plain(asdict(cast("DataclassInstance", self)))
+        return data
 
 
 def plain(value: Any) -> Any:

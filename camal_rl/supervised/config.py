@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -12,7 +12,6 @@ from camal_rl.attention import CamMethod, Rectification
 from camal_rl.camal_config import CamalConfig as AgentCamalConfig
 from camal_rl.camal_config import Schedule
 from camal_rl.losses import LOSSES
-from camal_rl.registry import import_modules
 from camal_rl.runs.checks import (
     Amount,
     Count,
@@ -24,7 +23,7 @@ from camal_rl.runs.checks import (
     check_section,
     with_settings,
 )
-from camal_rl.runs.settings import Device, plain
+from camal_rl.runs.settings import Device, RunSettings
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 
@@ -211,7 +210,7 @@ class LogConfig:
 
 
 @dataclass(frozen=True)
-class SupervisedConfig:
+class SupervisedConfig(RunSettings):
     """One training run on images and its evaluation.
 
     Attributes:
@@ -243,11 +242,6 @@ class SupervisedConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     imports: tuple[str, ...] = ()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state; a worker process imports what the configuration needs."""
-        self.__dict__.update(state)
-        import_modules(self.imports)
 
     def __post_init__(self) -> None:
         """Check ranges and that every method's settings exist."""
@@ -321,12 +315,6 @@ class SupervisedConfig:
         if self.camal.weight > 0:
             return self.camal.loss
         return IFAM if self.model.name == IFAM else VANILLA
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
-        data = plain(asdict(self))
-        assert isinstance(data, dict)
-        return data
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
