@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint types rooms wheel clean
+.PHONY: setup demo test lowest lint types rooms wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, say what came out"
 	@echo "make test   set up, run the tests"
 	@echo "make lint | types | rooms | wheel   what continuous integration runs besides"
+	@echo "make lowest the tests of agents, method, runs and command line with the oldest supported versions"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
 setup: $(STAMP)
@@ -35,6 +36,24 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The oldest supported versions of everything but torch, in an environment of their own. LOWEST_TESTS=tests runs all.
+LOWEST := .venv-lowest
+LOWEST_TESTS ?= tests/agents tests/method tests/runs tests/cli
+
+$(LOWEST)/.ready: setup.cfg constraints.txt
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt \
+	  -e '.[procgen,minigrid,vizdoom,supervised,onnx,video,explain]' ale-py scikit-image termcolor torchcam pytest pytest-xdist
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps -c constraints.txt ocatari
+	@$(LOWEST)/bin/python -c 'import cv2' 2>/dev/null || { \
+	  $(LOWEST)/bin/python -m pip uninstall --quiet --yes opencv-python && \
+	  $(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt opencv-python-headless==4.9.0.80; }
+	@touch $@
+
+lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider $(LOWEST_TESTS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +72,4 @@ types: wheel
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg -p camal_rl
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info

@@ -23,7 +23,7 @@ from tests.conftest import TINY
         (["train", "toy_grid", "camal.weight=nan"], "camal.weight must be a finite number of at least 0, got nan"),
         (["train", "toy_grid", "env.id=toy_grid/defualt"], "did you mean 'toy_grid/default'"),
         (["train", "toy_grid", "env.segmentation=null"], "camal.weight above 0 needs masks"),
-        (["train", "toy_grid", "--run-dirr", "x"], "No such option: --run-dirr"),
+        (["train", "toy_grid", "--run-dirr", "x"], "--run-dirr"),
         (["train"], "Missing argument"),
         (["trian"], "No such command 'trian'"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
