@@ -151,7 +151,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         if self._is_open(extractor):
             by_autograd = not self._only_closed_forms
             own = cast(CamEncoder, extractor)
-            return encode_linear_relu(images, own, frames, len(ATTENTION_TARGETS), by_autograd)
+            return encode_linear_relu(images, own, frames, by_autograd)
         return EncodedImages(extractor(images)) if frames == 0 else encode_captured(images, extractor, self._layout)
 
     def _is_open(self, extractor: BaseFeaturesExtractor) -> bool:
@@ -295,14 +295,13 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        shared = encoded.shared
-        whole = evaluation.cam_features(targets[0])
-        features, sums = (whole, None) if shared is None else (shared.for_maps, shared.channel_sums)
+        some = slice(evaluation.num_attention_frames)
+        features = evaluation.cam_features(targets[0])[some]
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
-        active = cast(Tensor, encoded.hidden)[: evaluation.num_attention_frames] > 0
+        active = cast(Tensor, encoded.hidden)[some] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
-            cams = closed_form_cams(features, weight, active, gradients, method, rectify, sums)
+            cams = closed_form_cams(features, weight, active, gradients, method, rectify)
         return dict(zip(targets, cams, strict=True))
 
     def attention(
