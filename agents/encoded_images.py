@@ -9,7 +9,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from camal_rl.agents.encoders import CamEncoder
-from camal_rl.feature_layout import NoMapError, find_layout, try_out
+from camal_rl.feature_layout import NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
 
 
@@ -73,8 +73,8 @@ def cam_layout(extractor: BaseFeaturesExtractor, cam_layer: str | None, probe: T
         known = ", ".join(candidate for candidate in modules if candidate) or "none"
         raise ValueError(f"no CAM layer {name!r} in {kind}; its layers are: {known}")
     try:
-        return find_layout(try_out(extractor, probe), name)
-    except NoMapError as error:
+        return find_layout(trace_layers(extractor, probe), name)
+    except NotAFeatureMapError as error:
         raise ValueError(
             f"the CAM layer must give a feature map (B, C, h, w), got {error.got} ({name!r} in {kind}); set `cam_layer`"
         ) from error

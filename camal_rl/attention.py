@@ -122,13 +122,8 @@ def weighted_channel_sums(features: Tensor, weights: Tensor) -> Tensor:
     The product is taken in the features' precision and returned in that of the weights.
     """
     batch, _, height, width = features.shape
-    own = weights.to(features.dtype)
-    if features.is_contiguous():
-        signed = torch.bmm(own, features.flatten(2))
-    else:
-        # The features' gradient lies as this operand does, channels-last: a sum of two formats is slow.
-        signed = torch.bmm(features.permute(0, 2, 3, 1).flatten(1, 2), own.mT).mT
-    return signed.reshape(batch, -1, height, width).to(weights.dtype)
+    signed = torch.bmm(weights.to(features.dtype), features.flatten(2))
+    return signed.view(batch, -1, height, width).to(weights.dtype)
 
 
 def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
