@@ -14,7 +14,7 @@ from camal_rl.feature_layout import feature_map_layers, find_layout, trace_layer
 from camal_rl.layer_capture import captured, shape_words, single
 from camal_rl.spelling import did_you_mean
 from camal_rl.supervised.config import CamalConfig, Score
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
 from camal_rl.training_modes import evaluating, recording_gradients
 

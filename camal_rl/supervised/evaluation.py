@@ -18,7 +18,7 @@ from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import EvaluationConfig, SupervisedConfig
 from camal_rl.supervised.data.listing import listing_of, lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import ImageSet, UnusedDataWarning
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.training import load_classifier, make_sets
 from camal_rl.training_modes import evaluating
 

@@ -39,7 +39,7 @@ from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
 from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.model_protocols import HasCustomLosses
 from camal_rl.supervised.training_log import HeldOutLog, StepMeans
 from camal_rl.targets import target_tensor

@@ -18,7 +18,7 @@ from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, marke
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, LogConfig
 from camal_rl.supervised.data.samples import ImageSet
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.targets import target_tensor
 from camal_rl.training_modes import evaluating
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.argument_checks import check_choice
 from camal_rl.supervised.data.decoding import Pixels, read_image
 from camal_rl.supervised.data.listing import Listing, check_index
 from camal_rl.supervised.data.samples import BadImageFile, Sample

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from camal_rl.feature_layout import LayerCall, LayerTrace, layout_of, trace_layers
 from camal_rl.layer_capture import FeatureLayout
+from camal_rl.supervised.logits import logits_of
 from camal_rl.training_modes import recording_gradients
 
 
@@ -26,16 +27,6 @@ class CamLayer(NamedTuple):
     name: str
     token_grid: tuple[int, int] | None = None
     prefix_tokens: int = 0
-
-
-def logits_of(output: Any) -> Tensor:
-    """Return the logits of what a classifier returns: a tensor, or an object that has ``logits``."""
-    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise TypeError(
-            f"a classifier must return logits (B, K), or an object with .logits; got {type(output).__name__}"
-        )
-    return logits
 
 
 def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
