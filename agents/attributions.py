@@ -24,7 +24,7 @@ from camal_rl.attention import (
     normalize_cam,
     upsample_cam,
 )
-from camal_rl.feature_layout import NoMapError, Trial, find_layout, try_out
+from camal_rl.feature_layout import LayerTrace, NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
 from camal_rl.metrics import policy_divergence
 from camal_rl.saliency.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
@@ -180,31 +180,31 @@ def _cam(
 
 
 def _layout(extractor: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor, layer: str) -> FeatureLayout:
-    """Return the layer's name, also of the last one, and how its output is a feature map, by a trial run."""
+    """Return the layer's name, also of the last one, and how its output is a feature map, by a trace run."""
     if layer != LAST_LAYER and (not layer or layer not in dict(extractor.named_modules())):
         raise ValueError(f"no layer {layer!r} in {type(extractor).__name__}; its layers: {_layer_names(extractor)}")
-    trial = try_out(extractor, images, run)
+    trace = trace_layers(extractor, images, run)
     try:
-        return find_layout(trial, _last_grid(trial, extractor) if layer == LAST_LAYER else layer)
-    except NoMapError as error:
+        return find_layout(trace, _last_grid(trace, extractor) if layer == LAST_LAYER else layer)
+    except NotAFeatureMapError as error:
         raise ValueError(
             f"layer {layer!r} must give a feature map (B, C, h, w), got {error.got}; name a convolution of "
             f"{type(extractor).__name__}: {_layer_names(extractor)}"
         ) from error
 
 
-def _last_grid(trial: Trial, extractor: nn.Module) -> str:
+def _last_grid(trace: LayerTrace, extractor: nn.Module) -> str:
     """Return the layer with the last output on the last convolution's grid, before anything changes its shape."""
-    innermost = [each for each in trial.seen if not [*each.module.children()] and each.output is not None]
+    innermost = [each for each in trace.calls if not [*each.module.children()] and each.output is not None]
     convolutions = [index for index, each in enumerate(innermost) if isinstance(each.module, nn.Conv2d)]
     if not convolutions:
-        raise NoMapError(LAST_LAYER, f"no convolution in {type(extractor).__name__}")
+        raise NotAFeatureMapError(LAST_LAYER, f"no convolution in {type(extractor).__name__}")
     chosen = innermost[convolutions[-1]]
     shape = chosen.output.shape if chosen.output is not None else None
     for each in innermost[convolutions[-1] + 1 :]:
         if each.output is None or each.output.shape != shape:
             break
-        if sum(other.name == each.name for other in trial.seen) == 1:
+        if sum(other.name == each.name for other in trace.calls) == 1:
             chosen = each
     return chosen.name
 

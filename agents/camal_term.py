@@ -56,7 +56,7 @@ class CamalTerm(AuxiliaryTerm):
 
     def num_attention_frames(self, batch_size: int) -> int:
         """Return of how many frames of a minibatch maps are made."""
-        return self.config.frames_of(batch_size)
+        return self.config.num_attention_frames(batch_size)
 
     # Set-up -------------------------------------------------------------------------------------------------------
 

@@ -131,10 +131,10 @@ def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     batch, _, height, width = images.shape
     rows, columns = (_offsets(batch, side, generator).to(images.device) for side in (height, width))
-    return moved(images, rows, columns)
+    return translate(images, rows, columns)
 
 
-def moved(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def translate(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return images whose pixel ``(y, x)`` is that of ``(y + rows, x + columns)``, or of the border nearest to it.
 
     Args:
@@ -159,17 +159,17 @@ def color_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, saturation and hue of each image at random, by factors around 1 and a turn around 0.
 
     Args:
-        images: as :func:`change_colors` takes them.
+        images: as :func:`adjust_colors` takes them.
         generator: on the CPU; source of the factors.
     """
     batch, device = len(images), images.device
     brightness, contrast, saturation, hue = (2 * torch.rand(4, batch, generator=generator) - 1).to(device)
-    return change_colors(
+    return adjust_colors(
         images, 1 + BRIGHTNESS * brightness, 1 + CONTRAST * contrast, 1 + SATURATION * saturation, HUE * hue
     )
 
 
-def change_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+def adjust_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
     """Return images with other colors; all frames of a stack change alike.
 
     Saturation and hue scale and turn the chroma in the YIQ space, where both are linear. Contrast scales the distance

@@ -9,9 +9,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from camal_rl.agents.encoders import CamEncoder
-from camal_rl.feature_layout import NoMapError, find_layout, try_out
+from camal_rl.feature_layout import NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
-from camal_rl.shared_features import SharedFeatures
 
 
 @dataclass(frozen=True)
@@ -22,35 +21,29 @@ class EncodedImages:
         features: what the heads see, ``(B, features_dim)``.
         cam_features: the CAM layer's output ``(B, C, h, w)``; ``None`` where no maps were asked for.
         hidden: pre-activation of the first linear layer ``(B, U)``; only where maps may have a closed form.
-        shared: the same CAM features, shared with the maps of some images; where maps may have a closed form.
     """
 
     features: Tensor
     cam_features: Tensor | None = None
     hidden: Tensor | None = None
-    shared: SharedFeatures | None = None
 
 
 def encode_linear_relu(
-    images: Tensor, extractor: CamEncoder, num_attention_frames: int | None, targets: int, by_autograd: bool
+    images: Tensor, extractor: CamEncoder, num_attention_frames: int | None, by_autograd: bool
 ) -> EncodedImages:
     """Encode images with an encoder whose ``is_linear_relu`` holds.
 
     Args:
         images: ``(B, C, H, W)``, as the encoder takes them.
         extractor: the encoder.
-        num_attention_frames: how many images maps are made of, from the first on; ``None`` for all, 0 for none.
-        targets: how many maps of each image.
+        num_attention_frames: how many images maps are made of; ``None`` for all, 0 for none.
         by_autograd: whether some map needs the features' gradient, also where nothing before them is trained.
     """
-    cam_features, shared = extractor.cam_features(images), None
+    cam_features = extractor.cam_features(images)
     if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and num_attention_frames != 0:
         cam_features = cam_features.detach().requires_grad_()
-    if num_attention_frames:
-        shared = SharedFeatures(cam_features, num_attention_frames, targets)
-        cam_features = shared.for_layers
     hidden = extractor.hidden(cam_features)
-    return EncodedImages(torch.relu(hidden), cam_features, hidden, shared)
+    return EncodedImages(torch.relu(hidden), cam_features, hidden)
 
 
 def encode_captured(images: Tensor, extractor: nn.Module, layout: FeatureLayout) -> EncodedImages:
@@ -80,8 +73,8 @@ def cam_layout(extractor: BaseFeaturesExtractor, cam_layer: str | None, probe: T
         known = ", ".join(candidate for candidate in modules if candidate) or "none"
         raise ValueError(f"no CAM layer {name!r} in {kind}; its layers are: {known}")
     try:
-        return find_layout(try_out(extractor, probe), name)
-    except NoMapError as error:
+        return find_layout(trace_layers(extractor, probe), name)
+    except NotAFeatureMapError as error:
         raise ValueError(
             f"the CAM layer must give a feature map (B, C, h, w), got {error.got} ({name!r} in {kind}); set `cam_layer`"
         ) from error

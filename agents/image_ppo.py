@@ -83,7 +83,7 @@ class ImagePPO(PPO):
             actions = actions_tensor.cpu().numpy()
             clipped_actions = self._within_bounds(actions)
             env.step_async(clipped_actions)
-            buffer.store_decisions(actions, starts, values, log_probs)
+            buffer.store_policy_outputs(actions, starts, values, log_probs)
             new_obs, rewards, dones, infos = env.step_wait()
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
@@ -92,7 +92,7 @@ class ImagePPO(PPO):
             ended = np.flatnonzero(dones)
             self._update_info_buffer([infos[index] for index in ended], dones[ended])
             for index in ended:
-                rewards[index] += self._value_beyond(infos[index])
+                rewards[index] += self._timeout_bootstrap(infos[index])
             buffer.store_rewards(rewards)
             last_obs, starts = cast(np.ndarray, new_obs), dones
             self._last_obs, self._last_episode_starts = last_obs, starts
@@ -111,7 +111,7 @@ class ImagePPO(PPO):
             return self.policy.unscale_action(actions)
         return np.clip(actions, self.action_space.low, self.action_space.high)
 
-    def _value_beyond(self, info: dict[str, Any]) -> float:
+    def _timeout_bootstrap(self, info: dict[str, Any]) -> float:
         """Return the discounted value of an episode's last observation if it was cut off (SB3 issue 633), else 0."""
         if info.get("terminal_observation") is None or not info.get("TimeLimit.truncated", False):
             return 0.0

@@ -148,19 +148,19 @@ class CamPolicy(ActorCriticCnnPolicy):
         return noise.to(self.device, next(self.parameters()).dtype)
 
     def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, frames: int | None = None) -> EncodedImages:
-        if self._is_open(extractor):
+        if self._is_linear_relu(extractor):
             by_autograd = not self._only_closed_forms
             own = cast(CamEncoder, extractor)
-            return encode_linear_relu(images, own, frames, len(ATTENTION_TARGETS), by_autograd)
+            return encode_linear_relu(images, own, frames, by_autograd)
         return EncodedImages(extractor(images)) if frames == 0 else encode_captured(images, extractor, self._layout)
 
-    def _is_open(self, extractor: BaseFeaturesExtractor) -> bool:
+    def _is_linear_relu(self, extractor: BaseFeaturesExtractor) -> bool:
         """Say whether an encoder is CAM layer -> Flatten -> Linear -> ReLU."""
         return isinstance(extractor, CamEncoder) and extractor.is_linear_relu and self.cam_layer in (None, "cnn")
 
     def _images(self, observations: Tensor, extractor: BaseFeaturesExtractor) -> Tensor:
         """Return what an encoder takes: SB3's floats, or uint8 images as they are where it can convert them itself."""
-        if self._is_open(extractor) and self.normalize_images and observations.dtype == torch.uint8:
+        if self._is_linear_relu(extractor) and self.normalize_images and observations.dtype == torch.uint8:
             return observations
         return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
 
@@ -238,7 +238,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
         """Say whether the network after the CAM layer is Flatten -> Linear -> ReLU -> Linear for this target."""
-        if not self._is_open(self._extractors()[target]) or not self._verified.get(target, True):
+        if not self._is_linear_relu(self._extractors()[target]) or not self._verified.get(target, True):
             return False
         if target == "value":
             return len(self.mlp_extractor.value_net) == 0 and type(self.value_net) is nn.Linear
@@ -295,14 +295,13 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        shared = encoded.shared
-        whole = evaluation.cam_features(targets[0])
-        features, sums = (whole, None) if shared is None else (shared.for_maps, shared.channel_sums)
+        some = slice(evaluation.num_attention_frames)
+        features = evaluation.cam_features(targets[0])[some]
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
-        active = cast(Tensor, encoded.hidden)[: evaluation.num_attention_frames] > 0
+        active = cast(Tensor, encoded.hidden)[some] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
-            cams = closed_form_cams(features, weight, active, gradients, method, rectify, sums)
+            cams = closed_form_cams(features, weight, active, gradients, method, rectify)
         return dict(zip(targets, cams, strict=True))
 
     def attention(

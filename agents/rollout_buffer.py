@@ -136,10 +136,10 @@ class CamalRolloutBuffer(RolloutBuffer):
     ) -> None:
         """Store a whole step, as SB3's own loops do, with what auxiliary terms store beside its observations."""
         self.store_observations(obs, columns)
-        self.store_decisions(action, episode_start, value, log_prob)
+        self.store_policy_outputs(action, episode_start, value, log_prob)
         self.store_rewards(reward)
 
-    def store_decisions(
+    def store_policy_outputs(
         self, actions: npt.NDArray[Any], episode_starts: npt.NDArray[np.bool_], values: Tensor, log_probs: Tensor
     ) -> None:
         """Store what the policy chose for the observations of :meth:`store_observations`."""

@@ -30,9 +30,9 @@ from typing import Any
 
 from atari_sources import ClassResult, Result, compare_with_vision, measure_alterations, measure_motion
 
-from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.atari.options import AtariOptions
+from camal_rl.envs.atari.raw_env import RawAtariEnv
 from camal_rl.runs.provenance import provenance
 
 
@@ -113,7 +113,7 @@ def measure(task: tuple[str, tuple[int, int], int, int]) -> dict[str, Any]:
     )
     result = Result()
     try:
-        env = AtariFrames(options)
+        env = RawAtariEnv(options)
         measure_motion(env, result, frames)
         compare_with_vision(env, result, frames // 4)
         measure_alterations(env, result, states)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.games import class_name
 from camal_rl.envs.atari.labels import LabelPainter
+from camal_rl.envs.atari.raw_env import RawAtariEnv
 from camal_rl.envs.gym_adapter import KEY
 
 Image = npt.NDArray[np.uint8]
@@ -61,7 +61,7 @@ class Result:
     classes: dict[str, ClassResult] = field(default_factory=lambda: defaultdict(ClassResult))
 
 
-def play(game: AtariFrames, seed: int) -> Iterator[tuple[Image, dict[str, Any], bool]]:
+def play(game: RawAtariEnv, seed: int) -> Iterator[tuple[Image, dict[str, Any], bool]]:
     """Play at random, most actions repeated, FIRE first; give observation, info and whether the episode is new."""
     rng = np.random.default_rng(seed)
     observation, info = game.reset(seed=seed)
@@ -138,7 +138,7 @@ def flat(boxes: dict[str, list[Rectangle]]) -> tuple[list[str], list[Rectangle]]
     return [name for name, _ in pairs], [box for _, box in pairs]
 
 
-def compare_with_vision(game: AtariFrames, result: Result, frames: int) -> None:
+def compare_with_vision(game: RawAtariEnv, result: Result, frames: int) -> None:
     """Count boxes that the other detector confirms, the RAM's of the frame before counting where they fit better."""
     vision, names = Vision(game.options.game), game.options.spec().names
     start, steps = time.process_time(), 0
@@ -174,7 +174,7 @@ def count_boxes(
         result.classes[name].vision_boxes_found += index in confirmed
 
 
-def measure_motion(game: AtariFrames, result: Result, frames: int) -> None:
+def measure_motion(game: RawAtariEnv, result: Result, frames: int) -> None:
     """Count the changing pixels inside and outside the boxes."""
     before: tuple[Image, Mask] | None = None
     for observation, info, new in play(game, 2):
@@ -190,7 +190,7 @@ def measure_motion(game: AtariFrames, result: Result, frames: int) -> None:
 
 
 def replay(
-    game: AtariFrames, state: Any, modes: Sequence[str], alteration: tuple[int, int] | None = None
+    game: RawAtariEnv, state: Any, modes: Sequence[str], alteration: tuple[int, int] | None = None
 ) -> tuple[Image, list[Image]]:
     """Return the observation and its label map in each mode after one step from a state, with a byte changed or not.
 
@@ -242,7 +242,7 @@ def objects_that_left(before: Image, after: Image) -> Iterator[tuple[int, Mask, 
                 yield int(label), box, around
 
 
-def measure_alterations(game: AtariFrames, result: Result, states: int) -> None:
+def measure_alterations(game: RawAtariEnv, result: Result, states: int) -> None:
     """Change each byte of RAM in some states and compare what changes on the screen with the label maps."""
     rng = np.random.default_rng(3)
     names = game.options.spec().names

@@ -1,6 +1,6 @@
 """Claim: Procgen's masks equal those of state copying on every frame, in all 16 games; and what masks cost.
 
-Every frame of a random run is labeled twice: by the environment (a twin that follows the simulator in lockstep) and
+Every frame of a random run is labeled twice: by the environment (a second simulator in lockstep) and
 by a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colors that no
 class explains are counted as well, in the same frames.
 
@@ -27,7 +27,7 @@ from camal_rl.envs import make_vec
 from camal_rl.envs.procgen import ProcgenVecEnv, env_names, segmentation_spec
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.palette import LabelPainter, color_table
-from camal_rl.envs.procgen.repaint import twin_state
+from camal_rl.envs.procgen.repaint import flat_color_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.runs.provenance import provenance
@@ -54,7 +54,7 @@ class GameResult:
     episodes: int
     wrong_frames: int
     unnamed_colors: int
-    heals: int
+    resyncs: int
     relevant_fraction: float
     steps_per_s_without_masks: float
     steps_per_s_with_masks: float
@@ -114,14 +114,14 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
         _, _, dones, _ = env.step(actions())
         labels = env.segmentation()
         for index, state in enumerate(env.get_state()):
-            reference.set_state(index, twin_state(state, game, keep_themes=False))
+            reference.set_state(index, flat_color_state(state, game, keep_themes=False))
         frames = reference.frames()
         wrong += int((paint(frames) != labels).any(axis=(1, 2)).sum())
         packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
         colors.update(np.unique(packed).tolist())
         episodes += int(dones.sum())
         area += float(relevant[labels].mean())
-    heals = env.mask_heals
+    resyncs = env.num_mask_resyncs
     env.close()
     reference.close()
     return GameResult(
@@ -131,7 +131,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
         episodes=episodes,
         wrong_frames=wrong,
         unnamed_colors=len(colors - named),
-        heals=heals,
+        resyncs=resyncs,
         relevant_fraction=round(area / steps, 4),
         steps_per_s_without_masks=round(steps_per_second(game, mode, None)),
         steps_per_s_with_masks=round(steps_per_second(game, mode, "box")),
@@ -220,14 +220,14 @@ def write_sheets(games: list[str], mode: str, folder: Path) -> None:
 
 def run(games: list[str], mode: str, steps: int, num_envs: int, out: Path) -> int:
     described = machine()
-    print("game        mode  frames  episodes  wrong  unnamed  heals  relevant  steps/s off  steps/s on")
+    print("game        mode  frames  episodes  wrong  unnamed  resyncs  relevant  steps/s off  steps/s on")
     results = []
     for game in games:
         result = compare(game, mode, steps, num_envs)
         results.append(result)
         print(
             f"{game:<11} {mode:<5} {result.frames:>6} {result.episodes:>9} {result.wrong_frames:>6} "
-            f"{result.unnamed_colors:>8} {result.heals:>6} {result.relevant_fraction:>9.3f} "
+            f"{result.unnamed_colors:>8} {result.resyncs:>6} {result.relevant_fraction:>9.3f} "
             f"{result.steps_per_s_without_masks:>12.0f} {result.steps_per_s_with_masks:>11.0f}",
             flush=True,
         )

@@ -60,7 +60,7 @@ class GameResult:
     iou_silhouettes: float
     iou_by_class: dict[str, tuple[int, float, float]]
     outside_boxes: float
-    heals: int
+    resyncs: int
     speed_boxes: float
     speed_silhouettes: float
 
@@ -139,7 +139,7 @@ def compare(game: str, steps: int, num_envs: int) -> GameResult:
         for index, (state, objects) in enumerate(zip(boxes.get_state(), boxes.objects(), strict=True)):
             pair = (maps[0][index], maps[1][index])
             measure_frame(canvas, frames[index], state, sample(objects, rng), pair, boxes, found)
-    heals = boxes.mask_heals + silhouettes.mask_heals
+    resyncs = boxes.num_mask_resyncs + silhouettes.num_mask_resyncs
     for closing in (boxes, silhouettes, canvas):
         closing.close()
     every = [pair for pairs in found.values() for pair in pairs]
@@ -154,7 +154,7 @@ def compare(game: str, steps: int, num_envs: int) -> GameResult:
             for name, pairs in sorted(found.items())
         },
         outside_boxes=round(outside / area, 4),
-        heals=heals,
+        resyncs=resyncs,
         speed_boxes=round(speeds[0], 2),
         speed_silhouettes=round(speeds[1], 2),
     )
@@ -246,21 +246,21 @@ def write_picture(games: Sequence[str], path: Path) -> None:
 def run(games: Sequence[str], steps: int, num_envs: int, out: Path) -> int:
     described = machine()
     print("             IoU with what hiding changes     silhouettes           steps per CPU second, without masks = 1")
-    print("game         objects  boxes  silhouettes  outside boxes  heals  boxes  silhouettes")
+    print("game         objects  boxes  silhouettes  outside boxes  resyncs  boxes  silhouettes")
     results = []
     for game in games:
         result = compare(game, steps, num_envs)
         results.append(result)
         print(
             f"{game:<12} {result.objects:>7} {result.iou_boxes:>6.3f} {result.iou_silhouettes:>12.3f} "
-            f"{result.outside_boxes:>14.3f} {result.heals:>6} {result.speed_boxes:>6.2f} "
+            f"{result.outside_boxes:>14.3f} {result.resyncs:>6} {result.speed_boxes:>6.2f} "
             f"{result.speed_silhouettes:>12.2f}",
             flush=True,
         )
     report = {"machine": described, "steps": steps, "num_envs": num_envs, "games": [asdict(r) for r in results]}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2) + "\n")
-    failed = [r.game for r in results if r.iou_silhouettes < REQUIRED_IOU or r.heals > 0]
+    failed = [r.game for r in results if r.iou_silhouettes < REQUIRED_IOU or r.resyncs > 0]
     print(f"{len(results)} games, {len(failed)} below {REQUIRED_IOU} or out of step: {', '.join(failed)}; {out}")
     return int(bool(failed))
 

@@ -4,7 +4,8 @@ The agents of one encoder, which differ in the CAMAL term alone, update their po
 the other order: weight 0 (with masks, so that alignment is logged), CAMAL on every frame, CAMAL on a quarter of each
 minibatch's frames, and weight 0 once more, whose ratio shows how far these figures are to be trusted. Rollouts are the
 same code for all of them and are timed apart. A ratio is weight 0's time over the agent's in the same round: of the
-updates, and of training, which is the median rollout and an update.
+updates, and of training, which is the median rollout and an update. Times are CPU times of the process, all threads
+together (``--clock wall`` for a GPU, or a machine of one's own): programs beside it change them less than the clock's.
 
     python benchmarks/training_cost.py                                 # about 15 minutes on 2 cores
     python benchmarks/training_cost.py --encoders compact --rounds 80
@@ -17,7 +18,8 @@ import json
 import os
 import statistics
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from training_speed import NUM_ENVS, add_training_arguments, hyperparameters
@@ -31,18 +33,20 @@ BASE = "weight 0"
 # Weight, share of frames.
 AGENTS = {BASE: (0.0, 1.0), "CAMAL": (0.1, 1.0), "CAMAL, 1/4 of the frames": (0.1, 0.25), "weight 0 again": (0.0, 1.0)}
 UPDATES_OF_A_ROLLOUT = 8
+CLOCKS: dict[str, Callable[[], float]] = {"cpu": time.process_time, "wall": time.perf_counter}
 
 
 class TimedPPO(CAMALPPO):
     """Knows how long its last update took."""
 
+    clock: ClassVar[Callable[[], float]] = time.process_time
     update_seconds = 0.0
 
     def train(self) -> None:
         """Update the policy."""
-        start = time.perf_counter()
+        start = TimedPPO.clock()
         super().train()
-        self.update_seconds = time.perf_counter() - start
+        self.update_seconds = TimedPPO.clock() - start
 
 
 def agent(arguments: argparse.Namespace, encoder: str, weight: float, share: float) -> TimedPPO:
@@ -65,9 +69,9 @@ def measure(arguments: argparse.Namespace, encoder: str) -> dict[str, Any]:
         for name in list(agents)[:: -1 if index % 2 else 1]:
             model = agents[name]
             if index == 0 or index % UPDATES_OF_A_ROLLOUT == 1:
-                start = time.perf_counter()
+                start = TimedPPO.clock()
                 model.learn(NUM_ENVS * arguments.n_steps, reset_num_timesteps=False)
-                rollouts.append(time.perf_counter() - start - model.update_seconds)
+                rollouts.append(TimedPPO.clock() - start - model.update_seconds)
             model.train()
             updates[name].append(model.update_seconds)
     # The first round warms up.
@@ -98,7 +102,9 @@ def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser, n_steps=32, rounds=40, result="training_cost.json")
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="what times are measured by")
     arguments = parser.parse_args()
+    TimedPPO.clock = CLOCKS[arguments.clock]
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()

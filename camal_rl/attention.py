@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any, Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -117,42 +116,14 @@ def cam_from_gradient(
     return rectified(weighted_channel_sums(features, weights.unsqueeze(1))[:, 0], rectify)
 
 
-def weighted_channel_sums(features: Tensor, weights: Tensor, *handles: Tensor) -> Tensor:
+def weighted_channel_sums(features: Tensor, weights: Tensor) -> Tensor:
     """Return the signed maps ``(B, K, h, w)`` of K sets of channel weights ``(B, K, C)`` on ``features (B, C, h, w)``.
 
-    The product is taken in the features' precision and returned in that of the weights. With ``handles``, two for each
-    map, the features get no gradient here: each pair gets its factors instead, the map's gradient ``(B, h w)`` and the
-    channel weights ``(B, C)``; :class:`camal_rl.shared_features.SharedFeatures` multiplies them out.
+    The product is taken in the features' precision and returned in that of the weights.
     """
     batch, _, height, width = features.shape
-    signed = cast(Tensor, _ChannelSums.apply(features, weights.to(features.dtype), *handles))
+    signed = torch.bmm(weights.to(features.dtype), features.flatten(2))
     return signed.view(batch, -1, height, width).to(weights.dtype)
-
-
-class _ChannelSums(torch.autograd.Function):
-    """``weights (B, K, C) @ features (B, C, h w)``, with a gradient of the features in their own memory format.
-
-    PyTorch's gradient lies channels-first always, and everything below pays for two formats in one sum.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weights: Tensor, *handles: Tensor) -> Tensor:
-        ctx.save_for_backward(features, weights)
-        ctx.has_handles = bool(handles)
-        return torch.bmm(weights, features.flatten(2))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        features, weights = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
-        of_weights = torch.bmm(gradient, features.flatten(2).mT)
-        if ctx.has_handles:
-            return None, of_weights, *chain.from_iterable(zip(gradient.unbind(1), weights.unbind(1), strict=True))
-        if features.is_contiguous():
-            of_features = torch.bmm(weights.mT, gradient)
-        else:
-            of_features = torch.bmm(gradient.mT.contiguous(), weights).mT
-        return of_features.view(features.shape), of_weights
 
 
 def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:

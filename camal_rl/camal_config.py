@@ -136,7 +136,7 @@ class CamalConfig:
         """The rectification of each target's map."""
         return {"value": self.value_rectification, "policy": self.policy_rectification}
 
-    def frames_of(self, minibatch: int) -> int:
+    def num_attention_frames(self, minibatch: int) -> int:
         """Return how many frames of a minibatch the term looks at, at least 1."""
         return max(1, round(self.frame_fraction * minibatch))
 

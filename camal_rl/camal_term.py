@@ -68,7 +68,7 @@ def camal_term(
         >>> config = CamalConfig(weight=0.1, targets=("value",), frame_fraction=0.25)
         >>> features = encoder(images)
         >>> value = critic(features).flatten()
-        >>> some = slice(config.frames_of(len(images)))
+        >>> some = slice(config.num_attention_frames(len(images)))
         >>> cam = class_activation_map(features, value, create_graph=True, rectify=config.value_rectification)
         >>> term = camal_term({"value": cam[some]}, masks[some], config)
         >>> loss = (value - returns).square().mean() + term.loss

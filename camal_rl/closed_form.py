@@ -14,8 +14,7 @@ as costly in training.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -70,14 +69,11 @@ def closed_form_cams(
     score_gradients: Sequence[Tensor],
     method: CamMethod,
     rectify: Sequence[Rectification],
-    channel_sums: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Return the maps of several scores that read the same features through the same hidden layer.
 
     The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
     read once instead of once for every score. Its products are taken in the features' precision.
-    ``channel_sums`` stands for :func:`camal_rl.attention.weighted_channel_sums` of the features where they have a way
-    of their own (:class:`camal_rl.shared_features.SharedFeatures`).
     """
     for score_gradient, rectification in zip(score_gradients, rectify, strict=True):
         _check_shapes(features, hidden_weight, active, score_gradient)
@@ -87,8 +83,7 @@ def closed_form_cams(
         means = (hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()).to(features.dtype)
         gate = active.to(features.dtype)
         alphas = [_channel_weights(gate, gradient.to(features.dtype), means) for gradient in score_gradients]
-        sums = functools.partial(weighted_channel_sums, features) if channel_sums is None else channel_sums
-        signed = sums(torch.stack(alphas, dim=1)).to(hidden_weight.dtype).unbind(1)
+        signed = weighted_channel_sums(features, torch.stack(alphas, dim=1)).to(hidden_weight.dtype).unbind(1)
         return [rectified(each, rectification) for each, rectification in zip(signed, rectify, strict=True)]
     gradients = [hidden_gradient(hidden_weight, active, score_gradient) for score_gradient in score_gradients]
     return [

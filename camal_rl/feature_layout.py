@@ -24,7 +24,7 @@ _PROPORTIONS = 0.3
 _CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d)
 
 
-class NoMapError(ValueError):
+class NotAFeatureMapError(ValueError):
     """A layer whose output is no map.
 
     Attributes:
@@ -39,63 +39,63 @@ class NoMapError(ValueError):
         self.got = got
 
 
-class Seen(NamedTuple):
-    """One module's run in a trial: its name, itself, the first tensor that it was given, and the first it gave."""
+class LayerCall(NamedTuple):
+    """One call of a module: its name, itself, the first tensor that it was given, and the first it returned."""
 
     name: str
     module: nn.Module
-    given: Tensor | None
+    input: Tensor | None
     output: Tensor | None
 
 
-class Trial(NamedTuple):
-    """A forward pass: what every module gave, in the order in which they ended, and the result."""
+class LayerTrace(NamedTuple):
+    """A forward pass: what every module gave, in the order in which they ended, and the network's output."""
 
     images: Tensor
-    seen: list[Seen]
-    result: Any
+    calls: list[LayerCall]
+    output: Any
 
 
-def try_out(network: nn.Module, images: Tensor, run: Callable[[Tensor], Any] | None = None) -> Trial:
+def trace_layers(network: nn.Module, images: Tensor, run: Callable[[Tensor], Any] | None = None) -> LayerTrace:
     """Run images ``(B, C, H, W)`` through a network in evaluation mode, with gradients, and see every module's output.
 
     Modes, ``.grad`` fields and hooks stay as they are, also after an exception.
     """
     names = {module: name for name, module in network.named_modules() if name}
-    seen: list[Seen] = []
+    calls: list[LayerCall] = []
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        seen.append(Seen(names[module], module, _first(inputs), _first(output)))
+        calls.append(LayerCall(names[module], module, _first(inputs), _first(output)))
 
     with recording_gradients(), evaluating(network), hooked(names, keep):
         images = images.detach().clone().requires_grad_()
-        return Trial(images, seen, (run or network)(images.clone()))
+        return LayerTrace(images, calls, (run or network)(images.clone()))
 
 
 def find_layout(
-    trial: Trial, layer: str, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
+    trace: LayerTrace, layer: str, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
 ) -> FeatureLayout:
     """Return how a layer's output is a feature map.
 
     Args:
-        trial: of a few images.
+        trace: of a few images.
         layer: the layer's name.
         token_grid: ``(h, w)`` of patch tokens; ``None`` finds it, see :func:`layout_of`.
         prefix_tokens: tokens in front of the patches; ``None`` takes what is over.
 
     Raises:
-        NoMapError: the layer did not run, or not once, or its output is no map; the message says which.
+        NotAFeatureMapError: the layer did not run, or not once, or its output is no map; the message says which.
         ValueError: no grid of tokens fits, or more than one.
     """
-    runs = [index for index, each in enumerate(trial.seen) if each.name == layer]
+    runs = [index for index, each in enumerate(trace.calls) if each.name == layer]
     if len(runs) != 1:
         times = f"{len(runs)} outputs: it ran {len(runs)} times in one forward pass"
-        raise NoMapError(layer, times if runs else "no output: it did not run")
-    return layout_of(trial, runs[0], token_grid, prefix_tokens)
+        raise NotAFeatureMapError(layer, times if runs else "no output: it did not run")
+    return layout_of(trace, runs[0], token_grid, prefix_tokens)
 
 
 def layout_of(
-    trial: Trial, index: int, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
+    trace: LayerTrace, index: int, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
 ) -> FeatureLayout:
     """Return how the output of one run is a feature map.
 
@@ -105,34 +105,34 @@ def layout_of(
     Without either they lie on the one grid that cuts the image into equal squares and leaves a few tokens over.
 
     Raises:
-        NoMapError: the output is no map.
+        NotAFeatureMapError: the output is no map.
         ValueError: no grid of tokens fits, or more than one.
     """
-    name, _, _, output = trial.seen[index]
+    name, _, _, output = trace.calls[index]
     if output is None or output.dim() not in (3, 4) or not output.is_floating_point():
-        raise NoMapError(name, "no tensor" if output is None else output_words(output))
-    if len(output) != len(trial.images):
-        raise NoMapError(name, f"{output_words(output)} for {len(trial.images)} images (windows?)")
+        raise NotAFeatureMapError(name, "no tensor" if output is None else output_words(output))
+    if len(output) != len(trace.images):
+        raise NotAFeatureMapError(name, f"{output_words(output)} for {len(trace.images)} images (windows?)")
     if output.dim() == 4:
-        return FeatureLayout(name, _channels_last(trial, index, output))
-    grid, prefix = _token_grid(trial, index, output, token_grid, prefix_tokens)
+        return FeatureLayout(name, _channels_last(trace, index, output))
+    grid, prefix = _token_grid(trace, index, output, token_grid, prefix_tokens)
     return FeatureLayout(name, token_grid=grid, prefix_tokens=prefix)
 
 
-def map_layers(network: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
+def feature_map_layers(network: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
     """Return name and output shape of every layer whose output is a feature map or tokens, by one forward pass."""
-    trial = try_out(network, images)
+    trace = trace_layers(network, images)
     found = {}
-    for index, (name, _, _, output) in enumerate(trial.seen):
-        if output is not None and _is_map(trial, index):
+    for index, (name, _, _, output) in enumerate(trace.calls):
+        if output is not None and _is_map(trace, index):
             found[name] = tuple(output.shape[1:])
     return found
 
 
-def _is_map(trial: Trial, index: int) -> bool:
-    output = trial.seen[index].output
+def _is_map(trace: LayerTrace, index: int) -> bool:
+    output = trace.calls[index].output
     try:
-        layout = layout_of(trial, index)
+        layout = layout_of(trace, index)
     except ValueError:
         return False
     assert output is not None
@@ -140,24 +140,24 @@ def _is_map(trial: Trial, index: int) -> bool:
     return h * w > 1
 
 
-def _channels_last(trial: Trial, index: int, output: Tensor) -> bool:
+def _channels_last(trace: LayerTrace, index: int, output: Tensor) -> bool:
     """Say whether ``(B, a, b, c)`` is ``(B, h, w, C)``, not ``(B, C, h, w)``."""
-    if isinstance(trial.seen[index].module, _CHANNELS_FIRST) or not output.numel():
+    if isinstance(trace.calls[index].module, _CHANNELS_FIRST) or not output.numel():
         return False
     a, b, c = output.shape[1:]
-    if b == c and any(_tokens(each) == b for each in trial.seen[:index]):
-        raise NoMapError(trial.seen[index].name, f"{output_words(output)}, the attention between tokens")
-    first, last = _fits((b, c), trial.images), _fits((a, b), trial.images)
+    if b == c and any(_tokens(each) == b for each in trace.calls[:index]):
+        raise NotAFeatureMapError(trace.calls[index].name, f"{output_words(output)}, the attention between tokens")
+    first, last = _fits((b, c), trace.images), _fits((a, b), trace.images)
     if first != last:
         return last
-    return _travel(trial.images, output, (1, 2)) > _travel(trial.images, output, (2, 3))
+    return _travel(trace.images, output, (1, 2)) > _travel(trace.images, output, (2, 3))
 
 
-def _tokens(seen: Seen) -> int | None:
+def _tokens(call: LayerCall) -> int | None:
     """Return the number of tokens where a module gives some."""
-    if seen.output is None or seen.output.dim() != 3 or isinstance(seen.module, nn.Flatten):
+    if call.output is None or call.output.dim() != 3 or isinstance(call.module, nn.Flatten):
         return None
-    return int(seen.output.shape[1])
+    return int(call.output.shape[1])
 
 
 def _fits(grid: tuple[int, int], images: Tensor) -> bool:
@@ -188,10 +188,10 @@ def _travel(images: Tensor, output: Tensor, axes: tuple[int, int]) -> float:
 
 
 def _token_grid(
-    trial: Trial, index: int, output: Tensor, grid: tuple[int, int] | None, prefix: int | None
+    trace: LayerTrace, index: int, output: Tensor, grid: tuple[int, int] | None, prefix: int | None
 ) -> tuple[tuple[int, int], int]:
     """Return the grid of patch tokens and the number of tokens before them."""
-    name, module, _, _ = trial.seen[index]
+    name, module, _, _ = trace.calls[index]
     tokens = output.shape[1]
     prefixes = range(min(MAX_PREFIX_TOKENS, tokens - 1) + 1) if prefix is None else (prefix,)
     if grid is not None:
@@ -203,13 +203,13 @@ def _token_grid(
             f"a grid of {grid[0]} x {grid[1]} patches; set token_grid=(h, w) and prefix_tokens"
         )
     if isinstance(module, nn.Flatten):
-        raise NoMapError(name, f"{output_words(output)}, a flattened one")
-    for h, w, halved in _embedding_grids(trial, index):
+        raise NotAFeatureMapError(name, f"{output_words(output)}, a flattened one")
+    for h, w, halved in _embedding_grids(trace, index):
         over = tokens - h * w
         if over in prefixes and (over == 0 or not halved):
             return (h, w), over
     few = [over for over in prefixes if prefix is not None or over <= _BLIND_PREFIX_TOKENS]
-    found = [(grid, over) for over in few for grid in _even_grids(tokens - over, trial.images)]
+    found = [(grid, over) for over in few for grid in _even_grids(tokens - over, trace.images)]
     if len(found) == 1:
         return found[0]
     what = "several grids fit" if found else "no grid of the image's proportions fits"
@@ -220,16 +220,16 @@ def _token_grid(
     )
 
 
-def _embedding_grids(trial: Trial, index: int) -> Iterator[tuple[int, int, bool]]:
+def _embedding_grids(trace: LayerTrace, index: int) -> Iterator[tuple[int, int, bool]]:
     """Yield the grids of patch embeddings from the last one back, then the same halved again and again."""
     grids: list[tuple[int, int]] = []
-    for each in reversed(trial.seen[:index]):
+    for each in reversed(trace.calls[:index]):
         if each.output is None:
             continue
         if isinstance(each.module, nn.Conv2d) and each.output.dim() == 4:
             grids.append((int(each.output.shape[2]), int(each.output.shape[3])))
-        elif _is_linear_embedding(each, trial.images):
-            grids.extend(_even_grids(each.output.shape[1], trial.images))
+        elif _is_linear_embedding(each, trace.images):
+            grids.extend(_even_grids(each.output.shape[1], trace.images))
     for h, w in grids:
         yield h, w, False
     for h, w in grids:
@@ -238,11 +238,11 @@ def _embedding_grids(trial: Trial, index: int) -> Iterator[tuple[int, int, bool]
             yield h, w, True
 
 
-def _is_linear_embedding(seen: Seen, images: Tensor) -> bool:
+def _is_linear_embedding(call: LayerCall, images: Tensor) -> bool:
     """Say whether a layer was given patches ``(B, h w, pixels)`` that hold every pixel of the images once."""
-    given = seen.given
+    given = call.input
     return (
-        isinstance(seen.module, nn.Linear)
+        isinstance(call.module, nn.Linear)
         and given is not None
         and given.dim() == 3
         and (given[0].numel() == images[0].numel())

@@ -170,14 +170,14 @@ def attention_loss(name: str) -> AttentionLoss:
     loss = LOSSES.find(name)
     if any(loss is shipped for shipped in _SHIPPED):
         return loss
-    known = _own_losses.get(name)
+    known = _custom_losses.get(name)
     if known is None or known[0] is not loss:
         _check_loss(loss, name)
-        known = _own_losses[name] = (loss, _of_each_map(loss))
+        known = _custom_losses[name] = (loss, _of_each_map(loss))
     return known[1]
 
 
-_own_losses: dict[str, tuple[AttentionLoss, AttentionLoss]] = {}
+_custom_losses: dict[str, tuple[AttentionLoss, AttentionLoss]] = {}
 """Losses of users by name, as they are and as :func:`attention_loss` returns them: checked already."""
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+RGBImage = npt.NDArray[np.uint8]
 
 _GAP = 6
 _TITLE = 22
@@ -19,7 +19,7 @@ _BACKGROUND = 24
 _DIMMED = 0.35
 
 
-def as_pictures(observations: npt.NDArray[np.uint8]) -> Picture:
+def as_rgb(observations: npt.NDArray[np.uint8]) -> RGBImage:
     """Return what people can look at, ``uint8 (..., H, W, 3)``, of image observations ``uint8 (..., H, W, C)``.
 
     Three channels are a picture. Of any other number, which is a stack of frames, the newest is shown: the last
@@ -44,21 +44,21 @@ def class_colors() -> npt.NDArray[np.uint8]:
     return np.asarray(colors, dtype=np.uint8)
 
 
-def segmentation_picture(labels: npt.NDArray[np.uint8]) -> Picture:
+def colored_segmentation(labels: npt.NDArray[np.uint8]) -> RGBImage:
     """Return label maps ``uint8 (..., H, W)`` in the classes' colors, ``uint8 (..., H, W, 3)``."""
     if labels.dtype != np.uint8:
         raise TypeError(f"label maps must be uint8, got {labels.dtype}")
     return class_colors()[labels]
 
 
-def mask_overlay(image: Picture, mask: npt.NDArray[np.bool_]) -> Picture:
+def mask_overlay(image: RGBImage, mask: npt.NDArray[np.bool_]) -> RGBImage:
     """Return ``image (H, W, 3)`` darkened wherever ``mask (H, W)`` is false."""
     if image.shape[:2] != mask.shape:
         raise ValueError(f"the mask must have the image's size {image.shape[:2]}, got {mask.shape}")
     return np.where(mask[..., None], image, (image * _DIMMED).astype(np.uint8))
 
 
-def heat_overlay(image: Picture, cam: npt.NDArray[np.floating], strength: float = 0.6) -> Picture:
+def heatmap_overlay(image: RGBImage, cam: npt.NDArray[np.floating], strength: float = 0.6) -> RGBImage:
     """Return ``image (H, W, 3)`` under a heat map: dark where ``cam`` is 0, yellow where it is 1.
 
     Args:
@@ -75,13 +75,13 @@ def heat_overlay(image: Picture, cam: npt.NDArray[np.floating], strength: float 
     return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
 
 
-def grayed(image: Picture) -> Picture:
+def to_grayscale(image: RGBImage) -> RGBImage:
     """Return ``image (H, W, 3)`` without color: under a heat map, color then means heat alone."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
-def sheet(columns: Mapping[str, Sequence[Picture]], height: int = 128) -> Picture:
+def sheet(columns: Mapping[str, Sequence[RGBImage]], height: int = 128) -> RGBImage:
     """Lay out pictures in titled columns of equal length.
 
     Args:
@@ -98,52 +98,52 @@ def sheet(columns: Mapping[str, Sequence[Picture]], height: int = 128) -> Pictur
 
 
 def attention_sheet(
-    frames: Picture,
+    frames: RGBImage,
     labels: npt.NDArray[np.uint8],
     relevant: npt.NDArray[np.bool_],
     maps: Mapping[str, npt.NDArray[np.floating]],
-) -> Picture:
+) -> RGBImage:
     """Return a sheet: image | image with all but the relevant dimmed | one heat map for each entry of ``maps``.
 
     Args:
-        frames: ``uint8 (N, H, W, C)``; see :func:`as_pictures`.
+        frames: ``uint8 (N, H, W, C)``; see :func:`as_rgb`.
         labels: label maps ``uint8 (N, H, W)``.
         relevant: ``bool (256,)``, which labels are relevant.
         maps: title to maps ``(N, h, w)`` in [0, 1].
     """
-    frames = as_pictures(frames)
-    columns: dict[str, Sequence[Picture]] = {
+    frames = as_rgb(frames)
+    columns: dict[str, Sequence[RGBImage]] = {
         "image": list(frames),
         "relevant": [mask_overlay(image, relevant[label]) for image, label in zip(frames, labels, strict=True)],
     }
     for title, cams in maps.items():
-        columns[title] = [heat_overlay(image, cam) for image, cam in zip(frames, cams, strict=True)]
+        columns[title] = [heatmap_overlay(image, cam) for image, cam in zip(frames, cams, strict=True)]
     return sheet(columns)
 
 
 def segmentation_sheet(
-    frames: Picture,
+    frames: RGBImage,
     labels: npt.NDArray[np.uint8],
     names: Sequence[str],
     relevant: npt.NDArray[np.bool_],
     height: int = 192,
     legend: Sequence[int] | None = None,
-) -> Picture:
+) -> RGBImage:
     """Return a sheet image | segmentation | relevant with a legend of the classes that occur.
 
     Args:
-        frames: ``uint8 (N, H, W, C)``; see :func:`as_pictures`.
+        frames: ``uint8 (N, H, W, C)``; see :func:`as_rgb`.
         labels: label maps ``uint8 (N, H, W)``.
         names: ``names[id]`` is the class name.
         relevant: ``bool (256,)``, which labels are relevant; the legend marks them with ``*``.
         height: height of each picture in the sheet.
         legend: classes that the legend names; by default those that occur.
     """
-    frames = as_pictures(frames)
+    frames = as_rgb(frames)
     pictures = sheet(
         {
             "image": list(frames),
-            "segmentation": list(segmentation_picture(labels)),
+            "segmentation": list(colored_segmentation(labels)),
             "relevant": [mask_overlay(image, relevant[label]) for image, label in zip(frames, labels, strict=True)],
         },
         height,
@@ -153,7 +153,7 @@ def segmentation_sheet(
     return np.concatenate([pictures, _legend(entries, pictures.shape[1])], axis=0)
 
 
-def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:
+def _column(title: str, pictures: Sequence[RGBImage], height: int) -> RGBImage:
     grown = [enlarged(picture, height) for picture in pictures]
     width = grown[0].shape[1]
     parts = [_text(title, width)]
@@ -162,17 +162,17 @@ def _column(title: str, pictures: Sequence[Picture], height: int) -> Picture:
     return np.concatenate(parts[:-1], axis=0)
 
 
-def enlarged(picture: Picture, height: int) -> Picture:
+def enlarged(picture: RGBImage, height: int) -> RGBImage:
     """Return ``picture (H, W, 3)`` grown by the whole number that brings it nearest to a height: pixels stay sharp."""
     factor = max(1, round(height / picture.shape[0]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _gap(height: int, width: int) -> Picture:
+def _gap(height: int, width: int) -> RGBImage:
     return np.full((height, width, 3), _BACKGROUND, dtype=np.uint8)
 
 
-def _text(text: str, width: int) -> Picture:
+def _text(text: str, width: int) -> RGBImage:
     strip = _gap(_TITLE, width)
     needed = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
     # Words that are too long for their column become smaller, so that they do not run into the next one.
@@ -181,7 +181,7 @@ def _text(text: str, width: int) -> Picture:
     return strip
 
 
-def _legend(entries: Mapping[int, str], width: int) -> Picture:
+def _legend(entries: Mapping[int, str], width: int) -> RGBImage:
     """Return color patches with names, in as many lines as the width needs."""
     colors = class_colors()
     lines = [_gap(_TITLE, width)]
@@ -198,7 +198,7 @@ def _legend(entries: Mapping[int, str], width: int) -> Picture:
     return np.concatenate([_gap(_GAP, width), *lines, _gap(_GAP, width)], axis=0)
 
 
-def write_png(path: Path, picture: Picture) -> None:
+def write_png(path: Path, picture: RGBImage) -> None:
     """Write an RGB picture; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(".png", picture[..., ::-1])

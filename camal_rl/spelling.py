@@ -53,6 +53,21 @@ def check_settings(given: Iterable[object], known: Sequence[str], owner: str) ->
             raise ValueError(f"unknown setting {name!r} in {owner}; {hint}the settings are {', '.join(known)}")
 
 
+def check_names(given: Iterable[object], known: Iterable[str], kind: str) -> None:
+    """Raise a ValueError for the first name that does not exist, with what may be meant and those that do.
+
+    Args:
+        given: names.
+        known: the names that exist.
+        kind: what they are names of, for the message.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise ValueError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names) or 'none'}")
+
+
 def _likeness(given: str, known: str) -> float:
     """Return how alike two names are, in [0, 1]; capitals do not count."""
     ours, theirs = (re.split(r"[./]", text.lower()) for text in (given, known))

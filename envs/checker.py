@@ -11,8 +11,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.envs.frame_tracks import ORIENTATIONS, Track, agreement, agreement_across_resets
-from camal_rl.envs.gym_adapter import KEY, SegmentationError, Spec, check_label_map, image_size
-from camal_rl.envs.interface_checks import check_pictures, check_reset, check_spaces, check_step, check_vec_step
+from camal_rl.envs.gym_adapter import KEY, SegmentationError, SpecLike, check_label_map, image_size
+from camal_rl.envs.interface_checks import check_image_batch, check_reset, check_spaces, check_step, check_vec_step
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec, find_segmented
 
 _FORCED_RESETS = 4
@@ -26,7 +26,7 @@ _NOT_BY_CHANCE = 0.05
 _BLACK = 1
 
 
-def check_segmented_env(env: gymnasium.Env[Any, Any] | VecEnv, spec: Spec | None = None, steps: int = 200) -> None:
+def check_segmented_env(env: gymnasium.Env[Any, Any] | VecEnv, spec: SpecLike | None = None, steps: int = 200) -> None:
     """Play an environment with random actions and check what training needs of it, the segmentation above all.
 
     Args:
@@ -62,7 +62,7 @@ def check_segmented_env(env: gymnasium.Env[Any, Any] | VecEnv, spec: Spec | None
     _check_lag(tracks)
     _check_place(tracks)
     _check_brightness(tracks)
-    _check_same_picture(tracks)
+    _check_same_image(tracks)
     _check_relevant(tracks, found)
 
 
@@ -85,19 +85,19 @@ def _play_gym(env: gymnasium.Env[Any, Any], steps: int) -> Track:
     size = image_size(space)
     env.action_space.seed(0)
     track = Track()
-    picture, info = check_reset(env.reset(seed=0), space)
+    image, info = check_reset(env.reset(seed=0), space)
     raw = _mask_of(info, size, "reset")
-    track.add(picture, raw, start=True)
+    track.add(image, raw, start=True)
     for step in range(1, steps + 1):
-        picture, _, terminated, truncated, info = check_step(env.step(env.action_space.sample()), space)
+        image, _, terminated, truncated, info = check_step(env.step(env.action_space.sample()), space)
         _check_not_shared(raw, track.masks[-1])
         raw = _mask_of(info, size, "step")
-        track.add(picture, raw, start=False)
+        track.add(image, raw, start=False)
         if terminated or truncated or step % max(1, steps // (_FORCED_RESETS + 1)) == 0:
-            picture, info = check_reset(env.reset(), space)
+            image, info = check_reset(env.reset(), space)
             _check_not_shared(raw, track.masks[-1])
             raw = _mask_of(info, size, "reset")
-            track.add(picture, raw, start=True)
+            track.add(image, raw, start=True)
     return track
 
 
@@ -108,16 +108,16 @@ def _play_vec(env: VecEnv, segmented: SegmentedVecEnv, steps: int) -> list[Track
     env.action_space.seed(0)
     tracks = [Track() for _ in range(count)]
     starts: Sequence[bool] = [True] * count
-    pictures = check_pictures(env.reset(), count, space, "reset()")
+    images = check_image_batch(env.reset(), count, space, "reset()")
     for step in range(1, steps + 1):
         raw = _masks_of(segmented, size)
         for index, track in enumerate(tracks):
-            track.add(pictures[index], raw[index], bool(starts[index]))
+            track.add(images[index], raw[index], bool(starts[index]))
         if step == steps // 2:
-            pictures, starts = check_pictures(env.reset(), count, space, "reset()"), [True] * count
+            images, starts = check_image_batch(env.reset(), count, space, "reset()"), [True] * count
         else:
             actions = np.array([env.action_space.sample() for _ in tracks])
-            pictures, dones = check_vec_step(env.step(actions), count, space)
+            images, dones = check_vec_step(env.step(actions), count, space)
             starts = [bool(done) for done in dones]
         for index, track in enumerate(tracks):
             _check_not_shared(raw[index], track.masks[-1])
@@ -177,8 +177,8 @@ def _check_moves(tracks: Sequence[Track]) -> None:
     masks = [mask for track in tracks for mask in track.masks]
     if any(not np.array_equal(masks[0], mask) for mask in masks):
         return
-    pictures = [picture for track in tracks for picture in track.pictures]
-    if any(not np.array_equal(pictures[0], picture) for picture in pictures):
+    images = [image for track in tracks for image in track.images]
+    if any(not np.array_equal(images[0], image) for image in images):
         raise ValueError(
             f"the label map was the same in all {len(masks)} frames; compute it anew from the simulator's state in "
             "every reset() and step()"
@@ -189,7 +189,7 @@ def _check_resets(tracks: Sequence[Track]) -> None:
     kept, total = 0, 0
     for track in tracks:
         for frame in range(1, len(track.masks)):
-            before, after = track.pictures[frame - 1], track.pictures[frame]
+            before, after = track.images[frame - 1], track.images[frame]
             if track.starts[frame] and not np.array_equal(before, after):
                 total += 1
                 kept += not track.mask_changes(frame - 1).any()
@@ -241,7 +241,7 @@ def _check_place(tracks: Sequence[Track]) -> None:
 
 
 def _check_brightness(tracks: Sequence[Track]) -> None:
-    if max(int(picture.max()) for track in tracks for picture in track.pictures) <= _BLACK:
+    if max(int(image.max()) for track in tracks for image in track.images) <= _BLACK:
         warnings.warn(
             "no pixel of any picture is brighter than 1 of 255: pictures in [0, 1] that are cut to uint8 are black; "
             "return np.round(255 * image).astype(np.uint8)",
@@ -249,11 +249,11 @@ def _check_brightness(tracks: Sequence[Track]) -> None:
         )
 
 
-def _check_same_picture(tracks: Sequence[Track]) -> None:
+def _check_same_image(tracks: Sequence[Track]) -> None:
     seen: dict[bytes, LabelMap] = {}
     for track in tracks:
-        for picture, mask in zip(track.pictures, track.masks, strict=True):
-            if not np.array_equal(seen.setdefault(picture.tobytes(), mask), mask):
+        for image, mask in zip(track.images, track.masks, strict=True):
+            if not np.array_equal(seen.setdefault(image.tobytes(), mask), mask):
                 warnings.warn(
                     "the same observation came with different label maps; unless something invisible is meant to "
                     "be labeled, the label map is not that of the observation",

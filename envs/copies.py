@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeVar
 
-Self = TypeVar("Self", bound="WholeCopies")
+Self = TypeVar("Self", bound="Copyable")
 # Attributes of a gymnasium.Env: its entry in the registry, and the generators that were seeded.
 _FROM_OUTSIDE = ("spec", "action_space", "_np_random", "_np_random_seed")
 
 
-class WholeCopies:
+class Copyable:
     """Its ``copy.copy`` is its ``copy.deepcopy``: two environments that share a game would move each other's."""
 
     def __copy__(self: Self) -> Self:
@@ -18,7 +18,7 @@ class WholeCopies:
         return copy.deepcopy(self)
 
 
-class UnstartedCopies(WholeCopies):
+class CopyableUntilStarted(Copyable):
     """Holds a simulator that cannot be copied: a copy makes it again, as long as it was not started.
 
     A subclass calls :meth:`remember` with the arguments of its ``__init__``, and :meth:`started` says whether there is

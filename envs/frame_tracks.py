@@ -1,4 +1,4 @@
-"""Pictures and label maps of a play, and how far their changes agree."""
+"""Images and label maps of a play, and how far their changes agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from camal_rl.envs.segmentation import LabelMap
 
-Picture = npt.NDArray[Any]
+Image = npt.NDArray[Any]
 
 ORIENTATIONS: Mapping[str, Callable[[LabelMap], LabelMap]] = {
     "flipped left to right": lambda labels: labels[:, ::-1],
@@ -27,20 +27,20 @@ ORIENTATIONS: Mapping[str, Callable[[LabelMap], LabelMap]] = {
 
 @dataclass
 class Track:
-    """The frames of one environment: pictures, masks, and which frames came from a reset."""
+    """The frames of one environment: images, masks, and which frames came from a reset."""
 
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     masks: list[LabelMap] = field(default_factory=list)
     starts: list[bool] = field(default_factory=list)
 
-    def add(self, picture: Picture, mask: LabelMap, start: bool) -> None:
+    def add(self, image: Image, mask: LabelMap, start: bool) -> None:
         """Append a frame; both arrays are copied."""
-        self.pictures.append(np.array(picture))
+        self.images.append(np.array(image))
         self.masks.append(mask.copy())
         self.starts.append(start)
 
-    def picture_changes(self, frame: int, across_reset: bool = False) -> npt.NDArray[np.bool_] | None:
-        """Return where the picture changes from ``frame`` to the next one, bool[H, W]; None if there is none.
+    def image_changes(self, frame: int, across_reset: bool = False) -> npt.NDArray[np.bool_] | None:
+        """Return where the image changes from ``frame`` to the next one, bool[H, W]; None if there is none.
 
         Args:
             frame: number of the frame.
@@ -48,7 +48,7 @@ class Track:
         """
         if not 0 <= frame < len(self.masks) - 1 or self.starts[frame + 1] != across_reset:
             return None
-        changed = np.asarray(self.pictures[frame] != self.pictures[frame + 1])
+        changed = np.asarray(self.images[frame] != self.images[frame + 1])
         return changed.any(axis=0) if changed.shape[1:] == self.masks[frame].shape else changed.any(axis=-1)
 
     def mask_changes(self, frame: int) -> npt.NDArray[np.bool_]:
@@ -56,16 +56,16 @@ class Track:
         return self.masks[frame] != self.masks[frame + 1]
 
     def turned(self, turn: Callable[[LabelMap], LabelMap]) -> Track:
-        """Return the same pictures with other masks."""
-        return Track(self.pictures, [turn(mask) for mask in self.masks], self.starts)
+        """Return the same images with other masks."""
+        return Track(self.images, [turn(mask) for mask in self.masks], self.starts)
 
 
 def agreement(tracks: Sequence[Track], shift: int = 0, after_reset: bool | None = None) -> tuple[float, int]:
-    """Return which part of the changing mask pixels changes in the picture too, and how many pixels change.
+    """Return which part of the changing mask pixels changes in the image too, and how many pixels change.
 
     Args:
         tracks: the frames.
-        shift: compare the mask's step ``t`` with the picture's step ``t + shift``.
+        shift: compare the mask's step ``t`` with the image's step ``t + shift``.
         after_reset: only the first steps of episodes, only the other ones, or all (``None``).
     """
     hits, total = 0, 0
@@ -73,10 +73,10 @@ def agreement(tracks: Sequence[Track], shift: int = 0, after_reset: bool | None 
         for frame in range(len(track.masks) - 1):
             if track.starts[frame + 1] or (after_reset is not None and track.starts[frame] != after_reset):
                 continue
-            picture = track.picture_changes(frame + shift)
-            if picture is not None:
+            image = track.image_changes(frame + shift)
+            if image is not None:
                 mask = track.mask_changes(frame)
-                hits += int((mask & picture).sum())
+                hits += int((mask & image).sum())
                 total += int(mask.sum())
     return (hits / total if total else 0.0), total
 
@@ -86,9 +86,9 @@ def agreement_across_resets(tracks: Sequence[Track]) -> tuple[float, int]:
     hits, total = 0, 0
     for track in tracks:
         for frame in range(len(track.masks) - 1):
-            picture = track.picture_changes(frame, across_reset=True)
-            if picture is not None:
+            image = track.image_changes(frame, across_reset=True)
+            if image is not None:
                 mask = track.mask_changes(frame)
-                hits += int((mask & picture).sum())
+                hits += int((mask & image).sum())
                 total += int(mask.sum())
     return (hits / total if total else 0.0), total

@@ -14,11 +14,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
 from camal_rl.envs.worker_processes import WorkerVecEnv
 
-Spec = SegmentationSpec | Mapping[str, Sequence[str]]
+SpecLike = SegmentationSpec | Mapping[str, Sequence[str]]
 KEY = "segmentation"
 
 
@@ -60,7 +60,7 @@ def image_size(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
     return shape[0], shape[1]
 
 
-class SegmentedGymVecEnv(WholeCopies, VecEnvWrapper, SegmentedVecEnv):
+class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
     """Takes the label maps out of the infos of an SB3 vectorized environment and keeps them aligned.
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
@@ -68,7 +68,7 @@ class SegmentedGymVecEnv(WholeCopies, VecEnvWrapper, SegmentedVecEnv):
     and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
     """
 
-    def __init__(self, venv: VecEnv, spec: Spec, masks: bool = True) -> None:
+    def __init__(self, venv: VecEnv, spec: SpecLike, masks: bool = True) -> None:
         """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""
         super().__init__(venv)
         self.spec = as_spec(spec)
@@ -171,7 +171,7 @@ def _action_names(venv: VecEnv) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names) if given else None
 
 
-def wrap_vec(venv: VecEnv, spec: Spec | None = None) -> SegmentedGymVecEnv:
+def wrap_vec(venv: VecEnv, spec: SpecLike | None = None) -> SegmentedGymVecEnv:
     """Return an SB3 vectorized environment, Dummy or Subproc, with segmentation.
 
     Args:
@@ -195,7 +195,7 @@ def wrap_vec(venv: VecEnv, spec: Spec | None = None) -> SegmentedGymVecEnv:
 def make_segmented_vec(
     env: str | Callable[[], gymnasium.Env[Any, Any]],
     num_envs: int,
-    spec: Spec | None = None,
+    spec: SpecLike | None = None,
     seed: int = 0,
     subproc: bool = False,
     masks: bool = True,

@@ -16,7 +16,7 @@ _WANTED = "training takes pictures uint8[H, W, C] or uint8[C, H, W] in Box(0, 25
 
 def check_spaces(observations: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
     """Raise a ValueError for observations that are no plain pictures, or for actions that PPO does not take."""
-    remedy = _picture_remedy(observations)
+    remedy = _image_remedy(observations)
     if remedy is not None:
         raise ValueError(f"{_WANTED}, the observation space is {observations}; {remedy}")
     if not isinstance(actions, _ACTIONS):
@@ -24,7 +24,7 @@ def check_spaces(observations: spaces.Space[Any], actions: spaces.Space[Any]) ->
         raise ValueError(f"training takes actions of the spaces {kinds}, the action space is {actions}")
 
 
-def _picture_remedy(space: spaces.Space[Any]) -> str | None:
+def _image_remedy(space: spaces.Space[Any]) -> str | None:
     """Return what makes pictures of a space that has none, or ``None`` if it has."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
@@ -64,7 +64,7 @@ def check_reset(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[A
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(f"reset() returns observation, info, got {_kind(result)}")
     observation, info = result
-    return check_picture(observation, space, "reset()"), _checked_info(info, "reset()")
+    return check_image(observation, space, "reset()"), _checked_info(info, "reset()")
 
 
 def check_step(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
@@ -76,7 +76,7 @@ def check_step(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[An
     if not isinstance(result, tuple) or len(result) != 5:
         raise ValueError(f"step() returns observation, reward, terminated, truncated, info, got {_kind(result)}")
     observation, reward, terminated, truncated, info = result
-    picture = check_picture(observation, space, "step()")
+    picture = check_image(observation, space, "step()")
     if not isinstance(reward, (int, float, np.integer, np.floating)):
         raise ValueError(f"step() returns the reward as a number, got {reward!r}; float(reward) makes one")
     if not math.isfinite(reward):
@@ -87,7 +87,7 @@ def check_step(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[An
     return picture, float(reward), bool(terminated), bool(truncated), _checked_info(info, "step()")
 
 
-def check_picture(observation: object, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
+def check_image(observation: object, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
     """Return an observation if it is a picture of a space.
 
     Raises:
@@ -117,7 +117,7 @@ def check_vec_step(result: object, num_envs: int, space: spaces.Space[Any]) -> t
     if not isinstance(result, tuple) or len(result) != 4:
         raise ValueError(f"a VecEnv's step() returns observations, rewards, dones, infos, got {_kind(result)}")
     observations, rewards, dones, infos = result
-    check_pictures(observations, num_envs, space, "step()")
+    check_image_batch(observations, num_envs, space, "step()")
     if not isinstance(rewards, np.ndarray) or rewards.shape != (num_envs,) or not np.isfinite(rewards).all():
         raise ValueError(f"step() returns {num_envs} finite rewards, one for each environment, got {rewards!r}")
     if not isinstance(dones, np.ndarray) or dones.shape != (num_envs,) or dones.dtype != np.bool_:
@@ -127,7 +127,7 @@ def check_vec_step(result: object, num_envs: int, space: spaces.Space[Any]) -> t
     return observations, dones
 
 
-def check_pictures(observations: object, num_envs: int, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
+def check_image_batch(observations: object, num_envs: int, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
     """Return a vectorized environment's observations, if they are as many pictures of the space.
 
     Raises:
@@ -136,7 +136,7 @@ def check_pictures(observations: object, num_envs: int, space: spaces.Space[Any]
     if not isinstance(observations, np.ndarray) or len(observations) != num_envs:
         raise ValueError(f"{call} returns {num_envs} observations in one array, got {_kind(observations)}")
     for observation in observations:
-        check_picture(observation, space, call)
+        check_image(observation, space, call)
     return observations
 
 

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 
 EVERY_LEVEL = 2**31 - 1
 """Levels are the integers below this; ``num_levels=0`` means all from ``start_level`` on."""
@@ -38,7 +38,7 @@ def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
 
 
-class SeededLevels(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SeededLevels(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Plays levels drawn at random from a range: each episode is the wrapped environment's reset with that seed.
 
     ``info["level_seed"]`` of reset and step is the level that the observation belongs to. A seed given to ``reset``

@@ -1,4 +1,4 @@
-"""What every family checks of the options that a user gives: names, integers, choices, lists of classes."""
+"""What every family checks of the options that a user gives: names, lists of classes, render modes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,6 @@ def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -
         if key not in known:
             hint = did_you_mean(key, known)
             raise TypeError(f"unknown {owner} option {key!r}; {hint}Options: {', '.join(known)}")
-
-
-def check_int(name: str, value: object, low: int, high: int) -> None:
-    """Raise a TypeError unless ``value`` is an integer (and no bool), a ValueError unless it is in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} is in [{low}, {high}], got {value}")
-
-
-def check_choice(name: str, value: object, choices: Sequence[str | None]) -> None:
-    """Raise a ValueError unless ``value`` is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def class_names(relevant: object) -> tuple[str, ...] | None:

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from camal_rl.envs.custom_env import CustomEnv, LevelSets, custom_family
 from camal_rl.envs.family import EnvInfo, Exactness, Family
-from camal_rl.envs.gym_adapter import Spec
-from camal_rl.envs.own_env import LevelSets, OwnEnv, own_family
+from camal_rl.envs.gym_adapter import SpecLike
 from camal_rl.envs.segmentation import SegmentationSpec, SegmentedVecEnv
 from camal_rl.extras import install_command
 from camal_rl.registry import Registry
@@ -25,7 +25,7 @@ FAMILIES: Registry[Family] = Registry(
     },
 )
 _SHIPPED = tuple(FAMILIES)
-OWN: Registry[Any] = Registry("environment", {}, "camal_rl.envs")
+CUSTOM_ENVS: Registry[Any] = Registry("environment", {}, "camal_rl.envs")
 """What users add: by id a class or a family of one environment, by a family's name a :class:`Family`."""
 
 
@@ -42,7 +42,7 @@ def env_ids() -> tuple[str, ...]:
     What another package announces and cannot be imported is left out, with a warning.
     """
     ids = [f"{name}/{each}" for name in _SHIPPED for each in FAMILIES[name].env_names()]
-    for name in OWN:
+    for name in CUSTOM_ENVS:
         try:
             ids += _ids_of(name)
         except (ValueError, TypeError) as error:
@@ -55,7 +55,7 @@ class AnnouncedEnvWarning(UserWarning):
 
 
 def _ids_of(name: str) -> list[str]:
-    family = own_family(OWN.find(name), name)
+    family = custom_family(CUSTOM_ENVS.find(name), name)
     return [name] if family.env_names() == (name,) else [f"{name}/{each}" for each in family.env_names()]
 
 
@@ -63,7 +63,7 @@ def register_env(
     env_id: str,
     env: Any = None,
     *,
-    spec: Spec | None = None,
+    spec: SpecLike | None = None,
     level_sets: LevelSets | None = None,
     license: str | None = None,
     exactness: Exactness | None = None,
@@ -104,11 +104,11 @@ def register_env(
     if prefix in FAMILIES:
         raise ValueError(f"the family {prefix!r} comes with this package; register {env_id!r} under another name")
     if not isinstance(env, Family):
-        OWN.register(env_id, OwnEnv.of(env, spec, level_sets, license, exactness, note))
+        CUSTOM_ENVS.register(env_id, CustomEnv.of(env, spec, level_sets, license, exactness, note))
         return env
     if "/" in env_id or any(value is not None for value in (spec, level_sets, license, exactness, note)):
         raise ValueError(f"a Family is registered under its name alone, without a slash, got {env_id!r}")
-    OWN.register(env_id, env)
+    CUSTOM_ENVS.register(env_id, env)
     return env
 
 
@@ -131,14 +131,14 @@ def family_of(env_id: str) -> tuple[Family, str]:
         ValueError: unknown id, the message names the nearest known one; or a path that leads nowhere.
         TypeError: what lies there is no environment.
     """
-    if ":" in env_id or env_id in OWN:
-        family = own_family(OWN.find(env_id), env_id)
+    if ":" in env_id or env_id in CUSTOM_ENVS:
+        family = custom_family(CUSTOM_ENVS.find(env_id), env_id)
         if env_id in family.env_names():
             return family, env_id
     prefix, _, name = env_id.partition("/")
     known: Family | None = FAMILIES[prefix] if prefix in _SHIPPED else None
-    if known is None and prefix in OWN:
-        known = own_family(OWN.find(prefix), prefix)
+    if known is None and prefix in CUSTOM_ENVS:
+        known = custom_family(CUSTOM_ENVS.find(prefix), prefix)
     if known is not None and name in known.env_names():
         return known, name
     hint = did_you_mean(env_id, env_ids())

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.segmentation import LabelMap
 
@@ -123,7 +123,7 @@ def _dilate(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(cv2.dilate(planes, _NEIGHBORS)).reshape(planes.shape)
 
 
-class _ImageWrapper(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
+class _ImageWrapper(Copyable, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
     """Changes each observation and its label map by the same function of their position."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -251,7 +251,7 @@ class SegmentedCrop(_ImageWrapper):
         return self.change_image(labels)
 
 
-class SegmentedFrameStack(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameStack(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Shows the last frames side by side in the channels, the newest last: ``uint8[H, W, C * frames]``.
 
     An episode starts with its first frame in every place.
@@ -294,7 +294,7 @@ class SegmentedFrameStack(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
         return {**info, KEY: union_labels(self._labels)}
 
 
-class SegmentedFrameSkip(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameSkip(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Repeats each action and shows the maximum of the last raw frames; rewards are summed.
 
     The label map is the union of those of the frames that the maximum shows, newer over older. An episode that ends

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from camal_rl.comparison.report.document import Cell, Table
 from camal_rl.comparison.wording import words
+from camal_rl.metrics.custom import CUSTOM_METRICS, custom_metric
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     CONTROLLED_METRICS,
@@ -21,7 +22,6 @@ from camal_rl.metrics.definition import (
     STABILITY_METRICS,
     Metric,
 )
-from camal_rl.metrics.own import OWN_METRICS, own_metric
 
 _SOURCE = "../camal_rl/metrics"
 _SAME_FRAMES = "shown beside it, on the same frames"
@@ -230,13 +230,13 @@ def glossary_page() -> str:
 
 
 def _own_metrics() -> list[Metric]:
-    return [own_metric(name).definition for name in OWN_METRICS]
+    return [custom_metric(name).definition for name in CUSTOM_METRICS]
 
 
 def _entry(name: str) -> Entry:
     if name in ENTRIES:
         return ENTRIES[name]
-    own = own_metric(name)
+    own = custom_metric(name)
     return Entry(own.formula, own.random)
 
 

@@ -12,7 +12,7 @@ from camal_rl.comparison.report.document import Table
 from camal_rl.comparison.significance import significance_note
 from camal_rl.comparison.tables import number, table_of
 from camal_rl.comparison.wording import counted, figure_words
-from camal_rl.metrics import METRICS_BY_NAME, OWN_METRICS
+from camal_rl.metrics import CUSTOM_METRICS, METRICS_BY_NAME
 from camal_rl.runs.run_folder import read_json, read_metrics
 from camal_rl.statistics import mann_whitney_p, mean_interval, spread
 
@@ -149,7 +149,9 @@ def headline_figures(comparison: Mapping[str, Any]) -> list[str]:
         return returns
     set_name = measured[-1][1]
     targets = list(dict.fromkeys(target for target, _ in measured))
-    attention = [f"{metric}/{target}/{set_name}" for metric in (*_TABLE_ALIGNMENT, *OWN_METRICS) for target in targets]
+    attention = [
+        f"{metric}/{target}/{set_name}" for metric in (*_TABLE_ALIGNMENT, *CUSTOM_METRICS) for target in targets
+    ]
     effects = [f"{metric}/{target}/{set_name}" for target in targets for metric in _TABLE_EFFECTS]
     return [name for name in (*returns, *attention, *effects) if name in names]
 

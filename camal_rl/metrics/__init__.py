@@ -22,6 +22,7 @@ from camal_rl.metrics.counterfactual import (
     rank_correlation,
     summarize_counterfactuals,
 )
+from camal_rl.metrics.custom import CUSTOM_METRICS, METRICS_BY_NAME, CustomMetric, register_metric
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     CONTROLLED_METRICS,
@@ -33,7 +34,6 @@ from camal_rl.metrics.definition import (
 from camal_rl.metrics.deletion import PerturbationEffect, area_under_curve, deletion_effect
 from camal_rl.metrics.faithfulness import Faithfulness, faithfulness
 from camal_rl.metrics.fills import FILLS, Fill, fill_images, remove_pixels
-from camal_rl.metrics.own import METRICS_BY_NAME, OWN_METRICS, OwnMetric, register_metric
 from camal_rl.metrics.perturbation import perturbation_curve
 from camal_rl.metrics.randomization import Randomization, randomization_check
 from camal_rl.metrics.ranking import spearman
@@ -41,22 +41,22 @@ from camal_rl.metrics.ranking import spearman
 __all__ = [
     "ALIGNMENT_METRICS",
     "CONTROLLED_METRICS",
+    "CUSTOM_METRICS",
     "FAITHFULNESS_METRICS",
     "FILLS",
     "METRICS",
     "METRICS_BY_NAME",
-    "OWN_METRICS",
     "STABILITY_METRICS",
     "AlignmentSummary",
     "Change",
     "ClassScoreDrop",
     "Consistency",
     "CounterfactualSummary",
+    "CustomMetric",
     "DecisionChange",
     "Faithfulness",
     "Fill",
     "Metric",
-    "OwnMetric",
     "PerturbationEffect",
     "Randomization",
     "Shift",

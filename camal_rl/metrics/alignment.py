@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from camal_rl.attention import nonfinite_maps, zero_maps
+from camal_rl.metrics.custom import CUSTOM_METRICS, custom_metric
 from camal_rl.metrics.definition import ALIGNMENT_METRICS
-from camal_rl.metrics.own import OWN_METRICS, own_metric
 from camal_rl.metrics.ranking import auroc, average_precision
 
 IOU_THRESHOLD = 0.5
@@ -57,7 +57,7 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
     defined["area_fraction"] = torch.where(area > 0, area, torch.nan)
     shipped = {metric.name: defined[metric.name] for metric in ALIGNMENT_METRICS}
     attention, weight = frames.attention.view_as(cam), frames.weight.view_as(cam)
-    own = {name: own_metric(name).of(attention, weight) for name in OWN_METRICS}
+    own = {name: custom_metric(name).of(attention, weight) for name in CUSTOM_METRICS}
     return {**shipped, **{name: torch.where(frames.undefined, torch.nan, value) for name, value in own.items()}}
 
 

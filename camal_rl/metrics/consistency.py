@@ -15,13 +15,13 @@ from camal_rl.metrics.fills import check_images
 from camal_rl.metrics.ranking import spearman
 
 
-class Perturb(Protocol):
+class Perturbation(Protocol):
     """A small change of images, and how maps before and after it are laid over each other."""
 
-    def changed(self, images: Tensor) -> Tensor:
+    def apply(self, images: Tensor) -> Tensor:
         """Return changed images ``(N, C, H, W)`` of the same dtype; the given ones stay as they are."""
 
-    def aligned(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parts ``(N, h', w')`` of two maps ``(N, H, W)`` that show the same pixels."""
 
 
@@ -38,7 +38,7 @@ class UniformNoise:
     generator: torch.Generator
     amplitude: float = 2 / 255
 
-    def changed(self, images: Tensor) -> Tensor:
+    def apply(self, images: Tensor) -> Tensor:
         """Return noisy images."""
         device = self.generator.device
         if images.is_floating_point():
@@ -48,7 +48,7 @@ class UniformNoise:
         steps = torch.randint(-levels, levels + 1, images.shape, generator=self.generator, device=device)
         return (images + steps.to(images.device)).clamp(0, 255).to(images.dtype)
 
-    def aligned(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return both maps as they are."""
         return before, after
 
@@ -65,14 +65,14 @@ class Shift:
     rows: int = 0
     columns: int = 1
 
-    def changed(self, images: Tensor) -> Tensor:
+    def apply(self, images: Tensor) -> Tensor:
         """Return moved images."""
         height, width = images.shape[2:]
         rows = (torch.arange(height, device=images.device) - self.rows).clamp(0, height - 1)
         columns = (torch.arange(width, device=images.device) - self.columns).clamp(0, width - 1)
         return images[:, :, rows[:, None], columns]
 
-    def aligned(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return the map before and the map after, moved back, without what left or entered the image."""
         height, width = before.shape[1:]
         (rows, moved_rows), (columns, moved_columns) = _overlap(self.rows, height), _overlap(self.columns, width)
@@ -103,7 +103,7 @@ class Consistency:
 
 
 def explanation_consistency(
-    explain: Callable[[Tensor], Tensor], images: Tensor, perturb: Perturb, chunk_size: int = 256
+    explain: Callable[[Tensor], Tensor], images: Tensor, perturb: Perturbation, chunk_size: int = 256
 ) -> Consistency:
     """Return how similar the maps of images are before and after a small perturbation.
 
@@ -123,16 +123,16 @@ def explanation_consistency(
     """
     check_images(images)
     size = (images.shape[2], images.shape[3])
-    before = upsample_cam(explained(explain, images, chunk_size), size)
-    after = upsample_cam(explained(explain, perturb.changed(images), chunk_size), size)
-    first, second = perturb.aligned(before, after)
+    before = upsample_cam(explain_in_chunks(explain, images, chunk_size), size)
+    after = upsample_cam(explain_in_chunks(explain, perturb.apply(images), chunk_size), size)
+    first, second = perturb.align(before, after)
     undefined = zero_maps(first) | zero_maps(second) | nonfinite_maps(before) | nonfinite_maps(after)
     left, right = first.flatten(1).double(), second.flatten(1).double()
     similarities = (spearman(left, right), functional.cosine_similarity(left, right, eps=0))
     return Consistency(*(torch.where(undefined, torch.nan, each).to(before.dtype) for each in similarities))
 
 
-def explained(explain: Callable[[Tensor], Tensor], images: Tensor, chunk_size: int) -> Tensor:
+def explain_in_chunks(explain: Callable[[Tensor], Tensor], images: Tensor, chunk_size: int) -> Tensor:
     """Return the detached maps ``(N, h, w)`` of all images, after checking their shape."""
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from camal_rl.attention import nonfinite_maps, zero_maps
 from camal_rl.metrics.changes import Change
 from camal_rl.metrics.fills import Fill, imputation_noise
-from camal_rl.metrics.perturbation import FRAMES_AT_ONCE, Evaluate, check_perturbation, outputs_without
+from camal_rl.metrics.perturbation import FRAMES_PER_CHUNK, Evaluate, check_perturbation, outputs_without
 from camal_rl.metrics.ranking import pearson
 
 SUBSET_SHARE = 0.25
@@ -45,8 +45,8 @@ class CellSubsets:
         count = max(1, round(SUBSET_SHARE * grid[0] * grid[1]))
         device = generator.device
         parts = []
-        for start in range(0, frames, FRAMES_AT_ONCE):
-            shape = (subsets, min(FRAMES_AT_ONCE, frames - start), grid[0] * grid[1])
+        for start in range(0, frames, FRAMES_PER_CHUNK):
+            shape = (subsets, min(FRAMES_PER_CHUNK, frames - start), grid[0] * grid[1])
             order = torch.rand(shape, generator=generator, device=device).argsort(dim=2)
             nothing = torch.zeros(shape, dtype=torch.bool, device=device)
             parts.append(nothing.scatter_(2, order[..., :count], True))

@@ -24,7 +24,7 @@ from camal_rl.metrics.perturbation import (
     FRACTIONS,
     Evaluate,
     check_perturbation,
-    evaluated,
+    checked_outputs,
     outputs_without,
     rank_masks,
     removed_ranks,
@@ -72,17 +72,17 @@ class Faithfulness:
     fractions: tuple[float, ...]
     changes: Mapping[str, Tensor]
 
-    def figures(self) -> dict[str, Tensor]:
+    def metrics(self) -> dict[str, Tensor]:
         """Return the tensor ``(N,)`` of each of :data:`camal_rl.metrics.definition.FAITHFULNESS_METRICS`."""
         return {metric.name: getattr(self, metric.name) for metric in FAITHFULNESS_METRICS}
 
     def means(self) -> dict[str, float]:
         """Return each figure's mean over the frames where it is defined; NaN if there is none."""
-        return {name: float(values.nanmean()) for name, values in self.figures().items()}
+        return {name: float(values.nanmean()) for name, values in self.metrics().items()}
 
     def undefined(self) -> dict[str, int]:
         """Return for each figure on how many frames it is not defined; they count nowhere, so report them."""
-        return {name: int(values.isnan().sum()) for name, values in self.figures().items()}
+        return {name: int(values.isnan().sum()) for name, values in self.metrics().items()}
 
     def curves(self) -> dict[str, list[float]]:
         """Return ``fractions`` and, for each of :data:`CURVES`, the mean change over the defined frames."""
@@ -193,7 +193,7 @@ def _explained_outputs(images: Tensor, saliency: Tensor, evaluate: Evaluate, chu
     """Return the outputs ``(N, K)`` for the images times their maps."""
     pairs = zip(images.split(chunk_size), saliency.split(chunk_size), strict=True)
     with torch.no_grad():
-        return torch.cat([evaluated(evaluate, explanation_images(image, weight)) for image, weight in pairs])
+        return torch.cat([checked_outputs(evaluate, explanation_images(image, weight)) for image, weight in pairs])
 
 
 def _check(images: Tensor, saliency: Tensor, fractions: Sequence[float], chunk_size: int, top: float) -> None:

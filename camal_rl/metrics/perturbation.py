@@ -15,7 +15,7 @@ PerturbationMode = Literal["deletion", "insertion"]
 PixelOrder = Literal["morf", "lerf"]
 MODES: tuple[str, ...] = get_args(PerturbationMode)
 ORDERS: tuple[str, ...] = get_args(PixelOrder)
-FRAMES_AT_ONCE = 64
+FRAMES_PER_CHUNK = 64
 """Frames for which orders and subsets of pixels are drawn at a time, so that memory does not grow with all of them."""
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -81,7 +81,7 @@ def perturbation_curve(
 
 def saliency_ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
     """Return each pixel's place ``int32 (N, H, W)`` by decreasing saliency, 0 first, equal ones in random order."""
-    return torch.cat([_ranks(part, generator) for part in saliency.detach().split(FRAMES_AT_ONCE)])
+    return torch.cat([_ranks(part, generator) for part in saliency.detach().split(FRAMES_PER_CHUNK)])
 
 
 def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
@@ -135,11 +135,11 @@ def outputs_without(
         for start in range(0, len(images), chunk_size):
             frames = slice(start, start + chunk_size)
             remove = pixel_remover(images[frames], fill, None if noise is None else noise[frames])
-            parts.append(torch.stack([evaluated(evaluate, remove(removed)) for removed in removals(frames)]))
+            parts.append(torch.stack([checked_outputs(evaluate, remove(removed)) for removed in removals(frames)]))
     return torch.cat(parts, dim=1)
 
 
-def evaluated(evaluate: Evaluate, images: Tensor) -> Tensor:
+def checked_outputs(evaluate: Evaluate, images: Tensor) -> Tensor:
     """Return ``evaluate(images)`` after checking that it is floating point ``(n, K)``."""
     output = evaluate(images)
     if output.dim() != 2 or len(output) != len(images):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.attention import nonfinite_maps, zero_maps
-from camal_rl.metrics.consistency import explained
+from camal_rl.metrics.consistency import explain_in_chunks
 from camal_rl.metrics.ranking import spearman
 
 
@@ -78,7 +78,7 @@ def randomization_check(
     network = _copied(module)
     names = _layers(network) if layers is None else tuple(layers)
     _check_layers(network, names)
-    original = explained(partial(explain, network), images, chunk_size)
+    original = explain_in_chunks(partial(explain, network), images, chunk_size)
     drawn: set[int] = set()
     stages = []
     for name in names:
@@ -86,7 +86,7 @@ def randomization_check(
             if id(parameter) not in drawn:
                 drawn.add(id(parameter))
                 _randomize(parameter, generator)
-        stages.append(_similarity(original, explained(partial(explain, network), images, chunk_size)))
+        stages.append(_similarity(original, explain_in_chunks(partial(explain, network), images, chunk_size)))
     return Randomization(names, torch.stack(stages))
 
 

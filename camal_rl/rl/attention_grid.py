@@ -9,7 +9,7 @@ import numpy as np
 from camal_rl.agents import CamPolicy
 from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.envs import segmentation_spec
-from camal_rl.overlays import Picture, class_colors, heat_overlay, segmentation_picture, segmentation_sheet
+from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.evaluation import load_model
@@ -46,9 +46,9 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     if config.env.segmentation is None:
         raise ValueError("env.segmentation is null: there are no masks to show beside the maps")
     frames, caption = _frames(config, shown[first].label, models[first], count)
-    columns: dict[str, list[Picture]] = {
+    columns: dict[str, list[RGBImage]] = {
         "image": list(frames.pictures),
-        "segmentation": list(segmentation_picture(frames.labels)),
+        "segmentation": list(colored_segmentation(frames.labels)),
     }
     maps = {}
     for method, model in models.items():
@@ -57,7 +57,7 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
             pairs = zip(frames.pictures, found[target].numpy(), strict=True)
-            columns[f"{method}, {target}"] = [heat_overlay(image, cam) for image, cam in pairs]
+            columns[f"{method}, {target}"] = [heatmap_overlay(image, cam) for image, cam in pairs]
     labels = ", ".join(run.label for run in shown.values())
     names = segmentation_spec(config.env.id).names
     classes = segmentation_sheet(frames.images, frames.labels, names, frames.relevant)

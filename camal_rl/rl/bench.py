@@ -269,7 +269,10 @@ def _methods(model: CAMALPPO) -> list[tuple[Any, str, str]]:
         (model, "rollout_columns", "masks"),
         (policy, "forward", "policy"),
         (policy, "predict_values", "policy"),
-        *((buffer, name, "buffer") for name in ("reset", "store_observations", "store_decisions", "store_rewards")),
+        *(
+            (buffer, name, "buffer")
+            for name in ("reset", "store_observations", "store_policy_outputs", "store_rewards")
+        ),
         (buffer, "compute_returns_and_advantage", "buffer"),
         (model, "_ppo_loss", "forward"),
         (model.camal_term, "map_loss", "camal_loss"),

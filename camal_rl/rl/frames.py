@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv
-from camal_rl.overlays import as_pictures
+from camal_rl.overlays import as_rgb
 from camal_rl.rl.evaluate.returns import Actor
 
 
@@ -32,7 +32,7 @@ class FrameSet:
     @property
     def pictures(self) -> npt.NDArray[np.uint8]:
         """The images for people, ``uint8 (N, H, W, 3)``."""
-        return as_pictures(self.images)
+        return as_rgb(self.images)
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from camal_rl.envs import SegmentedVecEnv, make_vec
-from camal_rl.overlays import Picture, segmentation_sheet
+from camal_rl.overlays import RGBImage, segmentation_sheet
 from camal_rl.rl.config import EnvConfig
 from camal_rl.rl.environments import level_set_options
 from camal_rl.rl.frames import random_actions, random_frames
@@ -18,7 +18,7 @@ from camal_rl.runs.loading import parse_overrides
 
 def mask_sheet(
     env_id: str, level_set: str, frames: int, steps: int, seed: int, overrides: Sequence[str] = ()
-) -> Picture:
+) -> RGBImage:
     """Return the sheet image | segmentation | relevant of frames reached by random actions.
 
     Args:
@@ -38,7 +38,7 @@ def mask_sheet(
         return segmentation_sheet(shown.images, shown.labels, venv.spec.names, shown.relevant)
 
 
-def mask_clip(env_id: str, level_set: str, steps: int, seed: int, overrides: Sequence[str] = ()) -> list[Picture]:
+def mask_clip(env_id: str, level_set: str, steps: int, seed: int, overrides: Sequence[str] = ()) -> list[RGBImage]:
     """Return one picture image | segmentation | relevant for each of ``steps`` random actions, all of one size.
 
     Arguments and errors are those of :func:`mask_sheet`.

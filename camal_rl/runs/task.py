@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from camal_rl.overlays import Picture
+from camal_rl.overlays import RGBImage
 
 if TYPE_CHECKING:
     from camal_rl.runs.run_folder import RunFolder
@@ -94,10 +94,10 @@ class AttentionGrid:
         sheets: whole pictures by name, for pages that cannot lay out columns.
     """
 
-    columns: Mapping[str, Sequence[Picture]]
+    columns: Mapping[str, Sequence[RGBImage]]
     caption: str
     legend: Mapping[str, str] = field(default_factory=dict)
-    sheets: Mapping[str, Picture] = field(default_factory=dict)
+    sheets: Mapping[str, RGBImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

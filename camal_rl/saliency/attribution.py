@@ -74,17 +74,17 @@ def captum_map(
         }
         if method == "integrated_gradients":
             arguments.update(n_steps=steps, internal_batch_size=chunk_size)
-            attribution = attr.IntegratedGradients(checked(score)).attribute(**arguments)
+            attribution = attr.IntegratedGradients(checked_score(score)).attribute(**arguments)
         else:
             square = (images.shape[1], window, window)
             arguments.update(sliding_window_shapes=square, strides=(images.shape[1], stride, stride))
             arguments["perturbations_per_eval"] = chunk_size // len(real)
-            attribution = attr.Occlusion(checked(score)).attribute(**arguments)
+            attribution = attr.Occlusion(checked_score(score)).attribute(**arguments)
         parts.append(attribution.detach().abs().sum(dim=1))
     return torch.cat(parts)
 
 
-def checked(score: Score) -> Score:
+def checked_score(score: Score) -> Score:
     """Return the score with a check of what it returns."""
 
     def with_check(images: Tensor, *context: Tensor) -> Tensor:

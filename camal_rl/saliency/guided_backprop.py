@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from camal_rl.saliency.attribution import Score, check_score_input, checked, score_chunks
+from camal_rl.saliency.attribution import Score, check_score_input, checked_score, score_chunks
 
 _RELUS: frozenset[Callable[..., Any]] = frozenset({torch.relu, Tensor.relu, functional.relu})
 _RELUS_IN_PLACE: frozenset[Callable[..., Any]] = frozenset({torch.relu_, Tensor.relu_})
@@ -49,7 +49,7 @@ def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] 
     for part, rest in score_chunks(images, context, chunk_size):
         real = part.clone().requires_grad_()
         with torch.enable_grad(), _GuidedReLUs() as relus:
-            scores = checked(score)(real, *rest)
+            scores = checked_score(score)(real, *rest)
         if relus.count == 0:
             raise ValueError(
                 "score ran no ReLU that guided backpropagation could change; use integrated_gradients instead "

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from camal_rl.attention import normalize_cam
-from camal_rl.overlays import Picture, heat_overlay, mask_overlay
+from camal_rl.overlays import RGBImage, heatmap_overlay, mask_overlay
 from camal_rl.runs.task import AnyRun, AttentionGrid
-from camal_rl.supervised.batches import as_input, batch_of, spread_indices
+from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, SupervisedConfig
-from camal_rl.supervised.contract import HasOwnAttention
 from camal_rl.supervised.data.samples import Batch, ImageSet
+from camal_rl.supervised.model_protocols import HasBuiltInAttention
 from camal_rl.supervised.training import load_classifier, make_sets
 
 
@@ -38,16 +38,16 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     assert isinstance(config, SupervisedConfig)
     name = config.evaluation.sets[-1]
     sets = make_sets(config)
-    batch = batch_of(sets[name], spread_indices(sets[name], count))
+    batch = load_batch(sets[name], evenly_spaced_indices(sets[name], count))
     images = list(batch.images.permute(0, 2, 3, 1).numpy())
-    columns: dict[str, list[Picture]] = {
+    columns: dict[str, list[RGBImage]] = {
         "image": images,
         "marked": [mask_overlay(image, mask) for image, mask in zip(images, batch.masks.numpy(), strict=True)],
     }
     for method, run in shown.items():
         for title, cam in _maps(method, run, sets["train"], batch, config.camal).items():
             pairs = zip(images, normalize_cam(cam).cpu().numpy(), strict=True)
-            columns[title] = [heat_overlay(image, each) for image, each in pairs]
+            columns[title] = [heatmap_overlay(image, each) for image, each in pairs]
     labels = ", ".join(run.label for run in shown.values())
     caption = f"{len(images)} images evenly spread over {name}, whatever they show. Maps of the class of {labels}."
     return AttentionGrid(columns, f"{caption} Dark: 0, yellow: 1.")
@@ -57,10 +57,10 @@ def _maps(method: str, run: AnyRun, train_set: ImageSet, batch: Batch, camal: Ca
     """Return the class map of a run's model and, where it has one, its built-in attention, by title."""
     assert isinstance(run.config, SupervisedConfig)
     model = load_classifier(run.folder, run.config, train_set)
-    images = as_input(batch.images.to(next(model.parameters()).device))
+    images = to_unit_range(batch.images.to(next(model.parameters()).device))
     cams = CamClassifier(model, images[:1], run.config.model.cam_layer, strict=False)
     maps = {method: cams.maps(images, batch.labels.to(images.device), camal)[0]}
-    if isinstance(model, HasOwnAttention):
+    if isinstance(model, HasBuiltInAttention):
         with torch.no_grad():
-            maps[f"{method}, built in"] = model.own_attention(images).float()
+            maps[f"{method}, built in"] = model.built_in_attention(images).float()
     return maps

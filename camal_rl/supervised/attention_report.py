@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from camal_rl.attention import normalize_cam, upsample_cam
 from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
-from camal_rl.supervised.batches import as_input, batch_of, mask_targets, spread_indices
+from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, mask_targets, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, EvaluationConfig
-from camal_rl.supervised.contract import HasOwnAttention
 from camal_rl.supervised.data.samples import Batch, ImageSet
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
+from camal_rl.supervised.model_protocols import HasBuiltInAttention
 from camal_rl.targets import target_tensor
 from camal_rl.training_modes import evaluating
 
@@ -46,18 +46,18 @@ def attention_report(
         ``alignment`` and ``undefined``, ``frames``, ``zero_maps``, ``nonfinite_maps``, ``empty_targets``,
         ``faithfulness`` by map. Empty for a set without masks.
     """
-    batch = batch_of(images, spread_indices(images, settings.images))
+    batch = load_batch(images, evenly_spaced_indices(images, settings.images))
     if not bool(batch.has_mask.any()):
         return {}
     device = next(model.parameters()).device
     pairs = list(zip(batch.images.split(_CHUNK), batch.labels.split(_CHUNK), strict=True))
-    found = [cams.maps(as_input(image.to(device)), label.to(device), camal) for image, label in pairs]
+    found = [cams.maps(to_unit_range(image.to(device)), label.to(device), camal) for image, label in pairs]
     logits = torch.cat([each for _, each in found]).cpu()
     classes = batch.labels if camal.target == "true" else logits.argmax(dim=1)
     maps = {CLASS_MAP: (torch.cat([cam for cam, _ in found]).cpu(), _map_words(cams, camal))}
-    if isinstance(model, HasOwnAttention):
+    if isinstance(model, HasBuiltInAttention):
         with evaluating(model), torch.no_grad():
-            own = torch.cat([model.own_attention(as_input(image.to(device))) for image, _ in pairs])
+            own = torch.cat([model.built_in_attention(to_unit_range(image.to(device))) for image, _ in pairs])
         maps[BUILT_IN] = own.float().cpu(), "the model's own attention"
     return {
         name: {
@@ -106,7 +106,7 @@ def _probabilities(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
     def evaluate(images: Tensor) -> Tensor:
         with evaluating(model), torch.no_grad():
-            logits = logits_of(model(as_input(images.to(next(model.parameters()).device))))
+            logits = logits_of(model(to_unit_range(images.to(next(model.parameters()).device))))
         return logits.float().softmax(dim=1).cpu()
 
     return evaluate

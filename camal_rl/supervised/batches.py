@@ -66,18 +66,18 @@ def marked_pixels() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.arange(256) == 1
 
 
-def spread_indices(images: ImageSet, count: int) -> list[int]:
+def evenly_spaced_indices(images: ImageSet, count: int) -> list[int]:
     """Return up to ``count`` indices, evenly spread over a set, so that no class or group is left out by its place."""
     number = min(count, len(images))
     return np.linspace(0, len(images) - 1, number).round().astype(int).tolist() if number else []
 
 
-def batch_of(images: ImageSet, indices: Sequence[int]) -> Batch:
+def load_batch(images: ImageSet, indices: Sequence[int]) -> Batch:
     """Return the samples at ``indices`` as one batch."""
     return collate([images[index] for index in indices])
 
 
-def as_input(images: Tensor) -> Tensor:
+def to_unit_range(images: Tensor) -> Tensor:
     """Return what a model takes, floating point in [0, 1], of ``uint8`` images."""
     return images.float() / 255
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.attention import cam_from_gradient, class_activation_map
-from camal_rl.feature_layout import find_layout, map_layers, try_out
+from camal_rl.feature_layout import feature_map_layers, find_layout, trace_layers
 from camal_rl.layer_capture import captured, shape_words, single
 from camal_rl.spelling import did_you_mean
 from camal_rl.supervised.config import CamalConfig, Score
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.pooled_linear import find_pooled_head, pooled_score_gradient
 from camal_rl.training_modes import evaluating, recording_gradients
 
@@ -67,7 +67,7 @@ class CamClassifier:
         self.layer = self._layer_name(layer, images)
         grid = token_grid if token_grid is not None else getattr(model, "token_grid", None)
         prefix = prefix_tokens if prefix_tokens is not None else getattr(model, "prefix_tokens", None)
-        self._layout = find_layout(try_out(model, images), self.layer, grid, prefix)
+        self._layout = find_layout(trace_layers(model, images), self.layer, grid, prefix)
         self._closed_form: bool | None = None
         self._head: nn.Linear | None = None
         self.grid = self._probe(images, strict)
@@ -130,7 +130,7 @@ class CamClassifier:
         name = layer if layer is not None else getattr(self.model, "cam_layer", None)
         if name is not None and name and name in dict(self.model.named_modules()):
             return str(name)
-        candidates = map_layers(self.model, images)
+        candidates = feature_map_layers(self.model, images)
         listed = ", ".join(f"{key} {shape_words(shape)}" for key, shape in candidates.items()) or "none"
         if name is None:
             raise ValueError(f"name the CAM layer: the model has no cam_layer; layers whose output is a map: {listed}")

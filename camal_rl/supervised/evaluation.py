@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from camal_rl.runs.run_folder import RunFolder, read_json, write_json
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
-from camal_rl.supervised.batches import as_input, batch_of
+from camal_rl.supervised.batches import load_batch, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import EvaluationConfig, SupervisedConfig
 from camal_rl.supervised.data.listing import listing_of, lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import ImageSet, UnusedDataWarning
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.training import load_classifier, make_sets
 from camal_rl.training_modes import evaluating
 
@@ -116,7 +116,7 @@ def accuracy_report(model: nn.Module, images: ImageSet) -> dict[str, Any]:
     hits = torch.zeros(len(images.groups), dtype=torch.int64)
     counts = torch.zeros_like(hits)
     for start in range(0, len(images), CHUNK_SIZE):
-        batch = batch_of(images, range(start, min(start + CHUNK_SIZE, len(images))))
+        batch = load_batch(images, range(start, min(start + CHUNK_SIZE, len(images))))
         right = predicted(model, batch.images) == batch.labels
         hits += torch.bincount(batch.groups[right], minlength=len(hits))
         counts += torch.bincount(batch.groups, minlength=len(counts))
@@ -152,9 +152,9 @@ def mask_report(images: ImageSet, name: str) -> dict[str, int]:
 def predicted(model: nn.Module, images: Tensor) -> Tensor:
     """Return the predicted classes ``int64 (B,)`` for ``uint8`` images, on the CPU."""
     with evaluating(model), torch.no_grad():
-        logits = logits_of(model(as_input(images.to(next(model.parameters()).device))))
+        logits = logits_of(model(to_unit_range(images.to(next(model.parameters()).device))))
     return logits.argmax(dim=1).cpu()
 
 
 def _example(model: nn.Module, images: ImageSet) -> Tensor:
-    return as_input(images[0].image[None].to(next(model.parameters()).device))
+    return to_unit_range(images[0].image[None].to(next(model.parameters()).device))

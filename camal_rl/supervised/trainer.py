@@ -20,7 +20,7 @@ from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
 from camal_rl.runs.folders import share_files
 from camal_rl.runs.settings import Device
-from camal_rl.supervised.accelerating import (
+from camal_rl.supervised.accelerator import (
     check_supported,
     make_accelerator,
     make_optimizer,
@@ -30,21 +30,21 @@ from camal_rl.supervised.accelerating import (
 from camal_rl.supervised.batches import (
     TrainingBatch,
     TrainingCollate,
-    as_input,
-    batch_of,
     check_training_set,
-    spread_indices,
+    evenly_spaced_indices,
+    load_batch,
+    to_unit_range,
 )
 from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
 from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
-from camal_rl.supervised.contract import HasOwnLosses
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
+from camal_rl.supervised.model_protocols import HasCustomLosses
 from camal_rl.supervised.training_log import HeldOutLog, StepMeans
 from camal_rl.targets import target_tensor
 
-Figures = dict[str, Tensor | float]
+Metrics = dict[str, Tensor | float]
 OnStep = Callable[[int, int], None]
 """Called after each step with the number of steps that are done and that of all."""
 
@@ -112,7 +112,7 @@ class Trainer:
         check_training_set(train_set, needs_masks=self.camal.weight > 0)
         self.attention: CamClassifier | None = None
         if self.camal.weight > 0 or layer is not None or getattr(model, "cam_layer", None) is not None:
-            example = as_input(batch_of(train_set, spread_indices(train_set, 4)).images)
+            example = to_unit_range(load_batch(train_set, evenly_spaced_indices(train_set, 4)).images)
             device_now = next(model.parameters()).device
             self.attention = CamClassifier(
                 model, example.to(device_now), layer, strict=self.camal.weight > 0, camal=self.camal
@@ -134,7 +134,7 @@ class Trainer:
         Returns:
             ``interrupted``, ``timesteps`` (optimizer steps), ``epochs``, ``images``, ``seconds``, ``steps_per_second``,
             ``closed_form`` (whether the maps were a product of weights), ``lost_masks`` (training masks that were too
-            small for the image size), and the last held-out figures as ``last``.
+            small for the image size), and the last held-out metrics as ``last``.
 
         Raises:
             BadImageFile: an image or mask that cannot be used; no mask of the first epoch is left at the image size.
@@ -156,7 +156,7 @@ class _Run:
         self.attention = trainer.attention
         self.loss = attention_loss(trainer.camal.loss)
         self.accelerator = make_accelerator(trainer.device, self.settings.precision, trainer.seed, trainer.folder)
-        if isinstance(trainer.model, HasOwnLosses) and self.accelerator.num_processes > 1:
+        if isinstance(trainer.model, HasCustomLosses) and self.accelerator.num_processes > 1:
             raise ValueError("a model with losses of its own trains in one process; start it without a launcher")
         loader = self._loader()
         optimizer = make_optimizer(trainer.model.parameters(), self.settings)
@@ -202,10 +202,10 @@ class _Run:
         started, first, first_epoch = time.perf_counter(), self.progress.step, self.progress.epoch
         interrupted = False
         start_logging(self.accelerator, first)
-        figures = self.held_out.figures()
+        metrics = self.held_out.metrics()
         if not first:
             self.held_out.draw(self.accelerator, first)
-            self._write(figures)
+            self._write(metrics)
         bar = tqdm(total=self.steps, initial=first, disable=not shown, desc="training", unit="step")
         self.model.train()
         try:
@@ -213,9 +213,9 @@ class _Run:
                 self._epoch(epoch, bar, on_step)
                 if epoch == first_epoch:
                     self._tell_lost_masks()
-                figures = self.held_out.figures()
-                self._write(figures)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+                metrics = self.held_out.metrics()
+                self._write(metrics)
+                bar.set_postfix({name: f"{value:.3f}" for name, value in metrics.items()}, refresh=False)
                 self._checkpoint()
         except KeyboardInterrupt:
             interrupted = True
@@ -225,7 +225,7 @@ class _Run:
         seconds = time.perf_counter() - started
         self.held_out.draw(self.accelerator, self.progress.step)
         self.accelerator.end_training()
-        return self._summary(interrupted, seconds, self.progress.step - first, figures)
+        return self._summary(interrupted, seconds, self.progress.step - first, metrics)
 
     def _unwrap(self) -> None:
         """Undo what mixed precision has done to the model's forward function."""
@@ -256,42 +256,42 @@ class _Run:
             raise BadImageFile(f"camal.weight above 0 needs masks, but of the training images {line}")
         warnings.warn(f"of the training images {line}", category=UnusedDataWarning, stacklevel=2)
 
-    def _step(self, batch: TrainingBatch) -> Figures:
-        """Take one step and return its figures."""
-        images, labels = as_input(batch.images), batch.labels
+    def _step(self, batch: TrainingBatch) -> Metrics:
+        """Take one step and return its metrics."""
+        images, labels = to_unit_range(batch.images), batch.labels
         weight = self.camal.weight_at(self.progress.step / self.steps)
         looks = weight > 0 and batch.targets is not None and self.attention is not None
         with contextlib.ExitStack() as stack:
             found = stack.enter_context(self.attention.capture()) if looks and self.attention is not None else []
             logits, losses = self._predict(images, labels)
         loss = torch.stack(list(losses.values())).sum() if len(losses) > 1 else next(iter(losses.values()))
-        figures: Figures = {f"train/{name}": value for name, value in losses.items()}
+        metrics: Metrics = {f"train/{name}": value for name, value in losses.items()}
         if looks and self.attention is not None and batch.targets is not None:
             cam = self.attention.training_map(self.attention.one(found), logits, labels, self.camal)
             term, parts = self._camal_loss(cam, batch.targets)
             loss = loss + weight * term
-            figures.update(parts)
+            metrics.update(parts)
         self.accelerator.backward(loss)
         if self.settings.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
-        figures["train/learning_rate"] = self.schedule.get_last_lr()[0]
+        metrics["train/learning_rate"] = self.schedule.get_last_lr()[0]
         self.schedule.step()
         self.optimizer.zero_grad()
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        return {**figures, "train/loss": loss, "train/accuracy": accuracy, "camal/weight": weight}
+        return {**metrics, "train/loss": loss, "train/accuracy": accuracy, "camal/weight": weight}
 
     def _predict(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits and losses by name."""
         model = self.trainer.model
-        if isinstance(model, HasOwnLosses):
+        if isinstance(model, HasCustomLosses):
             with self.accelerator.autocast():
                 own = model.training_losses(images, labels, self.progress.step / self.steps)
             return own.logits, own.losses
         logits = logits_of(self.model(images))
         return logits, {"cross_entropy": functional.cross_entropy(logits, labels)}
 
-    def _camal_loss(self, cam: Tensor, targets: Tensor) -> tuple[Tensor, Figures]:
+    def _camal_loss(self, cam: Tensor, targets: Tensor) -> tuple[Tensor, Metrics]:
         parts = self.loss(normalize_cam(cam), target_tensor(targets))
         term = self.camal.inside_weight * parts.inside + parts.outside
         return term, {
@@ -302,9 +302,9 @@ class _Run:
             "camal/zero_maps": zero_maps(cam.detach()).float().mean(),
         }
 
-    def _write(self, figures: dict[str, float]) -> None:
-        if figures and self.accelerator.trackers:
-            self.accelerator.log(figures, step=self.progress.step)
+    def _write(self, metrics: dict[str, float]) -> None:
+        if metrics and self.accelerator.trackers:
+            self.accelerator.log(metrics, step=self.progress.step)
 
     def _checkpoint(self) -> None:
         every, folder = self.trainer.log.checkpoint_every, self.trainer.folder

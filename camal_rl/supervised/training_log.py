@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training run: means over steps, figures and pictures of held-out images."""
+"""What TensorBoard shows of a training run: means over steps, metrics and pictures of held-out images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from camal_rl.attention import normalize_cam
 from camal_rl.metrics.alignment import energy_pointing_game, iou
 from camal_rl.overlays import attention_sheet
-from camal_rl.supervised.accelerating import TENSORBOARD
-from camal_rl.supervised.batches import as_input, batch_of, marked_pixels, mask_targets, spread_indices
+from camal_rl.supervised.accelerator import TENSORBOARD
+from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, marked_pixels, mask_targets, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, LogConfig
 from camal_rl.supervised.data.samples import ImageSet
-from camal_rl.supervised.layer_output import logits_of
+from camal_rl.supervised.logits import logits_of
 from camal_rl.targets import target_tensor
 from camal_rl.training_modes import evaluating
 
@@ -28,15 +28,15 @@ ACCURACY, EPG, IOU = "held_out/accuracy", "camal/class/epg", "camal/class/iou"
 
 
 class StepMeans:
-    """Means of figures over the steps since they were last taken; no figure is fetched from a GPU before that."""
+    """Means of metrics over the steps since they were last taken; no figure is fetched from a GPU before that."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
 
-    def add(self, figures: Mapping[str, Tensor | float]) -> None:
-        """Add the figures of one step; tensors are scalars."""
-        for name, value in figures.items():
+    def add(self, metrics: Mapping[str, Tensor | float]) -> None:
+        """Add the metrics of one step; tensors are scalars."""
+        for name, value in metrics.items():
             self._sums[name] = self._sums[name] + (value.detach().float() if isinstance(value, Tensor) else value)
             self._counts[name] += 1
 
@@ -69,9 +69,11 @@ class HeldOutLog:
     ) -> None:
         self.model, self.attention, self.camal, self.overlays = model, attention, camal, log.overlays
         wanted = images is not None and log.images > 0
-        self.batch = batch_of(images, spread_indices(images, log.images)) if wanted and images is not None else None
+        self.batch = (
+            load_batch(images, evenly_spaced_indices(images, log.images)) if wanted and images is not None else None
+        )
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return accuracy, and the mean EPG and IoU of the maps against the masks on the maps' grid."""
         if self.batch is None:
             return {}
@@ -79,9 +81,9 @@ class HeldOutLog:
         labels = self.batch.labels.to(device)
         if self.attention is None:
             with evaluating(self.model), torch.no_grad():
-                logits = logits_of(self.model(as_input(self.batch.images.to(device))))
+                logits = logits_of(self.model(to_unit_range(self.batch.images.to(device))))
             return {ACCURACY: _accuracy(logits, labels)}
-        cam, logits = self.attention.maps(as_input(self.batch.images.to(device)), labels, self.camal)
+        cam, logits = self.attention.maps(to_unit_range(self.batch.images.to(device)), labels, self.camal)
         target = target_tensor(mask_targets(self.batch, self.attention.grid, self.camal.coverage)).to(device)
         cam = normalize_cam(cam)
         found = {
@@ -98,7 +100,7 @@ class HeldOutLog:
         count = self.overlays
         images, labels = self.batch.images[:count], self.batch.labels[:count]
         device = next(self.model.parameters()).device
-        cam, _ = self.attention.maps(as_input(images.to(device)), labels.to(device), self.camal)
+        cam, _ = self.attention.maps(to_unit_range(images.to(device)), labels.to(device), self.camal)
         sheet = attention_sheet(
             images.permute(0, 2, 3, 1).numpy(),
             self.batch.masks[:count].numpy().astype(np.uint8),

@@ -13,14 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camal_rl.overlays import Picture, enlarged, sheet
+from camal_rl.overlays import RGBImage, enlarged, sheet
 from camal_rl.supervised.data import Sample, SpuriousShapes
 
 HEIGHT = 128
 BAR = 8
 
 
-def outlined(sample: Sample) -> Picture:
+def outlined(sample: Sample) -> RGBImage:
     """Return a sample enlarged, its mask's outline in white on black, so that it shows on any color."""
     picture = np.ascontiguousarray(enlarged(sample.image.numpy().transpose(1, 2, 0), HEIGHT))
     mask = enlarged(sample.mask.numpy()[..., None].repeat(3, axis=2).astype(np.uint8), HEIGHT)[..., 0]
@@ -33,7 +33,7 @@ def outlined(sample: Sample) -> Picture:
 def main(path: Path) -> None:
     """Write the picture: one shape in each row, redrawn on every background; its own is marked by a white bar."""
     images = SpuriousShapes("test", num_classes=6, difficulty="medium", seed=3)
-    columns: dict[str, list[Picture]] = {}
+    columns: dict[str, list[RGBImage]] = {}
     for texture, title in enumerate(images.textures):
         columns[title] = []
         for index in range(len(images.classes)):

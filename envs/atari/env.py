@@ -10,9 +10,9 @@ import numpy.typing as npt
 from gymnasium.wrappers import TransformReward
 
 from camal_rl.envs.atari.episodes import EpisodicLife, FireOnReset
-from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.options import parse_options
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.atari.raw_env import RawAtariEnv
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
@@ -21,7 +21,7 @@ from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
 Image = npt.NDArray[np.uint8]
 
 
-class AtariEnv(WholeCopies, gymnasium.Env[Image, np.int64]):
+class AtariEnv(Copyable, gymnasium.Env[Image, np.int64]):
     """One Atari game, with the label map of each observation as ``info["segmentation"]``.
 
     Observations are ``uint8[84, 84, 4]`` by default: four frames in gray, the newest last. ``info`` also holds
@@ -48,14 +48,14 @@ class AtariEnv(WholeCopies, gymnasium.Env[Image, np.int64]):
         self.render_mode = render_mode
         self.options = parse_options(game, options)
         self.segmentation_spec = self.options.spec()
-        self._frames = AtariFrames(self.options)
+        self._frames = RawAtariEnv(self.options)
         self._env = self._wrap(self._frames)
         self.observation_space = self._env.observation_space
         self.action_space = self._env.action_space
         self.action_names = tuple(name.lower() for name in self._frames.action_meanings)
         self._episode = EpisodeOrder()
 
-    def _wrap(self, frames: AtariFrames) -> gymnasium.Env[Image, np.int64]:
+    def _wrap(self, frames: RawAtariEnv) -> gymnasium.Env[Image, np.int64]:
         chosen = self.options
         env: gymnasium.Env[Any, Any] = SegmentedResize(frames, chosen.size)
         env = SeededLevels(env, chosen.start_level, chosen.num_levels)

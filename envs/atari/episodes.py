@@ -6,13 +6,13 @@ from typing import Any, SupportsFloat
 
 import gymnasium
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 
 _NO_OPERATION = 0
 _FIRE = 1
 
 
-class EpisodicLife(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
+class EpisodicLife(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Terminates an episode when a life is lost; the next one goes on where the last one ended, until the game is over.
 
     A reset with a seed starts the game anew.
@@ -46,7 +46,7 @@ class EpisodicLife(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated or lost, truncated, info
 
 
-class FireOnReset(WholeCopies, gymnasium.Wrapper[Any, Any, Any, Any]):
+class FireOnReset(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Presses FIRE, the second action, at the start of every episode: some games do nothing before."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

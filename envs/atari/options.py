@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from camal_rl.argument_checks import check_choice, check_integer, check_number
 from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.levels import check_level_range
-from camal_rl.envs.option_checks import check_choice, check_int, check_option_names, class_names
+from camal_rl.envs.option_checks import check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.spelling import did_you_mean
 
@@ -74,11 +75,11 @@ class AtariOptions:
         for item in fields(self):
             if isinstance(item.default, bool) and not isinstance(getattr(self, item.name), bool):
                 raise TypeError(f"{item.name} is True or False, got {getattr(self, item.name)!r}")
-        check_int("frame_skip", self.frame_skip, 1, 100)
-        check_int("noop_max", self.noop_max, 0, 1000)
-        check_int("size", self.size, 8, _LARGEST_SIDE)
-        check_int("frame_stack", self.frame_stack, 1, 64)
-        check_int("max_frames", self.max_frames, 1, 2**31 - 1)
+        check_integer("frame_skip", self.frame_skip, 1, 100)
+        check_integer("noop_max", self.noop_max, 0, 1000)
+        check_integer("size", self.size, 8, _LARGEST_SIDE)
+        check_integer("frame_stack", self.frame_stack, 1, 64)
+        check_integer("max_frames", self.max_frames, 1, 2**31 - 1)
         check_choice("theme", self.theme, ("ale", "recolored"))
         check_choice("stack_labels", self.stack_labels, ("newest", "union"))
         check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
@@ -139,8 +140,7 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
     return AtariOptions(game, **{**given, "relevant": class_names(given.get("relevant"))})
 
 
-def _check_probability(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"repeat_action_probability is a number, got {value!r}")
+def _check_probability(value: float) -> None:
+    check_number("repeat_action_probability", value)
     if not 0 <= value < 1:
         raise ValueError(f"repeat_action_probability is in [0, 1), got {value}")

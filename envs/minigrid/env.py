@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.counterfactual import IDENTITY, Intervention, require_known
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
@@ -31,7 +31,7 @@ Image = npt.NDArray[np.uint8]
 ACTION_NAMES = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 
 
-class MiniGridEnv(WholeCopies, gymnasium.Env[Image, np.int64]):
+class MiniGridEnv(Copyable, gymnasium.Env[Image, np.int64]):
     """One MiniGrid game, with the label map of each picture as ``info["segmentation"]``.
 
     The seed of ``reset`` is the level. A picture is ``uint8[side, side, 3]``; a grid that does not fill it lies in the

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from camal_rl.argument_checks import check_choice
 from camal_rl.envs.levels import check_level_range
 from camal_rl.envs.minigrid.layouts import GROUPS, LAYOUTS, NAMES, Group, largest_side
-from camal_rl.envs.option_checks import check_choice, check_option_names, class_names
+from camal_rl.envs.option_checks import check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.spelling import did_you_mean
 

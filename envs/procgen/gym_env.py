@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.procgen.options import MAX_SEED
 from camal_rl.envs.procgen.vec_env import FRAME_SHAPE, NUM_ACTIONS, RENDER_FPS, ProcgenVecEnv
@@ -18,7 +18,7 @@ from camal_rl.envs.segmentation import LabelMap
 Frame = npt.NDArray[np.uint8]
 
 
-class ProcgenEnv(WholeCopies, gymnasium.Env[Frame, np.int64]):
+class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
     """One Procgen game, with the label map of each observation as ``info["segmentation"]``.
 
     Procgen resets itself and never shows an episode's last frame. ``step`` therefore returns, when it terminates, the

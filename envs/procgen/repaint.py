@@ -1,4 +1,4 @@
-"""States for the flat-color twin: drawing options changed, and objects that share a drawn type told apart.
+"""States for the flat-color simulator: drawing options changed, and objects that share a drawn type told apart.
 
 What is edited decides what is painted, and nothing else. Drawn types are not read by the games' rules; where themes are
 (plunder's targets), the tables that give them their meaning are edited alike, and the themes' images have equal sizes.
@@ -23,13 +23,14 @@ _PLUNDER_PERMUTATION = slice(-88, -64)
 _PLUNDER_TARGETS = slice(-116, -92)
 
 
-def twin_state(state: bytes, game: str, keep_themes: bool) -> bytes:
-    """Return the state that makes the twin draw the frame of ``state`` in flat colors.
+def flat_color_state(state: bytes, game: str, keep_themes: bool) -> bytes:
+    """Return the state that makes the flat-color simulator draw the frame of ``state`` in flat colors.
 
     Args:
         state: a state of the real environment.
         game: name of the game.
-        keep_themes: leave ``restrict_themes`` as it is, for games whose twin has to choose the same sprite sizes.
+        keep_themes: leave ``restrict_themes`` as it is, for games whose flat-color simulator has to choose the same
+            sprite sizes.
     """
     edited = bytearray(state)
     options = {"use_monochrome_assets": True, "use_backgrounds": False, "paint_vel_info": False}
@@ -40,7 +41,7 @@ def twin_state(state: bytes, game: str, keep_themes: bool) -> bytes:
 
 
 def sprite_state(state: bytes) -> bytes:
-    """Return the state that makes a twin draw the sprites of ``state`` and nothing behind or above them."""
+    """Return the state that makes a simulator draw the sprites of ``state`` and nothing behind or above them."""
     edited = bytearray(state)
     set_options(edited, use_backgrounds=False, paint_vel_info=False)
     return bytes(edited)

@@ -1,8 +1,8 @@
 """Label maps of sprites instead of boxes.
 
-A second twin draws the same frames with repainted sprites (``sprite_pack.py``): its colors say which sprite is in
-front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-color twin, says which;
-so it does for what has no sprite because the game paints it itself (compass, bars, orbs).
+A third simulator draws the same frames with repainted sprites (``sprite_pack.py``): its colors say which sprite is in
+front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-color simulator, says
+which; so it does for what has no sprite because the game paints it itself (compass, bars, orbs).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.envs.procgen.classes import GAMES
-from camal_rl.envs.procgen.follower import Follower
+from camal_rl.envs.procgen.lockstep import LockstepRenderer
+from camal_rl.envs.procgen.mask_renderer import BoxMaskRenderer
 from camal_rl.envs.procgen.palette import LabelPainter, blend
 from camal_rl.envs.procgen.repaint import sprite_state
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.sprite_pack import RED_STEP, sprite_codes, sprite_pack
-from camal_rl.envs.procgen.twin import FlatColorTwin
 from camal_rl.envs.segmentation import LabelMap
 
 _LEAST_VISIBLE_BLUE = 8
@@ -34,7 +34,7 @@ _NEARBY = sorted(
 
 
 class SilhouettePainter:
-    """Turns frames of both twins into label maps of one game.
+    """Turns frames of both drawing simulators into label maps of one game.
 
     The code of a pixel is an index into :func:`sprite_codes`, or one more for what the game painted itself.
     """
@@ -119,33 +119,33 @@ def _packed(color: tuple[int, int, int]) -> int:
     return (color[0] << 16) | (color[1] << 8) | color[2]
 
 
-class SilhouetteTwin(FlatColorTwin):
-    """Label maps of silhouettes for the current frames of a simulator, by two twins that follow it.
+class SilhouetteMaskRenderer(BoxMaskRenderer):
+    """Label maps of silhouettes for the current frames of a simulator, by two others in lockstep.
 
-    The second twin draws every sprite in its own size and theme, so lockstep keeps it exact in every game.
+    The other one draws every sprite in its own size and theme, so lockstep keeps it exact in every game.
     """
 
     def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:
         super().__init__(game, real, seed, arguments)
         options = arguments | {"use_backgrounds": False, "paint_vel_info": False, "render_mode": None}
         sprites = Simulator(game, real.num, seed, options, sprite_pack(game))
-        self._sprites = Follower(real, sprites, sprite_state)
+        self._sprites = LockstepRenderer(real, sprites, sprite_state)
         self._draw = SilhouettePainter(game)
 
     @property
-    def heals(self) -> int:
-        """How often one of the twins was found in another state than the simulator."""
-        return super().heals + self._sprites.heals
+    def num_resyncs(self) -> int:
+        """How often one of them was found in another state than the simulator."""
+        return super().num_resyncs + self._sprites.num_resyncs
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`follow` ends it."""
+        """Take the step that the simulator takes; :meth:`check_step` ends it."""
         super().act(actions)
         self._sprites.act(actions)
 
-    def follow(self, result: StepResult) -> None:
+    def check_step(self, result: StepResult) -> None:
         """Compare the step with the simulator's; :meth:`labels` then belong to its frames."""
-        super().follow(result)
-        self._sprites.follow(result)
+        super().check_step(result)
+        self._sprites.check_step(result)
 
     def expect_new_states(self, times: Sequence[int]) -> None:
         """Note that the simulator was given other states, ``times`` steps into their episodes."""
@@ -153,9 +153,9 @@ class SilhouetteTwin(FlatColorTwin):
         self._sprites.expect_new_states(times)
 
     def _draw_labels(self) -> LabelMap:
-        return self._draw(self._follower.frames(), self._sprites.frames())
+        return self._draw(self._renderer.frames(), self._sprites.frames())
 
     def close(self) -> None:
-        """End the twins' threads and free their memory."""
+        """End both simulators' threads and free their memory."""
         super().close()
         self._sprites.close()

@@ -11,16 +11,16 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
 from camal_rl.envs.episodes import EpisodeStatistics
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.counterfactual import DrawnObject, Redrawer, drawn_objects, procgen_interventions
+from camal_rl.envs.procgen.mask_renderer import BoxMaskRenderer
 from camal_rl.envs.procgen.options import check_seed, parse_options
-from camal_rl.envs.procgen.silhouette import SilhouetteTwin
+from camal_rl.envs.procgen.silhouette import SilhouetteMaskRenderer
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.state import current_time, game_name, option
-from camal_rl.envs.procgen.twin import FlatColorTwin
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 
 NUM_ACTIONS = 15
@@ -35,7 +35,7 @@ _END_EPISODE = -1
 SEGMENTATIONS = ("box", "silhouette", None)
 
 
-class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
+class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
     """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
 
     Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
@@ -99,12 +99,12 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
     def _start_simulators(self) -> None:
         arguments = self.options.simulator_arguments()
         self._real = Simulator(self.game, self.num_envs, self._seed, arguments)
-        self._twin: FlatColorTwin | None = None
+        self._mask_renderer: BoxMaskRenderer | None = None
         if self.segmentation_mode is not None:
             # Without sprites, boxes are the silhouettes.
             draws_sprites = self.segmentation_mode == "silhouette" and not self.options.use_monochrome_assets
-            twin = SilhouetteTwin if draws_sprites else FlatColorTwin
-            self._twin = twin(self.game, self._real, self._seed, arguments)
+            renderer_class = SilhouetteMaskRenderer if draws_sprites else BoxMaskRenderer
+            self._mask_renderer = renderer_class(self.game, self._real, self._seed, arguments)
         self._current = self._real.observe()
         self._started, self._needs_restart = False, False
         self._statistics.restart()
@@ -121,7 +121,7 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
             states = self.get_state()
         except ValueError as error:
             raise TypeError(f"a Procgen environment cannot be copied or pickled here: {error}") from None
-        simulators = ("_real", "_twin", "_redrawer", "_current")
+        simulators = ("_real", "_mask_renderer", "_redrawer", "_current")
         return {
             **{name: value for name, value in vars(self).items() if name not in simulators},
             "_states": states,
@@ -148,12 +148,12 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
     @property
     def has_segmentation(self) -> bool:
         """Whether masks are switched on."""
-        return self._twin is not None
+        return self._mask_renderer is not None
 
     @property
-    def mask_heals(self) -> int:
-        """How often a mask had to be mended because the twin had left the simulator's state; 0 is expected."""
-        return 0 if self._twin is None else self._twin.heals
+    def num_mask_resyncs(self) -> int:
+        """How often the mask simulator had left the real one's state and was given it again; 0 is expected."""
+        return 0 if self._mask_renderer is None else self._mask_renderer.num_resyncs
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start a new episode everywhere and return its first frames.
@@ -198,14 +198,14 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
     def _act(self, actions: npt.NDArray[np.int32]) -> None:
         self._acting = True
         self._real.act(actions)
-        if self._twin is not None:
-            self._twin.act(actions)
+        if self._mask_renderer is not None:
+            self._mask_renderer.act(actions)
 
     def _observe(self) -> StepResult:
         self._current = self._real.observe()
         self._acting = False
-        if self._twin is not None:
-            self._twin.follow(self._current)
+        if self._mask_renderer is not None:
+            self._mask_renderer.check_step(self._current)
         return self._current
 
     def observations(self) -> npt.NDArray[np.uint8]:
@@ -218,9 +218,9 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
         Raises:
             ValueError: the environment was made with ``segmentation=None``.
         """
-        if self._twin is None:
+        if self._mask_renderer is None:
             raise ValueError("masks are switched off; make the environment with segmentation='box' or 'silhouette'")
-        return self._twin.labels().copy()
+        return self._mask_renderer.labels().copy()
 
     def get_state(self) -> list[bytes]:
         """Return the simulator states, one per environment."""
@@ -250,8 +250,8 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
         for index, state in enumerate(states):
             self._real.set_state(index, state)
         self._current = self._real.observe()
-        if self._twin is not None:
-            self._twin.expect_new_states([current_time(state) for state in states])
+        if self._mask_renderer is not None:
+            self._mask_renderer.expect_new_states([current_time(state) for state in states])
         self._started = True
         self._statistics.restart()
         return self._current.frames
@@ -303,8 +303,8 @@ class ProcgenVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
 
     def _close_simulators(self) -> None:
         self._real.close()
-        if self._twin is not None:
-            self._twin.close()
+        if self._mask_renderer is not None:
+            self._mask_renderer.close()
 
     def get_images(self) -> list[npt.NDArray[np.uint8]]:
         """Return the frames that ``render("rgb_array")`` tiles: the observations, or 512 x 512 when asked for."""

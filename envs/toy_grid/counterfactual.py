@@ -17,7 +17,7 @@ from camal_rl.envs.toy_grid.game import ToyGridGames
 from camal_rl.envs.toy_grid.layout import GRID, QUADRANTS, Cell, make_layout
 from camal_rl.envs.toy_grid.level import ART_STREAM, paint_background
 from camal_rl.envs.toy_grid.options import SPEC, THEMES, LevelDesign
-from camal_rl.envs.toy_grid.stream import Stream
+from camal_rl.envs.toy_grid.random_stream import RandomStream
 
 SWAPS = 3
 NEAREST = Intervention(
@@ -62,13 +62,13 @@ class Scene:
     @classmethod
     def of(cls, seed: int, design: LevelDesign, agent: Cell) -> Scene:
         """Return the scene of a level with its agent in a cell."""
-        layout, art, stream = make_layout(seed, design), THEME_ART[design.theme], Stream(seed, ART_STREAM)
-        floor, texture = stream.below(len(art.floors)), stream.below(len(art.textures))
-        phase = stream.below(CELL)
+        layout, art, stream = make_layout(seed, design), THEME_ART[design.theme], RandomStream(seed, ART_STREAM)
+        floor, texture = stream.randrange(len(art.floors)), stream.randrange(len(art.textures))
+        phase = stream.randrange(CELL)
         things = [(cell, "wall", art.wall) for cell in layout.walls]
         things += [(cell, "hazard", art.hazard) for cell in layout.hazards]
         things += [(layout.goal, "goal", art.goal)]
-        things += [(cell, "distractor", stream.pick(art.distractors)) for cell in layout.distractors]
+        things += [(cell, "distractor", stream.choice(art.distractors)) for cell in layout.distractors]
         things += [(agent, "agent", art.agent)]
         return cls(design.theme, floor * len(art.textures) + texture, phase, layout.cue, tuple(things))
 

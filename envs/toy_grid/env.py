@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.segmentation import SegmentationSpec
@@ -21,7 +21,7 @@ from camal_rl.envs.toy_grid.vec_env import RENDER_FPS, action_space, observation
 _FIRST = np.zeros(1, dtype=np.int64)
 
 
-class ToyGridEnv(WholeCopies, gymnasium.Env[Any, np.int64]):
+class ToyGridEnv(Copyable, gymnasium.Env[Any, np.int64]):
     """One toy grid, with the label map of each observation as ``info["segmentation"]``.
 
     ``reset(options={"level": 7})`` plays the level of seed 7; without it the level is drawn from the level set.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from camal_rl.envs.toy_grid.options import LevelDesign
-from camal_rl.envs.toy_grid.stream import Stream
+from camal_rl.envs.toy_grid.random_stream import RandomStream
 
 GRID = 8
 QUADRANTS = 4
@@ -62,10 +62,10 @@ def make_layout(seed: int, design: LevelDesign) -> Layout:
 
     The cue has a random stream of its own, so ``cue_strength`` changes nothing but the cue.
     """
-    stream = Stream(seed, _LAYOUT_STREAM)
-    start = stream.pick(STARTS)
+    stream = RandomStream(seed, _LAYOUT_STREAM)
+    start = stream.choice(STARTS)
     quadrants = stream.sample(range(QUADRANTS), 1 + design.num_hazards)
-    goal, *hazards = (stream.pick(_PLACES[quadrant]) for quadrant in quadrants)
+    goal, *hazards = (stream.choice(_PLACES[quadrant]) for quadrant in quadrants)
     taken = {start, goal, *hazards}
     walls = _draw_walls(start, goal, taken, design.num_walls, stream)
     free = [cell for cell in INNER if cell not in taken and cell not in walls]
@@ -75,13 +75,13 @@ def make_layout(seed: int, design: LevelDesign) -> Layout:
 
 
 def _draw_cue(seed: int, truth: int, strength: float) -> int:
-    stream = Stream(seed, _CUE_STREAM)
-    truthful = stream.unit() < strength
-    guess = stream.below(QUADRANTS)
+    stream = RandomStream(seed, _CUE_STREAM)
+    truthful = stream.random() < strength
+    guess = stream.randrange(QUADRANTS)
     return truth if truthful else guess
 
 
-def _draw_walls(start: Cell, goal: Cell, taken: set[Cell], count: int, stream: Stream) -> tuple[Cell, ...]:
+def _draw_walls(start: Cell, goal: Cell, taken: set[Cell], count: int, stream: RandomStream) -> tuple[Cell, ...]:
     free = [cell for cell in INNER if cell not in taken]
     for _ in range(_WALL_TRIES):
         walls = stream.sample(free, count)

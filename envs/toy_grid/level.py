@@ -12,7 +12,7 @@ from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.toy_grid.art import CELL, THEME_ART, Image, Sprite, cue_tile
 from camal_rl.envs.toy_grid.layout import GRID, Cell, Layout, make_layout
 from camal_rl.envs.toy_grid.options import SPEC, LevelDesign
-from camal_rl.envs.toy_grid.stream import Stream
+from camal_rl.envs.toy_grid.random_stream import RandomStream
 
 SIZE = GRID * CELL
 FREE, WALL, GOAL, HAZARD = 0, 1, 2, 3
@@ -55,7 +55,7 @@ def build_level(seed: int, design: LevelDesign, boxes: bool = False) -> Level:
     """
     layout = make_layout(seed, design)
     theme = THEME_ART[design.theme]
-    stream = Stream(seed, ART_STREAM)
+    stream = RandomStream(seed, ART_STREAM)
     image = _background(design.theme, stream).copy()
     labels = np.zeros((SIZE, SIZE), dtype=np.uint8)
     image[:CELL] = np.tile(cue_tile(layout.cue), (1, GRID, 1))
@@ -64,7 +64,7 @@ def build_level(seed: int, design: LevelDesign, boxes: bool = False) -> Level:
     things += [(cell, theme.hazard, "hazard") for cell in layout.hazards]
     things += [(layout.goal, theme.goal, "goal")]
     for cell in layout.distractors:
-        things.append((cell, stream.pick(theme.distractors), "distractor"))
+        things.append((cell, stream.choice(theme.distractors), "distractor"))
     for cell, drawing, name in things:
         _stamp(image, labels, cell, drawing, LABEL[name], boxes)
     cells = _cell_effects(layout)
@@ -82,10 +82,10 @@ def _cell_effects(layout: Layout) -> npt.NDArray[np.uint8]:
     return cells
 
 
-def _background(theme: str, stream: Stream) -> Image:
+def _background(theme: str, stream: RandomStream) -> Image:
     art = THEME_ART[theme]
-    floor, texture = stream.below(len(art.floors)), stream.below(len(art.textures))
-    return paint_background(theme, floor, texture, stream.below(CELL))
+    floor, texture = stream.randrange(len(art.floors)), stream.randrange(len(art.textures))
+    return paint_background(theme, floor, texture, stream.randrange(CELL))
 
 
 @lru_cache(maxsize=_CACHED_BACKGROUNDS)
@@ -102,8 +102,8 @@ def paint_background(theme: str, floor: int, texture: int, phase: int) -> Image:
 
 @lru_cache(maxsize=1)
 def _grain() -> npt.NDArray[np.float64]:
-    stream = Stream(_GRAIN_STREAM)
-    flat = [stream.below(9) - 4 for _ in range(SIZE * SIZE)]
+    stream = RandomStream(_GRAIN_STREAM)
+    flat = [stream.randrange(9) - 4 for _ in range(SIZE * SIZE)]
     return np.array(flat, dtype=float).reshape(SIZE, SIZE, 1)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from camal_rl.envs.option_checks import check_int, check_option_names, class_names
+from camal_rl.argument_checks import check_integer, check_number
+from camal_rl.envs.option_checks import check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 
 MAX_LEVEL = 2**31 - 1
@@ -43,7 +44,7 @@ class LevelDesign:
         if self.theme not in THEMES:
             raise ValueError(f"theme is one of {', '.join(THEMES)}, got {self.theme!r}")
         for name, high in (("num_walls", 6), ("num_hazards", 3), ("num_distractors", 6)):
-            check_int(name, getattr(self, name), 0, high)
+            check_integer(name, getattr(self, name), 0, high)
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class ToyGridOptions:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        check_int("start_level", self.start_level, 0, MAX_LEVEL)
-        check_int("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
-        check_int("max_steps", self.max_steps, 1, 10_000)
+        check_integer("start_level", self.start_level, 0, MAX_LEVEL)
+        check_integer("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
+        check_integer("max_steps", self.max_steps, 1, 10_000)
         if not 0.0 <= self.step_cost <= 1.0:
             raise ValueError(f"step_cost is in [0, 1], got {self.step_cost}")
         if self.segmentation not in SEGMENTATIONS:
@@ -101,16 +102,10 @@ def parse_options(defaults: ToyGridOptions, given: dict[str, Any]) -> ToyGridOpt
         ValueError: a value out of its range.
     """
     check_option_names("toy grid", given, OPTION_NAMES)
-    _check_number(given, "cue_strength")
-    _check_number(given, "step_cost")
+    for name in ("cue_strength", "step_cost"):
+        check_number(name, given.get(name, 0.0))
     design = replace(defaults.design, **{key: given[key] for key in _DESIGN_KEYS if key in given})
     rest = {key: value for key, value in given.items() if key not in _DESIGN_KEYS}
     if "relevant" in rest:
         rest["relevant"] = class_names(rest["relevant"])
     return replace(defaults, design=design, **rest)
-
-
-def _check_number(given: dict[str, Any], key: str) -> None:
-    value = given.get(key, 0.0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{key} is a number, got {value!r}")

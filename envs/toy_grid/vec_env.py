@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from camal_rl.envs.copies import WholeCopies
+from camal_rl.envs.copies import Copyable
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
 from camal_rl.envs.episodes import EpisodeStatistics, NoEpisodeError
 from camal_rl.envs.option_checks import check_render_mode
@@ -22,7 +22,7 @@ from camal_rl.envs.toy_grid.game import Ints, ToyGridGames
 from camal_rl.envs.toy_grid.layout import MOVE_NAMES, MOVES
 from camal_rl.envs.toy_grid.level import SIZE
 from camal_rl.envs.toy_grid.options import ToyGridOptions
-from camal_rl.envs.toy_grid.stream import Stream
+from camal_rl.envs.toy_grid.random_stream import RandomStream
 
 _STREAM = struct.Struct("<qq")
 RENDER_FPS = 5
@@ -38,7 +38,7 @@ def action_space() -> spaces.Discrete:
     return spaces.Discrete(len(MOVES))
 
 
-class ToyGridVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
+class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
     """Many toy grids in one process, stepped by NumPy.
 
     The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
@@ -74,7 +74,9 @@ class ToyGridVecEnv(WholeCopies, SegmentedVecEnv, CounterfactualEnv):
 
     def _next_episodes(self, games: Ints) -> None:
         count = self.options.level_count()
-        picks = [Stream(int(self._streams[i]), i, int(self._episodes[i])).below(count) for i in games.tolist()]
+        picks = [
+            RandomStream(int(self._streams[i]), i, int(self._episodes[i])).randrange(count) for i in games.tolist()
+        ]
         self._episodes[games] += 1
         self._games.place(games, self.options.start_level + np.array(picks, dtype=np.int64))
         for index in games.tolist():

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from camal_rl.envs.copies import UnstartedCopies
+from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import EVERY_LEVEL, SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
@@ -20,7 +20,7 @@ from camal_rl.envs.vizdoom.options import ENGINE_SIZE, VizdoomOptions, parse_opt
 from camal_rl.envs.wrappers import Image, resize_image
 
 
-class VizdoomEnv(UnstartedCopies, gymnasium.Env[Image, np.int64]):
+class VizdoomEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     """One ViZDoom scenario; ``info["segmentation"]`` is the label map uint8[H, W] of each observation.
 
     Observations are RGB images uint8[H, W, 3]. An episode follows from the seed of ``reset`` and the actions. It is

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
+from camal_rl.argument_checks import check_integer
 from camal_rl.envs.levels import check_level_range
-from camal_rl.envs.option_checks import check_int, check_option_names, class_names
+from camal_rl.envs.option_checks import check_option_names, class_names
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.vizdoom.scenarios import SCENARIOS
 
@@ -45,10 +46,10 @@ class VizdoomOptions:
     def __post_init__(self) -> None:
         """Check types and ranges."""
         check_level_range(self.start_level, self.num_levels)
-        check_int("frame_skip", self.frame_skip, 1, 35)
-        check_int("max_buttons_pressed", self.max_buttons_pressed, 1, 3)
+        check_integer("frame_skip", self.frame_skip, 1, 35)
+        check_integer("max_buttons_pressed", self.max_buttons_pressed, 1, 3)
         for name, side, high in zip(("height", "width"), self.size, ENGINE_SIZE, strict=True):
-            check_int(f"the {name} in size", side, _MIN_SIDE, high)
+            check_integer(f"the {name} in size", side, _MIN_SIDE, high)
         if self.appearance not in ("original", "held_out"):
             raise ValueError(f"appearance must be 'original' or 'held_out', got {self.appearance!r}")
         if self.segmentation not in ("silhouette", None):

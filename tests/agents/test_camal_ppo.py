@@ -231,4 +231,4 @@ def test_a_share_of_frames_is_in_0_to_1(fraction):
 
 
 def test_a_share_of_frames_is_never_none():
-    assert [CamalConfig(frame_fraction=0.25).frames_of(size) for size in (2048, 10, 1)] == [512, 2, 1]
+    assert [CamalConfig(frame_fraction=0.25).num_attention_frames(size) for size in (2048, 10, 1)] == [512, 2, 1]

@@ -13,11 +13,11 @@ from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.agents.drac import (
     DrACConfig,
     DrACTerm,
-    change_colors,
+    adjust_colors,
     color_jitter,
-    moved,
     policy_divergence,
     random_crop,
+    translate,
 )
 from camal_rl.agents.sample_evaluation import evaluate_samples
 
@@ -126,10 +126,10 @@ def test_gradients_flow_through_the_augmented_images_only(agent):
 
 def test_an_image_is_moved_and_its_border_repeats():
     image = torch.tensor([[[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]], dtype=torch.uint8)
-    right_and_up = moved(image, torch.tensor([1]), torch.tensor([-1]))
+    right_and_up = translate(image, torch.tensor([1]), torch.tensor([-1]))
     assert right_and_up.tolist() == [[[[4, 4, 5], [7, 7, 8], [7, 7, 8]]]]
     assert right_and_up.dtype == torch.uint8
-    assert torch.equal(moved(image, torch.tensor([0]), torch.tensor([0])), image)
+    assert torch.equal(translate(image, torch.tensor([0]), torch.tensor([0])), image)
 
 
 def test_each_image_is_moved_on_its_own_by_at_most_12_pixels_of_64():
@@ -146,7 +146,7 @@ def ones(batch=5):
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
 def test_identity_factors_leave_the_image(kind, channels):
     given = images(channels, kind)
-    changed = change_colors(given, ones(), ones(), ones(), 0 * ones())
+    changed = adjust_colors(given, ones(), ones(), ones(), 0 * ones())
     torch.testing.assert_close(changed, given, rtol=0, atol=1e-5)
 
 
@@ -155,7 +155,7 @@ def test_colors_change_as_worked_out_by_hand():
     one, zero = torch.ones(1), torch.zeros(1)
 
     def pixel(*factors):
-        return change_colors(image, *factors)[0, :, 0, 0]
+        return adjust_colors(image, *factors)[0, :, 0, 0]
 
     torch.testing.assert_close(pixel(one / 2, one, one, zero), torch.tensor([0.1, 0.2, 0.3]))
     torch.testing.assert_close(pixel(one, one / 2, one, zero), torch.tensor([0.3, 0.4, 0.5]))

@@ -13,7 +13,7 @@ from camal_rl.comparison.report.contents import document
 from camal_rl.comparison.report.document import Cell, Document, Table
 from camal_rl.comparison.report.pictures import frame_grid
 from camal_rl.comparison.report.write import render, write_report
-from camal_rl.overlays import heat_overlay
+from camal_rl.overlays import heatmap_overlay
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.runs.loading import dump_yaml
 from tests.command_line import run_main
@@ -147,7 +147,7 @@ def test_pictures_show_both_methods_on_the_frames_of_the_first(trained, tmp_path
     camal = config.camal
     found = load_model(trained).policy.attention(images, method=camal.method, rectification=camal.rectification)
     for target in ("value", "policy"):
-        expected = heat_overlay(images[4], found[target][4].float().numpy())
+        expected = heatmap_overlay(images[4], found[target][4].float().numpy())
         assert np.abs(decoded(grid.columns[f"{method}, {target}"][4]).astype(int) - expected).max() <= 1
     assert grid.columns == frame_grid(group).columns
     for name in ("ppo", "camal"):

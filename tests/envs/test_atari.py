@@ -17,9 +17,9 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from camal_rl.envs import MissingExtraError, atari, check_segmented_env, env_info, level_sets, make_vec
 from camal_rl.envs.atari import AtariEnv
-from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.games import GAMES, class_name
 from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.atari.raw_env import RawAtariEnv
 
 MISSING = [name for name in ("ale_py", "ocatari") if importlib.util.find_spec(name) is None]
 if MISSING and "CI" not in os.environ:
@@ -209,7 +209,7 @@ def test_environments_in_one_process_do_not_disturb_each_other():
 
 def test_actions_are_repeated_as_often_as_asked_for():
     """The player's paddle in Pong, moved by one action at a time: repeats show in how often ALE got the last one."""
-    frames = AtariFrames(parse_options("Pong", {**QUICK, "repeat_action_probability": 0.4, "frame_skip": 1}))
+    frames = RawAtariEnv(parse_options("Pong", {**QUICK, "repeat_action_probability": 0.4, "frame_skip": 1}))
     frames.reset(seed=0)
     taken, rng = [], np.random.default_rng(1)
     real = frames.ale

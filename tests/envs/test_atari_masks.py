@@ -9,9 +9,9 @@ import pytest
 from camal_rl.envs import make_vec
 from camal_rl.envs.atari import AtariEnv
 from camal_rl.envs.atari.boxes import Box
-from camal_rl.envs.atari.frames import AtariFrames
 from camal_rl.envs.atari.labels import LabelPainter
 from camal_rl.envs.atari.options import parse_options
+from camal_rl.envs.atari.raw_env import RawAtariEnv
 
 MISSING = [name for name in ("ale_py", "ocatari") if importlib.util.find_spec(name) is None]
 if MISSING and "CI" not in os.environ:
@@ -26,7 +26,7 @@ FREEWAY_FIELD = slice(110, 184)
 
 def raw_frames(game, steps, action=None, **options):
     """Play raw frames in color, with one action or at random; give screen, label map and class names."""
-    env = AtariFrames(parse_options(game, {"grayscale": False, "frame_skip": 1, **options}))
+    env = RawAtariEnv(parse_options(game, {"grayscale": False, "frame_skip": 1, **options}))
     rng = np.random.default_rng(0)
     image, info = env.reset(seed=0)
     chosen = 1 if action is None else action

@@ -90,7 +90,7 @@ def test_the_game_does_not_notice(game):
             assert np.array_equal(one, other)
         assert np.array_equal(quiet.segmentation(), asked.segmentation())
     assert quiet.get_state() == asked.get_state()
-    assert asked.mask_heals == 0
+    assert asked.num_mask_resyncs == 0
     quiet.close()
     asked.close()
 

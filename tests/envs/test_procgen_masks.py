@@ -9,7 +9,7 @@ import pytest
 from camal_rl.envs.procgen import ProcgenVecEnv
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.palette import LabelPainter
-from camal_rl.envs.procgen.repaint import twin_state
+from camal_rl.envs.procgen.repaint import flat_color_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.procgen.state import entities, layout
 
@@ -40,7 +40,7 @@ class StateCopying:
 
     def labels(self):
         for index, state in enumerate(self._env.get_state()):
-            self._simulator.set_state(index, twin_state(state, self._env.game, keep_themes=False))
+            self._simulator.set_state(index, flat_color_state(state, self._env.game, keep_themes=False))
         return self._paint(self._simulator.frames())
 
 
@@ -105,7 +105,7 @@ def test_masks_fit_the_observation_across_automatic_resets(game):
             before.append((previous_labels[index] > 0)[drawn[index]].mean())
         ends += int(dones.sum())
         previous_labels = labels
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
     assert ends >= 8
     assert np.mean(now) > 0.9
     assert np.mean(before) < np.mean(now) - 0.1
@@ -121,7 +121,7 @@ def test_every_game_agrees_with_state_copying(game):
         np.testing.assert_array_equal(env.segmentation(), copying.labels())
         actions = sticky_actions(rng, actions)
         env.step(actions)
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_options_that_are_not_the_default(game, options):
         actions = sticky_actions(rng, actions)
         env.step(actions)
         np.testing.assert_array_equal(env.segmentation(), copying.labels())
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 def test_painted_velocity_hides_the_corner_and_nothing_else():
@@ -169,7 +169,7 @@ def test_painted_velocity_hides_the_corner_and_nothing_else():
 
 
 def test_starpilot_finish_line_has_the_size_of_its_sprite():
-    """The finish line appears on step 500 and is sized by a sprite that the twin does not have."""
+    """The finish line appears on step 500 and is sized by a sprite that the flat-color simulator does not have."""
     env = make("starpilot", 8)
     copying = StateCopying(env)
     env.reset()
@@ -187,7 +187,7 @@ def test_starpilot_finish_line_has_the_size_of_its_sprite():
         np.testing.assert_array_equal(labels, copying.labels())
         seen |= bool((labels == env.spec.names.index("finish_line")).any())
     assert seen
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 def test_a_divergence_is_found_and_healed():
@@ -195,16 +195,16 @@ def test_a_divergence_is_found_and_healed():
     copying = StateCopying(env)
     env.reset()
     env.segmentation()
-    other = twin_state(env.get_state()[1], "coinrun", keep_themes=False)
-    env._twin._flat.set_state(0, other)
+    other = flat_color_state(env.get_state()[1], "coinrun", keep_themes=False)
+    env._mask_renderer._flat.set_state(0, other)
     rng = np.random.default_rng(0)
     wrong_before, steps = False, 0
-    while env.mask_heals == 0 and steps < 400:
+    while env.num_mask_resyncs == 0 and steps < 400:
         env.step(rng.integers(0, 15, 2))
         steps += 1
-        wrong_before |= env.mask_heals == 0 and not np.array_equal(env.segmentation(), copying.labels())
+        wrong_before |= env.num_mask_resyncs == 0 and not np.array_equal(env.segmentation(), copying.labels())
     assert wrong_before, "the tampered state was not tampered enough for this test"
-    assert env.mask_heals == 1
+    assert env.num_mask_resyncs == 1
     for _ in range(30):
         np.testing.assert_array_equal(env.segmentation(), copying.labels())
         env.step(rng.integers(0, 15, 2))
@@ -251,4 +251,4 @@ def test_states_bring_back_frames_masks_and_rewards(game):
     np.testing.assert_array_equal(env.segmentation(), first_mask)
     for expected, got in zip(first, play(), strict=True):
         np.testing.assert_array_equal(expected, got)
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0

@@ -98,7 +98,7 @@ def test_labels_are_the_drawn_pixels_across_episode_ends_and_new_states(game):
             states = env.get_state()
     check_labels_are_what_is_drawn(env, env.set_state(states))
     assert ends >= 3
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 @pytest.mark.parametrize("game", ["bigfish", "fruitbot", "heist"])
@@ -112,25 +112,25 @@ def test_twins_stay_in_step_and_backgrounds_do_not_matter(game):
         frames = [one.step(actions)[0] for one in (env, plain)]
         np.testing.assert_array_equal(env.segmentation(), plain.segmentation())
     assert (frames[0] != frames[1]).any()
-    assert env.mask_heals == plain.mask_heals == 0
+    assert env.num_mask_resyncs == plain.num_mask_resyncs == 0
 
 
 def test_a_divergence_of_the_sprites_is_found_and_healed():
     env, sound = (make("coinrun", 2, segmentation="silhouette") for _ in range(2))
     env.reset()
     sound.reset()
-    sprites = env._twin._sprites._painter
+    sprites = env._mask_renderer._sprites._painter
     sprites.set_state(0, sprites.get_state(1))
     rng = np.random.default_rng(0)
     wrong_before, steps = False, 0
-    while env.mask_heals == 0 and steps < 400:
+    while env.num_mask_resyncs == 0 and steps < 400:
         actions = rng.integers(0, 15, 2)
         env.step(actions)
         sound.step(actions)
         steps += 1
-        wrong_before |= env.mask_heals == 0 and not np.array_equal(env.segmentation(), sound.segmentation())
+        wrong_before |= env.num_mask_resyncs == 0 and not np.array_equal(env.segmentation(), sound.segmentation())
     assert wrong_before, "the tampered state was not tampered enough for this test"
-    assert env.mask_heals == 1
+    assert env.num_mask_resyncs == 1
     for _ in range(20):
         np.testing.assert_array_equal(env.segmentation(), sound.segmentation())
         actions = rng.integers(0, 15, 2)
@@ -145,7 +145,7 @@ def test_large_pictures_do_not_pass_for_a_divergence(segmentation):
     env.reset()
     for step in range(70):
         env.step(np.array([step % 9]))
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 def test_states_bring_silhouettes_back_and_flat_states_are_refused():

@@ -57,7 +57,7 @@ def test_masks_off_say_so_when_asked_for():
     env.reset()
     with pytest.raises(ValueError, match="segmentation='box'"):
         env.segmentation()
-    assert env.mask_heals == 0
+    assert env.num_mask_resyncs == 0
 
 
 def test_episode_statistics_are_sums_of_what_step_returned():

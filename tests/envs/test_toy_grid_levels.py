@@ -10,13 +10,13 @@ from camal_rl.envs.toy_grid import level as level_module
 from camal_rl.envs.toy_grid.layout import INNER, MOVES, STARTS, Layout, make_layout, quadrant_of
 from camal_rl.envs.toy_grid.level import LABEL, build_level
 from camal_rl.envs.toy_grid.options import LevelDesign
-from camal_rl.envs.toy_grid.stream import Stream
+from camal_rl.envs.toy_grid.random_stream import RandomStream
 
 BUSY = LevelDesign(num_walls=6, num_hazards=3, num_distractors=6)
 
 
 def test_stream_gives_the_published_splitmix64_numbers():
-    stream = Stream()
+    stream = RandomStream()
     stream._state = 1234567
     assert [stream.bits() for _ in range(3)] == [
         6457827717110365317,
@@ -26,9 +26,9 @@ def test_stream_gives_the_published_splitmix64_numbers():
 
 
 def test_stream_samples_without_repetition():
-    assert sorted(Stream(5).sample(range(9), 9)) == list(range(9))
-    assert len(Stream(5).sample(range(3), 9)) == 3
-    assert 0.0 <= Stream(6).unit() < 1.0
+    assert sorted(RandomStream(5).sample(range(9), 9)) == list(range(9))
+    assert len(RandomStream(5).sample(range(3), 9)) == 3
+    assert 0.0 <= RandomStream(6).random() < 1.0
 
 
 def test_same_seed_same_level_without_the_cache():

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from camal_rl.agents.encoders import ENCODERS
-from camal_rl.envs.registry import OWN
+from camal_rl.envs.registry import CUSTOM_ENVS
 from camal_rl.losses import LOSSES
-from camal_rl.metrics import OWN_METRICS
+from camal_rl.metrics import CUSTOM_METRICS
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
@@ -100,10 +100,10 @@ def test_a_configuration_imports_its_modules_where_it_arrives(orchard):
 
 def test_an_installed_package_announces_its_names(orchard, monkeypatch, capsys):
     for registry, name, path in (
-        (OWN, "their/catch", "orchard.envs:Catch"),
+        (CUSTOM_ENVS, "their/catch", "orchard.envs:Catch"),
         (ENCODERS, "theirs", "orchard.nets:Tiny"),
         (LOSSES, "theirs", "orchard.losses:peak_outside"),
-        (OWN_METRICS, "peak_share", "orchard.metrics:peak_share"),
+        (CUSTOM_METRICS, "peak_share", "orchard.metrics:peak_share"),
     ):
         monkeypatch.setattr(registry, "_announced_paths", {name: path})
     settings = ("imports=[]", "env.id=their/catch", "policy.encoder=theirs", "camal.loss=theirs")

@@ -14,6 +14,7 @@ from camal_rl.attention import (
     nonfinite_maps,
     normalize_cam,
     upsample_cam,
+    weighted_channel_sums,
     zero_maps,
 )
 
@@ -301,3 +302,18 @@ def test_upsampling_by_hand():
     # Two cells (0, 1) over four pixels: centers at .25 and .75 of the width.
     row = upsample_cam(torch.tensor([[[0.0, 1.0]]]), (2, 4))
     torch.testing.assert_close(row, torch.tensor([[[0.0, 0.25, 0.75, 1.0]] * 2]))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("some", [slice(None), slice(2)])
+def test_channel_sums_add_to_the_gradient_of_another_reader_and_change_none(layout, some):
+    torch.manual_seed(0)
+    features = torch.randn(4, 3, 2, 5, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    offset, weights = torch.zeros(4, 3, 2, 5, dtype=torch.float64, requires_grad=True), torch.randn(4, 2, 3).double()
+    maps = weighted_channel_sums(features[some], weights[some])
+    torch.testing.assert_close(maps, torch.einsum("bkc,bchw->bkhw", weights[some], features[some]))
+    found = torch.autograd.grad((features + offset).square().sum() + maps.sum(), [offset, features])
+    expected = 2 * features.detach()
+    torch.testing.assert_close(found[0], expected)
+    expected[some] += weights[some].sum(dim=1)[:, :, None, None]
+    torch.testing.assert_close(found[1], expected)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from camal_rl.attention import class_activation_map
-from camal_rl.feature_layout import find_layout, layout_of, map_layers, try_out
+from camal_rl.feature_layout import feature_map_layers, find_layout, layout_of, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ def test_hooks_are_gone_after_an_exception():
     with pytest.raises(TypeError), captured(network.layer, FeatureLayout("layer")):
         network(torch.ones(1, 1, 2, 2))
     with pytest.raises(TypeError):
-        try_out(network, torch.ones(1, 1, 2, 2))
+        trace_layers(network, torch.ones(1, 1, 2, 2))
     assert hooks(network) == 0
 
 
@@ -130,11 +130,11 @@ class Patches(nn.Module):
 @pytest.mark.parametrize("size", [(16, 16), (16, 32), (32, 16)])
 def test_channels_last_and_first_are_told_apart(channels, size):
     network, images = Patches(channels), torch.rand(2, 3, *size)
-    trial = try_out(network, images)
-    assert not find_layout(trial, "embed").channels_last
+    trace = trace_layers(network, images)
+    assert not find_layout(trace, "embed").channels_last
     for layer in ("norm", "cell"):
-        assert find_layout(trial, layer).channels_last
-        with captured(network.get_submodule(layer), find_layout(trial, layer)) as found:
+        assert find_layout(trace, layer).channels_last
+        with captured(network.get_submodule(layer), find_layout(trace, layer)) as found:
             network(images)
         assert found[0].shape == (2, channels, size[0] // 4, size[1] // 4)
 
@@ -142,8 +142,8 @@ def test_channels_last_and_first_are_told_apart(channels, size):
 @pytest.mark.parametrize("channels", [4, 5])
 def test_convolutions_stay_channels_first_whatever_their_number_of_channels(channels):
     network = nn.Sequential(nn.Conv2d(3, channels, 4, 4), nn.Sequential(nn.ReLU(), nn.BatchNorm2d(channels), nn.Tanh()))
-    trial = try_out(network, IMAGES)
-    assert not any(find_layout(trial, layer).channels_last for layer in ("0", "1", "1.0", "1.1", "1.2"))
+    trace = trace_layers(network, IMAGES)
+    assert not any(find_layout(trace, layer).channels_last for layer in ("0", "1", "1.0", "1.1", "1.2"))
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 5, 9])
@@ -151,7 +151,7 @@ def test_convolutions_stay_channels_first_whatever_their_number_of_channels(chan
 @pytest.mark.parametrize("size", [(16, 16), (16, 32)])
 def test_tokens_that_complete_a_square_are_no_patches(prefix, linear, size):
     network = Patches(prefix=prefix, channels_last=False, linear=linear)
-    layout = find_layout(try_out(network, torch.rand(2, 3, *size)), "norm")
+    layout = find_layout(trace_layers(network, torch.rand(2, 3, *size)), "norm")
     assert (layout.token_grid, layout.prefix_tokens) == ((4, size[1] // 4), prefix)
 
 
@@ -165,12 +165,12 @@ def test_grids_that_nothing_tells_apart_are_refused_in_one_line():
             return self.norm(images.flatten(2).transpose(1, 2)[:, :25]).mean(dim=1)
 
     # 25 tokens of 60x60 images: 5 x 5 patches of 12 pixels, or 4 x 4 of 15 behind nine others.
-    trial = try_out(Blind(), torch.rand(2, 3, 60, 60))
+    trace = trace_layers(Blind(), torch.rand(2, 3, 60, 60))
     with pytest.raises(ValueError, match="several grids fit: 5 x 5 behind 0, 4 x 4 behind 9; set token_grid") as caught:
-        find_layout(trial, "norm")
+        find_layout(trace, "norm")
     assert "\n" not in str(caught.value)
-    assert find_layout(trial, "norm", prefix_tokens=9).token_grid == (4, 4)
-    assert find_layout(trial, "norm", token_grid=(5, 5)).prefix_tokens == 0
+    assert find_layout(trace, "norm", prefix_tokens=9).token_grid == (4, 4)
+    assert find_layout(trace, "norm", token_grid=(5, 5)).prefix_tokens == 0
 
 
 def test_halved_grids_of_a_hierarchical_transformer_are_found_by_the_patch_embedding():
@@ -183,7 +183,7 @@ def test_halved_grids_of_a_hierarchical_transformer_are_found_by_the_patch_embed
             patches = nn.functional.pixel_unshuffle(self.embed(images), 2)
             return self.norm(patches.flatten(2).transpose(1, 2)).mean(dim=1)
 
-    layout = find_layout(try_out(Merging(), torch.rand(1, 3, 32, 64)), "norm")
+    layout = find_layout(trace_layers(Merging(), torch.rand(1, 3, 32, 64)), "norm")
     assert (layout.token_grid, layout.prefix_tokens) == ((4, 8), 0)
 
 
@@ -200,7 +200,7 @@ def test_only_layers_with_positions_are_offered():
             self.scores((windows @ windows.mT)[None].expand(2, -1, -1, -1))
             return self.pooled(patches.mean(dim=(1, 2), keepdim=True)).flatten(1)
 
-    assert map_layers(Windows(), IMAGES) == {"embed": (6, 4, 4), "norm": (4, 4, 6)}
+    assert feature_map_layers(Windows(), IMAGES) == {"embed": (6, 4, 4), "norm": (4, 4, 6)}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_only_layers_with_positions_are_offered():
 )
 def test_other_outputs_are_one_line(network, layer, message):
     with pytest.raises(ValueError, match=message) as caught:
-        find_layout(try_out(network, IMAGES), layer)
+        find_layout(trace_layers(network, IMAGES), layer)
     assert "\n" not in str(caught.value)
 
 
@@ -223,8 +223,8 @@ def test_a_trial_leaves_modes_statistics_gradients_and_images_alone():
     network[1].eval()
     images, before = IMAGES.clone(), {name: value.clone() for name, value in network.state_dict().items()}
     with torch.inference_mode():
-        trial = try_out(network, images)
-    assert [layout_of(trial, index).layer for index in range(3)] == ["0", "1", "2"]
+        trace = trace_layers(network, images)
+    assert [layout_of(trace, index).layer for index in range(3)] == ["0", "1", "2"]
     assert [module.training for module in network.modules()] == [True, True, False, True]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -234,7 +234,7 @@ def test_a_trial_leaves_modes_statistics_gradients_and_images_alone():
 
 def test_maps_of_tokens_are_maps_of_their_patches():
     network = Patches(prefix=5, channels_last=False)
-    layout = find_layout(try_out(network, IMAGES), "norm")
+    layout = find_layout(trace_layers(network, IMAGES), "norm")
     with captured(network.norm, layout) as found:
         score = network(IMAGES)[:, 0]
     cam = class_activation_map(found[0], score, "hirescam")

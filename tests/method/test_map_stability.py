@@ -27,21 +27,21 @@ def brightness(images):
     ],
 )
 def test_shift_by_hand(shift, expected):
-    moved = shift.changed(IMAGE)
+    moved = shift.apply(IMAGE)
     assert moved[0, 0].tolist() == expected
-    assert torch.equal(*shift.aligned(IMAGE[0], moved[0]))
+    assert torch.equal(*shift.align(IMAGE[0], moved[0]))
     with pytest.raises(ValueError, match="smaller than the image"):
-        Shift(columns=3).aligned(IMAGE[0], IMAGE[0])
+        Shift(columns=3).align(IMAGE[0], IMAGE[0])
 
 
 def test_noise_stays_within_its_amplitude():
     images = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 40, 40)
-    noisy = UniformNoise(torch.Generator().manual_seed(0)).changed(images)
+    noisy = UniformNoise(torch.Generator().manual_seed(0)).apply(images)
     assert noisy.dtype == torch.uint8
     values = [noisy[0, channel].unique().tolist() for channel in range(3)]
     assert values == [[0, 1, 2], [126, 127, 128, 129, 130], [253, 254, 255]]
     real = torch.zeros(1, 1, 40, 40)
-    change = UniformNoise(torch.Generator().manual_seed(0), 0.5).changed(real)
+    change = UniformNoise(torch.Generator().manual_seed(0), 0.5).apply(real)
     assert -0.5 <= change.min() < -0.48
     assert 0.48 < change.max() <= 0.5
 

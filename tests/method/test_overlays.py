@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from camal_rl.overlays import (
-    as_pictures,
+    as_rgb,
     attention_sheet,
     class_colors,
-    heat_overlay,
+    colored_segmentation,
+    heatmap_overlay,
     mask_overlay,
-    segmentation_picture,
     segmentation_sheet,
     sheet,
 )
@@ -18,15 +18,15 @@ def test_classes_have_colors_of_their_own():
     distances = np.abs(colors[:, None] - colors[None]).sum(axis=2)
     np.fill_diagonal(distances, 999)
     assert distances.min() > 20
-    assert segmentation_picture(np.array([[0, 3]], np.uint8)).tolist() == [[[60] * 3, class_colors()[3].tolist()]]
+    assert colored_segmentation(np.array([[0, 3]], np.uint8)).tolist() == [[[60] * 3, class_colors()[3].tolist()]]
 
 
 def test_of_a_stack_of_frames_the_newest_is_shown():
     channels = np.arange(6, dtype=np.uint8)[None, None]
-    assert as_pictures(channels[..., :3]).tolist() == [[[0, 1, 2]]]
-    assert as_pictures(channels).tolist() == [[[3, 4, 5]]]
-    assert as_pictures(channels[..., :4]).tolist() == [[[3, 3, 3]]]
-    assert as_pictures(channels[..., :1]).tolist() == [[[0, 0, 0]]]
+    assert as_rgb(channels[..., :3]).tolist() == [[[0, 1, 2]]]
+    assert as_rgb(channels).tolist() == [[[3, 4, 5]]]
+    assert as_rgb(channels[..., :4]).tolist() == [[[3, 3, 3]]]
+    assert as_rgb(channels[..., :1]).tolist() == [[[0, 0, 0]]]
 
 
 def test_mask_overlay_keeps_the_relevant_and_darkens_the_rest():
@@ -40,7 +40,7 @@ def test_mask_overlay_keeps_the_relevant_and_darkens_the_rest():
 def test_heat_is_where_the_map_is():
     cam = np.zeros((4, 4))
     cam[:2, :2] = 1
-    shown = heat_overlay(np.full((64, 64, 3), 90, np.uint8), cam).astype(int)
+    shown = heatmap_overlay(np.full((64, 64, 3), 90, np.uint8), cam).astype(int)
     assert shown[4, 4].sum() > shown[60, 60].sum() + 100
     # The hot end of the color map is yellow, red and green above blue; outside nothing has a color.
     assert shown[4, 4, 0] > shown[4, 4, 2]
@@ -84,11 +84,11 @@ def test_attention_and_segmentation_sheets_have_a_column_each():
 
 def test_wrong_types_are_refused():
     with pytest.raises(TypeError, match="uint8"):
-        segmentation_picture(np.zeros((2, 2), np.int64))
+        colored_segmentation(np.zeros((2, 2), np.int64))
     with pytest.raises(ValueError, match="image's size"):
         mask_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3), bool))
     with pytest.raises(ValueError, match=r"\(h, w\)"):
-        heat_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 2)))
+        heatmap_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 2)))
 
 
 def test_the_end_of_a_long_title_is_still_there():

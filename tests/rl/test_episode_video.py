@@ -5,7 +5,7 @@ import torch
 
 from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.overlays import grayed, heat_overlay
+from camal_rl.overlays import heatmap_overlay, to_grayscale
 from camal_rl.rl.decisions import Decisions, decisions_on
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.explain.episode import Recording, record_episode
@@ -151,7 +151,7 @@ def test_every_picture_shows_the_frame_map_and_action_of_its_step(recording, dec
         frame = recording.frames[step].repeat(4, axis=0).repeat(4, axis=1)
         np.testing.assert_array_equal(picture[100:356, 12:268], frame)
         for left, name in ((280, "value"), (548, "policy")):
-            expected = heat_overlay(grayed(frame), decisions.maps[name][step])
+            expected = heatmap_overlay(to_grayscale(frame), decisions.maps[name][step])
             np.testing.assert_array_equal(picture[100:356, left : left + 256], expected)
         widths, taken = bars(picture)
         assert taken == [action == recording.actions[step] for action in range(4)]

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.overlays import enlarged, grayed, heat_overlay
+from camal_rl.overlays import enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.action_names import action_names
 from camal_rl.rl.decisions import Decisions, decisions_on
 from camal_rl.rl.evaluate.evaluation import load_model
@@ -44,9 +44,9 @@ def test_the_sheet_shows_frames_exactly_and_maps_in_their_columns(tmp_path, mode
         top = 76 + row * 200
         image = enlarged(frames.images[row], 192)
         np.testing.assert_array_equal(picture[top : top + 192, 148:340], image)
-        value = heat_overlay(grayed(image), decisions.maps["value"][row])
+        value = heatmap_overlay(to_grayscale(image), decisions.maps["value"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 548:740], value)
-        policy = heat_overlay(grayed(image), decisions.maps["policy"][row])
+        policy = heatmap_overlay(to_grayscale(image), decisions.maps["policy"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 748:940], policy)
     # Nothing is cut off: the outermost pixels are white.
     border = np.concatenate(

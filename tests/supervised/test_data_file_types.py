@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from camal_rl.supervised.data import ImageFolder
-from camal_rl.supervised.data.decoding import Picture, read_gray, read_mask, read_picture
+from camal_rl.supervised.data.decoding import StoredImage, read_gray, read_image, read_mask
 from tests.supervised.test_data_folder import make_folder, marked, photograph, refused, write
 
 RNG = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_images_are_read_right(tmp_path, kind):
     data, expected = RIGHT[kind]
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    pixels = read_picture(path).pixels
+    pixels = read_image(path).pixels
     assert pixels.dtype == np.uint8
     wanted = expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, axis=2)
     np.testing.assert_array_equal(pixels, wanted)
@@ -162,7 +162,7 @@ def test_images_that_would_be_read_wrongly_are_refused_in_one_line(tmp_path, kin
 def test_a_header_that_is_cut_off_is_one_line(tmp_path, data):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
-    refused(lambda: read_picture(path), str(path))
+    refused(lambda: read_image(path), str(path))
 
 
 @pytest.mark.parametrize("note", [b"Exif\x00\x00", b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", b"Exif\x00\x00II*\x00\x08"])
@@ -171,7 +171,7 @@ def test_a_broken_note_of_a_camera_does_not_matter(tmp_path, note):
     block = b"\xff\xe1" + struct.pack(">H", len(note) + 2) + note
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg[:2] + block + b"\xff" + jpeg[2:])
-    assert read_picture(path).orientation == 1
+    assert read_image(path).orientation == 1
 
 
 def turned(pixels, orientation, kind):
@@ -185,7 +185,7 @@ def turned(pixels, orientation, kind):
 def test_a_turned_picture_comes_upright_where_asked(tmp_path, kind, orientation):
     path = tmp_path / "a"
     path.write_bytes(turned(COLOR, orientation, kind))
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.orientation == orientation
     with Image.open(path) as image:
         stored, expected = np.asarray(image), np.asarray(ImageOps.exif_transpose(image))
@@ -198,7 +198,7 @@ def test_the_size_of_a_mask_says_whether_it_was_drawn_on_the_turned_picture(tmp_
     (tmp_path / "images" / "ant").mkdir(parents=True)
     path = tmp_path / "images" / "ant" / "0.png"
     path.write_bytes(turned(COLOR, orientation, "PNG"))
-    upright = Picture(COLOR, orientation).upright()
+    upright = StoredImage(COLOR, orientation).upright()
     # Without a mask, as a viewer shows it.
     sample = ImageFolder(tmp_path, require_masks=False)[0]
     np.testing.assert_array_equal(sample.image.numpy(), upright.transpose(2, 0, 1))

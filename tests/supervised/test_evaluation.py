@@ -32,7 +32,7 @@ class Brightness(nn.Module):
 class Sees(PooledNet):
     """Says itself that it looks at the left half."""
 
-    def own_attention(self, images):
+    def built_in_attention(self, images):
         attention = torch.zeros(len(images), 2, 2)
         attention[:, :, 0] = 1
         return attention

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from camal_rl.supervised.contract import HasOwnAttention, HasOwnLosses
 from camal_rl.supervised.ifam import IfamWeights, build_ifam
+from camal_rl.supervised.model_protocols import HasBuiltInAttention, HasCustomLosses
 
 SMALL = {"patch_size": 8, "dim": 16, "depth": 2, "heads": 2, "parts": 2}
 
@@ -29,13 +29,13 @@ def to_pixels(mask):
 
 
 def test_it_keeps_the_contracts(model):
-    assert isinstance(model, HasOwnLosses)
-    assert isinstance(model, HasOwnAttention)
+    assert isinstance(model, HasCustomLosses)
+    assert isinstance(model, HasBuiltInAttention)
     assert model.get_submodule(model.cam_layer) is model.stage2.blocks[1].norm1
     assert (model.token_grid, model.prefix_tokens) == ((4, 4), 1)
     images = torch.rand(2, 3, 32, 32)
     assert model(images).shape == (2, 3)
-    attention = model.own_attention(images)
+    attention = model.built_in_attention(images)
     assert attention.dtype == torch.float32
     assert torch.equal(attention, model.foreground_mask(images).float())
     assert not attention.requires_grad
@@ -185,7 +185,7 @@ def test_it_learns_32_images():
         optimizer.step()
     model.eval()
     assert (model(images).argmax(dim=1) == labels).float().mean() >= 0.95
-    assert 0.005 < model.own_attention(images).mean() < 0.5
+    assert 0.005 < model.built_in_attention(images).mean() < 0.5
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import camal_rl.camal_term
 import camal_rl.supervised
 from camal_rl.losses import LOSSES, camal_loss
 from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
-from camal_rl.supervised.contract import TrainingLosses
+from camal_rl.supervised.model_protocols import TrainingLosses
 from tests.supervised.fakes import DeepHeadNet, PooledNet, Squares
 
 SHORT = OptimizationConfig(epochs=2, batch_size=8, learning_rate=0.01, warmup_fraction=0.2)

@@ -8,7 +8,7 @@ import matplotlib.image
 
 from camal_rl.comparison.report.document import FrameGrid, Picture, slug
 from camal_rl.comparison.report.runs import Group
-from camal_rl.overlays import Picture as Pixels
+from camal_rl.overlays import RGBImage as Pixels
 from camal_rl.overlays import sheet
 
 FRAMES = 6

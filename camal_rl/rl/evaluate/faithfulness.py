@@ -24,7 +24,7 @@ from camal_rl.metrics import (
     randomization_check,
     sarfa,
 )
-from camal_rl.metrics.consistency import Perturb
+from camal_rl.metrics.consistency import Perturbation
 from camal_rl.metrics.fills import Fill
 from camal_rl.rl.policy_outputs import CHUNK_SIZE, head_output
 
@@ -122,7 +122,7 @@ def stability(
         assert isinstance(network, CamPolicy)
         return network.attention(batch, actions, camal.method, camal.rectification, (head,))[head].float().cpu()
 
-    changes: dict[str, Perturb] = {
+    changes: dict[str, Perturbation] = {
         "noise": UniformNoise(torch.Generator().manual_seed(seed)),
         "shift": Shift(columns=1),
     }

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.overlays import Picture, class_colors, enlarged, grayed, heat_overlay, segmentation_picture
+from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.decisions import Decisions
 from camal_rl.rl.frames import FrameSet
 
@@ -115,7 +115,7 @@ class _Page:
         box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box)
 
-    def show(self, left: int, top: int, picture: Picture) -> None:
+    def show(self, left: int, top: int, picture: RGBImage) -> None:
         axes = self.axes(left, top, picture.shape[1], picture.shape[0])
         axes.imshow(picture, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
@@ -150,15 +150,15 @@ class _Page:
         axes.tick_params(length=0)
 
 
-def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) -> dict[str, list[Picture]]:
+def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) -> dict[str, list[RGBImage]]:
     images = [enlarged(image, _CELL) for image in frames.pictures]
     columns = {"frame": images}
     if with_segmentation:
-        columns["segmentation"] = [enlarged(picture, _CELL) for picture in segmentation_picture(frames.labels)]
+        columns["segmentation"] = [enlarged(picture, _CELL) for picture in colored_segmentation(frames.labels)]
     for title, name in _MAP_TITLES.items():
         # Where a map is not finite there is nothing to draw over the frame.
         columns[title] = [
-            heat_overlay(grayed(image), cam) if np.isfinite(cam).all() else image
+            heatmap_overlay(to_grayscale(image), cam) if np.isfinite(cam).all() else image
             for image, cam in zip(images, decisions.maps[name], strict=True)
         ]
     return columns

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.overlays import Picture, as_pictures, enlarged, grayed, heat_overlay
+from camal_rl.overlays import RGBImage, as_rgb, enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.decisions import Decisions
 from camal_rl.rl.explain.episode import Recording
 
@@ -53,7 +53,7 @@ class VideoText:
     value: str = "value"
 
 
-def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText) -> Iterator[Picture]:
+def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText) -> Iterator[RGBImage]:
     """Yield one picture for each step of an episode, all of one size.
 
     Everything on a picture belongs to one step: the frame, the maps and the value of that frame, the action chosen on
@@ -68,7 +68,7 @@ def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText
         raise ValueError("the decisions must be those on the recording's frames, for the actions that were taken")
     if len(text.action_names) != decisions.probabilities.shape[1]:
         raise ValueError(f"expected {decisions.probabilities.shape[1]} action names, got {len(text.action_names)}")
-    layout = _Layout.of(enlarged(as_pictures(recording.frames[0]), _PANEL), len(text.action_names))
+    layout = _Layout.of(enlarged(as_rgb(recording.frames[0]), _PANEL), len(text.action_names))
     backdrop = _backdrop(layout, text)
     curve = _Curve.of(layout, decisions.values)
     curve.draw_axes(backdrop)
@@ -91,7 +91,7 @@ class _Layout:
     actions: int
 
     @classmethod
-    def of(cls, panel: Picture, actions: int) -> _Layout:
+    def of(cls, panel: RGBImage, actions: int) -> _Layout:
         return cls((panel.shape[0], panel.shape[1]), actions)
 
     @property
@@ -129,7 +129,7 @@ class _Layout:
 
 
 def _write(
-    picture: Picture, text: str, left: int, baseline: int, color: Color = _TEXT, room: int | None = None
+    picture: RGBImage, text: str, left: int, baseline: int, color: Color = _TEXT, room: int | None = None
 ) -> None:
     """Write text, smaller where it would be wider than ``room``."""
     scale = _SCALE if room is None else _SCALE * min(1.0, room / max(1, _text_width(text)))
@@ -140,7 +140,7 @@ def _text_width(text: str) -> int:
     return int(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0])
 
 
-def _backdrop(layout: _Layout, text: VideoText) -> Picture:
+def _backdrop(layout: _Layout, text: VideoText) -> RGBImage:
     """Return what all pictures of an episode share."""
     picture = np.full((layout.height, layout.width, 3), _BACKGROUND, dtype=np.uint8)
     room = layout.width - 2 * _MARGIN
@@ -153,20 +153,20 @@ def _backdrop(layout: _Layout, text: VideoText) -> Picture:
     return picture
 
 
-def _draw_panels(picture: Picture, layout: _Layout, recording: Recording, decisions: Decisions, step: int) -> None:
-    frame = enlarged(as_pictures(recording.frames[step]), _PANEL)
+def _draw_panels(picture: RGBImage, layout: _Layout, recording: Recording, decisions: Decisions, step: int) -> None:
+    frame = enlarged(as_rgb(recording.frames[step]), _PANEL)
     last = step == len(recording) - 1
     ending = "last frame of the episode" if recording.ended else "last frame: the episode is cut here"
     _draw_panel(picture, layout, 0, frame, ending if last else "frame", _TAKEN if last else _TEXT)
-    gray = grayed(frame)
+    gray = to_grayscale(frame)
     for column, (title, name) in enumerate(_MAP_TITLES.items(), start=1):
         cam = decisions.maps[name][step]
-        panel = heat_overlay(gray, cam) if np.isfinite(cam).all() else frame
+        panel = heatmap_overlay(gray, cam) if np.isfinite(cam).all() else frame
         _draw_panel(picture, layout, column, panel, title + _remark(cam))
 
 
 def _draw_panel(
-    picture: Picture, layout: _Layout, column: int, panel: Picture, title: str, color: Color = _TEXT
+    picture: RGBImage, layout: _Layout, column: int, panel: RGBImage, title: str, color: Color = _TEXT
 ) -> None:
     left, (height, width) = layout.left(column), layout.panel
     picture[layout.top : layout.top + height, left : left + width] = panel
@@ -180,7 +180,7 @@ def _remark(cam: npt.NDArray[np.float32]) -> str:
 
 
 def _draw_status(
-    picture: Picture, layout: _Layout, recording: Recording, decisions: Decisions, text: VideoText, step: int
+    picture: RGBImage, layout: _Layout, recording: Recording, decisions: Decisions, text: VideoText, step: int
 ) -> None:
     fields = (
         f"step {step + 1} of {len(recording)}",
@@ -195,7 +195,7 @@ def _draw_status(
         left += int(share * room)
 
 
-def _draw_bars(picture: Picture, layout: _Layout, decisions: Decisions, step: int) -> None:
+def _draw_bars(picture: RGBImage, layout: _Layout, decisions: Decisions, step: int) -> None:
     left = layout.left(0) + _NAME_WIDTH
     right = layout.left(0) + layout.panel[1] - _NUMBER_WIDTH
     for action, probability in enumerate(decisions.probabilities[step]):
@@ -228,7 +228,7 @@ class _Curve:
         rows = bottom - (shown - low) / (high - low) * (bottom - top)
         return cls((left, top, right, bottom), low, high, np.stack([columns, rows], axis=1).round().astype(np.int32))
 
-    def draw_axes(self, picture: Picture) -> None:
+    def draw_axes(self, picture: RGBImage) -> None:
         left, top, right, bottom = self.box
         cv2.rectangle(picture, (left, top), (right, bottom), _LINE)
         if self.low < 0 < self.high:
@@ -241,10 +241,10 @@ class _Curve:
         _write(picture, "step 1", left, bottom + 15, _FAINT)
         _write(picture, last, right - _text_width(last), bottom + 15, _FAINT)
 
-    def extend(self, picture: Picture, step: int) -> None:
+    def extend(self, picture: RGBImage, step: int) -> None:
         """Draw the segment that leads to a step."""
         before, here = (self.points[max(0, index)].tolist() for index in (step - 1, step))
         cv2.line(picture, before, here, _TEXT, 1, cv2.LINE_AA)
 
-    def draw_dot(self, picture: Picture, step: int) -> None:
+    def draw_dot(self, picture: RGBImage, step: int) -> None:
         cv2.circle(picture, self.points[step].tolist(), 4, _TAKEN, cv2.FILLED, cv2.LINE_AA)

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
 from camal_rl.attention import CamMethod
 from camal_rl.envs import LabelMap, SegmentedVecEnv
-from camal_rl.overlays import Picture
+from camal_rl.overlays import RGBImage
 from camal_rl.rl.action_names import action_names
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.decisions import decisions_on
@@ -182,7 +182,7 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     write_contact_sheet(path, frames, decisions, text)
 
 
-def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[Picture]:
+def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[RGBImage]:
     """Play and draw the episodes one after the other; the last picture of each stays for a moment."""
     config, settings = explanation.config, explanation.settings
     names = action_names(venv)

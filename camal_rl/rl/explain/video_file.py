@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from camal_rl.extras import install_command
-from camal_rl.overlays import Picture
+from camal_rl.overlays import RGBImage
 
 # Nearly lossless for drawings and enlarged pixels, at a fraction of the default preset's time.
 _ENCODER = {"crf": "18", "preset": "veryfast"}
@@ -24,7 +24,7 @@ def check_video_support() -> None:
     _pyav()
 
 
-def write_mp4(path: Path, pictures: Iterable[Picture], fps: int) -> int:
+def write_mp4(path: Path, pictures: Iterable[RGBImage], fps: int) -> int:
     """Write pictures as H.264 in 4:2:0 and return their number.
 
     The file appears, over an earlier one, when it is complete; after an error or Ctrl-C an earlier one is as it was.
@@ -55,13 +55,13 @@ def write_mp4(path: Path, pictures: Iterable[Picture], fps: int) -> int:
     return count
 
 
-def even_sized(picture: Picture) -> Picture:
+def even_sized(picture: RGBImage) -> RGBImage:
     """Return ``picture (H, W, 3)`` with an even height and width."""
     height, width = picture.shape[:2]
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _encode(path: Path, pictures: Iterable[Picture], size: tuple[int, ...], fps: int) -> int:
+def _encode(path: Path, pictures: Iterable[RGBImage], size: tuple[int, ...], fps: int) -> int:
     av = _pyav()
     count = 0
     # The index in front lets a browser start before it has the whole file.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camal_rl.supervised.data.arguments import check_integer, check_seed, check_share
+from camal_rl.argument_checks import check_integer, check_number, check_seed
 from camal_rl.supervised.data.listing import Listing, check_index, listing_of
 from camal_rl.supervised.data.samples import ImageSet, Sample
 
@@ -44,9 +44,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_share("augment.crop_area", self.crop_area, 0.01, 1.0)
-        check_share("augment.flip", self.flip)
-        check_share("augment.jitter", self.jitter, 0.0, 0.9)
+        check_number("augment.crop_area", self.crop_area, 0.01, 1.0)
+        check_number("augment.flip", self.flip, 0.0, 1.0)
+        check_number("augment.jitter", self.jitter, 0.0, 0.9)
 
 
 class Resized:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.argument_checks import check_choice
 from camal_rl.supervised.data.decoding import read_gray
 from camal_rl.supervised.data.folder_tree import warn_unlisted
 from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, check_present, existing_folder

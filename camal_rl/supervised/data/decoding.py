@@ -20,7 +20,7 @@ _DARK = 4096  # 12-bit samples in 16-bit files: nothing would be left of them in
 _QUARTER_TURNS = (5, 6, 7, 8)
 
 
-class Picture(NamedTuple):
+class StoredImage(NamedTuple):
     """An image as it is stored, RGB, ``uint8 (H, W, 3)``, and how EXIF says it is turned (1: upright)."""
 
     pixels: Pixels
@@ -60,7 +60,7 @@ class StoredMask(NamedTuple):
     numbers: Stored | None
 
 
-def read_picture(path: Path) -> Picture:
+def read_image(path: Path) -> StoredImage:
     """Return an image file in RGB, 8 bits for each sample, as it is stored.
 
     Samples of 16 bits are scaled to 8.
@@ -72,7 +72,7 @@ def read_picture(path: Path) -> Picture:
     if header.opacity:
         _check_opaque(path, _decoded(path, data, cv2.IMREAD_UNCHANGED))
     pixels = _decoded(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
-    return Picture(np.ascontiguousarray(_eight_bits(path, pixels)[..., ::-1]), header.orientation)
+    return StoredImage(np.ascontiguousarray(_eight_bits(path, pixels)[..., ::-1]), header.orientation)
 
 
 def read_mask(path: Path) -> StoredMask:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.supervised.data.arguments import check_flag
+from camal_rl.argument_checks import check_flag
 from camal_rl.supervised.data.decoding import read_mask
 from camal_rl.supervised.data.folder_tree import (
     IMAGE_SUFFIXES,

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camal_rl.supervised.data.arguments import check_choice
-from camal_rl.supervised.data.decoding import Pixels, read_picture
+from camal_rl.argument_checks import check_choice
+from camal_rl.supervised.data.decoding import Pixels, read_image
 from camal_rl.supervised.data.listing import Listing, check_index
 from camal_rl.supervised.data.samples import BadImageFile, Sample
 
@@ -86,7 +86,7 @@ class ImageFiles:
 
     def _read(self, file: ImageFile) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Return image ``(H, W, 3)`` and mask ``(H, W)``."""
-        picture = read_picture(file.image)
+        picture = read_image(file.image)
         if file.mask is None:
             image = picture.upright() if self._turn else picture.pixels
             return image, np.zeros(image.shape[:2], dtype=np.bool_)

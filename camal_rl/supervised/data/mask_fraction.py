@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from camal_rl.supervised.data.arguments import check_seed, check_share
+from camal_rl.argument_checks import check_number, check_seed
 from camal_rl.supervised.data.listing import Listing, listing_of
 from camal_rl.supervised.data.samples import ImageSet, Sample
 from camal_rl.supervised.data.subset import share_of
@@ -30,7 +30,7 @@ class MaskFraction:
         Raises:
             TypeError, ValueError: a fraction or seed out of range.
         """
-        check_share("mask_fraction", fraction)
+        check_number("mask_fraction", fraction, 0.0, 1.0)
         check_seed("seed", seed)
         self.classes, self.groups, self.images = images.classes, images.groups, images
         self._labels, has_mask = listing_of(images)

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from camal_rl.supervised.data.arguments import check_flag, check_integer, check_names, check_seed, check_share
+from camal_rl.argument_checks import check_flag, check_integer, check_number, check_seed
+from camal_rl.spelling import check_names
 from camal_rl.supervised.data.augmentation import Augmentation, Augmented, Resized
 from camal_rl.supervised.data.cub import CUB200
 from camal_rl.supervised.data.folder import ImageFolder, check_splits, split_folders
@@ -52,11 +53,11 @@ def image_sets(
     Raises:
         TypeError, ValueError: an unknown name or option, a value out of range, or files that are not as expected.
     """
-    check_names("image set", [name], IMAGE_SETS)
-    check_names(f"option of {name}", options, known_options(name))
+    check_names([name], IMAGE_SETS, "image set")
+    check_names(options, known_options(name), f"option of {name}")
     check_integer("image_size", image_size, 8, 4096)
     check_seed("seed", seed)
-    check_share("mask_fraction", mask_fraction)
+    check_number("mask_fraction", mask_fraction, 0.0, 1.0)
     if name == "spurious_shapes":
         if root is not None:
             raise ValueError(f"spurious_shapes is generated and reads no folder; leave root={str(root)!r} out")
@@ -82,7 +83,7 @@ def known_options(name: str) -> tuple[str, ...]:
 def _augmentation(augment: bool | Mapping[str, float] | None, photographs: bool) -> Augmentation | None:
     """Return how training images vary, None where they do not."""
     if isinstance(augment, Mapping):
-        check_names("option of augment", augment, tuple(inspect.signature(Augmentation).parameters))
+        check_names(augment, inspect.signature(Augmentation).parameters, "option of augment")
         return Augmentation(**augment)
     if augment is None:
         return Augmentation() if photographs else None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camal_rl.supervised.data.arguments import check_choice, check_integer, check_seed, check_share
+from camal_rl.argument_checks import check_choice, check_integer, check_number, check_seed
 from camal_rl.supervised.data.listing import Listing, check_index
 from camal_rl.supervised.data.outlines import REACH, SHAPES, shape_pixels
 from camal_rl.supervised.data.samples import Sample
@@ -104,7 +104,7 @@ class SpuriousShapes:
         check_seed("seed", seed)
         usual = 1 / num_classes if split == "test" else TRAINING_CORRELATION
         self.correlation = usual if correlation is None else correlation
-        check_share("correlation", self.correlation)
+        check_number("correlation", self.correlation, 0.0, 1.0)
         self._length = LENGTHS[split] if length is None else length
         check_integer("length", self._length, 1, 2**32 - 1)
         self.split, self.difficulty, self.image_size, self.seed = split, difficulty, image_size, seed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.supervised.data.arguments import check_seed, check_share
+from camal_rl.argument_checks import check_number, check_seed
 from camal_rl.supervised.data.listing import Listing, check_index, listing_of
 from camal_rl.supervised.data.samples import ImageSet, Sample
 
@@ -49,7 +49,7 @@ def held_out(images: ImageSet, fraction: float, seed: int, name: str = "fraction
     Raises:
         TypeError, ValueError: a fraction or seed out of range, or a class with one image to split.
     """
-    check_share(name, fraction, 0.0, 0.9)
+    check_number(name, fraction, 0.0, 0.9)
     check_seed("seed", seed)
     labels = listing_of(images).labels
     generator = np.random.default_rng((seed, 1))

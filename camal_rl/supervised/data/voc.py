@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.argument_checks import check_choice
 from camal_rl.supervised.data.decoding import Stored, read_stored
 from camal_rl.supervised.data.image_files import ImageFile, ImageFiles, check_present, existing_folder
 from camal_rl.supervised.data.text_files import check_distinct, read_lines

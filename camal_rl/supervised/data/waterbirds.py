@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from camal_rl.supervised.data.arguments import check_choice
+from camal_rl.argument_checks import check_choice
 from camal_rl.supervised.data.cub import SEGMENTATIONS_LAYOUT, cub_mask, read_cub_mask
 from camal_rl.supervised.data.folder_tree import warn_unlisted
 from camal_rl.supervised.data.image_files import EmptyMasks, ImageFile, ImageFiles, check_present, existing_folder

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from camal_rl.supervised.contract import TrainingLosses
 from camal_rl.supervised.ifam.affine import random_affine, warp, warp_back
 from camal_rl.supervised.ifam.images import Normalize
 from camal_rl.supervised.ifam.losses import (
@@ -22,6 +21,7 @@ from camal_rl.supervised.ifam.losses import (
 from camal_rl.supervised.ifam.parts import Parts, PartStage, foreground_mask, sampled_mask
 from camal_rl.supervised.ifam.vit import MaskedViT, check_vit
 from camal_rl.supervised.ifam.weights import IfamWeights, ifam_weights
+from camal_rl.supervised.model_protocols import TrainingLosses
 
 SMALLEST_GRID = 4
 """Patches in a row or column that the presence of background needs."""
@@ -70,7 +70,7 @@ class Ifam(nn.Module):
         """Return stage 1's choice, ``bool (B, h, w)``: a foreground part is nearer than the background."""
         return foreground_mask(self.stage1.part_logits(self.normalize(images))[0])
 
-    def own_attention(self, images: Tensor) -> Tensor:
+    def built_in_attention(self, images: Tensor) -> Tensor:
         """Return the mask as a map ``(B, h, w)`` in {0, 1}, float32, without gradient."""
         return self.foreground_mask(images).float()
 

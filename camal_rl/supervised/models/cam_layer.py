@@ -1,16 +1,17 @@
-"""Finds the layer that maps are made of in a network of unknown architecture, by a trial run."""
+"""Finds the layer that maps are made of in a network of unknown architecture, by a trace run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from camal_rl.feature_layout import Seen, Trial, layout_of, try_out
+from camal_rl.feature_layout import LayerCall, LayerTrace, layout_of, trace_layers
 from camal_rl.layer_capture import FeatureLayout
+from camal_rl.supervised.logits import logits_of
 from camal_rl.training_modes import recording_gradients
 
 
@@ -26,16 +27,6 @@ class CamLayer(NamedTuple):
     name: str
     token_grid: tuple[int, int] | None = None
     prefix_tokens: int = 0
-
-
-def logits_of(output: Any) -> Tensor:
-    """Return the logits of what a classifier returns: a tensor, or an object that has ``logits``."""
-    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise TypeError(
-            f"a classifier must return logits (B, K), or an object with .logits; got {type(output).__name__}"
-        )
-    return logits
 
 
 def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
@@ -54,20 +45,20 @@ def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
         ValueError: there is no such layer.
     """
     image = torch.rand(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    trial = try_out(network, image.to(next(network.parameters()).device))
-    logits = logits_of(trial.result)
+    trace = trace_layers(network, image.to(next(network.parameters()).device))
+    logits = logits_of(trace.output)
     generator = torch.Generator().manual_seed(0)
-    score_of = _head_input(trial.seen, logits)
+    score_of = _head_input(trace.calls, logits)
     # A random projection: the plain sum of a normalized vector is constant.
     with recording_gradients():
         score = (score_of * torch.randn(score_of.shape, generator=generator).to(score_of)).sum()
     candidates = [
-        index for index, each in enumerate(trial.seen) if each.output is not None and each.output.requires_grad
+        index for index, each in enumerate(trace.calls) if each.output is not None and each.output.requires_grad
     ]
-    outputs = [cast(Tensor, trial.seen[index].output) for index in candidates]
+    outputs = [cast(Tensor, trace.calls[index].output) for index in candidates]
     gradients = torch.autograd.grad(score, outputs, retain_graph=True, allow_unused=True)
     for index, gradient in zip(reversed(candidates), reversed(gradients), strict=True):
-        layout = _layout(trial, index)
+        layout = _layout(trace, index)
         if layout is not None and gradient is not None and _reaches(gradient, layout):
             return CamLayer(layout.layer, layout.token_grid, layout.prefix_tokens)
     raise ValueError(
@@ -76,19 +67,19 @@ def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
     )
 
 
-def _head_input(seen: Sequence[Seen], logits: Tensor) -> Tensor:
+def _head_input(calls: Sequence[LayerCall], logits: Tensor) -> Tensor:
     """Return what the last linear layer on whole images was given, or the logits where there is none."""
-    inputs = [each.given for each in seen if isinstance(each.module, nn.Linear) and each.given is not None]
+    inputs = [each.input for each in calls if isinstance(each.module, nn.Linear) and each.input is not None]
     return next((given for given in reversed(inputs) if given.dim() == 2 and given.requires_grad), logits)
 
 
-def _layout(trial: Trial, index: int) -> FeatureLayout | None:
+def _layout(trace: LayerTrace, index: int) -> FeatureLayout | None:
     """Return the layout of an output of more than one position, ``None`` where it is none to make maps of."""
-    _, module, _, output = trial.seen[index]
+    _, module, _, output = trace.calls[index]
     if output is None or output.dim() == 2 or (output.dim() == 3 and "norm" not in type(module).__name__.lower()):
         return None
     try:
-        layout = layout_of(trial, index)
+        layout = layout_of(trace, index)
     except ValueError:
         return None
     return layout if math.prod(_positions(output, layout).shape[1:3]) > 1 else None

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camal_rl.supervised.ifam.images import Normalize
-from camal_rl.supervised.models.cam_layer import CamLayer, find_cam_layer, logits_of
+from camal_rl.supervised.logits import logits_of
+from camal_rl.supervised.models.cam_layer import CamLayer, find_cam_layer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

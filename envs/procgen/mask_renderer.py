@@ -1,15 +1,15 @@
 """A second simulator that draws the same frames in one flat color per kind of object.
 
-The twin takes the same actions as the real simulator and stays in the same state, because only what it paints differs.
+It takes the same actions as the real simulator and stays in the same state, because only what it paints differs.
 There are three exceptions, found in the games' sources and held by ``benchmarks/procgen_masks.py``:
 
-* bigfish sizes each fish by the aspect ratio of its sprite, while playing: its twin keeps the themes, and a fish of
-  another theme has another color.
+* bigfish sizes each fish by the aspect ratio of its sprite, while playing: its second simulator keeps the themes, and
+  a fish of another theme has another color.
 * bossfight, fruitbot and starpilot do so when a level starts, heist and plunder draw different objects with the same
-  type: their twin is given the real state (through :func:`twin_state`) when a level starts.
+  type: their second simulator is given the real state (through :func:`flat_color_state`) when a level starts.
 * starpilot's finish line is sized by its sprite when it appears, on step 500: the state is given again then.
 
-Whether it is exact is checked while it runs: see ``follower.py``.
+Whether it is exact is checked while it runs: see ``lockstep.py``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.envs.procgen.classes import GAMES
-from camal_rl.envs.procgen.follower import Follower
+from camal_rl.envs.procgen.lockstep import LockstepRenderer
 from camal_rl.envs.procgen.palette import LabelPainter
-from camal_rl.envs.procgen.repaint import twin_state
+from camal_rl.envs.procgen.repaint import flat_color_state
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.segmentation import LabelMap
 
@@ -35,8 +35,8 @@ _VELOCITY_BOX = (slice(0, 13), slice(0, 26))
 _NO_VELOCITY_INFO = ("chaser", "heist", "maze", "miner")
 
 
-class FlatColorTwin:
-    """Label maps for the current frames of a simulator, by a twin that follows it."""
+class BoxMaskRenderer:
+    """Label maps for the current frames of a simulator, by a second one in lockstep."""
 
     def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:
         keep_themes = game in KEEPS_THEMES
@@ -44,10 +44,10 @@ class FlatColorTwin:
         if not keep_themes:
             options["restrict_themes"] = True
         self._flat = Simulator(game, real.num, seed, options | {"render_mode": None})
-        self._follower = Follower(
+        self._renderer = LockstepRenderer(
             real,
             self._flat,
-            partial(twin_state, game=game, keep_themes=keep_themes),
+            partial(flat_color_state, game=game, keep_themes=keep_themes),
             copies_level_starts=game in COPIED_AT_LEVEL_START,
             copy_time=COPIED_AT_TIME.get(game),
         )
@@ -56,22 +56,22 @@ class FlatColorTwin:
         self._labels: LabelMap | None = None
 
     @property
-    def heals(self) -> int:
-        """How often the twin was found in another state than the simulator."""
-        return self._follower.heals
+    def num_resyncs(self) -> int:
+        """How often the second simulator was found in another state than the simulator."""
+        return self._renderer.num_resyncs
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`follow` ends it."""
-        self._follower.act(actions)
+        """Take the step that the simulator takes; :meth:`check_step` ends it."""
+        self._renderer.act(actions)
 
-    def follow(self, result: StepResult) -> None:
+    def check_step(self, result: StepResult) -> None:
         """Compare the step with the simulator's; :meth:`labels` then belong to its frames."""
-        self._follower.follow(result)
+        self._renderer.check_step(result)
         self._labels = None
 
     def expect_new_states(self, times: Sequence[int]) -> None:
         """Note that the simulator was given other states, ``times`` steps into their episodes."""
-        self._follower.expect_new_states(times)
+        self._renderer.expect_new_states(times)
         self._labels = None
 
     def labels(self) -> LabelMap:
@@ -84,8 +84,8 @@ class FlatColorTwin:
 
     def _draw_labels(self) -> LabelMap:
         """Return new labels of the current frames, without the corner that the velocity may hide."""
-        return self._paint(self._follower.frames())
+        return self._paint(self._renderer.frames())
 
     def close(self) -> None:
-        """End the twin's threads and free its memory."""
-        self._follower.close()
+        """End the second simulator's threads and free its memory."""
+        self._renderer.close()

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from camal_rl.envs.atari.boxes import Box, RamDetector
 from camal_rl.envs.atari.labels import LabelPainter
 from camal_rl.envs.atari.options import AtariOptions
-from camal_rl.envs.copies import UnstartedCopies
+from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.registry import MissingExtraError
 from camal_rl.envs.segmentation import LabelMap
@@ -27,7 +27,7 @@ _NO_OPERATION = 0
 _POOLED = 2
 
 
-class AtariFrames(UnstartedCopies, gymnasium.Env[Image, np.int64]):
+class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     """One game at the size of its screen, ``uint8[210, 160, C]`` (some games have more rows).
 
     A step repeats its action for ``frame_skip`` raw frames and shows the maximum of the last two, which undoes the

@@ -1,11 +1,13 @@
-"""Checks of what a user gives to an image set: each failure is one line with what was expected and what came."""
+"""Checks of single arguments: each failure is one line with what was expected and what came; every room may use them.
+
+Settings of a configuration have their ranges in their annotations instead (:mod:`camal_rl.runs.checks`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from numbers import Real
-
-from camal_rl.spelling import did_you_mean
 
 MAX_SEED = 2**32 - 1
 
@@ -18,15 +20,19 @@ def check_integer(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"{name} is in [{low}, {high}], got {value}")
 
 
-def check_share(name: str, value: object, low: float = 0.0, high: float = 1.0) -> None:
-    """Raise a TypeError unless ``value`` is a number (and no bool), a ValueError unless it is in [low, high]."""
+def check_number(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Raise a TypeError unless ``value`` is a number (and no bool), a ValueError unless it is in [low, high].
+
+    Without bounds every number will do, also infinite ones and NaN.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is a number, got {value!r}")
-    if not low <= float(value) <= high:
+    bounded = (low, high) != (-math.inf, math.inf)
+    if bounded and not low <= float(value) <= high:
         raise ValueError(f"{name} is in [{low:g}, {high:g}], got {value}")
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Sequence[str | None]) -> None:
     """Raise a ValueError unless ``value`` is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, got {value!r}")
@@ -41,11 +47,3 @@ def check_flag(name: str, value: object) -> None:
 def check_seed(name: str, value: object) -> None:
     """Raise a TypeError or ValueError unless ``value`` is an integer in [0, 2^32): one word of a seed sequence."""
     check_integer(name, value, 0, MAX_SEED)
-
-
-def check_names(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise a ValueError for a name that does not exist; it names the nearest one and lists them all."""
-    for name in given:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise ValueError(f"unknown {owner} {name!r}; {hint}known: {', '.join(known) or 'none'}")

@@ -27,7 +27,7 @@ PATH = f"{__name__}:Catch"
 
 @pytest.fixture(autouse=True)
 def own(monkeypatch):
-    monkeypatch.setattr(registry.OWN, "_entries", {})
+    monkeypatch.setattr(registry.CUSTOM_ENVS, "_entries", {})
 
 
 class Catch(gymnasium.Env):
@@ -177,7 +177,9 @@ def test_a_whole_family_is_registered_under_its_name():
 
 
 def test_an_announced_environment_is_found_and_a_broken_one_is_left_out_with_a_warning(monkeypatch):
-    monkeypatch.setattr(registry.OWN, "_announced_paths", {"their/catch": PATH, "broken/one": "no_such_package:Env"})
+    monkeypatch.setattr(
+        registry.CUSTOM_ENVS, "_announced_paths", {"their/catch": PATH, "broken/one": "no_such_package:Env"}
+    )
     with pytest.warns(registry.AnnouncedEnvWarning, match="no_such_package"):
         ids = env_ids()
     assert ids[-1] == "their/catch"

@@ -6,12 +6,12 @@ import torch
 from camal_rl.comparison.glossary import glossary_page, glossary_tables, metrics_glossary
 from camal_rl.comparison.tables import alignment_table
 from camal_rl.comparison.wording import figure_words, with_arrow
-from camal_rl.metrics import METRICS_BY_NAME, OWN_METRICS, AlignmentSummary, alignment, register_metric
+from camal_rl.metrics import CUSTOM_METRICS, METRICS_BY_NAME, AlignmentSummary, alignment, register_metric
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setattr(OWN_METRICS, "_entries", {})
+    monkeypatch.setattr(CUSTOM_METRICS, "_entries", {})
 
 
 def register_peak(name="peak_share"):
@@ -107,6 +107,6 @@ def test_a_name_is_taken_once():
 def test_what_is_no_metric_is_refused_where_it_is_registered(function, message):
     with pytest.raises(ValueError, match=message):
         register_metric("mine", range=(0, 1), higher_is_better=True, source="ours")(function)
-    assert "mine" not in OWN_METRICS
+    assert "mine" not in CUSTOM_METRICS
     with pytest.raises(ValueError, match="the range of metric 'mine' is"):
         register_metric("mine", range=(1, 1), higher_is_better=True, source="ours")

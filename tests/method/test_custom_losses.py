@@ -12,7 +12,7 @@ from camal_rl.losses import LOSSES, CamalLoss, attention_loss, energy_loss, regi
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
-    monkeypatch.setattr(losses, "_own_losses", {})
+    monkeypatch.setattr(losses, "_custom_losses", {})
 
 
 def own_energy(cam, target):

@@ -13,7 +13,7 @@ from camal_rl.envs.procgen.state import without_picture_scale
 _AUDIT_INTERVAL = 64
 
 
-class Follower:
+class LockstepRenderer:
     """Frames of a simulator's current states, painted by another one in lockstep.
 
     Rewards, episode starts and level seeds must agree on every step, and whole states on some of them. Where they do
@@ -27,7 +27,7 @@ class Follower:
         copy_time: give it the edited state at this step of an episode as well.
 
     Attributes:
-        heals: how often an environment was found in another state than the simulator's.
+        num_resyncs: how often an environment was found in another state than the simulator's.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Follower:
         self._diverged = np.zeros(real.num, dtype=bool)
         self._acting = False
         self._steps = 0
-        self.heals = 0
+        self.num_resyncs = 0
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`follow` ends it."""
+        """Take the step that the simulator takes; :meth:`check_step` ends it."""
         self._painter.act(actions)
         self._acting = True
 
-    def follow(self, result: StepResult) -> None:
+    def check_step(self, result: StepResult) -> None:
         """Compare the step with the simulator's and note whose state has to be copied before the next frames."""
         rewards, first = self._painter.outcome()
         self._acting = False
@@ -60,7 +60,7 @@ class Follower:
         new_level = result.first | result.level_complete
         if new_level.any():
             agrees &= self._painter.level_seeds() == result.level_seeds
-        self._heal(np.flatnonzero(~agrees & ~self._stale))
+        self._resync(np.flatnonzero(~agrees & ~self._stale))
         self._time = np.where(new_level, 0, self._time + 1)
         if self._copies_level_starts:
             self._stale |= new_level
@@ -70,8 +70,8 @@ class Follower:
         if self._steps % _AUDIT_INTERVAL == 0:
             self._audit(self._steps // _AUDIT_INTERVAL % self._real.num)
 
-    def _heal(self, indices: npt.NDArray[np.int64]) -> None:
-        self.heals += len(indices)
+    def _resync(self, indices: npt.NDArray[np.int64]) -> None:
+        self.num_resyncs += len(indices)
         self._stale[indices] = True
         self._diverged[indices] = True
 
@@ -81,7 +81,7 @@ class Follower:
             return
         expected, own = self._edit(self._real.get_state(index)), self._painter.get_state(index)
         if without_picture_scale(own) != without_picture_scale(expected):
-            self._heal(np.array([index]))
+            self._resync(np.array([index]))
 
     def expect_new_states(self, times: Sequence[int]) -> None:
         """Note that the simulator was given other states, ``times`` steps into their episodes."""

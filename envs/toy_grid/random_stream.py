@@ -17,7 +17,7 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-class Stream:
+class RandomStream:
     """A SplitMix64 generator; different keys give streams that share nothing."""
 
     def __init__(self, *keys: int) -> None:
@@ -32,23 +32,23 @@ class Stream:
         self._state = (self._state + _GOLDEN) & _MASK
         return mix(self._state)
 
-    def below(self, bound: int) -> int:
+    def randrange(self, bound: int) -> int:
         """Return a random integer in [0, bound); its bias is below bound / 2**64."""
         return self.bits() % bound
 
-    def unit(self) -> float:
+    def random(self) -> float:
         """Return a random number in [0, 1)."""
         return (self.bits() >> 11) / 2**53
 
-    def pick(self, items: Sequence[_T]) -> _T:
+    def choice(self, items: Sequence[_T]) -> _T:
         """Return one of the items."""
-        return items[self.below(len(items))]
+        return items[self.randrange(len(items))]
 
     def sample(self, items: Sequence[_T], count: int) -> list[_T]:
         """Return ``count`` different items in random order, or all of them where there are fewer."""
         pool = list(items)
         last = min(count, len(pool))
         for index in range(last):
-            other = index + self.below(len(pool) - index)
+            other = index + self.randrange(len(pool) - index)
             pool[index], pool[other] = pool[other], pool[index]
         return pool[:last]

@@ -20,7 +20,7 @@ class TrainingLosses(NamedTuple):
 
 
 @runtime_checkable
-class HasOwnLosses(Protocol):
+class HasCustomLosses(Protocol):
     """A model that is trained with losses of its own (iFAM), from image labels only."""
 
     def training_losses(self, images: Tensor, labels: Tensor, progress: float) -> TrainingLosses:
@@ -31,8 +31,8 @@ class HasOwnLosses(Protocol):
 
 
 @runtime_checkable
-class HasOwnAttention(Protocol):
+class HasBuiltInAttention(Protocol):
     """A model that says itself where it looks (iFAM: the mask of its first stage)."""
 
-    def own_attention(self, images: Tensor) -> Tensor:
+    def built_in_attention(self, images: Tensor) -> Tensor:
         """Return maps ``(B, h, w)`` in [0, 1] for ``images (B, 3, H, W)`` in [0, 1], without gradient."""

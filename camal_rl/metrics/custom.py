@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Compute)
 
 
 @dataclass(frozen=True)
-class OwnMetric:
+class CustomMetric:
     """A user's metric.
 
     Attributes:
@@ -54,7 +54,7 @@ class OwnMetric:
         return found.to(cam.dtype)
 
 
-OWN_METRICS: Registry[OwnMetric] = Registry("metric", {}, "camal_rl.metrics")
+CUSTOM_METRICS: Registry[CustomMetric] = Registry("metric", {}, "camal_rl.metrics")
 """Metrics of users by name; :func:`register_metric` adds to them."""
 _SHIPPED = {metric.name: metric for metric in METRICS}
 
@@ -102,22 +102,22 @@ def register_metric(
 
     def register(function: Function) -> Function:
         told = formula or (function.__doc__ or "").strip().partition("\n")[0]
-        metric = OwnMetric(Metric(name, (low, high), higher_is_better, source), function, told, random)
+        metric = CustomMetric(Metric(name, (low, high), higher_is_better, source), function, told, random)
         _check(metric)
-        OWN_METRICS.register(name, metric)
+        CUSTOM_METRICS.register(name, metric)
         return function
 
     return register
 
 
-def own_metric(name: str) -> OwnMetric:
+def custom_metric(name: str) -> CustomMetric:
     """Return a user's metric.
 
     Raises:
         ValueError: there is none, or what a package announces under that name was not registered.
     """
-    found = OWN_METRICS.find(name)
-    if not isinstance(found, OwnMetric):
+    found = CUSTOM_METRICS.find(name)
+    if not isinstance(found, CustomMetric):
         raise ValueError(f"metric {name!r} is announced, but the module does not call register_metric({name!r}, ...)")
     return found
 
@@ -128,21 +128,21 @@ class _Definitions(Mapping[str, Metric]):
     def __getitem__(self, name: str) -> Metric:
         if name in _SHIPPED:
             return _SHIPPED[name]
-        if name not in OWN_METRICS:
+        if name not in CUSTOM_METRICS:
             raise KeyError(name)
-        return own_metric(name).definition
+        return custom_metric(name).definition
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*_SHIPPED, *OWN_METRICS])
+        return iter([*_SHIPPED, *CUSTOM_METRICS])
 
     def __len__(self) -> int:
-        return len(_SHIPPED) + len(OWN_METRICS)
+        return len(_SHIPPED) + len(CUSTOM_METRICS)
 
 
 METRICS_BY_NAME: Mapping[str, Metric] = _Definitions()
 
 
-def _check(metric: OwnMetric) -> None:
+def _check(metric: CustomMetric) -> None:
     """Try a metric on two frames."""
     cam = torch.tensor([[[0.9, 0.2, 0.1], [0.4, 0.3, 0.6]], [[0.0, 0.2, 0.1], [3.0, 0.3, 0.6]]])
     target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]).repeat(2, 1, 1)

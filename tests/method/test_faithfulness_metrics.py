@@ -103,7 +103,7 @@ def test_equals_deletion_effect(change):
     whole = faithfulness(images, saliency, softmax_policy, change, "blur")
     part = deletion_effect(images, saliency, softmax_policy, change, fill="blur")
     for name, values in vars(part).items():
-        torch.testing.assert_close(whole.figures()[name], values)
+        torch.testing.assert_close(whole.metrics()[name], values)
 
 
 def test_dead_maps_are_undefined_everywhere():
@@ -112,7 +112,7 @@ def test_dead_maps_are_undefined_everywhere():
     saliency[1] = 0
     saliency[2, 0, 0] = torch.nan
     result = faithfulness(images, saliency, softmax_policy, preferred_action_drop)
-    for values in result.figures().values():
+    for values in result.metrics().values():
         assert values.isnan().tolist() == [False, True, True, False]
     assert result.undefined() == dict.fromkeys(result.means(), 2)
     alone = faithfulness(images[[0]], saliency[[0]], softmax_policy, preferred_action_drop)
@@ -146,8 +146,8 @@ def test_chunked_equals_unchunked_and_inputs_stay(fill):
     arguments = {"evaluate": evaluate, "change": preferred_action_drop, "fill": fill, "subsets": 6}
     whole = faithfulness(images, saliency, **arguments, generator=torch.Generator().manual_seed(7))
     chunked = faithfulness(images, saliency, **arguments, generator=torch.Generator().manual_seed(7), chunk_size=2)
-    for name, values in whole.figures().items():
-        torch.testing.assert_close(values, chunked.figures()[name], rtol=1e-5, atol=1e-6)
+    for name, values in whole.metrics().items():
+        torch.testing.assert_close(values, chunked.metrics()[name], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close((images, saliency), copies)
 
 
@@ -217,5 +217,5 @@ def test_the_same_on_cuda(fill):
     images, saliency = torch.rand(4, 3, 8, 8), torch.rand(4, 8, 8)
     cpu = faithfulness(images, saliency, softmax_policy, preferred_action_drop, fill)
     cuda = faithfulness(images.cuda(), saliency.cuda(), softmax_policy, preferred_action_drop, fill)
-    for name, values in cpu.figures().items():
-        torch.testing.assert_close(cuda.figures()[name].cpu(), values, rtol=1e-4, atol=1e-4)
+    for name, values in cpu.metrics().items():
+        torch.testing.assert_close(cuda.metrics()[name].cpu(), values, rtol=1e-4, atol=1e-4)

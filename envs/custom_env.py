@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 
 from camal_rl.envs.family import EnvInfo, Exactness, Family
-from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, Spec, make_segmented_vec
+from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, SpecLike, make_segmented_vec
 from camal_rl.envs.levels import SeededLevels, check_level_range
 from camal_rl.envs.option_checks import check_option_names, check_render_mode, class_names
 from camal_rl.envs.segmentation import SegmentationSpec, as_spec
@@ -25,7 +25,7 @@ _HANDLED = (*_LEVELS, "segmentation", "relevant", "render_mode", "subproc")
 
 
 @dataclass(frozen=True)
-class OwnEnv:
+class CustomEnv:
     """What makes a Gymnasium environment, and what one should know about it.
 
     Attributes:
@@ -44,12 +44,12 @@ class OwnEnv:
     def of(
         cls,
         make: Any,
-        spec: Spec | None = None,
+        spec: SpecLike | None = None,
         level_sets: LevelSets | None = None,
         license: str | None = None,
         exactness: Exactness | None = None,
         note: str | None = None,
-    ) -> OwnEnv:
+    ) -> CustomEnv:
         """Return what a class is; what is not given here is what its attributes say.
 
         Raises:
@@ -126,11 +126,11 @@ class OwnEnv:
         return venv
 
 
-def own_family(thing: Any, env_id: str) -> Family:
+def custom_family(thing: Any, env_id: str) -> Family:
     """Return the family that a user's own thing is, or that of the one environment that it makes.
 
     Args:
-        thing: a :class:`Family`, an :class:`OwnEnv`, or a class or function that makes a Gymnasium environment.
+        thing: a :class:`Family`, an :class:`CustomEnv`, or a class or function that makes a Gymnasium environment.
         env_id: its name.
 
     Raises:
@@ -139,7 +139,7 @@ def own_family(thing: Any, env_id: str) -> Family:
     if isinstance(thing, Family):
         return thing
     try:
-        own = thing if isinstance(thing, OwnEnv) else OwnEnv.of(thing)
+        own = thing if isinstance(thing, CustomEnv) else CustomEnv.of(thing)
     except (TypeError, ValueError) as error:
         raise type(error)(f"environment {env_id!r}: {error}") from error
     return own.family(env_id)
