@@ -12,11 +12,12 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
-from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.agents import CamalConfig
 from camal_rl.attention import CamMethod
 from camal_rl.envs import LabelMap, SegmentedVecEnv
 from camal_rl.overlays import Picture
 from camal_rl.rl.action_names import action_names
+from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.decisions import decisions_on
 from camal_rl.rl.environments import level_set_options, make_level_set_env
@@ -105,7 +106,7 @@ class Explanation:
 
     config: ExperimentConfig
     settings: ExplanationSettings
-    model: CAMALPPO
+    model: Agent
     sheet_venv: SegmentedVecEnv
     video_venv: SegmentedVecEnv | None
     no_segmentation: str | None
@@ -132,6 +133,7 @@ def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Exp
     if settings.episodes:
         check_video_support()
     model = load_model(folder)
+    attentive_policy(model)
     if config.threads:
         torch.set_num_threads(config.threads)
     sheet_venv, no_segmentation = _sheet_env(config, settings)
@@ -172,7 +174,7 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     config, settings, venv = explanation.config, explanation.settings, explanation.sheet_venv
     actor = _Acting(explanation.model, settings.deterministic)
     frames = sample_frames(actor, venv, settings.frames, config.evaluation.frame_every, settings.seed)
-    decisions = decisions_on(_policy(explanation), frames.images, settings.camal)
+    decisions = decisions_on(attentive_policy(explanation.model), frames.images, settings.camal)
     text = SheetText(
         _title(explanation),
         _maps(settings.camal),
@@ -193,7 +195,9 @@ def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress
         recording = record_episode(
             explanation.model, venv, settings.deterministic, settings.seed + episode, on_step=playing
         )
-        decisions = decisions_on(_policy(explanation), recording.frames, settings.camal, recording.actions)
+        decisions = decisions_on(
+            attentive_policy(explanation.model), recording.frames, settings.camal, recording.actions
+        )
         text = VideoText(f"{_title(explanation)}, {label}", _maps(settings.camal), names, value)
         drawing = _reporter(on_progress, f"{label}: drawing", len(recording))
         for step, picture in enumerate(episode_pictures(recording, decisions, text)):
@@ -205,12 +209,6 @@ def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress
 
 def _reporter(on_progress: OnProgress, activity: str, total: int | None) -> Callable[[int], None]:
     return lambda done: on_progress(activity, done, total)
-
-
-def _policy(explanation: Explanation) -> CamPolicy:
-    policy = explanation.model.policy
-    assert isinstance(policy, CamPolicy)
-    return policy
 
 
 def _title(explanation: Explanation) -> str:
