@@ -23,6 +23,7 @@ from camal_rl.runs.checks import (
     check_section,
     with_settings,
 )
+from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
 from camal_rl.runs.settings import NAME, Device, RunSettings
@@ -245,7 +246,7 @@ class ExperimentConfig(RunSettings):
     @property
     def experiment_name(self) -> str:
         """The name of the experiment, without method and seed."""
-        return self.name if self.name is not None else self.env.id.replace("/", "-").replace(":", "-")
+        return self.name if self.name is not None else portable_name(self.env.id)
 
     @property
     def task(self) -> str:

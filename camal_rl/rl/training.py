@@ -13,6 +13,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from camal_rl.agents.arithmetic import computing
 from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import ExperimentConfig
@@ -145,7 +146,7 @@ def run(
     """
     config, folder, model = trial.config, trial.folder, trial.model
     keep_freed_memory()
-    folder.create(config, command)
+    folder.create(config, command, computing(model.policy))
     started = time.perf_counter()
     interrupted = False
     try:

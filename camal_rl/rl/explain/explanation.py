@@ -28,6 +28,7 @@ from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import check_video_support, write_mp4
 from camal_rl.rl.frames import sample_frames
+from camal_rl.runs.folders import unique_name
 from camal_rl.runs.run_folder import RunFolder
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -159,13 +160,13 @@ def explain(explanation: Explanation, out: Path, on_progress: OnProgress = lambd
     Each file appears in one piece, over one of an earlier explanation; the folder is made where it is missing.
     """
     settings = explanation.settings
-    sheet = out / f"attention-{settings.level_set}.png"
+    sheet = out / f"attention-{unique_name(settings.level_set)}.png"
     on_progress("contact sheet", 0, 1)
     _write_sheet(explanation, sheet)
     on_progress("contact sheet", 1, 1)
     if explanation.video_venv is None:
         return [sheet]
-    video = out / f"episodes-{settings.level_set}.mp4"
+    video = out / f"episodes-{unique_name(settings.level_set)}.mp4"
     write_mp4(video, _video_pictures(explanation, explanation.video_venv, on_progress), settings.fps)
     return [sheet, video]
 
