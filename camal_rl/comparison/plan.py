@@ -58,7 +58,7 @@ def plan_runs(config: RunConfig, methods: Sequence[str], seeds: int, out: Path) 
 
 
 def _folder(out: Path, method: str, seed: int) -> Path:
-    """Return the folder of a run; one that an earlier version wrote, under the method's name as it is, is used again."""
+    """Return the folder of a run; one of an earlier version, named as the method is, is used again."""
     folder, former = out / run_name(method, seed), out / f"{method}-seed{seed}"
     return former if former.is_dir() and not folder.exists() else folder
 

@@ -13,8 +13,8 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents.arithmetic import computing
 from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents.arithmetic import computing
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
@@ -74,7 +74,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
         venv = make_training_env(config)
         stack.callback(venv.close)
         model = make_model(config, venv, folder)
-        _check_maps(config, model)
+        _check_maps(config, model, drawn=overlay is not None)
         stack.pop_all()
     return Trial(config, folder, venv, model, overlay, held_out)
 
@@ -89,16 +89,20 @@ def _check_level_sets(config: ExperimentConfig) -> None:
                 raise ValueError(f"evaluation.{key}: {error}") from error
 
 
-def _check_maps(config: ExperimentConfig, model: Agent) -> None:
+def _check_maps(config: ExperimentConfig, model: Agent, drawn: bool) -> None:
     """Raise a ValueError if the encoder has no CAM layer where maps will be asked for, after hours of training too."""
-    wanted = config.camal.weight > 0 or config.evaluation.frames > 0
+    wanted = config.camal.weight > 0 or config.evaluation.frames > 0 or drawn
     if not wanted and config.policy.cam_layer is None:
         return
     policy = attentive_policy(model)
     try:
         policy.cam_grid  # noqa: B018  (measured here)
     except ValueError as error:
-        remedy = "" if config.camal.weight > 0 else "; without attention maps set evaluation.frames=0"
+        remedy = (
+            ""
+            if config.camal.weight > 0
+            else "; without attention maps set evaluation.frames=0 and log.overlay_every=0"
+        )
         raise ValueError(f"policy.cam_layer: {error}{remedy}") from error
 
 

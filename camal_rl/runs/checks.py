@@ -64,8 +64,8 @@ def check_folder_name(key: str, name: str | None) -> None:
         raise ValueError(f"{key} must be a plain folder name, got {name!r}")
     if any(letter in _NOT_ON_WINDOWS for letter in name) or name[-1] in ". " or name.split(".")[0].lower() in _DEVICES:
         raise ValueError(
-            f"{key} must be a folder name that Windows takes too, without {' '.join(_NOT_ON_WINDOWS)}, without a dot or "
-            f"space at its end, and not the name of a device, got {name!r}"
+            f"{key} must be a folder name that Windows takes too: without {' '.join(_NOT_ON_WINDOWS)}, no dot or space "
+            f"at its end, not the name of a device; got {name!r}"
         )
     if len(name.encode()) > MAX_NAME:
         raise ValueError(f"{key} must be a plain folder name of at most {MAX_NAME} bytes, got {len(name.encode())}")

@@ -21,7 +21,7 @@ def portable_name(name: str) -> str:
     Windows takes no colons, and tools such as scp and rsync read what stands before one as a machine's name. Different
     names can become one; where that matters, :func:`unique_name` is for it.
     """
-    return _NOT_PORTABLE.sub("-", name).lstrip(".-") or "-"
+    return _NOT_PORTABLE.sub("-", name).lstrip(".-") or "_"
 
 
 def unique_name(name: str) -> str:
@@ -32,7 +32,7 @@ def unique_name(name: str) -> str:
     """
     if _UNIQUE.fullmatch(name):
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
     return f"{portable_name(name)[:_MAX_READABLE]}-{digest}"
 
 
