@@ -175,9 +175,10 @@ def _same(known: object, thing: object) -> bool:
     """
     if known is thing:
         return True
-    if is_dataclass(thing) and type(known) is type(thing) and not isinstance(thing, type):
-        return all(_same(getattr(known, each.name), getattr(thing, each.name)) for each in fields(thing))
     known, thing = (getattr(each, "__wrapped__", each) for each in (known, thing))
+    if is_dataclass(thing) and type(known) is type(thing) and not isinstance(thing, type):
+        pairs = [(getattr(known, each.name), getattr(thing, each.name)) for each in fields(thing)]
+        return all(ours == theirs or _same(ours, theirs) for ours, theirs in pairs)
     module, name = (getattr(thing, key, None) for key in ("__module__", "__qualname__"))
     if isinstance(known, str):
         return known == f"{module}:{name}"
