@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
@@ -33,5 +31,5 @@ def computing(network: nn.Module) -> dict[str, str]:
     """
     first = next(network.parameters())
     encoder = getattr(network, "features_extractor", network)  # SB3's name, which custom networks need not have
-    own = cast(torch.dtype, encoder.arithmetic(first.device)) if isinstance(encoder, CamEncoder) else first.dtype
+    own = encoder.arithmetic(first.device) if isinstance(encoder, CamEncoder) else first.dtype
     return {"device": first.device.type, "precision": str(own).removeprefix("torch.")}
