@@ -10,7 +10,6 @@ import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam, Image, TensorBoardOutputFormat
 
-from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.overlays import attention_sheet
 
@@ -20,7 +19,8 @@ HIDDEN_FROM = ("stdout", "log", "json", "csv")
 class OverlayCallback(BaseCallback):
     """Writes where the policy looks on a fixed set of frames, at the start, every ``every_steps`` and at the end.
 
-    The model is a :class:`CAMALPPO`; the maps are of the kind that it trains on.
+    The model has a :class:`CamPolicy`. The maps are the policy's own: those that :class:`camal_rl.agents.CAMALPPO`
+    trains on.
 
     Args:
         frames: ``uint8 (N, H, W, 3)``.
@@ -67,10 +67,7 @@ class OverlayCallback(BaseCallback):
         if self._drawn_at == self.num_timesteps:
             return
         self._drawn_at = self.num_timesteps
-        model = cast(CAMALPPO, self.model)
-        policy = cast(CamPolicy, model.policy)
-        camal = model.camal
-        maps = policy.attention(self.frames, None, camal.method, camal.rectification, camal.targets)
+        maps = cast(CamPolicy, self.model.policy).attention(self.frames)
         pictures = {str(target): cam.cpu().numpy() for target, cam in maps.items()}
         sheet = attention_sheet(self.frames, self.labels, self.relevant, pictures)
         for output in self.logger.output_formats:

@@ -126,7 +126,7 @@ class CamEncoder(BaseFeaturesExtractor):
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         # Autocast that is switched off still costs time and is written into exported graphs.
-        lower = self._arithmetic(device) == torch.bfloat16
+        lower = self.arithmetic(device) == torch.bfloat16
         return torch.autocast(device.type, torch.bfloat16) if lower else nullcontext()
 
     @property
@@ -137,18 +137,19 @@ class CamEncoder(BaseFeaturesExtractor):
         them as they are, and its maps are made by automatic differentiation.
         """
         layers = list(self.linear) if type(self.linear) is nn.Sequential else []
-        methods = ("forward", "cam_features", "hidden", "hidden_weight", "_images", "_autocast", "_arithmetic")
+        methods = ("forward", "cam_features", "hidden", "hidden_weight", "_images", "_autocast", "arithmetic")
         own = any(name in vars(self) or getattr(type(self), name) is not getattr(CamEncoder, name) for name in methods)
         return not own and [type(layer) for layer in layers] == [nn.Linear, nn.ReLU]
 
-    def _arithmetic(self, device: torch.device) -> torch.dtype:
+    def arithmetic(self, device: torch.device) -> torch.dtype:
+        """Return what the encoder computes in on a device."""
         own = next(self.parameters()).dtype
         return torch.bfloat16 if resolve_precision(self.precision, device) == "bfloat16" else own
 
     def _images(self, observations: Tensor) -> Tensor:
         """Return images in [0, 1] in the encoder's memory format; those in uint8 also in its arithmetic."""
         layout = torch.channels_last if self.channels_last else torch.preserve_format
-        arithmetic = self._arithmetic(observations.device)
+        arithmetic = self.arithmetic(observations.device)
         if not self.channels_last and arithmetic != torch.bfloat16 and torch.is_grad_enabled():
             # As stock SB3, bit for bit: it acts on images as they come and learns from contiguous ones.
             layout = torch.contiguous_format
@@ -183,7 +184,7 @@ class CamEncoder(BaseFeaturesExtractor):
         """Return the features ``(B, features_dim)`` for images ``(B, C, H, W)``, uint8 or float in [0, 1]."""
         if not self.is_linear_relu:
             return self._own_head(self.cam_features(observations))
-        plain = observations.is_floating_point() and self._arithmetic(observations.device) == observations.dtype
+        plain = observations.is_floating_point() and self.arithmetic(observations.device) == observations.dtype
         if plain and not torch.is_grad_enabled():
             # Acting on SB3's floats: the layers one after the other, as in a network without attention.
             return cast(Tensor, self.linear(self.cnn(observations).flatten(1)))
@@ -339,7 +340,7 @@ def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -
     """Return what an encoder class is built with: own features extractors know nothing of ``precision``."""
     if issubclass(encoder, CamEncoder):
         return {"precision": precision}
-    if precision != "float32":
+    if precision == "bfloat16":
         names = ", ".join(_SHIPPED)
         raise ValueError(f"precision={precision!r} needs one of the encoders {names}, or one derived from CamEncoder")
     return {}

@@ -15,6 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from camal_rl.agents.arithmetic import settled_precision
+from camal_rl.agents.encoders import encoder_class
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 
@@ -29,8 +31,17 @@ class ImagePPO(PPO):
     """
 
     def _setup_model(self) -> None:
+        self._settle_precision()
         self.rollout_buffer_class = self._buffer_class()
         super()._setup_model()
+
+    def _settle_precision(self) -> None:
+        """Put what ``auto`` comes to here into the policy's arguments: a loaded model computes as it was trained."""
+        kwargs = self.policy_kwargs or {}
+        if not issubclass(self.policy_class, CamPolicy) or kwargs.get("precision") != "auto":
+            return
+        encoder = encoder_class(kwargs.get("encoder", "nature"))
+        self.policy_kwargs = {**kwargs, "precision": settled_precision(encoder, "auto", self.device)}
 
     def _buffer_class(self) -> type[RolloutBuffer] | None:
         """Return the buffer that belongs to the policy; ``None`` is SB3's choice.

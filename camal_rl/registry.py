@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -168,10 +169,16 @@ def _module(name: str, path: str, kind: str) -> ModuleType:
 
 
 def _same(known: object, thing: object) -> bool:
-    """Say whether two objects are one, or one definition that was run twice, or a path and what lies there."""
+    """Say whether two objects are one, or one definition that was run twice, or a path and what lies there.
+
+    Two records are one definition if what they hold is.
+    """
     if known is thing:
         return True
     known, thing = (getattr(each, "__wrapped__", each) for each in (known, thing))
+    if is_dataclass(thing) and type(known) is type(thing) and not isinstance(thing, type):
+        pairs = [(getattr(known, each.name), getattr(thing, each.name)) for each in fields(thing)]
+        return all(ours == theirs or _same(ours, theirs) for ours, theirs in pairs)
     module, name = (getattr(thing, key, None) for key in ("__module__", "__qualname__"))
     if isinstance(known, str):
         return known == f"{module}:{name}"

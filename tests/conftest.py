@@ -57,11 +57,13 @@ def in_tmp(tmp_path, monkeypatch):
 def own_modules(in_tmp, monkeypatch):
     """Let modules of an empty folder, the current one, be imported; what they register is forgotten afterwards."""
     from camal_rl.agents.encoders import ENCODERS
+    from camal_rl.agents.terms import TERMS
     from camal_rl.envs.registry import CUSTOM_ENVS
     from camal_rl.losses import LOSSES
     from camal_rl.metrics import CUSTOM_METRICS
+    from camal_rl.rl.algorithms import ALGORITHMS
 
-    for registry in (ENCODERS, CUSTOM_ENVS, LOSSES, CUSTOM_METRICS):
+    for registry in (ENCODERS, CUSTOM_ENVS, LOSSES, CUSTOM_METRICS, TERMS, ALGORITHMS):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr(sys, "path", [*sys.path, str(in_tmp)])
     importlib.invalidate_caches()

@@ -12,7 +12,7 @@ from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.agents import CAMALPPO
+    from camal_rl.agents import PPOWithTerms
     from camal_rl.comparison.report.document import Table
     from camal_rl.rl.bench import BenchPlan
 
@@ -53,7 +53,7 @@ def bench(
 
 def _prepare(
     config: str, overrides: Sequence[str], rounds: int, peer: bool, out: Path | None
-) -> tuple[BenchPlan, CAMALPPO]:
+) -> tuple[BenchPlan, PPOWithTerms]:
     with checking_input(config, overrides):
         from camal_rl.rl.bench import BenchPlan, make_agent
         from camal_rl.rl.config import agent_config
@@ -65,7 +65,7 @@ def _prepare(
         return BenchPlan(settings, rounds, peer), make_agent(settings)
 
 
-def _measure(plan: BenchPlan, model: CAMALPPO, progress: bool | None) -> dict[str, Any]:
+def _measure(plan: BenchPlan, model: PPOWithTerms, progress: bool | None) -> dict[str, Any]:
     from camal_rl.cli.progress import stages_shown
     from camal_rl.rl.bench import measure
 

@@ -50,9 +50,10 @@ def masks(
         from camal_rl.registry import import_modules
         from camal_rl.rl.explain.video_file import check_video_support, write_mp4
         from camal_rl.rl.mask_sheet import mask_clip, mask_sheet
+        from camal_rl.runs.folders import portable_name
 
         import_modules(imports or ())
-        path = out if out is not None else Path(f"masks-{env.replace('/', '-').replace(':', '-')}.png")
+        path = out if out is not None else Path(f"masks-{portable_name(env)}.png")
         clip = path.with_suffix(".mp4")
         for file in (path, clip) if video else (path,):
             if file.exists() and not force:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder, read_json, run_name
 from camal_rl.runs.task import RunConfig, task_of
 
 
@@ -50,11 +50,17 @@ def plan_runs(config: RunConfig, methods: Sequence[str], seeds: int, out: Path) 
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
-            folder = RunFolder(out / f"{method}-seed{seed}")
-            runs.append(PlannedRun(method, seed, method_config(config, method, seed), folder))
+            own = method_config(config, method, seed)
+            runs.append(PlannedRun(method, seed, own, RunFolder(_folder(out, method, seed))))
     for planned in runs:
         _check_reusable(planned)
     return runs
+
+
+def _folder(out: Path, method: str, seed: int) -> Path:
+    """Return the folder of a run; one of an earlier version, named as the method is, is used again."""
+    folder, former = out / run_name(method, seed), out / f"{method}-seed{seed}"
+    return former if former.is_dir() and not folder.exists() else folder
 
 
 def check_runs(runs: Sequence[PlannedRun]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from camal_rl.agents import CamPolicy
 from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.envs import segmentation_spec
-from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
+from camal_rl.overlays import RGBImage, class_colors, heatmap_overlay, colored_segmentation, segmentation_sheet
+from camal_rl.rl.algorithms import attentive_policy
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.evaluation import load_model
@@ -52,8 +52,7 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     }
     maps = {}
     for method, model in models.items():
-        assert isinstance(model.policy, CamPolicy)
-        maps[method] = attention_maps(model.policy, frames.images)
+        maps[method] = attention_maps(attentive_policy(model), frames.images)
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
             pairs = zip(frames.pictures, found[target].numpy(), strict=True)

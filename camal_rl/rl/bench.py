@@ -16,8 +16,9 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents import CAMALPPO
+from camal_rl.agents import CamalTerm, PPOWithTerms
 from camal_rl.agents.encoders import resolve_precision
+from camal_rl.rl.algorithms import find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_training_env
 from camal_rl.rl.training import make_model
@@ -67,11 +68,6 @@ class BenchPlan:
         """Rounds from beginning to end: each agent's one to warm up and those measured, then those of the split."""
         return (1 + self.rounds) * (2 if self.with_peer else 1) + self.rounds
 
-    @property
-    def steps(self) -> int:
-        """Environment steps of a round."""
-        return self.config.env.num_envs * self.config.algorithm.n_steps
-
 
 class SectionTimer:
     """Adds up the time spent in named sections; an inner section's time is not counted in the one around it.
@@ -106,13 +102,14 @@ class SectionTimer:
         self._since = now
 
 
-def make_agent(config: ExperimentConfig) -> CAMALPPO:
+def make_agent(config: ExperimentConfig) -> PPOWithTerms:
     """Make environment and untrained agent, as training does, that write nothing.
 
     Schedules are left out: the learning rate and the weight of the CAMAL term stay at their full values.
 
     Raises:
-        ValueError, TypeError: a value that the environment or the agent refuses.
+        ValueError, TypeError: a value that the environment or the agent refuses; an algorithm whose time this module
+            cannot split.
         MissingExtraError: the simulator is not installed.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -121,12 +118,17 @@ def make_agent(config: ExperimentConfig) -> CAMALPPO:
         torch.set_num_threads(config.threads)
     config = replace(
         config,
-        algorithm=replace(config.algorithm, anneal_learning_rate=False),
+        algorithm=find_algorithm(config.algorithm_name).without_schedules(config.algorithm),
         camal=replace(config.camal, schedule="constant"),
     )
     venv = make_training_env(config)
     try:
         model = make_model(config, venv, RunFolder(Path()))
+        if not isinstance(model, PPOWithTerms):
+            raise TypeError(
+                "bench splits the time of agents derived from camal_rl.agents.CAMALPPO or PPOWithTerms, algorithm "
+                f"{config.algorithm_name!r} makes a {type(model).__name__}"
+            )
     except BaseException:
         venv.close()
         raise
@@ -134,7 +136,7 @@ def make_agent(config: ExperimentConfig) -> CAMALPPO:
     return model
 
 
-def measure(plan: BenchPlan, model: CAMALPPO, on_round: Callable[[str], None]) -> dict[str, Any]:
+def measure(plan: BenchPlan, model: PPOWithTerms, on_round: Callable[[str], None]) -> dict[str, Any]:
     """Train for a few rounds and return the figures, ready for JSON; nothing is written.
 
     Args:
@@ -163,33 +165,31 @@ def measure(plan: BenchPlan, model: CAMALPPO, on_round: Callable[[str], None]) -
         **_setting(plan, model),
         "steps_per_second": _summary(speeds["agent"]),
         "weight_0": _peer_summary(speeds) if plan.with_peer else None,
-        "split": split_summary(timer.seconds, plan.rounds * plan.steps),
+        "split": split_summary(timer.seconds, plan.rounds * steps_of_round(model)),
         "peak_memory_mib": memory,
         **provenance(),
     }
 
 
-def train_round(model: CAMALPPO) -> float:
+def steps_of_round(model: PPOWithTerms) -> int:
+    """Return the environment steps of a round."""
+    return model.n_steps * model.n_envs
+
+
+def train_round(model: PPOWithTerms) -> float:
     """Collect one rollout, learn from it, and return the seconds that took."""
     started = time.perf_counter()
-    model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    model.learn(steps_of_round(model), reset_num_timesteps=False)
     return time.perf_counter() - started
 
 
-def timed_round(model: CAMALPPO, timer: SectionTimer) -> None:
+def timed_round(model: PPOWithTerms, timer: SectionTimer) -> None:
     """Train for a round with timers around the methods of the agent; they are gone afterwards."""
     with ExitStack() as stack:
         for owner, name, section in _methods(model):
             stack.enter_context(_replaced(owner, name, _timed(timer, section, getattr(owner, name))))
-        term = model.camal_term
-        maps = term.attention_maps
-        attention = _timed(timer, "attention", maps)
-
-        def attention_maps(evaluation: Any, create_graph: bool) -> Any:
-            # Without a graph they are made for the log, not for the loss.
-            return (attention if create_graph else maps)(evaluation, create_graph)
-
-        stack.enter_context(_replaced(term, "attention_maps", attention_maps))
+        for term in _camal_terms(model):
+            stack.enter_context(_replaced(term, "attention_maps", _timed_maps(timer, term)))
         buffer = model.rollout_buffer
         stack.enter_context(_replaced(buffer, "get", _timed_items(timer, "buffer", buffer.get)))
         with timer.section("other"):
@@ -218,12 +218,12 @@ def peak_memory(device: torch.device) -> dict[str, float | None]:
     return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB, "cuda": cuda}
 
 
-def _setting(plan: BenchPlan, model: CAMALPPO) -> dict[str, Any]:
+def _setting(plan: BenchPlan, model: PPOWithTerms) -> dict[str, Any]:
     device = model.device
     return {
         "config": plan.config.as_dict(),
         "rounds": plan.rounds,
-        "steps_per_round": plan.steps,
+        "steps_per_round": steps_of_round(model),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model(),
         "precision": resolve_precision(plan.config.policy.precision, device),
@@ -231,21 +231,23 @@ def _setting(plan: BenchPlan, model: CAMALPPO) -> dict[str, Any]:
     }
 
 
-def _env(model: CAMALPPO) -> VecEnv:
+def _env(model: PPOWithTerms) -> VecEnv:
     return cast(VecEnv, model.get_env())
 
 
-def _warm_up(model: CAMALPPO, on_round: Callable[[str], None]) -> None:
+def _warm_up(model: PPOWithTerms, on_round: Callable[[str], None]) -> None:
     train_round(model)
     on_round("warm-up")
 
 
-def _speeds(plan: BenchPlan, agents: dict[str, CAMALPPO], on_round: Callable[[str], None]) -> dict[str, list[float]]:
+def _speeds(
+    plan: BenchPlan, agents: dict[str, PPOWithTerms], on_round: Callable[[str], None]
+) -> dict[str, list[float]]:
     """Return steps per second of every agent, round by round; the agents take turns."""
     speeds: dict[str, list[float]] = {name: [] for name in agents}
     for index in range(plan.rounds):
         for name, model in agents.items():
-            speeds[name].append(plan.steps / train_round(model))
+            speeds[name].append(steps_of_round(model) / train_round(model))
             on_round(f"steps/s {index + 1}")
     return speeds
 
@@ -260,7 +262,7 @@ def _peer_summary(speeds: dict[str, list[float]]) -> dict[str, Any]:
     return {"steps_per_second": _summary(speeds["weight_0"]), "agent_over_it": _summary(ratios)}
 
 
-def _methods(model: CAMALPPO) -> list[tuple[Any, str, str]]:
+def _methods(model: PPOWithTerms) -> list[tuple[Any, str, str]]:
     """Return owner, name and section of what is timed; what an owner calls by name can be replaced on it."""
     env, policy, buffer = _env(model), model.policy, model.rollout_buffer
     return [
@@ -275,12 +277,28 @@ def _methods(model: CAMALPPO) -> list[tuple[Any, str, str]]:
         ),
         (buffer, "compute_returns_and_advantage", "buffer"),
         (model, "_ppo_loss", "forward"),
-        (model.camal_term, "map_loss", "camal_loss"),
+        *((term, "map_loss", "camal_loss") for term in _camal_terms(model)),
         (torch.autograd, "backward", "backward"),
         (policy.optimizer, "zero_grad", "optimizer"),
         (policy.optimizer, "step", "optimizer"),
         (torch.nn.utils, "clip_grad_norm_", "optimizer"),
     ]
+
+
+def _camal_terms(model: PPOWithTerms) -> list[CamalTerm]:
+    """Return CAMAL's term, if the agent has it."""
+    return [term for term in model.auxiliary_terms if isinstance(term, CamalTerm)]
+
+
+def _timed_maps(timer: SectionTimer, term: CamalTerm) -> Callable[..., Any]:
+    maps = term.attention_maps
+    attention = _timed(timer, "attention", maps)
+
+    def attention_maps(evaluation: Any, create_graph: bool) -> Any:
+        # Without a graph they are made for the log, not for the loss.
+        return (attention if create_graph else maps)(evaluation, create_graph)
+
+    return attention_maps
 
 
 def _synchronizer(device: torch.device) -> Callable[[], None]:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig
 from camal_rl.agents.encoders import Precision, encoder_class
+from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
 from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
-    Amount,
     Copies,
     Count,
     CountOrNone,
-    PositiveAmount,
     Seed,
-    Share,
     Workers,
     check_folder_name,
     check_section,
     with_settings,
 )
+from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
-from camal_rl.runs.settings import Device, RunSettings
+from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
+from camal_rl.runs.settings import NAME, Device, RunSettings
 
 
 @dataclass(frozen=True)
@@ -55,51 +56,6 @@ class EnvConfig:
         for key in ("segmentation", "relevant"):
             if key in self.options:
                 raise ValueError(f"set env.{key}, not env.options.{key}")
-
-
-@dataclass(frozen=True)
-class AlgorithmConfig:
-    """PPO's settings, named as in Stable-Baselines3, whose documentation says what each does.
-
-    Attributes:
-        n_steps: steps of each environment in a rollout.
-        batch_size: observations in a minibatch; divides the rollout, ``env.num_envs * n_steps``.
-        n_epochs: passes over each rollout.
-        learning_rate: Adam's.
-        anneal_learning_rate: lower the learning rate linearly to 0 over training; SB3 has a schedule for that.
-        gamma: discount.
-        gae_lambda: of generalized advantage estimation.
-        clip_range: of the ratio of probabilities.
-        clip_range_vf: of the change of the value, above 0; ``None`` does not clip it.
-        normalize_advantage: standardize the advantages of each minibatch.
-        ent_coef: weight of the entropy bonus.
-        vf_coef: weight of the value loss.
-        max_grad_norm: gradients are scaled down to this norm.
-        target_kl: an update ends when its KL divergence is above 1.5 times this, above 0; ``None`` never ends it.
-        adam_epsilon: Adam's epsilon, above 0; in SB3 it is one of ``optimizer_kwargs``.
-        stats_window_size: episodes whose mean return and length are logged.
-    """
-
-    n_steps: Count = 256
-    batch_size: Annotated[int, Field(ge=2, le=10**12)] = 2048
-    n_epochs: Count = 3
-    learning_rate: Amount = 5e-4
-    anneal_learning_rate: bool = False
-    gamma: Share = 0.999
-    gae_lambda: Share = 0.95
-    clip_range: Amount = 0.2
-    clip_range_vf: PositiveAmount | None = None
-    normalize_advantage: bool = True
-    ent_coef: Amount = 0.01
-    vf_coef: Amount = 0.5
-    max_grad_norm: Amount = 0.5
-    target_kl: PositiveAmount | None = None
-    adam_epsilon: PositiveAmount = 1e-5
-    stats_window_size: Count = 100
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_section(self, "algorithm")
 
 
 @dataclass(frozen=True)
@@ -195,7 +151,8 @@ class ExperimentConfig(RunSettings):
         total_timesteps: environment steps of training.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch threads; 0 leaves torch's choice.
-        algorithm: PPO's settings.
+        algorithm: the algorithm's settings, an object of its dataclass (:class:`camal_rl.rl.ppo.PPOConfig`); a mapping
+            of some of them, as YAML holds it, will do.
         policy: the network.
         camal: what of the attention is supervised, and how strongly.
         terms: auxiliary terms besides CAMAL's, by name (``drac``) or path, with their settings.
@@ -204,8 +161,13 @@ class ExperimentConfig(RunSettings):
         evaluation: what is measured after training.
         log: what is written while training runs.
         imports: modules that are imported before anything is checked, here and in worker processes, for what they
-            register: encoders, losses, environments, metrics.
+            register: encoders, losses, environments, metrics, algorithms.
+        algorithm_name: name of the algorithm, or its path ``package.module:name``; ``algorithm.name`` in plain data.
     """
+
+    sections_by_name: ClassVar[Mapping[str, Callable[[str | None], type[Any]]]] = MappingProxyType(
+        {"algorithm": lambda name: find_algorithm(DEFAULT_ALGORITHM if name is None else name).settings}
+    )
 
     env: EnvConfig
     name: str | None = None
@@ -213,7 +175,7 @@ class ExperimentConfig(RunSettings):
     total_timesteps: Count = 1_000_000
     device: Device = "auto"
     threads: Workers = 0
-    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
+    algorithm: Any = field(default_factory=dict)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     camal: CamalConfig = field(default_factory=CamalConfig)
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -221,29 +183,48 @@ class ExperimentConfig(RunSettings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     imports: tuple[str, ...] = ()
+    algorithm_name: str = field(default=DEFAULT_ALGORITHM, metadata={KEY: f"algorithm.{NAME}"})
 
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
         check_section(self, "")
         check_folder_name("name", self.name)
-        rollout = self.env.num_envs * self.algorithm.n_steps
-        if rollout % self.algorithm.batch_size:
-            raise ValueError(
-                f"algorithm.batch_size must divide env.num_envs * algorithm.n_steps = {rollout}, "
-                f"got {self.algorithm.batch_size}"
-            )
+        self._make_algorithm_settings()
+        find_algorithm(self.algorithm_name).check(self)
         check_terms(self.terms)
         for method in self.methods:
             self._joined_by(method)
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
+    def _make_algorithm_settings(self) -> None:
+        """Put the settings in the place of plain data, and check them."""
+        given = self.algorithm
+        if isinstance(given, Mapping):
+            given = {NAME: self.algorithm_name, **given}
+            spec = find_algorithm(given[NAME])
+            data = {"algorithm": given}
+            check_keys(data, dict(known_keys(type(self), data)), spec.why_unknown)
+            # The only assignments: what this frozen object was made of is not kept.
+            object.__setattr__(self, "algorithm_name", given[NAME])
+            own = {key: value for key, value in given.items() if key != NAME}
+            object.__setattr__(self, "algorithm", read_section(spec.settings, own, "algorithm"))
+        elif not is_dataclass(given):
+            read_section(find_algorithm(self.algorithm_name).settings, given, "algorithm")
+        check_section(settings_of(self.algorithm_name, self.algorithm), "algorithm")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        data = super().as_dict()
+        data["algorithm"] = {NAME: data.pop("algorithm_name"), **data["algorithm"]}
+        return data
+
     def for_method(self, method: str) -> ExperimentConfig:
         """Return the configuration of a method of a comparison, without the settings of the others.
 
-        ``ppo`` has weight 0 and no terms; :func:`camal_rl.rl.methods.parse_method` says what other names stand for.
-        Without CAMAL's term only what says which map is measured stays of ``camal``, so that these runs serve every
-        setting of it.
+        ``ppo`` is the algorithm alone, whichever it is: weight 0 and no terms.
+        :func:`camal_rl.rl.methods.parse_method` says what other names stand for. Without CAMAL's term only what says
+        which map is measured stays of ``camal``, so that these runs serve every setting of it.
 
         Raises:
             ValueError: unknown method or setting.
@@ -265,7 +246,7 @@ class ExperimentConfig(RunSettings):
     @property
     def experiment_name(self) -> str:
         """The name of the experiment, without method and seed."""
-        return self.name if self.name is not None else self.env.id.replace("/", "-").replace(":", "-")
+        return self.name if self.name is not None else portable_name(self.env.id)
 
     @property
     def task(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
+from camal_rl.rl.algorithms import find_algorithm
 from camal_rl.rl.config import EnvConfig, ExperimentConfig
 from camal_rl.spelling import did_you_mean
 
@@ -45,11 +46,10 @@ def make_training_env(config: ExperimentConfig) -> VecEnv:
 
     Every environment reports its episodes, with raw returns, in ``info["episode"]``.
     """
-    masks = config.env.segmentation is not None
+    masks, normalize = config.env.segmentation is not None, config.env.normalize_reward
+    discount = find_algorithm(config.algorithm_name).discount(config.algorithm) if normalize else 0.0
     venv: VecEnv = make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)
-    if config.env.normalize_reward:
-        venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=config.algorithm.gamma)
-    return venv
+    return VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=discount) if normalize else venv
 
 
 def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stable_baselines3 import PPO
-
+from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, attentive_policy, find_algorithm
 from camal_rl.rl.attention_grid import attention_grid
 from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
 from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
@@ -17,6 +15,7 @@ from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
 from camal_rl.rl.step_report import StepReport, mean_return_words
 from camal_rl.rl.training import Trial, prepare, run
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.sections import chosen_name
 from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
 
 
@@ -65,15 +64,9 @@ class AgentTask:
         """Make environment and model."""
         return prepare(config, folder)
 
-    def why_unknown(self, key: str) -> str | None:
-        """Return what to say of an argument of PPO's that no setting stands for."""
-        section, _, name = key.rpartition(".")
-        if section != "algorithm" or name not in _ppo_arguments():
-            return None
-        return (
-            f"{key} is no setting of configurations, only an argument of PPO's; give it in Python: "
-            f"CAMALPPO(..., {name}=...)"
-        )
+    def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
+        """Return what the algorithm has to say of a key, as PPO has of an argument that no setting stands for."""
+        return find_algorithm(chosen_name(data, "algorithm") or DEFAULT_ALGORITHM).why_unknown(key)
 
     def train(self, trial: Trial, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
         """Train and fill the run folder; return what ``train.json`` holds."""
@@ -90,6 +83,8 @@ class AgentTask:
         suite = check_suite(options.suite)
         settings = evaluation_settings(config, options.episodes, options.frames)
         model = load_model(folder)
+        if settings.frames:
+            attentive_policy(model)
         return Evaluation(
             stages(settings, suite), lambda on_stage: evaluate_run(folder, model, settings, on_stage, suite)
         )
@@ -101,9 +96,3 @@ class AgentTask:
     def model_file(self, folder: RunFolder) -> Path:
         """Return the file that holds a run's trained agent."""
         return folder.model_file
-
-
-def _ppo_arguments() -> set[str]:
-    """Return the arguments of PPO's that no part of a configuration stands for."""
-    elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
-    return set(inspect.signature(PPO.__init__).parameters) - elsewhere

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents import CAMALPPO, CamPolicy, HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents.arithmetic import computing
+from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
@@ -40,7 +41,7 @@ class Trial:
     config: ExperimentConfig
     folder: RunFolder
     venv: VecEnv
-    model: CAMALPPO
+    model: Agent
     overlay: OverlayCallback | None
     held_out: HeldOutReturn | None = None
 
@@ -73,7 +74,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
         venv = make_training_env(config)
         stack.callback(venv.close)
         model = make_model(config, venv, folder)
-        _check_maps(config, model)
+        _check_maps(config, model, drawn=overlay is not None)
         stack.pop_all()
     return Trial(config, folder, venv, model, overlay, held_out)
 
@@ -88,51 +89,32 @@ def _check_level_sets(config: ExperimentConfig) -> None:
                 raise ValueError(f"evaluation.{key}: {error}") from error
 
 
-def _check_maps(config: ExperimentConfig, model: CAMALPPO) -> None:
+def _check_maps(config: ExperimentConfig, model: Agent, drawn: bool) -> None:
     """Raise a ValueError if the encoder has no CAM layer where maps will be asked for, after hours of training too."""
-    assert isinstance(model.policy, CamPolicy)
-    wanted = config.camal.weight > 0 or config.evaluation.frames > 0
+    wanted = config.camal.weight > 0 or config.evaluation.frames > 0 or drawn
     if not wanted and config.policy.cam_layer is None:
         return
+    policy = attentive_policy(model)
     try:
-        model.policy.cam_grid  # noqa: B018  (measured here)
+        policy.cam_grid  # noqa: B018  (measured here)
     except ValueError as error:
-        remedy = "" if config.camal.weight > 0 else "; without attention maps set evaluation.frames=0"
+        remedy = (
+            ""
+            if config.camal.weight > 0
+            else "; without attention maps set evaluation.frames=0 and log.overlay_every=0"
+        )
         raise ValueError(f"policy.cam_layer: {error}{remedy}") from error
 
 
-def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
-    """Make the untrained agent of an experiment."""
-    algorithm = config.algorithm
-    rate: Any = algorithm.learning_rate
-    return CAMALPPO(
-        "CamPolicy",
-        venv,
-        camal=config.camal,
-        terms=config.terms,
-        policy_kwargs={
-            **{name: value for name, value in asdict(config.policy).items() if value is not None},
-            "optimizer_kwargs": {"eps": algorithm.adam_epsilon},
-        },
-        learning_rate=LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
-        n_steps=algorithm.n_steps,
-        batch_size=algorithm.batch_size,
-        n_epochs=algorithm.n_epochs,
-        gamma=algorithm.gamma,
-        gae_lambda=algorithm.gae_lambda,
-        clip_range=algorithm.clip_range,
-        clip_range_vf=algorithm.clip_range_vf,
-        normalize_advantage=algorithm.normalize_advantage,
-        ent_coef=algorithm.ent_coef,
-        vf_coef=algorithm.vf_coef,
-        max_grad_norm=algorithm.max_grad_norm,
-        target_kl=algorithm.target_kl,
-        stats_window_size=algorithm.stats_window_size,
-        tensorboard_log=str(folder.tensorboard),
-        seed=config.seed,
-        device=config.device,
-        verbose=0,
-    )
+def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> Any:
+    """Make the untrained agent of an experiment, an :class:`camal_rl.rl.algorithms.Agent`.
+
+    Raises:
+        TypeError: what the algorithm makes is none.
+        ValueError: a value that the algorithm refuses.
+    """
+    spec = find_algorithm(config.algorithm_name)
+    return checked_agent(spec.build(config, venv, folder), config.algorithm_name)
 
 
 def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
@@ -168,7 +150,7 @@ def run(
     """
     config, folder, model = trial.config, trial.folder, trial.model
     keep_freed_memory()
-    folder.create(config, command)
+    folder.create(config, command, computing(model.policy))
     started = time.perf_counter()
     interrupted = False
     try:

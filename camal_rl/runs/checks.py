@@ -38,6 +38,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A share, or a probability."""
 
 MAX_NAME = 100
+_NOT_ON_WINDOWS = '<>:"|?*'
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(1, 10))}
 
 
 def check_section(section: DataclassInstance, name: str) -> None:
@@ -60,6 +62,11 @@ def check_folder_name(key: str, name: str | None) -> None:
         return
     if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
         raise ValueError(f"{key} must be a plain folder name, got {name!r}")
+    if any(letter in _NOT_ON_WINDOWS for letter in name) or name[-1] in ". " or name.split(".")[0].lower() in _DEVICES:
+        raise ValueError(
+            f"{key} must be a folder name that Windows takes too: without {' '.join(_NOT_ON_WINDOWS)}, no dot or space "
+            f"at its end, not the name of a device; got {name!r}"
+        )
     if len(name.encode()) > MAX_NAME:
         raise ValueError(f"{key} must be a plain folder name of at most {MAX_NAME} bytes, got {len(name.encode())}")
 

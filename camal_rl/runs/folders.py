@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
 _MAX_NAME = 255
 """Bytes in the name of a file or folder, in the file systems that are used today."""
+_MAX_READABLE = 80
+_NOT_PORTABLE = re.compile(r"[^A-Za-z0-9._+-]")
+_DIGITS = 8
+_UNIQUE = re.compile(rf"(?!.*-[0-9a-f]{{{_DIGITS}}}$)[a-z0-9][a-z0-9._+-]{{0,{_MAX_READABLE - 1}}}")
+
+
+def portable_name(name: str) -> str:
+    """Return a name that files and folders can have anywhere, of letters, digits and ``._+-``; others become ``-``.
+
+    Windows takes no colons, and tools such as scp and rsync read what stands before one as a machine's name. Different
+    names can become one; where that matters, :func:`unique_name` is for it.
+    """
+    return _NOT_PORTABLE.sub("-", name).lstrip(".-") or "_"
+
+
+def unique_name(name: str) -> str:
+    """Return a portable name, always the same one for a name, and another one for each.
+
+    A name of small letters, digits and ``._+-`` stays as it is. Any other is made portable, and the beginning of its
+    SHA-256 is put behind it: on many file systems capitals make no difference.
+    """
+    if _UNIQUE.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{portable_name(name)[:_MAX_READABLE]}-{digest}"
 
 
 def check_new_folder(path: Path) -> None:

@@ -11,6 +11,8 @@ from camal_rl.runs.overrides import read_overrides
 
 _OPTIONS = {"env.options": "env.id", "data.options": "data.name", "model.options": "model.name"}
 """Options, and the setting that says whose they are."""
+_NAMED_SECTIONS = {"algorithm": "algorithm.name"}
+"""Sections, and the setting that says what their other keys are."""
 _OF_THE_ENVIRONMENT = ("env.relevant", "env.segmentation", "evaluation.sets", "evaluation.attention_sets")
 """Other settings that mean something for one environment and may mean nothing for another."""
 
@@ -38,12 +40,35 @@ def inherited_note(source: str, overrides: Sequence[str], message: str) -> str:
                     f"{section}.{option} is inherited from configuration {layer.name}: ~{section}.{option} removes it, "
                     f"{section}={{}} removes all of {section}"
                 )
+    for section, selector in _NAMED_SECTIONS.items():
+        note = _of_a_named_section(layers, given, section, selector, message)
+        if note:
+            return note
     for key in _OF_THE_ENVIRONMENT:
         layer = _inherited_from(layers, given, key, "env.id")
         words = key.rpartition(".")[2] if key.startswith("env.") else key
         if layer is not None and _speaks_of(message, words):
             return f"{key} is inherited from configuration {layer.name}: give {key}=..., or ~{key} for the default"
     return ""
+
+
+def _of_a_named_section(
+    layers: Sequence[Layer], given: list[tuple[str, ...]], section: str, selector: str, message: str
+) -> str:
+    """Return the note on the keys of a section that were given for another of what it can be."""
+    settings = _found(merged(layers), section)
+    found: dict[str, str] = {}
+    for key in [f"{section}.{name}" for name in settings] if isinstance(settings, Mapping) else []:
+        layer = _inherited_from(layers, given, key, selector)
+        if key != selector and layer is not None and _speaks_of(message, key):
+            found[key] = layer.name
+    if not found:
+        return ""
+    names, removals = ", ".join(dict.fromkeys(found.values())), " ".join(f"~{key}" for key in found)
+    return (
+        f"inherited from configuration {names}: {removals} leaves {'it' if len(found) == 1 else 'them'} out, in a file "
+        f"{section} with _replace_: true leaves out all that is inherited"
+    )
 
 
 def _inherited_from(layers: Sequence[Layer], given: list[tuple[str, ...]], key: str, selector: str) -> Layer | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.metrics.definition import FORMER_NAMES
-from camal_rl.runs.folders import check_new_folder
+from camal_rl.runs.folders import check_new_folder, unique_name
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.task import RunConfig
@@ -35,7 +35,7 @@ class RunFolder:
 
     @property
     def model_file(self) -> Path:
-        """The trained agent, for ``CAMALPPO.load`` and SB3's ``PPO.load``."""
+        """The trained agent, for its algorithm's ``load``: ``CAMALPPO.load``, and SB3's ``PPO.load`` too."""
         return self.path / "model.zip"
 
     @property
@@ -74,13 +74,20 @@ class RunFolder:
         if self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
-    def create(self, config: RunConfig, command: Sequence[str]) -> None:
-        """Make the folder with configuration, command, versions and machine."""
+    def create(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
+        """Make the folder with configuration, command, versions and machine.
+
+        Args:
+            config: the configuration.
+            command: the command line.
+            computing: where training computes, and in what arithmetic: ``device`` and ``precision``, whatever was
+                asked for.
+        """
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(dump_yaml(config), encoding="utf-8")
         (self.path / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
-        write_json(self.path / "provenance.json", provenance())
+        write_json(self.path / "provenance.json", {**provenance(), "computing": dict(computing)})
 
     def config(self) -> RunConfig:
         """Read the resolved configuration."""
@@ -95,7 +102,12 @@ class RunFolder:
 
 def default_run_dir(config: RunConfig) -> Path:
     """Return ``runs/<name>/<method>-seed<k>``."""
-    return Path("runs") / config.experiment_name / f"{config.method_name}-seed{config.seed}"
+    return Path("runs") / config.experiment_name / run_name(config.method_name, config.seed)
+
+
+def run_name(method: str, seed: int) -> str:
+    """Return the name of a run's folder: another one for each method and seed, whatever the method is called."""
+    return f"{unique_name(method)}-seed{seed}"
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

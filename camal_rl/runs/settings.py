@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from camal_rl.registry import import_modules
 
@@ -12,12 +13,21 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Device = Literal["auto", "cpu", "cuda"]
+NAME = "name"
+"""The key by which a section says of what dataclass it is, see :attr:`RunSettings.sections_by_name`."""
 
 
 class RunSettings:
-    """What the configurations of all tasks do alike; they are frozen dataclasses."""
+    """What the configurations of all tasks do alike; they are frozen dataclasses.
+
+    Attributes:
+        imports: modules that are imported before anything is checked.
+        sections_by_name: sections whose ``name`` says of what dataclass their other keys are, and what finds it by that
+            name; ``None`` stands for the default.
+    """
 
     imports: tuple[str, ...]
+    sections_by_name: ClassVar[Mapping[str, Callable[[str | None], type[Any]]]] = MappingProxyType({})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a pickled state; a worker process imports what the configuration needs."""

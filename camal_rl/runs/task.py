@@ -165,8 +165,8 @@ class Task(Protocol):
     def prepare(self, config: Any, folder: RunFolder) -> Trial:
         """Make everything that training needs, so that mistakes show before anything is written."""
 
-    def why_unknown(self, key: str) -> str | None:
-        """Return what to say of a dotted key that is no setting, where more is known than that."""
+    def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
+        """Return what to say of a dotted key of plain data that is no setting, where more is known than that."""
 
     def train(self, trial: Any, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
         """Train and fill the run folder; return what ``train.json`` holds."""

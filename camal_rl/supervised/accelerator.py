@@ -38,12 +38,26 @@ def check_supported(device: Device, precision: Precision) -> None:
         raise ValueError("optimization.precision float16 needs CUDA; use bfloat16 or float32")
 
 
+def settled_precision(device: Device, precision: Precision) -> Precision:
+    """Return the arithmetic of training here: ``auto`` is bfloat16 on CUDA where it is supported, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    fast = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def computing(device: Device, precision: Precision) -> dict[str, str]:
+    """Return ``device`` and ``precision`` of training here, whatever was asked for, for records of a run."""
+    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    return {"device": place, "precision": settled_precision(device, precision)}
+
+
 def make_accelerator(device: Device, precision: Precision, seed: int, folder: Path | None) -> Accelerator:
     """Return an accelerator that draws the order of the images from ``seed`` and the epoch alone.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
-        precision: ``auto`` is bfloat16 on CUDA where it is supported, float32 elsewhere.
+        precision: see :func:`settled_precision`.
         seed: of the order of the images.
         folder: where TensorBoard's events go, into ``tensorboard``, see :func:`start_logging`; ``None`` writes none.
     """
@@ -54,11 +68,8 @@ def make_accelerator(device: Device, precision: Precision, seed: int, folder: Pa
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         # Accelerate keeps its first settings for the life of the process, and refuses others.
         AcceleratorState._reset_state(reset_partial_state=True)
-    if precision == "auto":
-        fast = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        precision = "bfloat16" if fast else "float32"
     return Accelerator(
-        mixed_precision=_MIXED[precision],
+        mixed_precision=_MIXED[settled_precision(device, precision)],
         cpu=device == "cpu",
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=seed),
         log_with=None if folder is None else TENSORBOARD,

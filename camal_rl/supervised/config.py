@@ -23,6 +23,7 @@ from camal_rl.runs.checks import (
     check_section,
     with_settings,
 )
+from camal_rl.runs.folders import portable_name
 from camal_rl.runs.settings import Device, RunSettings
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
@@ -281,7 +282,7 @@ class SupervisedConfig(RunSettings):
     @property
     def experiment_name(self) -> str:
         """The name of the experiment, without method and seed."""
-        return self.name if self.name is not None else self.data.name.replace("/", "-")
+        return self.name if self.name is not None else portable_name(self.data.name)
 
     @property
     def task(self) -> str:

@@ -43,7 +43,7 @@ class ClassifierTask:
         """Make images and model."""
         return prepare(config, folder)
 
-    def why_unknown(self, key: str) -> str | None:
+    def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
         """Return nothing: no more is known of an unknown key."""
         return None
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from camal_rl.runs.folders import share_files
 from camal_rl.runs.run_folder import RunFolder, write_json
-from camal_rl.supervised.accelerator import check_supported
+from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
 from camal_rl.supervised.config import SupervisedConfig
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet
@@ -92,7 +92,8 @@ def run(
     from safetensors.torch import save_model
 
     if trial.checkpoint is None:
-        trial.folder.create(trial.config, command)
+        here = computing(trial.config.device, trial.config.optimization.precision)
+        trial.folder.create(trial.config, command, here)
     try:
         summary = trial.trainer.fit(trial.checkpoint, progress, on_step)
     except BadImageFile:

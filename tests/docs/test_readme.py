@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 
 import camal_rl.agents
 import camal_rl.envs
-from camal_rl.rl import environments, training
+from camal_rl.rl import environments, ppo
 from camal_rl.runs import allocator
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
@@ -53,7 +53,7 @@ class Calls:
             (camal_rl.envs, "make_vec", make_vec),
             (environments, "make_vec", make_vec),
             (camal_rl.agents, "CAMALPPO", Agent),
-            (training, "CAMALPPO", Agent),
+            (ppo, "CAMALPPO", Agent),
             (allocator, "keep_freed_memory", keep_freed_memory),
         ):
             monkeypatch.setattr(owner, name, stand_in)
@@ -100,7 +100,7 @@ def test_the_snippet_has_the_settings_of_the_command_above_the_table(asked, monk
     given = parameters(table_command())
     config = load_config(given["config"], given["overrides"])
     reference = Calls(monkeypatch)
-    training.make_model(config, training.make_training_env(config), RunFolder(Path("nowhere")))
+    ppo.PPO_ALGORITHM.build(config, environments.make_training_env(config), RunFolder(Path("nowhere")))
     assert asked.env == reference.env
     assert asked.wrappers() == reference.wrappers()
     expected = dict(reference.settings)

@@ -4,17 +4,22 @@ import textwrap
 
 FILES = {
     "__init__.py": """
-        from camal_rl.agents import register_encoder
+        from camal_rl.agents import register_encoder, register_term
         from camal_rl.envs import register_env
         from camal_rl.losses import register_loss
+        from camal_rl.rl.algorithms import register_algorithm
+        from orchard.algorithms import SLOW_PPO
         from orchard.envs import Catch
         from orchard.losses import peak_outside
         from orchard.metrics import peak_share
         from orchard.nets import Tiny
+        from orchard.terms import SmallValues
 
         register_env("orchard/catch", Catch)
         register_encoder("orchard_tiny")(Tiny)
         register_loss("orchard_peak")(peak_outside)
+        register_term("orchard_small")(SmallValues)
+        register_algorithm("orchard_slow", SLOW_PPO)
     """,
     "envs.py": '''
         import gymnasium
@@ -81,6 +86,63 @@ FILES = {
             outside = (((1 - target) * cam).amax(dim=(-2, -1)) * valid).sum() / valid.sum().clamp_min(1)
             return CamalLoss(outside, torch.zeros_like(outside), outside, valid.mean())
     ''',
+    "terms.py": '''
+        from dataclasses import dataclass
+        from camal_rl.agents import AuxiliaryTerm, TermLoss
+
+
+        @dataclass(frozen=True)
+        class SmallValuesConfig:
+            weight: float = 0.01
+            power: int = 2
+
+
+        class SmallValues(AuxiliaryTerm):
+            """The mean of a power of the values."""
+
+            name = "small_values"
+            config_type = SmallValuesConfig
+
+            def loss(self, minibatch, evaluation, progress):
+                return TermLoss(evaluation.value.abs().pow(self.config.power).mean())
+    ''',
+    "algorithms.py": '''
+        from dataclasses import dataclass
+        from camal_rl.agents import CAMALPPO
+        from camal_rl.rl.algorithms import AlgorithmSpec
+        from camal_rl.rl.ppo import PPOConfig, ppo_arguments
+        from camal_rl.runs.checks import Share
+
+
+        @dataclass(frozen=True)
+        class SlowConfig(PPOConfig):
+            """PPO's settings and one more."""
+
+            pull: Share = 0.5
+            note: str = "none"
+
+
+        class SlowPPO(CAMALPPO):
+            """PPO whose parameters are pulled towards those before each update."""
+
+            def __init__(self, *arguments, pull=0.0, **settings):
+                self.pull = pull
+                super().__init__(*arguments, **settings)
+
+            def train(self):
+                before = [parameter.detach().clone() for parameter in self.policy.parameters()]
+                super().train()
+                for parameter, old in zip(self.policy.parameters(), before):
+                    parameter.data.lerp_(old, self.pull)
+                self.logger.record("train/pull", self.pull)
+
+
+        def build(config, venv, folder):
+            return SlowPPO("CamPolicy", venv, pull=config.algorithm.pull, **ppo_arguments(config, folder))
+
+
+        SLOW_PPO = AlgorithmSpec(SlowConfig, build, SlowPPO.load)
+    ''',
     "metrics.py": '''
         from camal_rl.metrics import register_metric
 
@@ -96,7 +158,7 @@ RUN = """
     total_timesteps: 64
     threads: 1
     device: cpu
-    algorithm: {n_steps: 8, batch_size: 32, n_epochs: 1}
+    algorithm: {name: ALGORITHM, n_steps: 8, batch_size: 32, n_epochs: 1, pull: 0.25}
     evaluation: {sets: [train, held_out, held_out_green], attention_sets: [held_out], episodes: 4, frames: 4,
                  frame_every: 2, num_envs: 2}
     log: {checkpoint_every: 0, overlay_every: 0}
@@ -120,5 +182,8 @@ def write_package(folder):
     (folder / "orchard").mkdir()
     for name, text in FILES.items():
         (folder / "orchard" / name).write_text(textwrap.dedent(text))
-    for name, text in (("by_path.yaml", BY_PATH), ("by_name.yaml", BY_NAME)):
-        (folder / name).write_text(textwrap.dedent(text) + textwrap.dedent(RUN))
+    for name, text, algorithm in (
+        ("by_path.yaml", BY_PATH, "orchard.algorithms:SLOW_PPO"),
+        ("by_name.yaml", BY_NAME, "orchard_slow"),
+    ):
+        (folder / name).write_text(textwrap.dedent(text) + textwrap.dedent(RUN).replace("ALGORITHM", algorithm))

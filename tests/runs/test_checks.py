@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from camal_rl.agents import CamalConfig
-from camal_rl.rl.config import AlgorithmConfig, EnvConfig
+from camal_rl.rl.config import EnvConfig
+from camal_rl.rl.ppo import PPOConfig
 from camal_rl.rl.training import prepare
 from camal_rl.runs.loading import config_from_dict, load_config
 from camal_rl.runs.run_folder import RunFolder
@@ -70,10 +71,10 @@ def test_a_value_out_of_range_is_named_in_one_line(source, override, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AlgorithmConfig(ent_coef=True), "algorithm.ent_coef: input should be a valid number, got True"),
-        (lambda: AlgorithmConfig(gamma=1.5), "algorithm.gamma must be at most 1, got 1.5"),
-        (lambda: AlgorithmConfig(n_steps=0), "algorithm.n_steps must be at least 1, got 0"),
-        (lambda: AlgorithmConfig(clip_range_vf=float("nan")), "algorithm.clip_range_vf must be"),
+        (lambda: PPOConfig(ent_coef=True), "algorithm.ent_coef: input should be a valid number, got True"),
+        (lambda: PPOConfig(gamma=1.5), "algorithm.gamma must be at most 1, got 1.5"),
+        (lambda: PPOConfig(n_steps=0), "algorithm.n_steps must be at least 1, got 0"),
+        (lambda: PPOConfig(clip_range_vf=float("nan")), "algorithm.clip_range_vf must be"),
         (lambda: OptimizationConfig(steps=0), "optimization.steps must be at least 1, got 0"),
         (lambda: EnvConfig("x", num_envs=0), "env.num_envs must be at least 1, got 0"),
         (lambda: replace(load_config("toy_grid"), threads=-1), "threads must be at least 0, got -1"),

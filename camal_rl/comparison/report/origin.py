@@ -78,6 +78,7 @@ def _facts(group: Group) -> dict[str, Callable[[ReportRun], str]]:
     facts: dict[str, Callable[[ReportRun], str]] = {
         "git revision": lambda run: str((run.provenance or {}).get("git_revision") or ""),
         "machine": lambda run: _machine((run.provenance or {}).get("machine", {})),
+        "training computed in": lambda run: _computing((run.provenance or {}).get("computing", {})),
     }
     for name in packages:
         facts[name] = lambda run, name=name: (run.provenance or {}).get("versions", {}).get(name, "")  # type: ignore[misc]
@@ -87,6 +88,11 @@ def _facts(group: Group) -> dict[str, Callable[[ReportRun], str]]:
 def _machine(machine: Mapping[str, Any]) -> str:
     parts = [machine.get("cpu"), machine.get("cores") and f"{machine['cores']} cores", machine.get("system")]
     return ", ".join(str(part) for part in parts if part)
+
+
+def _computing(computing: Mapping[str, str]) -> str:
+    """Return the arithmetic and where; empty for a run of an earlier version, which did not write it down."""
+    return f"{computing['precision']} on {computing['device']}" if computing else ""
 
 
 def _plain_command(command: str) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.agents import CamalConfig
 from camal_rl.envs import CounterfactualEnv, SegmentedVecEnv, find_counterfactual
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
@@ -18,6 +18,7 @@ from camal_rl.metrics.counterfactual import (
     decision_change,
     summarize_counterfactuals,
 )
+from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.frames import visit_frames
 from camal_rl.rl.policy_outputs import attention_maps, probabilities, values
 
@@ -25,7 +26,7 @@ HEADS = {"value": "value", "policy": "divergence"}
 
 
 def counterfactual_report(
-    model: CAMALPPO, venv: SegmentedVecEnv, frames: int, every: int, camal: CamalConfig, seed: int
+    model: Agent, venv: SegmentedVecEnv, frames: int, every: int, camal: CamalConfig, seed: int
 ) -> dict[str, Any] | None:
     """Redraw an agent's frames under every intervention of their simulator and measure what changes.
 
@@ -59,9 +60,8 @@ def counterfactual_report(
 class _Collector:
     """Answers of the policy to frames and their counterfactuals: interventions by frames."""
 
-    def __init__(self, model: CAMALPPO, env: CounterfactualEnv, camal: CamalConfig, seed: int) -> None:
-        assert isinstance(model.policy, CamPolicy)
-        self.policy, self.env, self.camal = model.policy, env, camal
+    def __init__(self, model: Agent, env: CounterfactualEnv, camal: CamalConfig, seed: int) -> None:
+        self.policy, self.env, self.camal = attentive_policy(model), env, camal
         self.generator = torch.Generator().manual_seed(seed)
         self.parts: dict[str, list[Tensor]] = {}
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.envs import SegmentedVecEnv, family_of
+from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, Suite, attention_report
@@ -58,19 +58,20 @@ def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
     return play + [f"{look} on {name}" for look in looks for name in seen]
 
 
-def load_model(folder: RunFolder) -> CAMALPPO:
-    """Load a run's trained model, without an environment."""
+def load_model(folder: RunFolder) -> Any:
+    """Load a run's trained model, an :class:`camal_rl.rl.algorithms.Agent`, without an environment."""
     config = agent_run_config(folder)
     if not folder.model_file.is_file():
         raise FileNotFoundError(f"{folder.path} holds no {folder.model_file.name}; has its training ended?")
     # A run that was trained on a GPU can be evaluated where there is none.
     device = "cpu" if config.device == "cpu" else "auto"
-    return CAMALPPO.load(folder.model_file, device=device)
+    spec = find_algorithm(config.algorithm_name)
+    return checked_agent(spec.load(folder.model_file, device=device), config.algorithm_name)
 
 
 def evaluate_run(
     folder: RunFolder,
-    model: CAMALPPO,
+    model: Agent,
     settings: EvaluationConfig,
     on_stage: OnStage = lambda _: None,
     suite: Suite = "quick",
@@ -124,7 +125,7 @@ def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
 
 
 def _returns(
-    config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str, on_stage: OnStage
+    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, on_stage: OnStage
 ) -> dict[str, Any]:
     num_envs = min(settings.num_envs, settings.episodes)
     is_duplicate = _duplicate_check(config, name)
@@ -142,16 +143,16 @@ def _returns(
 
 
 def _attention(
-    config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str, suite: Suite
+    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, suite: Suite
 ) -> dict[str, Any]:
-    assert isinstance(model.policy, CamPolicy)
+    policy = attentive_policy(model)
     with _frames_env(config, settings, name) as venv:
         frames = sample_frames(model, venv, settings.frames, settings.frame_every, settings.seed)
-    return attention_report(model.policy, frames, config.camal, settings.seed, suite)
+    return attention_report(policy, frames, config.camal, settings.seed, suite)
 
 
 def _counterfactuals(
-    config: ExperimentConfig, settings: EvaluationConfig, model: CAMALPPO, name: str
+    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str
 ) -> dict[str, Any] | None:
     with _frames_env(config, settings, name) as venv:
         return counterfactual_report(model, venv, settings.frames, settings.frame_every, config.camal, settings.seed)

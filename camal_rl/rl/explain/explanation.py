@@ -12,11 +12,12 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
-from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.agents import CamalConfig
 from camal_rl.attention import CamMethod
 from camal_rl.envs import LabelMap, SegmentedVecEnv
 from camal_rl.overlays import RGBImage
 from camal_rl.rl.action_names import action_names
+from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.decisions import decisions_on
 from camal_rl.rl.environments import level_set_options, make_level_set_env
@@ -27,6 +28,7 @@ from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import check_video_support, write_mp4
 from camal_rl.rl.frames import sample_frames
+from camal_rl.runs.folders import unique_name
 from camal_rl.runs.run_folder import RunFolder
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -105,7 +107,7 @@ class Explanation:
 
     config: ExperimentConfig
     settings: ExplanationSettings
-    model: CAMALPPO
+    model: Agent
     sheet_venv: SegmentedVecEnv
     video_venv: SegmentedVecEnv | None
     no_segmentation: str | None
@@ -132,6 +134,7 @@ def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Exp
     if settings.episodes:
         check_video_support()
     model = load_model(folder)
+    attentive_policy(model)
     if config.threads:
         torch.set_num_threads(config.threads)
     sheet_venv, no_segmentation = _sheet_env(config, settings)
@@ -157,13 +160,13 @@ def explain(explanation: Explanation, out: Path, on_progress: OnProgress = lambd
     Each file appears in one piece, over one of an earlier explanation; the folder is made where it is missing.
     """
     settings = explanation.settings
-    sheet = out / f"attention-{settings.level_set}.png"
+    sheet = out / f"attention-{unique_name(settings.level_set)}.png"
     on_progress("contact sheet", 0, 1)
     _write_sheet(explanation, sheet)
     on_progress("contact sheet", 1, 1)
     if explanation.video_venv is None:
         return [sheet]
-    video = out / f"episodes-{settings.level_set}.mp4"
+    video = out / f"episodes-{unique_name(settings.level_set)}.mp4"
     write_mp4(video, _video_pictures(explanation, explanation.video_venv, on_progress), settings.fps)
     return [sheet, video]
 
@@ -172,7 +175,7 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     config, settings, venv = explanation.config, explanation.settings, explanation.sheet_venv
     actor = _Acting(explanation.model, settings.deterministic)
     frames = sample_frames(actor, venv, settings.frames, config.evaluation.frame_every, settings.seed)
-    decisions = decisions_on(_policy(explanation), frames.images, settings.camal)
+    decisions = decisions_on(attentive_policy(explanation.model), frames.images, settings.camal)
     text = SheetText(
         _title(explanation),
         _maps(settings.camal),
@@ -193,7 +196,9 @@ def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress
         recording = record_episode(
             explanation.model, venv, settings.deterministic, settings.seed + episode, on_step=playing
         )
-        decisions = decisions_on(_policy(explanation), recording.frames, settings.camal, recording.actions)
+        decisions = decisions_on(
+            attentive_policy(explanation.model), recording.frames, settings.camal, recording.actions
+        )
         text = VideoText(f"{_title(explanation)}, {label}", _maps(settings.camal), names, value)
         drawing = _reporter(on_progress, f"{label}: drawing", len(recording))
         for step, picture in enumerate(episode_pictures(recording, decisions, text)):
@@ -205,12 +210,6 @@ def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress
 
 def _reporter(on_progress: OnProgress, activity: str, total: int | None) -> Callable[[int], None]:
     return lambda done: on_progress(activity, done, total)
-
-
-def _policy(explanation: Explanation) -> CamPolicy:
-    policy = explanation.model.policy
-    assert isinstance(policy, CamPolicy)
-    return policy
 
 
 def _title(explanation: Explanation) -> str:

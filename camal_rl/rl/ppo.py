@@ -1,0 +1,134 @@
+"""PPO as an algorithm of configurations: its settings, and how a model is made of them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+from stable_baselines3 import PPO
+from stable_baselines3.common.utils import LinearSchedule
+
+from camal_rl.agents import CAMALPPO
+from camal_rl.rl.algorithms import AlgorithmSpec
+from camal_rl.runs.checks import Amount, Count, PositiveAmount, Share, check_section
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from camal_rl.rl.config import ExperimentConfig
+    from camal_rl.runs.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """PPO's settings, named as in Stable-Baselines3, whose documentation says what each does.
+
+    Attributes:
+        n_steps: steps of each environment in a rollout.
+        batch_size: observations in a minibatch; divides the rollout, ``env.num_envs * n_steps``.
+        n_epochs: passes over each rollout.
+        learning_rate: Adam's.
+        anneal_learning_rate: lower the learning rate linearly to 0 over training; SB3 has a schedule for that.
+        gamma: discount.
+        gae_lambda: of generalized advantage estimation.
+        clip_range: of the ratio of probabilities.
+        clip_range_vf: of the change of the value, above 0; ``None`` does not clip it.
+        normalize_advantage: standardize the advantages of each minibatch.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
+        max_grad_norm: gradients are scaled down to this norm.
+        target_kl: an update ends when its KL divergence is above 1.5 times this, above 0; ``None`` never ends it.
+        adam_epsilon: Adam's epsilon, above 0; in SB3 it is one of ``optimizer_kwargs``.
+        stats_window_size: episodes whose mean return and length are logged.
+    """
+
+    n_steps: Count = 256
+    batch_size: Annotated[int, Field(ge=2, le=10**12)] = 2048
+    n_epochs: Count = 3
+    learning_rate: Amount = 5e-4
+    anneal_learning_rate: bool = False
+    gamma: Share = 0.999
+    gae_lambda: Share = 0.95
+    clip_range: Amount = 0.2
+    clip_range_vf: PositiveAmount | None = None
+    normalize_advantage: bool = True
+    ent_coef: Amount = 0.01
+    vf_coef: Amount = 0.5
+    max_grad_norm: Amount = 0.5
+    target_kl: PositiveAmount | None = None
+    adam_epsilon: PositiveAmount = 1e-5
+    stats_window_size: Count = 100
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_section(self, "algorithm")
+
+
+def ppo_arguments(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
+    """Return what :class:`camal_rl.agents.CAMALPPO` is made with, besides policy and environment.
+
+    An algorithm that is derived from it, with settings derived from :class:`PPOConfig`, takes the same.
+    """
+    algorithm = config.algorithm
+    rate: Any = algorithm.learning_rate
+    return {
+        "camal": config.camal,
+        "terms": config.terms,
+        "policy_kwargs": {
+            **{name: value for name, value in asdict(config.policy).items() if value is not None},
+            "optimizer_kwargs": {"eps": algorithm.adam_epsilon},
+        },
+        "learning_rate": LinearSchedule(rate, 0.0, 1.0) if algorithm.anneal_learning_rate else rate,
+        "n_steps": algorithm.n_steps,
+        "batch_size": algorithm.batch_size,
+        "n_epochs": algorithm.n_epochs,
+        "gamma": algorithm.gamma,
+        "gae_lambda": algorithm.gae_lambda,
+        "clip_range": algorithm.clip_range,
+        "clip_range_vf": algorithm.clip_range_vf,
+        "normalize_advantage": algorithm.normalize_advantage,
+        "ent_coef": algorithm.ent_coef,
+        "vf_coef": algorithm.vf_coef,
+        "max_grad_norm": algorithm.max_grad_norm,
+        "target_kl": algorithm.target_kl,
+        "stats_window_size": algorithm.stats_window_size,
+        "tensorboard_log": str(folder.tensorboard),
+        "seed": config.seed,
+        "device": config.device,
+        "verbose": 0,
+    }
+
+
+def _build(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPPO:
+    return CAMALPPO("CamPolicy", venv, **ppo_arguments(config, folder))
+
+
+def _check(config: ExperimentConfig) -> None:
+    """Raise a ValueError unless minibatches make up the rollout: SB3 would train on a smaller last one."""
+    rollout, size = config.env.num_envs * config.algorithm.n_steps, config.algorithm.batch_size
+    if rollout % size:
+        raise ValueError(f"algorithm.batch_size must divide env.num_envs * algorithm.n_steps = {rollout}, got {size}")
+
+
+def _why_unknown(key: str) -> str | None:
+    """Return what to say of an argument of PPO's that no setting stands for."""
+    elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
+    section, _, name = key.rpartition(".")
+    if section != "algorithm" or name not in set(inspect.signature(PPO.__init__).parameters) - elsewhere:
+        return None
+    return (
+        f"{key} is no setting of configurations, only an argument of PPO's; give it in Python: "
+        f"CAMALPPO(..., {name}=...)"
+    )
+
+
+def _without_schedules(settings: PPOConfig) -> PPOConfig:
+    return replace(settings, anneal_learning_rate=False)
+
+
+PPO_ALGORITHM = AlgorithmSpec(
+    PPOConfig, _build, CAMALPPO.load, check=_check, why_unknown=_why_unknown, without_schedules=_without_schedules
+)
+"""``algorithm.name: ppo``."""
