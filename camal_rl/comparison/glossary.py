@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from camal_rl.comparison.report.document import Cell, Table
-from camal_rl.comparison.wording import words
+from camal_rl.comparison.figure_words import words
+from camal_rl.comparison.table import Cell, Table
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     CONTROLLED_METRICS,
