@@ -12,7 +12,7 @@ from camal_rl.envs.registry import OWN
 from camal_rl.losses import LOSSES
 from camal_rl.metrics import OWN_METRICS
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.run_folder import read_json
+from camal_rl.runs.metrics_file import read_metrics
 from tests.command_line import refusal, run_main
 from tests.extension.package import write_package
 
@@ -29,10 +29,10 @@ def test_paths_in_a_file_train_evaluate_and_explain(orchard, capsys):
     written = yaml.safe_load((orchard / "run" / "config.yaml").read_text())
     assert written["env"]["id"] == "orchard.envs:Catch"
     assert run_main("evaluate", "run") == 0
-    metrics = read_json(orchard / "run" / "metrics.json")
-    assert set(metrics["returns"]) == {"train", "held_out", "held_out_green"}
-    assert set(metrics["gap"]) == {"held_out", "held_out_green"}
-    assert 0 <= metrics["attention"]["held_out"]["value"]["alignment"]["peak_share"] <= 1
+    results = read_metrics(orchard / "run" / "metrics.json").results
+    assert results.level_sets("return") == ["train", "held_out", "held_out_green"]
+    assert results.level_sets("gap") == ["held_out", "held_out_green"]
+    assert 0 <= results.value("peak_share", level_set="held_out", target="value", map="own") <= 1
     assert "peak share" in capsys.readouterr().out
     assert run_main("explain", "run", "--frames", "2") == 0
     assert list(orchard.rglob("*.png"))
