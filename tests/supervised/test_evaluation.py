@@ -87,7 +87,7 @@ def test_images_without_a_mask_are_undefined_and_a_set_without_any_is_empty():
     cams = CamClassifier(model, torch.rand(1, 3, 16, 16))
     report = attention_report(model, cams, Squares(8, masked={0, 3}), CamalConfig(), SETTINGS).results
     assert report.value("empty_targets", target="class", map="own") == 6
-    assert report.find(ResultKey("epg", None, "class", "own")).count == 2
+    assert report.find(ResultKey("area_fraction", None, "class", "own")).count == 2
     assert report.find(ResultKey("deletion_effect", None, "class", "mask", "mean")).count == 2
     assert attention_report(model, cams, Squares(8, masked=set()), CamalConfig(), SETTINGS) == ((), {})
 
