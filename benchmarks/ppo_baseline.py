@@ -97,9 +97,15 @@ def agent(config: ExperimentConfig, parts: set[str], folder: RunFolder) -> CAMAL
 def returns(config: ExperimentConfig, model: CAMALPPO, level_set: str) -> dict[str, Any]:
     """Return what fresh episodes with sampled actions give."""
     venv = make_level_set_env(config, level_set, 64, config.evaluation.seed, masks=False)
-    summary = play_episodes(model, venv, EVALUATION_EPISODES, deterministic=False, seed=config.evaluation.seed).summary()
+    played = play_episodes(model, venv, EVALUATION_EPISODES, deterministic=False, seed=config.evaluation.seed)
     venv.close()
-    return summary
+    return {
+        "mean": float(played.returns.mean()),
+        "std": float(played.returns.std()),
+        "episodes": len(played.returns),
+        "excluded": played.excluded,
+        "mean_length": float(played.lengths.mean()),
+    }
 
 
 def main() -> None:

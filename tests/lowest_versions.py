@@ -1,6 +1,6 @@
 """Prints the oldest supported version of every requirement in setup.cfg, as constraints for pip.
 
-    python tests/lowest_versions.py > lowest.txt && pip install -c lowest.txt .
+python tests/lowest_versions.py > lowest.txt && pip install -c lowest.txt .
 """
 
 import configparser

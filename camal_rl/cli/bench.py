@@ -13,7 +13,7 @@ from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
     from camal_rl.agents import PPOWithTerms
-    from camal_rl.comparison.report.document import Table
+    from camal_rl.comparison.table import Table
     from camal_rl.rl.bench import BenchPlan
 
 
@@ -102,8 +102,8 @@ def _print(found: dict[str, Any]) -> None:
 
 def speed_table(found: dict[str, Any]) -> Table:
     """Return steps per second, and beside it what the same configuration does with weight 0."""
-    from camal_rl.comparison.tables import table_of
-    from camal_rl.comparison.wording import counted
+    from camal_rl.comparison.number_words import counted
+    from camal_rl.comparison.table import table_of
 
     config, peer = found["config"], found["weight_0"]
     kinds = ("median", "min", "max")
@@ -119,7 +119,7 @@ def speed_table(found: dict[str, Any]) -> Table:
 
 def split_table(split: dict[str, Any]) -> Table:
     """Return where the time goes: the sections of a round, as shares and per 1,000 steps."""
-    from camal_rl.comparison.tables import table_of
+    from camal_rl.comparison.table import table_of
     from camal_rl.rl.bench import SECTIONS
 
     rows = [

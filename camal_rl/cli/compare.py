@@ -37,7 +37,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
     progress: ShowProgress = None,
 ) -> None:
-    """Train and evaluate methods over seeds; write a table, statistics and figures.
+    """Train and evaluate methods over seeds; write a table, statistics and plots.
 
     Runs that the folder already holds, finished and with the same configuration, are used again.
 
@@ -109,17 +109,18 @@ def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
 
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.cli.console import say, show
+    from camal_rl.comparison.comparison_file import comparison_json, comparison_markdown, comparison_table
     from camal_rl.comparison.findings import findings
+    from camal_rl.comparison.groups import planned_group
     from camal_rl.comparison.plots import write_plots
-    from camal_rl.comparison.results import compare_runs, comparison_markdown, comparison_table
     from camal_rl.runs.run_folder import write_json
 
-    comparison = compare_runs(runs)
-    write_json(folder / "comparison.json", comparison)
-    (folder / "comparison.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-    pictures = write_plots(runs, comparison, folder / "figures")
-    show(comparison_table(comparison))
-    for paragraph in findings(comparison):
+    group = planned_group(runs)
+    write_json(folder / "comparison.json", comparison_json(group))
+    (folder / "comparison.md").write_text(comparison_markdown(group), encoding="utf-8")
+    pictures = write_plots(group, folder / "figures")
+    show(comparison_table(group))
+    for paragraph in findings(group):
         print()
         say(paragraph)
     print(f"\ntable: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}")

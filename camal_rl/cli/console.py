@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from camal_rl.comparison.report.document import Table
+    from camal_rl.comparison.table import Table
 
 LEGEND = "What the terms mean: camal-rl glossary, or docs/glossary.md"
 

@@ -12,7 +12,7 @@ from camal_rl.cli.arguments import Imports
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
-    from camal_rl.comparison.report.document import Table
+    from camal_rl.comparison.table import Table
     from camal_rl.envs import EnvInfo
 
 _MORE = "camal-rl envs FILTER tells more, for example: camal-rl envs procgen/coinrun"
@@ -39,7 +39,7 @@ def envs(
     """
     with checking_input():
         from camal_rl.cli.console import say, show, width
-        from camal_rl.comparison.tables import table_of
+        from camal_rl.comparison.table import table_of
         from camal_rl.envs import env_ids, env_info, segmentation_spec
         from camal_rl.registry import import_modules
         from camal_rl.spelling import did_you_mean
@@ -69,7 +69,7 @@ def envs(
 
 def details(ids: Sequence[str]) -> Table:
     """Return what one should know about environments before choosing one; what all share is told once, below."""
-    from camal_rl.comparison.tables import table_of
+    from camal_rl.comparison.table import table_of
     from camal_rl.envs import env_info
 
     columns = {
@@ -90,8 +90,8 @@ def details(ids: Sequence[str]) -> Table:
 def _print_families(ids: Sequence[str]) -> None:
     """Print each family in one line, and below it as many ids in a line as fit."""
     from camal_rl.cli.console import say, width
+    from camal_rl.comparison.number_words import counted
     from camal_rl.comparison.text_table import in_columns
-    from camal_rl.comparison.wording import counted
     from camal_rl.envs import env_info
 
     families: dict[str, list[str]] = {}

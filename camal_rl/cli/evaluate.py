@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,7 +36,9 @@ def evaluate(
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
     with checking_input():
+        from camal_rl.cli.console import show
         from camal_rl.cli.progress import stages_shown
+        from camal_rl.comparison.run_tables import run_tables
         from camal_rl.runs.run_folder import RunFolder
         from camal_rl.runs.task import EvaluationOptions, task_of
 
@@ -48,22 +48,7 @@ def evaluate(
     with stages_shown(len(evaluation.stages), progress, "evaluation") as on_stage:
         metrics = evaluation.run(on_stage)
     if as_json:
-        print(json.dumps(metrics, indent=2))
+        print(metrics.text(), end="")
         return
-    _print_tables(metrics)
+    show(*run_tables(metrics.results))
     print(f"metrics: {folder.metrics_file}")
-
-
-def _print_tables(metrics: Mapping[str, Any]) -> None:
-    from camal_rl.cli.console import show
-    from camal_rl.comparison import tables
-
-    found = [tables.accuracy_table(metrics) if "accuracy" in metrics else tables.returns_table(metrics)]
-    # Sets without masks have no maps to measure.
-    if any(metrics["attention"].values()):
-        found += [tables.alignment_table(metrics), tables.faithfulness_table(metrics)]
-    if metrics.get("background_swap"):
-        found.append(tables.background_table(metrics))
-    if metrics.get("counterfactuals"):
-        found.append(tables.counterfactual_table(metrics))
-    show(*found)

@@ -33,8 +33,8 @@ def report(
     """
     with checking_input():
         from camal_rl.cli.progress import stages_shown
-        from camal_rl.comparison.report.contents import STAGES, document
-        from camal_rl.comparison.report.runs import find_runs, group_runs, read_run
+        from camal_rl.comparison.groups import find_runs, group_runs, read_run
+        from camal_rl.comparison.report.sections import STAGES, document
         from camal_rl.comparison.report.write import write_report
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from camal_rl.comparison.estimates import Estimate, estimates, keys
+from camal_rl.comparison.figure_words import figure_words, target_words
+from camal_rl.comparison.figures import TRAIN, judged_keys, last_maps
+from camal_rl.comparison.groups import Group
+from camal_rl.comparison.number_words import counted, listed, number
 from camal_rl.comparison.significance import SIGNIFICANT, significance_note
-from camal_rl.comparison.tables import number
-from camal_rl.comparison.wording import counted, listed, target_words
+from camal_rl.runs.results import ResultKey
+from camal_rl.statistics import holm
 
-TRAIN = "train"
 # Differences within so many standard errors are not called differences.
 _ERRORS = 2.0
 _UNITS = {
@@ -19,79 +21,108 @@ _UNITS = {
     "policy": "costs the preferred action {} of probability",
 }
 _CLASS_UNIT = "costs the class {} of probability"
+_FURTHER = {
+    "worst_group_accuracy": "The accuracy of the worst group of {}",
+    "accuracy_swapped": "On other backgrounds the accuracy of {}",
+}
 
 
 @dataclass(frozen=True)
 class _Pair:
     """One figure of a method and of the first method."""
 
-    own: Mapping[str, Any]
-    base: Mapping[str, Any]
+    own: Estimate
+    base: Estimate
+
+    @property
+    def difference(self) -> float:
+        return self.own.mean - self.base.mean
 
     @property
     def sign(self) -> int:
         """1 if the method is higher, -1 if lower, 0 if the difference lies within its standard error, twice."""
-        difference = self.own["mean"] - self.base["mean"]
-        if difference == 0 or abs(difference) <= _ERRORS * math.hypot(_error(self.own), _error(self.base)):
+        error = (self.own.error**2 + self.base.error**2) ** 0.5
+        if self.difference == 0 or abs(self.difference) <= _ERRORS * error:
             return 0
-        return 1 if difference > 0 else -1
+        return 1 if self.difference > 0 else -1
 
     def text(self, method: str, base: str) -> str:
-        return f"{method} {number(self.own['mean'], 2)}, {base} {number(self.base['mean'], 2)}"
+        return f"{method} {number(self.own.mean, 2)}, {base} {number(self.base.mean, 2)}"
 
 
-def findings(comparison: Mapping[str, Any]) -> list[str]:
+Pairs = Mapping[str, _Pair]
+"""Pairs by level set."""
+
+
+def findings(group: Group) -> list[str]:
     """Return one paragraph for each method beside the first: results, where it looks, whether that is what it uses.
 
     Two results are called the same where they differ by no more than twice the standard error, over seeds or over the
-    episodes or images that were measured, whichever is larger.
+    episodes or images that were measured, whichever is larger. A method without another gets its figures.
     """
-    base, *others = comparison["methods"]
-    if not others:
-        return []
-    return [_paragraph(comparison, method, base) for method in others]
+    present = [method for method in group.methods if group.evaluated(method)]
+    if not present:
+        return ["None of these runs is evaluated, so there are no results; camal-rl evaluate RUN measures them."]
+    base, *others = present
+    return [_paragraph(group, method, base) for method in others] or [_alone(group, base)]
 
 
-def _paragraph(comparison: Mapping[str, Any], method: str, base: str) -> str:
+def _paragraph(group: Group, method: str, base: str) -> str:
     sentences = [
-        *_results(comparison, method, base),
-        *_attention(comparison, method, base),
-        *_faithfulness(comparison, method),
-        *_certainty(comparison, method, base),
+        *_results(group, method, base),
+        *_attention(group, method, base),
+        *_faithfulness(group, method),
+        *_faithfulness(group, base, only_without=True),
+        *_certainty(group, method, base),
     ]
     return " ".join(sentences) if sentences else f"{method} and {base} have no figure in common."
 
 
-def _pair(comparison: Mapping[str, Any], name: str, method: str, base: str) -> _Pair | None:
-    figure = comparison["figures"].get(name, {})
-    own, first = figure.get(method), figure.get(base)
-    if own is None or first is None or own["mean"] is None or first["mean"] is None:
-        return None
-    return _Pair(own, first)
+def _alone(group: Group, method: str) -> str:
+    found = [(key, estimates(group, key)[method]) for key in judged_keys(group)]
+    told = [
+        f"{figure_words(key)} {number(each.mean)}" + (f" ± {number(each.std)}" if each.count > 1 else "")
+        for key, each in found
+        if each.count
+    ]
+    seeds = counted(group.evaluated(method), "seed")
+    sentence = f"{method}, {seeds}, nothing to compare it with" + (f": {listed(told)}." if told else ".")
+    return " ".join([sentence, *_faithfulness(group, method)])
 
 
-def _results(comparison: Mapping[str, Any], method: str, base: str) -> list[str]:
+def _pair(group: Group, key: ResultKey, method: str, base: str) -> _Pair | None:
+    found = estimates(group, key)
+    return _Pair(found[method], found[base]) if found[method].count and found[base].count else None
+
+
+def _pairs(group: Group, figure: str, method: str, base: str) -> dict[str, _Pair]:
+    """Return a figure of a run by level set: with sampled actions, of all images."""
+    found = {}
+    for key in keys(group, figure=figure):
+        pair = _pair(group, key, method, base) if key.control in (None, "stochastic") else None
+        if pair is not None and key.level_set is not None:
+            found[key.level_set] = pair
+    return found
+
+
+def _results(group: Group, method: str, base: str) -> list[str]:
     """Say which method does better, first on levels or images that were not trained on."""
-    kind = "return" if any(name.startswith("return/") for name in comparison["figures"]) else "accuracy"
-    names = [name for name in comparison["figures"] if name.startswith(f"{kind}/")]
-    found = {name.partition("/")[2]: _pair(comparison, name, method, base) for name in names}
-    pairs = {name: pair for name, pair in found.items() if pair is not None}
-    if not pairs:
-        return []
+    kind = "return" if keys(group, figure="return") else "accuracy"
+    pairs = _pairs(group, kind, method, base)
     new = [name for name in pairs if name != TRAIN]
     sentences = []
     if new:
         sentences.append(_verdict(kind, new[0], pairs[new[0]], method, base))
     if TRAIN in pairs:
         sentences.append(_on_training(kind, pairs, new, method, base))
-    sentences += _other_sets(kind, {name: pairs[name] for name in new[1:]}, method, base)
+    sentences += _other_sets("Elsewhere the " + kind + " of {}", {name: pairs[name] for name in new[1:]}, method, base)
+    for figure, subject in _FURTHER.items():
+        sentences += _other_sets(subject, _pairs(group, figure, method, base), method, base)
     return sentences
 
 
 def _verdict(kind: str, name: str, pair: _Pair, method: str, base: str) -> str:
-    where = (
-        f"levels that were not trained on ({name})" if kind == "return" else f"images that were not trained on ({name})"
-    )
+    where = f"{'levels' if kind == 'return' else 'images'} that were not trained on ({name})"
     numbers = f"{kind} {pair.text(method, base)}"
     if pair.sign == 0:
         return f"On {where} {method} and {base} do equally well, as far as these figures can tell: {numbers}."
@@ -99,7 +130,7 @@ def _verdict(kind: str, name: str, pair: _Pair, method: str, base: str) -> str:
     return f"On {where} {method} does {better} than {base}: {numbers}."
 
 
-def _on_training(kind: str, pairs: Mapping[str, _Pair], new: list[str], method: str, base: str) -> str:
+def _on_training(kind: str, pairs: Pairs, new: list[str], method: str, base: str) -> str:
     pair = pairs[TRAIN]
     where = "training levels" if kind == "return" else "training images"
     numbers = pair.text(method, base)
@@ -111,19 +142,13 @@ def _on_training(kind: str, pairs: Mapping[str, _Pair], new: list[str], method: 
     else:
         told = f"On the {where} {'the two are equal' if pair.sign == 0 else f'{method} is ahead'} ({numbers})"
     if kind == "return" and new:
-        lost = {who: values[TRAIN] - values[new[0]] for who, values in _means(pairs, method, base).items()}
-        told += f"; from train to {new[0]} {base} loses {number(lost[base], 2)} and {method} {number(lost[method], 2)}"
+        lost_base = number(pair.base.mean - pairs[new[0]].base.mean, 2)
+        lost_own = number(pair.own.mean - pairs[new[0]].own.mean, 2)
+        told += f"; from train to {new[0]} {base} loses {lost_base} and {method} {lost_own}"
     return f"{told}."
 
 
-def _means(pairs: Mapping[str, _Pair], method: str, base: str) -> dict[str, dict[str, float]]:
-    return {
-        method: {name: pair.own["mean"] for name, pair in pairs.items()},
-        base: {name: pair.base["mean"] for name, pair in pairs.items()},
-    }
-
-
-def _other_sets(kind: str, pairs: Mapping[str, _Pair], method: str, base: str) -> list[str]:
+def _other_sets(subject: str, pairs: Pairs, method: str, base: str) -> list[str]:
     if not pairs:
         return []
     words = {1: "better", -1: "worse", 0: "the same"}
@@ -132,41 +157,45 @@ def _other_sets(kind: str, pairs: Mapping[str, _Pair], method: str, base: str) -
         of_sign = [f"{name} ({pair.text(method, base)})" for name, pair in pairs.items() if pair.sign == sign]
         if of_sign:
             parts.append(f"{word} on {listed(of_sign)}")
-    return [f"Elsewhere the {kind} of {method} is {'; '.join(parts)}."]
+    return [f"{subject.format(method)} is {'; '.join(parts)}."]
 
 
-def _attention(comparison: Mapping[str, Any], method: str, base: str) -> list[str]:
+def _attention(group: Group, method: str, base: str) -> list[str]:
     """Say how much of the attention lies on the relevant objects, beside what a uniform map would get."""
-    measured = _last_set(comparison)
+    measured = last_maps(group)
     if measured is None:
         return []
     name, targets = measured
-    found = {target: _pair(comparison, f"epg/{target}/{name}", method, base) for target in targets}
+    found = {target: _pair(group, ResultKey("epg", name, target, "own"), method, base) for target in targets}
     pairs = {target_words(target): pair for target, pair in found.items() if pair is not None}
     if not pairs:
         return []
-    own = [f"{_percent(pair.own['mean'])} of the {title}" for title, pair in pairs.items()]
-    first = [f"{_percent(pair.base['mean'])} of the {title}" for title, pair in pairs.items()]
-    area = _pair(comparison, f"area_fraction/{targets[0]}/{name}", method, base)
-    covered = "" if area is None else f", which cover {_percent(area.base['mean'])} of the picture"
+    own = [f"{_percent(pair.own.mean)} of the {title}" for title, pair in pairs.items()]
+    first = [f"{_percent(pair.base.mean)} of the {title}" for title, pair in pairs.items()]
+    area = _pair(group, ResultKey("area_fraction", name, targets[0], "own"), method, base)
+    covered = "" if area is None else f", which cover {_percent(area.base.mean)} of the picture"
     return [f"On {name}, {listed(own)} of {method} lie on the relevant objects{covered}; of {base} {listed(first)}."]
 
 
-def _faithfulness(comparison: Mapping[str, Any], method: str) -> list[str]:
-    """Say whether removing what the method's maps show changes its output more than removing pixels at random."""
-    measured = _last_set(comparison)
+def _faithfulness(group: Group, method: str, only_without: bool = False) -> list[str]:
+    """Say whether removing what the method's maps show changes its output more than removing pixels at random.
+
+    Args:
+        group: the runs.
+        method: whose maps.
+        only_without: say it only of maps that do no more than a random one.
+    """
+    measured = last_maps(group)
     told = []
     for target in measured[1] if measured is not None else ():
         own, random = (
-            comparison["figures"].get(f"deletion_effect{kind}/{target}/{measured[0]}", {}).get(method)  # type: ignore[index]
-            for kind in ("", "_random")
+            estimates(group, ResultKey("deletion_effect", measured[0], target, map_, "mean"))[method]  # type: ignore[index]
+            for map_ in ("own", "random")
         )
-        if own is None or random is None or own["mean"] is None or random["mean"] is None:
+        if not own.count or not random.count or (only_without and own.mean > random.mean):
             continue
-        effect, chance = number(own["mean"], 2), number(random["mean"], 2)
-        verdict = (
-            "no more than" if own["mean"] <= random["mean"] else "about as much as" if effect == chance else "more than"
-        )
+        effect, chance = number(own.mean, 2), number(random.mean, 2)
+        verdict = "no more than" if own.mean <= random.mean else "about as much as" if effect == chance else "more than"
         costs = _UNITS.get(target, _CLASS_UNIT).format(effect)
         told.append(
             f"Removing what the {target_words(target)} of {method} marks {costs}, {verdict} removing a random map's "
@@ -175,43 +204,35 @@ def _faithfulness(comparison: Mapping[str, Any], method: str) -> list[str]:
     return told
 
 
-def _last_set(comparison: Mapping[str, Any]) -> tuple[str, list[str]] | None:
-    """Return the last set on which maps were measured, and whose maps those are."""
-    measured = [name.split("/")[1:] for name in comparison["figures"] if name.startswith("epg/")]
-    if not measured:
-        return None
-    last = measured[-1][1]
-    return last, [target for target, name in measured if name == last]
-
-
-def _certainty(comparison: Mapping[str, Any], method: str, base: str) -> list[str]:
-    """Say what so many seeds can show, and which results are significant."""
-    figures = comparison["figures"]
-    pairs = {
-        name: pair
-        for name in figures
-        if name.startswith(("return/", "accuracy/")) and (pair := _pair(comparison, name, method, base)) is not None
-    }
-    counts = {(len(pair.base["seeds"]), len(pair.own["seeds"])) for pair in pairs.values()}
+def _certainty(group: Group, method: str, base: str) -> list[str]:
+    """Say what so many seeds can show, and which differences are significant, also after Holm's correction."""
+    found = [(key, _pair(group, key, method, base)) for key in judged_keys(group)]
+    pairs = {key: pair for key, pair in found if pair is not None}
+    counts = {(pair.base.count, pair.own.count) for pair in pairs.values()}
     note = significance_note(counts)
-    if note or not pairs:
+    tested = [(key, pair, p) for key, pair in pairs.items() if (p := pair.own.p_against(pair.base)) is not None]
+    if note or not tested:
         return [note] if note else []
-    sure = [
-        f"{name.partition('/')[2]} (p = {number(pair.own['p_against_first'])})"
-        for name, pair in pairs.items()
-        if pair.own["p_against_first"] is not None and pair.own["p_against_first"] < SIGNIFICANT
-    ]
     seeds = counted(max(own for _, own in counts), "seed")
+    sure = [f"{figure_words(key)} (p = {number(p)})" for key, _, p in tested if p < SIGNIFICANT]
     if not sure:
         return [f"Over {seeds} none of these differences is significant."]
-    return [f"Over {seeds} the difference is significant on {listed(sure)}, each test by itself."]
+    single = (
+        f"Over {seeds} {len(sure)} of {len(tested)} differences {'has' if len(sure) == 1 else 'have'} "
+        f"p < {SIGNIFICANT} by themselves: {listed(sure)}"
+    )
+    return [f"{single}; {_corrected(tested)}."]
 
 
-def _error(summary: Mapping[str, Any]) -> float:
-    """Return the standard error of a mean: over the seeds, or of the measurement where that is larger."""
-    seeds, std = len(summary["seeds"]), summary.get("std")
-    over_seeds = std / math.sqrt(seeds) if std is not None and std == std and seeds > 1 else 0.0
-    return max(over_seeds, summary.get("measuring_error") or 0.0)
+def _corrected(tested: Sequence[tuple[ResultKey, _Pair, float]]) -> str:
+    adjusted = holm([p for _, _, p in tested])
+    sure = [(key, pair) for (key, pair, _), p in zip(tested, adjusted, strict=True) if p < SIGNIFICANT]
+    if not sure:
+        return f"after Holm's correction none is significant (smallest p {number(min(adjusted))})"
+    gains = [figure_words(key) for key, pair in sure if pair.difference > 0]
+    losses = [figure_words(key) for key, pair in sure if pair.difference < 0]
+    told = [f"{kind} on {listed(names)}" for kind, names in (("gains", gains), ("losses", losses)) if names]
+    return f"after Holm's correction these are significant: {'; '.join(told)}"
 
 
 def _percent(share: float) -> str:

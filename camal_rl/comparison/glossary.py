@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from camal_rl.comparison.report.document import Cell, Table
-from camal_rl.comparison.wording import words
+from camal_rl.comparison.figure_words import words
+from camal_rl.comparison.table import Cell, Table
 from camal_rl.metrics.custom import CUSTOM_METRICS, custom_metric
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
@@ -151,6 +151,8 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "other.",
             "drop in probability": "p(a) - p'(a) of the action a that the policy prefers on the whole frame; for "
             "classifiers of the class.",
+            "KL of the policies, SARFA": "other measures of the change of the policy: the divergence of the action "
+            "probabilities in nats, and a drop that is specific to the preferred action (arXiv 1912.12191).",
             "net": "by how much the own map is better than a random map on the same frames; 0 is no better than "
             "chance.",
             "removed pixels": "replaced by the frame's mean color, unless a table names another fill.",

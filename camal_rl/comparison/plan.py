@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from camal_rl.runs.run_folder import RunFolder, read_json, run_name
+from camal_rl.runs.metrics_file import read_metrics
+from camal_rl.runs.run_folder import RunFolder, run_name
 from camal_rl.runs.task import RunConfig, task_of
 
 
@@ -26,9 +27,13 @@ class PlannedRun:
         return f"{self.method} seed {self.seed}"
 
     def is_evaluated(self) -> bool:
-        """Say whether the run's evaluation, with these settings, is there."""
-        settings = self.config.as_dict()["evaluation"]
-        return self.folder.metrics_file.is_file() and read_json(self.folder.metrics_file)["settings"] == settings
+        """Say whether the run's evaluation, with these settings, is there.
+
+        Raises:
+            ValueError: its ``metrics.json`` holds something else; one line that names it.
+        """
+        file = self.folder.metrics_file
+        return file.is_file() and read_metrics(file).settings == self.config.as_dict()["evaluation"]
 
 
 def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
@@ -40,7 +45,8 @@ def plan_runs(config: RunConfig, methods: Sequence[str], seeds: int, out: Path) 
     """Return the runs of a comparison; seeds count from the configuration's own.
 
     Raises:
-        ValueError: no or repeated methods, no seeds, or a method that does not exist.
+        ValueError: no or repeated methods, no seeds, a method that does not exist, or a ``metrics.json`` that cannot be
+            read.
         FileExistsError: a run's folder holds something else than a finished run of the same configuration.
     """
     if not methods or len(set(methods)) != len(methods):
@@ -81,3 +87,5 @@ def _check_reusable(planned: PlannedRun) -> None:
     found: Any = folder.config()
     if replace(found, methods={}) != planned.config:
         raise FileExistsError(f"{folder.path} holds a run of another configuration; remove it or give another --out")
+    # A file of results that cannot be read is told before anything is trained.
+    planned.is_evaluated()

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,11 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from camal_rl.comparison.estimates import estimates
+from camal_rl.comparison.figure_words import figure_words
+from camal_rl.comparison.figures import headline_keys
+from camal_rl.comparison.groups import Group
 from camal_rl.comparison.plan import PlannedRun
-from camal_rl.comparison.results import headline_figures
-from camal_rl.comparison.wording import figure_words
 from camal_rl.overlays import sheet, write_png
 from camal_rl.runs.curves import Curve, mean_curve, read_curves
+from camal_rl.runs.results import ResultKey
 from camal_rl.runs.task import task_of
 
 _PICTURE_FRAMES = 5
@@ -27,14 +29,14 @@ _MARGIN = 0.04
 _NAMES_IN_A_ROW = 3
 
 
-def write_plots(runs: Sequence[PlannedRun], comparison: Mapping[str, Any], out: Path) -> list[Path]:
+def write_plots(group: Group, out: Path) -> list[Path]:
     """Write the plots of a finished comparison and a sheet of attention maps; return the paths of what there is."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "learning_curves.png", out / "seeds.png"]
-    _save(learning_curves(runs), paths[0])
-    _save(seed_plot(comparison), paths[1])
+    _save(learning_curves(group.runs), paths[0])
+    _save(seed_plot(group), paths[1])
     with contextlib.suppress(ImportError, OSError, ValueError):  # no masks, or no simulator here
-        grid = task_of(runs[0].config).attention_grid(_first_runs(runs), _PICTURE_FRAMES)
+        grid = group.task.attention_grid(_first_runs(group.runs), _PICTURE_FRAMES)
         paths.append(out / "attention.png")
         write_png(paths[2], sheet(grid.columns))
     return paths
@@ -45,19 +47,19 @@ def learning_curves(runs: Sequence[PlannedRun]) -> Figure:
     task = task_of(runs[0].config)
     curves = {planned: read_curves(planned.folder.tensorboard, list(task.curves)) for planned in runs}
     shown = [tag for tag in task.curves if any(tag in found for found in curves.values())]
-    figure = Figure(figsize=(5 * max(1, len(shown)), 3.6), layout="constrained")
+    plot = Figure(figsize=(5 * max(1, len(shown)), 3.6), layout="constrained")
     for column, tag in enumerate(shown):
-        axes = figure.add_subplot(1, len(shown), column + 1)
+        axes = plot.add_subplot(1, len(shown), column + 1)
         for method, color in _colors(runs).items():
             of_method = [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
             _plot_method(axes, of_method, method, color)
         axes.set(xlabel=runs[0].config.step_name, title=task.curves[tag])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    by_tag = dict(zip(shown, figure.axes, strict=True))
+    by_tag = dict(zip(shown, plot.axes, strict=True))
     for tags in task.same_axis:
         share_axis([axes for tag, axes in by_tag.items() if tag in tags])
-    return figure
+    return plot
 
 
 def share_axis(panels: Sequence[Axes]) -> None:
@@ -70,30 +72,29 @@ def share_axis(panels: Sequence[Axes]) -> None:
             axes.set_ylim(min(lows) - margin, max(highs) + margin)
 
 
-def share_over_level_sets(panels: Mapping[str, Axes]) -> None:
-    """Give the panels of one figure on several level sets one axis; keys are names of figures."""
-    for figure in {name.rpartition("/")[0] for name in panels}:
-        share_axis([axes for name, axes in panels.items() if name.rpartition("/")[0] == figure])
+def share_over_level_sets(panels: Mapping[ResultKey, Axes]) -> None:
+    """Give the panels of one figure on several level sets one axis."""
+    for figure in {key._replace(level_set=None) for key in panels}:
+        share_axis([axes for key, axes in panels.items() if key._replace(level_set=None) == figure])
 
 
-def seed_plot(comparison: Mapping[str, Any]) -> Figure:
+def seed_plot(group: Group) -> Figure:
     """Plot the headline figures: one dot for each seed, a bar at the mean; over the level sets on one axis."""
-    figure, panels = seed_panels(comparison)
+    plot, panels = seed_panels(group, headline_keys(group))
     share_over_level_sets(panels)
-    return figure
+    return plot
 
 
-def seed_panels(comparison: Mapping[str, Any]) -> tuple[Figure, dict[str, Axes]]:
-    """Return the plot of the headline figures and its panels by the name of the figure, every one with its own axis."""
-    names = headline_figures(comparison)
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")
-    panels = {name: figure.add_subplot(rows, columns, index + 1) for index, name in enumerate(names)}
-    methods = comparison["methods"]
-    for name, axes in panels.items():
-        for place, method in enumerate(methods):
-            values = list(comparison["figures"][name][method]["seeds"].values())
+def seed_panels(group: Group, keys: Sequence[ResultKey]) -> tuple[Figure, dict[ResultKey, Axes]]:
+    """Return the plot of some figures and its panels by figure, every one with its own axis."""
+    columns = max(1, min(4, len(keys)))
+    rows = max(1, -(-len(keys) // columns))
+    plot = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")
+    panels = {key: plot.add_subplot(rows, columns, index + 1) for index, key in enumerate(keys)}
+    methods = group.methods
+    for key, axes in panels.items():
+        for place, estimate in enumerate(estimates(group, key).values()):
+            values = list(estimate.seeds.values())
             shift = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
             axes.scatter(place + shift, values, color=f"C{place}", alpha=0.7, s=22, zorder=2)
             if values:
@@ -101,9 +102,9 @@ def seed_panels(comparison: Mapping[str, Any]) -> tuple[Figure, dict[str, Axes]]
         # Side by side, the names of more methods run into each other.
         axes.set_xticks(range(len(methods)), methods, rotation=30 if len(methods) > _NAMES_IN_A_ROW else 0)
         axes.set_xlim(-0.6, len(methods) - 0.4)
-        axes.set_title(fill(figure_words(name, arrow=True), _TITLE_WIDTH), fontsize=9)
+        axes.set_title(fill(figure_words(key, arrow=True), _TITLE_WIDTH), fontsize=9)
         axes.grid(alpha=0.3, axis="y")
-    return figure, panels
+    return plot, panels
 
 
 def _first_runs(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
@@ -126,8 +127,8 @@ def _plot_method(axes: Axes, curves: Sequence[Curve], method: str, color: str) -
         axes.plot(*mean_curve(curves), color=color, linewidth=2.2, label=label)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure without the global state of pyplot."""
-    FigureCanvasAgg(figure)
+def _save(plot: Figure, path: Path) -> None:
+    """Write a plot without the global state of pyplot."""
+    FigureCanvasAgg(plot)
     with mpl.rc_context({"font.size": 9}):
-        figure.savefig(path, dpi=130)
+        plot.savefig(path, dpi=130)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from camal_rl.comparison.report.document import Cell, Table
+from camal_rl.comparison.table import Cell, Table
 
 _GAP = "  "
 _RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"

@@ -123,15 +123,6 @@ class AlignmentSummary:
         """Return plain numbers for JSON."""
         return asdict(self)
 
-    def as_section(self) -> dict[str, Any]:
-        """Return the part of a ``metrics.json`` that says how well maps agree with the masks."""
-        counts = ("frames", "zero_maps", "nonfinite_maps", "empty_targets")
-        return {
-            "alignment": dict(self.means),
-            "undefined": dict(self.undefined),
-            **{name: getattr(self, name) for name in counts},
-        }
-
 
 @dataclass(frozen=True)
 class _Frames:

@@ -62,6 +62,10 @@ class PerturbationEffect:
         """Return each figure's mean over the frames where it is defined."""
         return {name: float(values.nanmean()) for name, values in vars(self).items()}
 
+    def counts(self) -> dict[str, int]:
+        """Return on how many frames each figure is defined."""
+        return {name: int((~values.isnan()).sum()) for name, values in vars(self).items()}
+
     def undefined(self) -> int:
         """Return the number of frames without figures; they count nowhere, so report them."""
         return int(self.deletion_effect.isnan().sum())

@@ -80,6 +80,10 @@ class Faithfulness:
         """Return each figure's mean over the frames where it is defined; NaN if there is none."""
         return {name: float(values.nanmean()) for name, values in self.metrics().items()}
 
+    def counts(self) -> dict[str, int]:
+        """Return on how many frames each figure is defined."""
+        return {name: int((~values.isnan()).sum()) for name, values in self.metrics().items()}
+
     def undefined(self) -> dict[str, int]:
         """Return for each figure on how many frames it is not defined; they count nowhere, so report them."""
         return {name: int(values.isnan().sum()) for name, values in self.metrics().items()}

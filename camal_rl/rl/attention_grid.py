@@ -8,7 +8,7 @@ import numpy as np
 
 from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.envs import segmentation_spec
-from camal_rl.overlays import RGBImage, class_colors, heatmap_overlay, colored_segmentation, segmentation_sheet
+from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
 from camal_rl.rl.algorithms import attentive_policy
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env

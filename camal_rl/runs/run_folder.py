@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camal_rl.metrics.definition import FORMER_NAMES
 from camal_rl.runs.folders import check_new_folder, unique_name
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.provenance import provenance
@@ -112,7 +111,11 @@ def run_name(method: str, seed: int) -> str:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
-    text = json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
+    write_whole(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in one piece: nobody reads half of it."""
     partial = path.with_suffix(path.suffix + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -126,26 +129,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Read a ``metrics.json``; figures that had other names in earlier versions come under those of today."""
-    found = _renamed(read_json(path))
-    assert isinstance(found, dict)
-    return found
-
-
-def _renamed(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return plain data with null in place of numbers that are not finite; keys become texts."""
     if isinstance(value, Mapping):
-        return {FORMER_NAMES.get(key, key): _renamed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_renamed(item) for item in value]
-    return value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from camal_rl.overlays import RGBImage
 
 if TYPE_CHECKING:
+    from camal_rl.runs.metrics_file import RunMetrics
     from camal_rl.runs.run_folder import RunFolder
 
 OnSteps = Callable[[int, int, str], None]
@@ -128,7 +129,7 @@ class Evaluation:
     """
 
     stages: list[str]
-    run: Callable[[OnStage], Mapping[str, Any]]
+    run: Callable[[OnStage], RunMetrics]
 
 
 class Task(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from camal_rl.attention import normalize_cam, upsample_cam
-from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, deletion_effect, random_saliency
+from camal_rl.metrics import AlignmentSummary, ClassScoreDrop, PerturbationEffect, deletion_effect, random_saliency
+from camal_rl.runs.attention_results import alignment_results, faithfulness_results
+from camal_rl.runs.metrics_file import MapDescription
+from camal_rl.runs.results import Result, Results
 from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, mask_targets, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, EvaluationConfig
@@ -24,9 +27,21 @@ CLASS_MAP, BUILT_IN = "class", "built_in"
 _CHUNK = 64
 
 
+class AttentionReport(NamedTuple):
+    """What was found of a classifier's maps, and how the maps were made, by target."""
+
+    results: Results
+    maps: dict[str, MapDescription]
+
+
 def attention_report(
-    model: nn.Module, cams: CamClassifier, images: ImageSet, camal: CamalConfig, settings: EvaluationConfig
-) -> dict[str, Any]:
+    model: nn.Module,
+    cams: CamClassifier,
+    images: ImageSet,
+    camal: CamalConfig,
+    settings: EvaluationConfig,
+    level_set: str | None = None,
+) -> AttentionReport:
     """Measure the class's map, and the model's own attention where it has one, on images with a mask.
 
     So that models with different grids compare, every map is brought to the images' size (bilinear) and averaged over
@@ -40,15 +55,16 @@ def attention_report(
         images: the set; evenly spread images of it are measured.
         camal: which maps; give all models of a comparison the same.
         settings: number of images, grid, and the seed of everything random.
+        level_set: what the results call the set.
 
     Returns:
-        For ``class`` and, where there is one, ``built_in``: ``map``, ``score``, ``grid`` (of the map itself),
-        ``alignment`` and ``undefined``, ``frames``, ``zero_maps``, ``nonfinite_maps``, ``empty_targets``,
-        ``faithfulness`` by map. Empty for a set without masks.
+        For the targets ``class`` and, where there is one, ``built_in``: alignment (means over the images where it is
+        defined), ``zero_maps``, ``nonfinite_maps``, ``empty_targets``, and faithfulness by map. No results for a set
+        without masks.
     """
     batch = load_batch(images, evenly_spaced_indices(images, settings.images))
     if not bool(batch.has_mask.any()):
-        return {}
+        return AttentionReport(Results(), {})
     device = next(model.parameters()).device
     pairs = list(zip(batch.images.split(_CHUNK), batch.labels.split(_CHUNK), strict=True))
     found = [cams.maps(to_unit_range(image.to(device)), label.to(device), camal) for image, label in pairs]
@@ -59,16 +75,15 @@ def attention_report(
         with evaluating(model), torch.no_grad():
             own = torch.cat([model.built_in_attention(to_unit_range(image.to(device))) for image, _ in pairs])
         maps[BUILT_IN] = own.float().cpu(), "the model's own attention"
-    return {
-        name: {
-            **_alignment(cam, batch, settings.grid),
-            "map": words,
-            "score": f"probability of the {camal.target} class",
-            "grid": list(cam.shape[1:]),
-            "faithfulness": _faithfulness(cam, batch, _probabilities(model), classes, settings.seed),
-        }
-        for name, (cam, words) in maps.items()
-    }
+    found_of_maps: list[Result] = []
+    score = f"probability of the {camal.target} class"
+    for name, (cam, _) in maps.items():
+        found_of_maps += alignment_results(_alignment(cam, batch, settings.grid), level_set, name)
+        effects = _faithfulness(cam, batch, _probabilities(model), classes, settings.seed)
+        for map_, effect in effects.items():
+            found_of_maps += faithfulness_results(effect.means(), effect.counts(), level_set, name, map_)
+    described = {name: MapDescription(words, score, _grid(cam)) for name, (cam, words) in maps.items()}
+    return AttentionReport(Results(found_of_maps), described)
 
 
 def on_common_grid(cam: Tensor, size: tuple[int, int], cells: int) -> Tensor:
@@ -76,28 +91,31 @@ def on_common_grid(cam: Tensor, size: tuple[int, int], cells: int) -> Tensor:
     return functional.adaptive_avg_pool2d(upsample_cam(cam, size), (cells, cells))
 
 
-def _alignment(cam: Tensor, batch: Batch, cells: int) -> dict[str, Any]:
+def _grid(cam: Tensor) -> tuple[int, int]:
+    return cam.shape[1], cam.shape[2]
+
+
+def _alignment(cam: Tensor, batch: Batch, cells: int) -> AlignmentSummary:
     size = (batch.images.shape[2], batch.images.shape[3])
     target = target_tensor(mask_targets(batch, (cells, cells)))
-    summary = AlignmentSummary.of(on_common_grid(normalize_cam(cam), size, cells), target)
-    return summary.as_section()
+    return AlignmentSummary.of(on_common_grid(normalize_cam(cam), size, cells), target)
 
 
 def _faithfulness(
     cam: Tensor, batch: Batch, evaluate: Callable[[Tensor], Tensor], classes: Tensor, seed: int
-) -> dict[str, Mapping[str, float]]:
+) -> dict[str, PerturbationEffect]:
+    """Return the effect of deleting pixels in the order of the map and of its controls."""
     size = (batch.images.shape[2], batch.images.shape[3])
     saliency = {
         "own": upsample_cam(cam, size),
         "random": random_saliency((len(cam), *cam.shape[1:]), size, torch.Generator().manual_seed(seed)),
         "mask": batch.masks.float(),
     }
-    found: dict[str, Mapping[str, float]] = {}
+    found = {}
     for name, each in saliency.items():
         generator = torch.Generator().manual_seed(seed)
         change = ClassScoreDrop(classes)
-        effect = deletion_effect(batch.images, each, evaluate, change, chunk_size=_CHUNK, generator=generator)
-        found[name] = {**effect.means(), "undefined": effect.undefined()}
+        found[name] = deletion_effect(batch.images, each, evaluate, change, chunk_size=_CHUNK, generator=generator)
     return found
 
 

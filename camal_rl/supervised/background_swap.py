@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from camal_rl.runs.results import Result, ResultKey, Results
 from camal_rl.supervised.data.samples import Sample
 
 _CHUNK = 32
@@ -34,19 +35,20 @@ class RedrawsBackground(Protocol):
         """Return the image on another background, or on another drawing of its own."""
 
 
-def background_swap(predict: Predict, images: RedrawsBackground, seed: int) -> dict[str, Any]:
+def background_swap(predict: Predict, images: RedrawsBackground, seed: int, level_set: str | None = None) -> Results:
     """Return how often the predicted class changes when the background does.
 
     Args:
         predict: the classifier.
         images: a set that can redraw its images.
         seed: of the redrawn backgrounds.
+        level_set: what the results call the set.
 
     Returns:
-        ``flips``: share of the pairs of an image and another texture whose prediction differs from that of the image;
-        ``flips_same_texture``: share of the images whose prediction differs when their own texture is drawn anew, what
-        redrawing alone does; ``flips_any``: share of the images that any other texture flips; ``accuracy_swapped``:
-        accuracy on the pairs; ``n`` images, ``pairs``, ``seed``.
+        ``background_flips``: share of the pairs of an image and another texture whose prediction differs from that of
+        the image; with the control ``any``: share of the images that any other texture flips; with the control
+        ``same_texture``: share of the images whose prediction differs when their own texture is drawn anew, what
+        redrawing alone does. ``accuracy_swapped``: accuracy on the pairs.
     """
     other: list[Tensor] = []
     same: list[Tensor] = []
@@ -64,15 +66,19 @@ def background_swap(predict: Predict, images: RedrawsBackground, seed: int) -> d
         other.append(changed[:, 1:])
         right.append(after[:, 1:] == labels[:, None])
     flips = torch.cat(other)
-    return {
-        "flips": float(flips.float().mean()),
-        "flips_any": float(flips.any(dim=1).float().mean()),
-        "flips_same_texture": float(torch.cat(same).float().mean()),
-        "accuracy_swapped": float(torch.cat(right).float().mean()),
-        "n": len(flips),
-        "pairs": flips.numel(),
-        "seed": seed,
+    shares: dict[ResultKey, Tensor] = {
+        ResultKey("background_flips"): flips,
+        ResultKey("background_flips", control="any"): flips.any(dim=1),
+        ResultKey("background_flips", control="same_texture"): torch.cat(same),
+        ResultKey("accuracy_swapped"): torch.cat(right),
     }
+    return Results(
+        Result(
+            figure=key.figure, level_set=level_set, control=key.control, value=float(found.float().mean()),
+            count=found.numel(),
+        )
+        for key, found in shares.items()
+    )  # fmt: skip
 
 
 def _own_first(images: RedrawsBackground, index: int, seed: int) -> list[Tensor]:

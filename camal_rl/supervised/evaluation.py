@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from camal_rl.runs.run_folder import RunFolder, read_json, write_json
+from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
+from camal_rl.runs.results import Result, Results
+from camal_rl.runs.run_folder import RunFolder, read_json
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
 from camal_rl.supervised.batches import load_batch, to_unit_range
@@ -61,7 +64,7 @@ def evaluate_classifier(
     trained: Trained,
     settings: EvaluationConfig,
     on_stage: OnStage = lambda _: None,
-) -> dict[str, Any]:
+) -> RunMetrics:
     """Evaluate a run and write ``metrics.json``.
 
     Args:
@@ -72,46 +75,49 @@ def evaluate_classifier(
         on_stage: called with the name of each stage that :func:`stages` lists, when it is done.
 
     Returns:
-        What ``metrics.json`` holds: ``run``, ``suite``, ``settings``; by set ``accuracy`` (:func:`accuracy_report`),
-        ``masks`` (:func:`mask_report`),
-        ``attention`` (:func:`camal_rl.supervised.attention_report.attention_report`) and, where the set can redraw its
-        images, ``background_swap`` (:func:`camal_rl.supervised.background_swap.background_swap`).
+        What ``metrics.json`` holds. Its results, of each set: those of :func:`accuracy_report`, :func:`mask_report`,
+        :func:`camal_rl.supervised.attention_report.attention_report` and, where the set can redraw its images,
+        :func:`camal_rl.supervised.background_swap.background_swap`.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     model, sets = trained
-    found: dict[str, dict[str, Any]] = {"accuracy": {}, "masks": {}, "attention": {}, "background_swap": {}}
+    accuracies, masks, swaps, looks = Results(), Results(), Results(), Results()
+    maps: dict[str, MapDescription] = {}
     for name in settings.sets:
         images = sets[name]
-        found["accuracy"][name] = accuracy_report(model, images)
-        found["masks"][name] = mask_report(images, name)
+        accuracies += accuracy_report(model, images, name)
+        masks += mask_report(images, name)
         on_stage(f"accuracy on {name}")
         if settings.images:
             cams = CamClassifier(model, _example(model, images), config.model.cam_layer, strict=False)
-            found["attention"][name] = attention_report(model, cams, images, config.camal, settings)
+            report = attention_report(model, cams, images, config.camal, settings, name)
+            looks += report.results
+            maps.update(report.maps)
             on_stage(f"attention on {name}")
         if isinstance(images, RedrawsBackground):
-            found["background_swap"][name] = background_swap(
-                lambda batch: predicted(model, batch), images, settings.seed
-            )
+            swaps += background_swap(lambda batch: predicted(model, batch), images, settings.seed, name)
         on_stage(f"backgrounds on {name}")
     facts = {"env": config.task, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
     training = read_json(folder.train_file) if folder.train_file.is_file() else None
-    metrics = {
-        "run": {**facts, "training": training},
-        "suite": "quick",
-        "settings": {**asdict(settings), "sets": list(settings.sets)},
-        **found,
-    }
-    write_json(folder.metrics_file, metrics)
-    return read_json(folder.metrics_file)
+    asked = {**asdict(settings), "sets": list(settings.sets)}
+    results = accuracies + masks + swaps + looks
+    metrics = RunMetrics({**facts, "training": training}, "quick", asked, results, maps)
+    write_metrics(folder.metrics_file, metrics)
+    return metrics
 
 
-def accuracy_report(model: nn.Module, images: ImageSet) -> dict[str, Any]:
+def accuracy_report(model: nn.Module, images: ImageSet, level_set: str | None = None) -> Results:
     """Return the accuracy over a set, by group, and that of the worst group that has images.
 
+    Args:
+        model: the classifier.
+        images: the set.
+        level_set: what the results call it.
+
     Returns:
-        ``average``, ``worst_group``, ``n``, and ``groups``: name to ``accuracy`` and ``n``.
+        ``accuracy`` of all images with its standard error, ``worst_group_accuracy``, and ``accuracy`` of every group
+        that has images, whose name is the control.
     """
     hits = torch.zeros(len(images.groups), dtype=torch.int64)
     counts = torch.zeros_like(hits)
@@ -121,32 +127,39 @@ def accuracy_report(model: nn.Module, images: ImageSet) -> dict[str, Any]:
         hits += torch.bincount(batch.groups[right], minlength=len(hits))
         counts += torch.bincount(batch.groups, minlength=len(counts))
     present = counts > 0
-    share = hits[present] / counts[present]
+    share, numbers = hits[present] / counts[present], counts[present].tolist()
     names = [name for name, there in zip(images.groups, present.tolist(), strict=True) if there]
-    groups = {
-        name: {"accuracy": float(accuracy), "n": int(count)}
-        for name, accuracy, count in zip(names, share, counts[present], strict=True)
-    }
-    return {
-        "average": float(hits.sum() / counts.sum()),
-        "worst_group": float(share.min()),
-        "n": int(counts.sum()),
-        "groups": groups,
-    }
+    average, count = float(hits.sum() / counts.sum()), int(counts.sum())
+    error = math.sqrt(average * (1 - average) / count)
+    worst = int(share.argmin())
+    return Results(
+        [
+            Result(figure="accuracy", level_set=level_set, value=average, count=count, error=error),
+            Result(figure="worst_group_accuracy", level_set=level_set, value=float(share[worst]), count=numbers[worst]),
+            *(
+                Result(figure="accuracy", level_set=level_set, control=name, value=accuracy, count=number)
+                for name, accuracy, number in zip(names, share.tolist(), numbers, strict=True)
+            ),
+        ]
+    )
 
 
-def mask_report(images: ImageSet, name: str) -> dict[str, int]:
+def mask_report(images: ImageSet, name: str) -> Results:
     """Return how many masks a set has and how many of them were lost, after all of its images were read.
 
     Warns of masks that are lost.
 
     Returns:
-        ``n`` images, ``marked`` of them by somebody, ``lost`` masks that were too small for the image size.
+        ``masked_images``, images that somebody marked, and ``lost_masks``, masks that were too small for the image
+        size; the count of both is the number of images.
     """
     line = lost_masks_line(images)
     if line is not None:
         warnings.warn(f"of the set {name} {line}", category=UnusedDataWarning, stacklevel=2)
-    return {"n": len(images), "marked": int(listing_of(images).has_mask.sum()), "lost": lost_masks(images)}
+    found = {"masked_images": int(listing_of(images).has_mask.sum()), "lost_masks": lost_masks(images)}
+    return Results(
+        Result(figure=figure, level_set=name, value=value, count=len(images)) for figure, value in found.items()
+    )
 
 
 def predicted(model: nn.Module, images: Tensor) -> Tensor:

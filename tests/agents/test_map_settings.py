@@ -7,8 +7,7 @@ from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
 from camal_rl.agents.attributions import explain
 from camal_rl.agents.map_settings import MapSettings
 from camal_rl.attention import normalize_cam, upsample_cam
-from camal_rl.rl.decisions import decisions_on
-from camal_rl.rl.policy_outputs import attention_maps
+from camal_rl.rl.policy_outputs import attention_maps, policy_outputs
 
 from .fakes import CountingEnv
 from .policies import frames, policy_of
@@ -83,7 +82,7 @@ def test_every_way_to_maps_takes_the_models_own():
     policy = model_of(OWN).policy
     expected = asked_for(policy)
     assert same(attention_maps(policy, frames()), expected)
-    for target, cam in decisions_on(policy, frames()).maps.items():
+    for target, cam in policy_outputs(policy, frames()).maps.items():
         torch.testing.assert_close(torch.from_numpy(cam), expected[target])
     for target in BOTH:
         whole = normalize_cam(upsample_cam(expected[target], (16, 16)))

@@ -155,10 +155,10 @@ def test_an_evaluation_keeps_its_distribution_when_the_policy_goes_on():
 
 def test_what_shows_single_decisions_says_that_it_is_for_discrete_actions():
     from camal_rl.agents.attributions import policy_probabilities
-    from camal_rl.rl.decisions import decisions_on
+    from camal_rl.rl.policy_outputs import policy_outputs
 
     policy = policy_of(actions=spaces.Box(-1, 1, (2,)))
     with pytest.raises(ValueError, match="decisions are shown for discrete actions, got Box"):
-        decisions_on(policy, frames())
+        policy_outputs(policy, frames())
     with pytest.raises(ValueError, match="only discrete actions have one probability each, got Box"):
         policy_probabilities(policy, channels_first(frames()))

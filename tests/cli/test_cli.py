@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from camal_rl.cli.main import main
+from camal_rl.runs.metrics_file import read_metrics
 from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
@@ -144,8 +145,8 @@ def test_train_then_evaluate(in_tmp, capsys):
     assert run_main("evaluate", str(run), "--episodes", "3", "--frames", "0", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == read_json(run / "metrics.json")
-    assert printed["attention"] == {}
-    assert printed["returns"]["train"]["stochastic"]["episodes"] == 3
+    assert [each["figure"] for each in printed["results"] if each["target"]] == []
+    assert {each["count"] for each in printed["results"] if each["figure"] == "return"} == {3}
 
 
 def test_evaluate_refuses_a_run_without_a_model(in_tmp, capsys, trained):
@@ -166,8 +167,8 @@ def test_compare_writes_everything_and_uses_finished_runs_again(in_tmp, capsys):
         assert text in out
     folder = in_tmp / "cmp"
     comparison = read_json(folder / "comparison.json")
-    metrics = read_json(folder / "camal-seed0" / "metrics.json")
-    mean = metrics["returns"]["held_out"]["stochastic"]["mean"]
+    results = read_metrics(folder / "camal-seed0" / "metrics.json").results
+    mean = results.value("return", level_set="held_out", control="stochastic")
     assert comparison["figures"]["return/held_out"]["camal"]["seeds"] == {"0": mean}
     assert "| return on held_out |" in (folder / "comparison.md").read_text()
     # Image, relevant, and value and policy maps of two methods, for five frames.

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,92 +11,89 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from camal_rl.comparison.plan import PlannedRun, method_config, plan_runs
-from camal_rl.comparison.results import (
-    compare_runs,
-    comparison_markdown,
-    comparison_rows,
-    flat_metrics,
-    headline_figures,
-)
+from camal_rl.comparison.comparison_file import comparison_json, comparison_markdown, comparison_table
+from camal_rl.comparison.derived import derived_results
+from camal_rl.comparison.figures import figure_name, headline_keys
+from camal_rl.comparison.groups import planned_group
+from camal_rl.comparison.plan import method_config, plan_runs
 from camal_rl.rl.training import Trial
 from camal_rl.runs.curves import mean_curve, read_curves
 from camal_rl.runs.loading import load_config
+from camal_rl.runs.results import Result, ResultKey, Results
 from camal_rl.runs.run_folder import RunFolder
-
-
-def _metrics(train, held_out, epg):
-    def returns(mean):
-        return {"stochastic": {"mean": mean}, "deterministic": {"mean": mean + 1}}
-
-    effect = {"deletion_effect": 2 * epg}
-    alignment = {"epg": epg, "pointing_game": None, "iou": 0.25}
-    head = {"alignment": alignment, "faithfulness": {"own": effect, "random": {"deletion_effect": 0.1}, "mask": effect}}
-    return {
-        "returns": {"train": returns(train), "held_out": returns(held_out)},
-        "gap": {"held_out": {"stochastic": train - held_out, "deterministic": 0.0}},
-        "attention": {"held_out": {"value": head}},
-    }
+from tests.comparison.report_runs import made_group, planned_runs, texts
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """Return three seeds of two methods whose metrics are known."""
-    config = load_config("toy_grid")
-    planned = []
-    results = {"ppo": [(8, 1, 0.1), (9, 2, 0.2), (10, 3, 0.3)], "camal": [(8, 5, 0.7), (9, 6, 0.8), (10, 7, 0.9)]}
-    for method, seeds in results.items():
-        for seed, figures in enumerate(seeds):
-            folder = RunFolder(tmp_path / f"{method}-seed{seed}")
-            folder.path.mkdir()
-            folder.metrics_file.write_text(json.dumps(_metrics(*figures)))
-            planned.append(PlannedRun(method, seed, method_config(config, method, seed), folder))
-    return planned
+    """Return three seeds of two methods whose results are known."""
+    return planned_runs(tmp_path)
 
 
-def test_flat_names_and_missing_figures():
-    flat = flat_metrics(_metrics(8, 1, 0.25))
-    assert flat == {
+def test_names_of_figures_are_those_of_their_results(runs):
+    found = comparison_json(planned_group(runs[:1]))["figures"]
+    assert {name: each["ppo"]["mean"] for name, each in found.items()} == {
         "return/train": 8,
-        "return_deterministic/train": 9,
+        "return_deterministic/train": 108,
         "return/held_out": 1,
-        "return_deterministic/held_out": 2,
+        "return_deterministic/held_out": 101,
         "gap/held_out": 7,
-        "epg/value/held_out": 0.25,
+        "epg/value/held_out": 0.1,
         "iou/value/held_out": 0.25,
-        "deletion_effect/value/held_out": 0.5,
+        "deletion_effect/value/held_out": 0.2,
         "deletion_effect_random/value/held_out": 0.1,
-        "deletion_effect_mask/value/held_out": 0.5,
-        "deletion_effect_net/value/held_out": 0.4,
+        "deletion_effect_mask/value/held_out": 0.2,
+        "deletion_effect_net/value/held_out": 0.1,
     }
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (ResultKey("return", "train", control="stochastic"), "return/train"),
+        (ResultKey("normalized_return", "train", control="stochastic"), "normalized/train"),
+        (ResultKey("accuracy", "test"), "accuracy/test"),
+        (ResultKey("background_flips", "test", control="same_texture"), "background_flips_same_texture/test"),
+        (ResultKey("epg", "test", "built_in", "own"), "epg/built_in/test"),
+        (ResultKey("deletion_effect", "test", "class", "mask", "blur"), "deletion_effect_blur_mask/class/test"),
+    ],
+)
+def test_a_name_leaves_out_what_is_usual(key, name):
+    assert figure_name(key) == name
+
+
 def test_net_figures_say_how_much_better_than_a_random_map():
-    metrics = _metrics(8, 1, 0.25)
-    faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
-    faithfulness["own"] = {"deletion_effect": 0.75, "insertion_change_auc": 0.125}
-    faithfulness["random"] = {"deletion_effect": 0.25, "insertion_change_auc": 0.5}
-    flat = flat_metrics(metrics)
-    assert flat["deletion_effect_net/value/held_out"] == 0.5
-    assert flat["insertion_change_auc_net/value/held_out"] == 0.375
-    faithfulness["own"]["insertion_change_auc"] = None
-    assert "insertion_change_auc_net/value/held_out" not in flat_metrics(metrics)
+    def effects(own, random):
+        place = {"level_set": "held_out", "target": "value", "control": "mean"}
+        found = zip(("own", "random"), (own, random), strict=True)
+        return Results(
+            Result(figure=name, map=map_, **place, value=value) for map_, each in found for name, value in each.items()
+        )
+
+    own = {"deletion_effect": 0.75, "insertion_change_auc": 0.125}
+    random = {"deletion_effect": 0.25, "insertion_change_auc": 0.5}
+    assert {each.figure: each.value for each in derived_results(effects(own, random))} == {
+        "deletion_effect_net": 0.5,
+        "insertion_change_auc_net": 0.375,
+    }
+    found = derived_results(effects({**own, "insertion_change_auc": None}, random))
+    assert [each.figure for each in found] == ["deletion_effect_net"]
 
 
 def test_runs_that_an_earlier_version_evaluated_are_compared(runs):
     for planned in runs:
-        path = planned.folder.metrics_file
-        metrics = json.loads(path.read_text())
-        faithfulness = metrics["attention"]["held_out"]["value"]["faithfulness"]
-        for kind, value in (("own", 0.125), ("random", 0.5)):
-            faithfulness[kind] = {"deletion_effect": 0.5, "deletion_auc": 0.5, "insertion_auc": value}
-        path.write_text(json.dumps(metrics))
-    figures = compare_runs(runs)["figures"]
+        effects = {
+            map_: {"deletion_effect": 0.5, "deletion_auc": 0.5, "insertion_auc": value}
+            for map_, value in (("own", 0.125), ("random", 0.5))
+        }
+        head = {"alignment": {"epg": 0.5}, "faithfulness": effects}
+        planned.folder.metrics_file.write_text(json.dumps({"attention": {"held_out": {"value": head}}}))
+    figures = comparison_json(planned_group(runs))["figures"]
     assert figures["insertion_change_auc_net/value/held_out"]["camal"]["mean"] == 0.375
 
 
 def test_statistics_are_those_of_the_seeds(runs):
-    comparison = compare_runs(runs)
+    comparison = comparison_json(planned_group(runs))
     assert comparison["methods"] == ["ppo", "camal"]
     assert comparison["seeds"] == [0, 1, 2]
     ppo, camal = (comparison["figures"]["return/held_out"][method] for method in ("ppo", "camal"))
@@ -108,31 +106,42 @@ def test_statistics_are_those_of_the_seeds(runs):
     assert comparison["figures"]["return/train"]["camal"]["p_against_first"] == pytest.approx(1)
 
 
+def test_the_error_of_a_mean_is_that_of_its_measurements():
+    key, other = ResultKey("return", "train", control="stochastic"), ResultKey("accuracy", "test")
+    group = made_group({key: [[1.0, 2.0], [1.0]], other: [[0.5], [0.5]]}, {key: 0.3})
+    found = comparison_json(group)["figures"]
+    # Two errors of .3: the mean's is .3 / sqrt(2).
+    assert found["return/train"]["ppo"]["measuring_error"] == pytest.approx(0.3 / 2**0.5)
+    assert found["return/train"]["camal"]["measuring_error"] == pytest.approx(0.3)
+    assert found["accuracy/test"]["ppo"]["measuring_error"] is None
+
+
 def test_table_and_markdown_show_every_seed(runs):
-    comparison = compare_runs(runs)
-    header, rows = comparison_rows(comparison)
-    assert header == ["figure", "ppo", "camal", "p, camal against ppo"]
+    group = planned_group(runs)
+    table = comparison_table(group)
+    rows = texts(table)
+    assert table.header == ("figure", "ppo", "camal", "p, camal against ppo")
     assert ["return on held_out\N{NO-BREAK SPACE}↑", "2.000 ± 1.000", "6.000 ± 1.000", "0.100"] in rows
     epg = "EPG of the value map on held_out"
     assert [f"{epg}\N{NO-BREAK SPACE}↑", "0.200 ± 0.100", "0.800 ± 0.100", "0.100"] in rows
-    text = comparison_markdown(comparison)
+    text = comparison_markdown(group)
     assert "| return on held_out\N{NO-BREAK SPACE}↑ | 2.000 ± 1.000 | 6.000 ± 1.000 | 0.100 |" in text
     line = next(line for line in text.splitlines() if line.startswith(f"| {epg} | camal |"))
     assert line.endswith("| 0.700 | 0.800 | 0.900 |")
     assert "pointing game" not in text
     assert not re.search(r"\w/\w+/\w", text), "a raw key"
-    assert headline_figures(comparison)[0] == "return/train"
+    assert headline_keys(group)[0] == ResultKey("return", "train", control="stochastic")
 
 
 def test_one_seed_has_no_interval_and_no_test(runs):
-    comparison = compare_runs([planned for planned in runs if planned.seed == 0])
-    camal = comparison["figures"]["return/held_out"]["camal"]
+    group = planned_group([planned for planned in runs if planned.seed == 0])
+    camal = comparison_json(group)["figures"]["return/held_out"]["camal"]
     assert camal["interval"] is None
     assert camal["p_against_first"] is None
     assert camal["mean"] == 5
-    header, rows = comparison_rows(comparison)
-    assert header == ["figure", "ppo", "camal"]
-    assert ["return on held_out\N{NO-BREAK SPACE}↑", "1.000", "5.000"] in rows
+    table = comparison_table(group)
+    assert table.header == ("figure", "ppo", "camal")
+    assert ["return on held_out\N{NO-BREAK SPACE}↑", "1.000", "5.000"] in texts(table)
 
 
 def test_methods_are_weights_and_losses():
@@ -183,6 +192,13 @@ def test_only_finished_runs_of_the_same_configuration_are_used_again(tmp_path, t
     (tmp_path / "camal-seed1" / "config.yaml").write_text("half a run")
     with pytest.raises(FileExistsError, match="did not finish"):
         plan_runs(same, ["camal"], 2, tmp_path)
+
+
+def test_results_that_cannot_be_read_are_told_before_training(tmp_path, trained):
+    shutil.copytree(trained.path, tmp_path / "camal-seed0")
+    (tmp_path / "camal-seed0" / "metrics.json").write_text('{"version": 9}')
+    with pytest.raises(ValueError, match=r"camal-seed0/metrics\.json does not hold .* it is of version 9"):
+        plan_runs(trained.config(), ["camal"], 1, tmp_path)
 
 
 def test_curves_come_from_tensorboard(trained):

@@ -1,35 +1,33 @@
-import copy
-
 import pytest
 
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.significance import significance_note
+from camal_rl.runs.results import ResultKey
+from tests.comparison.report_runs import made_group
+
+POLICY = {"level_set": "held_out", "target": "policy"}
+EPG, AREA = (ResultKey(figure, **POLICY, map="own") for figure in ("epg", "area_fraction"))
+EFFECT, RANDOM = (ResultKey("deletion_effect", **POLICY, map=map_, control="mean") for map_ in ("own", "random"))
 
 
-def figure(ppo, camal, errors=0.05):
-    def summary(values):
-        return {
-            "seeds": {str(seed): value for seed, value in enumerate(values)},
-            "mean": sum(values) / len(values),
-            "std": None if len(values) < 2 else 0.01,
-            "measuring_error": errors,
-            "p_against_first": None if len(values) < 4 else 0.029,
-        }
-
-    return {"ppo": summary(ppo), "camal": summary(camal)}
+def returned(name):
+    return ResultKey("return", name, control="stochastic")
 
 
-def comparison(train, held_out, epg=(0.2, 0.998), effect=(0.47, 0.67), random=0.16, seeds=1, **more):
+def comparison(train, held_out, epg=(0.2, 0.998), effect=(0.47, 0.67), random=0.16, seeds=1, methods=2, **more):
+    """Return a group of ppo and camal; returns are measured with an error of .05, seeds differ by .01."""
     figures = {
-        "return/train": figure(*([each] * seeds for each in train)),
-        "return/held_out": figure(*([each] * seeds for each in held_out)),
-        "epg/policy/held_out": figure(*([each] * seeds for each in epg), errors=None),
-        "area_fraction/policy/held_out": figure([0.09], [0.09], errors=None),
-        "deletion_effect/policy/held_out": figure(*([each] * seeds for each in effect), errors=None),
-        "deletion_effect_random/policy/held_out": figure([random], [random], errors=None),
+        returned("train"): train,
+        returned("held_out"): held_out,
+        EPG: epg,
+        AREA: (0.09, 0.09),
+        EFFECT: effect,
+        RANDOM: (random, random),
+        **{returned(name): pair for name, pair in more.items()},
     }
-    figures.update({name: figure(*([each] * seeds for each in pair)) for name, pair in more.items()})
-    return {"methods": ["ppo", "camal"], "seeds": list(range(seeds)), "figures": figures}
+    errors = {key: 0.05 for key in figures if key.figure == "return"}
+    values = {key: [[each + 0.01 * seed for seed in range(seeds)] for each in pair] for key, pair in figures.items()}
+    return made_group({key: each[:methods] for key, each in values.items()}, errors, ("ppo", "camal")[:methods])
 
 
 def test_a_win_is_told_with_what_is_lost_on_new_levels_and_where_both_look():
@@ -66,7 +64,7 @@ def test_differences_within_the_measuring_error_are_not_called_any():
 
 
 def test_further_level_sets_are_told_by_how_they_went():
-    more = {"return/cue_broken": (-0.1, 0.9), "return/held_out_appearance": (0.1, -0.5)}
+    more = {"cue_broken": (-0.1, 0.9), "held_out_appearance": (0.1, -0.5)}
     (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.1, 0.8), **more))
     assert (
         "Elsewhere the return of camal is better on cue_broken (camal 0.90, ppo -0.10); worse on held_out_app" in text
@@ -74,31 +72,58 @@ def test_further_level_sets_are_told_by_how_they_went():
 
 
 def test_enough_seeds_say_what_is_significant_and_too_few_say_so():
+    # Of 4 against 4 seeds that are all apart p is 2 / C(8, 4) = .029; times 4 figures that is .114.
     (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.1, 0.8), seeds=4))
-    assert "significant on train (p = 0.029) and held_out (p = 0.029), each test by itself." in text
+    assert "Over 4 seeds 3 of 4 differences have p < 0.05 by themselves: return on held_out (p = 0.029), EPG" in text
+    assert "after Holm's correction none is significant (smallest p 0.114)." in text
     (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.1, 0.8), seeds=3))
     assert text.endswith("With 3 against 3 seeds no test can reach p < 0.05: the smallest possible p is 0.10.")
+    (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.5, 0.5), epg=(1, 1), effect=(1, 1), seeds=4))
+    assert text.endswith("Over 4 seeds none of these differences is significant.")
 
 
-def test_classifiers_are_told_by_their_accuracy():
-    told = comparison(train=(1.0, 1.0), held_out=(0.1, 0.8))
-    told["figures"] = {
-        "accuracy/test": figure([0.44], [0.99], errors=0.01),
-        "epg/class/test": figure([0.2], [0.9], errors=None),
+def test_significant_gains_and_losses_are_named_after_the_correction():
+    # p = 2 / C(14, 7), times 4 comparisons is far below .05.
+    (text,) = findings(comparison(train=(0.9, 0.1), held_out=(0.1, 0.9), epg=(1, 1), effect=(1, 1), seeds=7))
+    assert "Over 7 seeds 2 of 4 differences have p < 0.05 by themselves" in text
+    assert text.endswith("these are significant: gains on return on held_out; losses on return on train.")
+
+
+def test_a_map_of_the_first_method_is_mentioned_where_it_is_no_better_than_a_random_one():
+    (text,) = findings(comparison(train=(1, 1), held_out=(1, 1), effect=(0.1, 0.67)))
+    assert "Removing what the policy map of ppo marks costs the preferred action 0.10 of probability, no more" in text
+    (text,) = findings(comparison(train=(1, 1), held_out=(1, 1)))
+    assert "policy map of ppo marks" not in text
+
+
+def test_classifiers_are_told_by_their_accuracy_their_worst_group_and_other_backgrounds():
+    accuracy, epg = ResultKey("accuracy", "test"), ResultKey("epg", "test", "class", "own")
+    figures = {
+        accuracy: [[0.44], [0.99]],
+        ResultKey("accuracy", "test", control="dark"): [[0.1], [0.2]],
+        ResultKey("worst_group_accuracy", "test"): [[0.25], [0.125]],
+        ResultKey("accuracy_swapped", "test"): [[0.5], [0.75]],
+        epg: [[0.2], [0.9]],
     }
-    (text,) = findings(told)
+    (text,) = findings(made_group(figures, {accuracy: 0.01}))
     assert text.startswith("On images that were not trained on (test) camal does better than ppo: accuracy camal 0.99")
+    assert "The accuracy of the worst group of camal is worse on test (camal 0.12, ppo 0.25)." in text
+    assert "On other backgrounds the accuracy of camal is better on test (camal 0.75, ppo 0.50)." in text
     assert "return" not in text
+    assert "dark" not in text
 
 
-def test_missing_figures_and_single_methods_are_no_errors():
-    told = comparison(train=(1.0, 1.0), held_out=(0.1, 0.8))
-    for name in list(told["figures"]):
-        few = copy.deepcopy(told)
-        few["figures"][name]["camal"] = {"seeds": {}, "mean": None, "std": None, "p_against_first": None}
-        assert len(findings(few)) == 1
-    assert findings({**told, "methods": ["ppo"]}) == []
-    assert findings({**told, "figures": {}}) == ["camal and ppo have no figure in common."]
+@pytest.mark.parametrize("missing", ["train", "held_out", "epg", "effect"])
+def test_missing_figures_are_no_errors(missing):
+    pairs = {"train": (1.0, 1.0), "held_out": (0.1, 0.8), "epg": (0.2, 0.9), "effect": (0.4, 0.6)}
+    pairs[missing] = pairs[missing][:1]
+    assert len(findings(comparison(**pairs))) == 1
+
+
+def test_a_single_method_is_told_by_its_figures_and_nothing_as_nothing():
+    (text,) = findings(comparison(train=(1.0,), held_out=(0.1,), methods=1))
+    assert text.startswith("ppo, 1 seed, nothing to compare it with: return on train 1.000, return on held_out 0.100")
+    assert findings(made_group({})) == ["camal and ppo have no figure in common."]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import camal_rl
+from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.glossary import ENTRIES, glossary_page, glossary_tables
-from camal_rl.comparison.wording import figure_words
 from camal_rl.envs import env_ids
 from camal_rl.metrics import ALIGNMENT_METRICS, METRICS, alignment
+from camal_rl.runs.results import ResultKey
 from tests.command_line import refusal, run_main
 
 PAGE = Path(__file__).parents[2] / "docs" / "glossary.md"
@@ -63,15 +64,19 @@ def test_headline_terms_are_defined():
 
 
 def test_keys_become_words():
-    assert figure_words("deletion_effect_net/value/held_out") == "deletion effect of the value map on held_out, net"
-    assert figure_words("deletion_effect_random/policy/train") == (
+    net = ResultKey("deletion_effect_net", "held_out", "value", "own", "mean")
+    assert figure_words(net) == "deletion effect of the value map on held_out, net"
+    assert figure_words(ResultKey("deletion_effect", "train", "policy", "random", "mean")) == (
         "deletion effect of a random map beside the policy map on train"
     )
-    assert figure_words("epg/class/test", arrow=True) == "EPG of the class map on test\N{NO-BREAK SPACE}↑"
-    assert figure_words("gap/held_out_cue", arrow=True) == "gap between train and held_out_cue"
-    assert figure_words("iou/built_in/test") == "IoU of the built-in attention on test"
+    assert figure_words(ResultKey("epg", "test", "class", "own"), arrow=True) == (
+        "EPG of the class map on test\N{NO-BREAK SPACE}↑"
+    )
+    gap = ResultKey("gap", "held_out_cue", control="stochastic")
+    assert figure_words(gap, arrow=True) == "gap between train and held_out_cue"
+    assert figure_words(ResultKey("iou", "test", "built_in", "own")) == "IoU of the built-in attention on test"
     for metric in METRICS:
-        told = figure_words(f"{metric.name}/value/held_out")
+        told = figure_words(ResultKey(metric.name, "held_out", "value", "own"))
         assert "/" not in told.replace("EPG / area", "")
         assert "_" not in told.replace("held_out", "")
 

@@ -2,12 +2,13 @@ import math
 
 import pytest
 
+from camal_rl.comparison.comparison_file import comparison_json
+from camal_rl.comparison.estimates import Estimate, estimates, keys, names
+from camal_rl.comparison.findings import findings
+from camal_rl.comparison.groups import find_runs
 from camal_rl.comparison.report import tables
-from camal_rl.comparison.report.estimates import Estimate, estimates, keys
 from camal_rl.comparison.report.plots import faithfulness_plots, returns_plot
-from camal_rl.comparison.report.runs import find_runs
-from camal_rl.comparison.report.summary import summary
-from camal_rl.comparison.results import compare_runs
+from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import smallest_p
 from tests.comparison.report_runs import (
     comparison_group,
@@ -42,8 +43,8 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 
 
 def test_means_intervals_and_tests_are_those_of_compare(group):
-    figures = compare_runs(group.runs)["figures"]["return/held_out"]
-    found = estimates(group, "returns", "held_out", "stochastic", "mean")
+    figures = comparison_json(group)["figures"]["return/held_out"]
+    found = estimates(group, ResultKey("return", "held_out", control="stochastic"))
     for method in ("ppo", "camal"):
         assert found[method].seeds == figures[method]["seeds"]
         assert [found[method].mean, found[method].std] == [figures[method]["mean"], figures[method]["std"]]
@@ -58,18 +59,27 @@ def test_smallest_p_counts_the_splits():
     assert smallest_p(2, 3) == 2 / 10
 
 
-def test_what_is_no_number_is_no_estimate(group):
-    assert estimates(group, "attention", "held_out", "value", "alignment", "mae")["ppo"].count == 0
-    assert estimates(group, "no", "such", "path")["camal"].count == 0
-    assert keys(group, "no", "such") == []
+def test_what_is_undefined_is_no_estimate(group):
+    assert estimates(group, ResultKey("mae", "held_out", "value", "own"))["ppo"].count == 0
+    assert estimates(group, ResultKey("no_such"))["camal"].count == 0
+    assert keys(group, figure="mae") == keys(group, figure="no_such") == []
+    assert names(group, "level_set", figure="return") == ["train", "held_out"]
     empty, single = Estimate({}), Estimate({"0": 3.0})
     assert math.isnan(empty.mean)
     assert (single.mean, single.interval(), single.p_against(Estimate({"0": 1.0, "1": 2.0}))) == (3, None, None)
 
 
+def test_the_error_of_a_mean_is_the_larger_of_seeds_and_measurement():
+    seeds = {"0": 1.0, "1": 3.0}
+    assert Estimate(seeds).error == pytest.approx(1)
+    assert Estimate(seeds, 0.5).error == pytest.approx(1)
+    assert Estimate(seeds, 2.0).error == 2
+    assert (Estimate({"0": 1.0}).error, Estimate({"0": 1.0}, 0.25).error) == (0, 0.25)
+
+
 def test_return_table_has_mean_spread_interval_and_p(group):
     returns, gap = tables.returns_tables(group)
-    assert returns.header == ("level set", "actions", "ppo (n = 3)", "camal (n = 3)", "p")
+    assert returns.header == ("level set", "actions", "ppo (n = 3)", "camal (n = 3)", "p, camal against ppo")
     row = next(row for row in returns.rows if row[0].text == "held_out" and row[1].text == "sampled")
     assert [cell.text for cell in row] == ["held_out", "sampled", "2.000 ± 1.000", "6.000 ± 1.000", "0.100"]
     low, high = (float(value) for value in row[3].detail.split(" to "))
@@ -87,50 +97,25 @@ def test_alignment_has_arrows_and_leaves_out_what_no_run_has(group):
     assert tables.alignment_tables(group, "policy") == []
 
 
-def test_summary_says_where_camal_loses_and_that_three_seeds_show_nothing(group):
-    (text,) = summary(group)
-    text = text.replace("\N{NO-BREAK SPACE}", " ")
-    assert text.startswith("camal (3 seeds) against ppo (3 seeds).")
-    better, worse = text.split("camal loses on ")
-    assert "is better on return on held_out, 6.000 against 2.000 (p = 0.100); EPG of the value map" in better
-    assert worse.startswith("return on train, 6.000 against 9.000 (p = 0.100).")
-    assert "equals it on deletion effect of the value map, 1.000 against 1.000" in text
-    assert "None of this is significant: with so few seeds no p below 0.100 is possible." in text
-    assert "no more faithful" not in text
-
-
-def seeds_of(mean, *rest):
-    return [(mean[0] + seed / 8, mean[1] + seed / 8, *rest) for seed in range(7)]
-
-
-def test_summary_names_significant_gains_and_losses_after_correction(tmp_path):
-    root = write_comparison(tmp_path, seeds_of((8, 1), 0.5, 0.2), seeds_of((4, 5), 0.5, 0.2))
-    (text,) = summary(read_groups(root)[0])
-    # Returns are apart in all seeds: p = 2 / C(14, 7), times 4 comparisons is far below .05; the rest is equal.
-    expected = "2 of 4 differences have p < 0.05 by themselves; after Holm's correction these are significant: "
-    assert expected + "gains on return on held_out; losses on return on train." in text
-    # An effect of .2 against .25 for the random map.
-    assert "The value map of camal is no more faithful than a random one" in text
-
-
-def test_summary_does_not_call_significant_what_the_correction_takes_back(tmp_path):
-    ppo = [(seed, 1, 0.5) for seed in range(4)]
-    camal = [(seed + 10, 1, 0.5) for seed in range(4)]
-    (text,) = summary(read_groups(write_comparison(tmp_path, ppo, camal))[0])
-    # p = 2 / 70 = .029, times 4 comparisons .114.
-    assert "1 of 4 differences have p < 0.05 by themselves; after Holm's correction none is significant" in text
-    assert "smallest p 0.114" in text
+def test_the_summary_is_what_compare_prints(group):
+    (text,) = findings(group)
+    assert text.startswith(
+        "On levels that were not trained on (held_out) camal does better than ppo: return camal 6.00"
+    )
+    assert "On the training levels camal is behind (camal 6.00, ppo 9.00)" in text
+    assert "80 % of the value map of camal lie on the relevant objects, which cover 12 % of the picture" in text
+    assert text.endswith("With 3 against 3 seeds no test can reach p < 0.05: the smallest possible p is 0.10.")
 
 
 def test_a_single_method_and_missing_evaluations_are_told(tmp_path):
     write_run(tmp_path / "a", "camal", 0, metrics(1, 2, 0.5))
     write_run(tmp_path / "b", "camal", 1, None)
     (group,) = read_groups(tmp_path)
-    (text,) = summary(group)
+    (text,) = findings(group)
     assert text.startswith("camal, 1 seed, nothing to compare it with: return on train 1.000, return on held_out 2.000")
     assert group.notes == (f"camal seed 1 is not evaluated; camal-rl evaluate {tmp_path / 'b'} mends that",)
     (tmp_path / "a" / "metrics.json").unlink()
-    assert "None of these runs is evaluated" in summary(read_groups(tmp_path)[0])[0]
+    assert "None of these runs is evaluated" in findings(read_groups(tmp_path)[0])[0]
 
 
 def test_ppo_comes_first_and_variants_and_copies_are_told_apart(tmp_path):
@@ -151,6 +136,7 @@ def test_the_full_suite_is_shown_whatever_it_holds(full):
     assert rows["deletion effect ↑", "own map"] == "1.000 ± 0.000"
     assert rows["deletion effect ↑", "random (control)"] == "0.250 ± 0.000"
     assert rows["deletion effect ↑", "perturbation (neutral)"] == "0.750 ± 0.000"
+    assert rows["deletion effect, net ↑", "own map"] == "0.750 ± 0.000"
     assert rows["brand new", "perturbation (neutral)"] == "3.500 ± 0.000"
     assert list(rows)[-1] == ("undefined frames", "perturbation (neutral)")
     assert "undefined frames" not in [figure for figure, _ in list(rows)[:-1]]
@@ -158,7 +144,7 @@ def test_the_full_suite_is_shown_whatever_it_holds(full):
     assert blur.folded
     assert texts(blur)[0][2] == "0.625 ± 0.000"
     consistency, randomization = tables.sanity_tables(full, "value")
-    assert texts(consistency)[0][:2] == ["consistency under noise", "0.875 ± 0.000"]
+    assert texts(consistency)[0][:3] == ["consistency spearman\N{NO-BREAK SPACE}↑", "noise", "0.875 ± 0.000"]
     assert texts(randomization)[0][:2] == ["value head", "0.375 ± 0.000"]
 
 
@@ -168,14 +154,16 @@ def test_counterfactuals_keep_interventions_of_one_name_apart(full):
         "intervention",
         "method",
         "frames",
+        "changed area",
         "change in std of V",
+        "attention of the value map",
         "preferred action changes",
     )
     assert texts(interventions) == [
-        ["removed, goal", "ppo", "8", "0.500", "-"],
-        ["removed, goal", "camal", "8", "0.500", "-"],
-        ["removed, wall", "ppo", "8", "0.500", "0.750"],
-        ["removed, wall", "camal", "8", "0.500", "0.750"],
+        ["removed, goal", "ppo", "8", "0.250", "0.500", "0.375", "-"],
+        ["removed, goal", "camal", "8", "0.250", "0.500", "0.375", "-"],
+        ["removed, wall", "ppo", "8", "0.250", "0.500", "0.375", "0.750"],
+        ["removed, wall", "camal", "8", "0.250", "0.500", "0.375", "0.750"],
     ]
     assert [row[:3] for row in texts(ranks)] == [
         ["value map", "own map", "0.625 ± 0.000"],

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from camal_rl.comparison.report import contents
-from camal_rl.comparison.report.contents import document
-from camal_rl.comparison.report.document import Cell, Document, Table
+from camal_rl.comparison.report import sections
+from camal_rl.comparison.report.document import Document
 from camal_rl.comparison.report.pictures import frame_grid
+from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render, write_report
+from camal_rl.comparison.table import Cell, Table
 from camal_rl.overlays import heatmap_overlay
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.runs.loading import dump_yaml
@@ -63,7 +64,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_beside_it_and_its_links_lead_somewhere(full, monkeypatch):
-    monkeypatch.setattr(contents, "frame_grid", lambda group: (_ for _ in ()).throw(ValueError("no simulator\nhere")))
+    monkeypatch.setattr(sections, "frame_grid", lambda group: (_ for _ in ()).throw(ValueError("no simulator\nhere")))
     text = render(document([full], "A & B <script>"), "report.html")
     page = Page(text)
     assert "A & B <script>" in "".join(page.text)

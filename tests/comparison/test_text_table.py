@@ -1,51 +1,73 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from camal_rl.cli.bench import speed_table, split_table
 from camal_rl.cli.envs import details
-from camal_rl.comparison import tables
+from camal_rl.comparison import run_tables
+from camal_rl.comparison.comparison_file import comparison_table
 from camal_rl.comparison.glossary import glossary_tables
-from camal_rl.comparison.report.document import Cell, Table
-from camal_rl.comparison.results import comparison_table
+from camal_rl.comparison.table import Cell, Table
 from camal_rl.comparison.text_table import in_columns, text_table, wrapped
 from camal_rl.envs import env_ids
+from camal_rl.runs.results import Result, ResultKey, Results
 from tests.command_line import run_main
+from tests.comparison.report_runs import made_group, texts
 
 WIDTHS = (40, 41, 53, 60, 80, 100, 160)
-ACTIONS = {"mean": -12345.678, "std": 0.25, "episodes": 60, "excluded": 4, "normalized": -0.125}
-HEAD = {
-    "alignment": dict.fromkeys(tables.ALIGNMENT_COLUMNS, 0.98765),
-    "frames": 64,
-    "zero_maps": 12,
-    "empty_targets": 34,
-    "faithfulness": {
-        kind: {"deletion_effect": -0.36789, "insertion_change_auc": 1.5} for kind in ("own", "random", "mask")
-    },
-}
 SETS = ("train", "held_out_appearance_and_layout")
-METRICS = {
-    "settings": {"episodes": 64, "images": 256, "frames": 256},
-    "returns": {name: {"stochastic": ACTIONS, "deterministic": ACTIONS} for name in SETS},
-    "gap": {SETS[1]: {"stochastic": 1.0, "deterministic": -1.0}},
-    "attention": {name: {"value": HEAD, "policy": HEAD} for name in SETS},
-    "counterfactuals": {
-        name: {
-            "frames": 64,
-            "rank_correlation": {"value": {"own": 0.5, "random": -0.125, "uniform": 0.25}},
-            "rank_correlation_all": {"value": {"own": 0.5, "random": -0.125, "uniform": 0.25}},
-        }
-        for name in SETS
-    },
-}
-CLASSIFIER = {
-    "settings": {"images": 256},
-    "accuracy": {"test": {"average": 0.5, "worst_group": 0.125, "n": 640, "groups": {}}},
-    "attention": {"test": {"class": HEAD}},
-    "background_swap": {
-        "test": {"flips": 0.5, "flips_any": 0.75, "flips_same_texture": 0.0, "accuracy_swapped": 0.25, "n": 640}
-    },
-}
+
+
+def heads(sets, targets):
+    found = []
+    for place in ({"level_set": name, "target": target} for name in sets for target in targets):
+        own = {**place, "map": "own"}
+        found += [Result(figure=name, **own, value=0.98765, count=60) for name in run_tables.ALIGNMENT_COLUMNS]
+        found.append(Result(figure="zero_maps", **own, value=12, count=64))
+        found.append(Result(figure="empty_targets", **own, value=34, count=64))
+        for map_ in ("own", "random", "mask"):
+            faithful = {**place, "map": map_, "control": "mean"}
+            found.append(Result(figure="deletion_effect", **faithful, value=-0.36789))
+            found.append(Result(figure="insertion_change_auc", **faithful, value=1.5))
+    return found
+
+
+def played():
+    found = []
+    for place in ({"level_set": name, "control": actions} for name in SETS for actions in run_tables.ACTIONS):
+        found.append(Result(figure="return", **place, value=-12345.678, count=60, error=0.25 / 60**0.5))
+        found.append(Result(figure="normalized_return", **place, value=-0.125))
+        found.append(Result(figure="excluded_episodes", **place, value=4, count=64))
+    gaps = zip(run_tables.ACTIONS, (1.0, -1.0), strict=True)
+    return [*found, *(Result(figure="gap", level_set=SETS[1], control=actions, value=value) for actions, value in gaps)]
+
+
+def ranked():
+    found = []
+    for name in SETS:
+        found.append(Result(figure="undefined_maps", level_set=name, map="random", value=0, count=64))
+        for control in run_tables.RANKED:
+            for map_, value in (("own", 0.5), ("random", -0.125), ("uniform", 0.25)):
+                place = {"level_set": name, "target": "value", "map": map_, "control": control}
+                found.append(Result(figure="rank_correlation", **place, value=value))
+    return found
+
+
+AGENT = Results([*played(), *heads(SETS, ("value", "policy")), *ranked()])
+SWAP = {None: (0.5, 1280), "any": (0.75, 640), "same_texture": (0.0, 640)}
+CLASSIFIER = Results(
+    [
+        Result(figure="accuracy", level_set="test", value=0.5, count=640),
+        Result(figure="worst_group_accuracy", level_set="test", value=0.125),
+        Result(figure="accuracy_swapped", level_set="test", value=0.25),
+        *(
+            Result(figure="background_flips", level_set="test", control=control, value=value, count=count)
+            for control, (value, count) in SWAP.items()
+        ),
+        *heads(["test"], ["class"]),
+    ]
+)
 SPEED = {"median": 12345.0, "min": 1234.0, "max": 123456.0, "rounds": [12345.0, 1234.0, 123456.0]}
 BENCH = {
     "config": {
@@ -63,27 +85,20 @@ SPLIT = {
     "steps": 2048,
     "sections": {"simulate": {"share": 0.5, "ms_per_1000_steps": 1234.5}},
 }
-FIGURES = ("return/held_out", "gap/held_out", "epg/value/held_out", "deletion_effect_net/value/held_out")
-SUMMARY = {"seeds": {"0": 1, "1": 2}, "mean": -0.36789, "std": 0.125, "interval": None, "p_against_first": 0.3333}
 METHODS = ("ppo", "camal", "energy", "camal (weight=0.25)")
-COMPARISON = {
-    "env": "minigrid/Dynamic-Obstacles-Random-6x6",
-    "length": "131,072 steps",
-    "methods": METHODS,
-    "seeds": [0, 1],
-    "figures": {name: dict.fromkeys(METHODS, SUMMARY) for name in FIGURES},
-}
+FIGURES = (
+    ResultKey("return", "held_out", control="stochastic"),
+    ResultKey("gap", "held_out", control="stochastic"),
+    ResultKey("epg", "held_out", "value", "own"),
+    ResultKey("deletion_effect", "held_out", "value", "own", "mean"),
+)
+COMPARISON = made_group({key: [[-0.36789, -0.125]] * len(METHODS) for key in FIGURES}, methods=METHODS)
 
 
 def every_table():
     return {
-        "returns": tables.returns_table(METRICS),
-        "alignment": tables.alignment_table(METRICS),
-        "faithfulness": tables.faithfulness_table(METRICS),
-        "counterfactuals": tables.counterfactual_table(METRICS),
-        "accuracy": tables.accuracy_table(CLASSIFIER),
-        "alignment of classes": tables.alignment_table(CLASSIFIER),
-        "backgrounds": tables.background_table(CLASSIFIER),
+        **{f"agent {table.title}": table for table in run_tables.run_tables(AGENT)},
+        **{f"classifier {table.title}": table for table in run_tables.run_tables(CLASSIFIER)},
         "speed": speed_table(BENCH),
         "split": split_table(SPLIT),
         "comparison": comparison_table(COMPARISON),
@@ -151,13 +166,30 @@ def test_text_is_wrapped_at_spaces_but_not_around_a_spread():
 
 
 def test_titles_tell_what_was_measured_not_what_was_asked_for():
-    assert tables.returns_table(METRICS).title == "Return, 60 episodes each (mean ± std of episodes)"
-    assert tables.alignment_table(METRICS).title.endswith(", 64 frames each")
-    assert tables.faithfulness_table(CLASSIFIER).title == "Deletion effect, 64 images each"
-    few = {**HEAD, "frames": 48}
-    assert tables.alignment_table({**METRICS, "attention": {"a": {"value": HEAD}, "b": {"value": few}}}).title.endswith(
-        ", 48 to 64 frames each"
-    )
+    assert run_tables.returns_table(AGENT).title == "Return, 60 episodes each (mean ± std of episodes)"
+    assert run_tables.alignment_table(AGENT).title.endswith(", 64 frames each")
+    assert run_tables.faithfulness_table(CLASSIFIER).title == "Deletion effect, 64 images each"
+    few = [replace(each, count=48) if each.level_set == "train" else each for each in AGENT]
+    assert run_tables.alignment_table(Results(few)).title.endswith(", 48 to 64 frames each")
+
+
+def test_the_tables_of_a_run_show_what_it_was_measured_by():
+    titles = [table.title.partition(",")[0].partition(":")[0] for table in run_tables.run_tables(AGENT)]
+    assert titles == [
+        "Return",
+        "Alignment of attention with the relevant objects",
+        "Deletion effect",
+        "Attention against the simulator's interventions",
+    ]
+    returns, alignment, _, ranks = (texts(table) for table in run_tables.run_tables(AGENT))
+    assert returns[1] == [SETS[1], "-12345.68 ± 0.25", "1.00", "-12345.68 ± 0.25", "-1.00", "-0.125", "4"]
+    assert alignment[0] == ["train", "value map", *["0.988"] * 5, "12", "34"]
+    assert ranks[0] == ["train", "value map", "removals", "0.500", "-0.125", "0.250", "64"]
+    accuracy, _, _, swap = (texts(table) for table in run_tables.run_tables(CLASSIFIER))
+    assert accuracy == [["test", "all images", "0.500", "640"], ["test", "worst group", "0.125", ""]]
+    assert swap == [["test", "0.500", "0.750", "0.000", "0.250", "640"]]
+    nothing = Results(each for each in AGENT if each.target is None and each.map is None)
+    assert len(run_tables.run_tables(nothing)) == 1
 
 
 @pytest.mark.parametrize("width", ["40", "80", "100", ""])

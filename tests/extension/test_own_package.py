@@ -16,6 +16,7 @@ from camal_rl.metrics import CUSTOM_METRICS
 from camal_rl.rl.algorithms import ALGORITHMS
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.runs.loading import load_config
+from camal_rl.runs.metrics_file import read_metrics
 from camal_rl.runs.run_folder import RunFolder, read_json
 from tests.command_line import refusal, run_main
 from tests.extension.package import write_package
@@ -36,10 +37,10 @@ def test_paths_in_a_file_train_evaluate_and_explain(orchard, capsys):
     assert written["algorithm"]["pull"] == 0.25
     assert type(load_model(RunFolder(orchard / "run"))).__name__ == "SlowPPO"
     assert run_main("evaluate", "run") == 0
-    metrics = read_json(orchard / "run" / "metrics.json")
-    assert set(metrics["returns"]) == {"train", "held_out", "held_out_green"}
-    assert set(metrics["gap"]) == {"held_out", "held_out_green"}
-    assert 0 <= metrics["attention"]["held_out"]["value"]["alignment"]["peak_share"] <= 1
+    results = read_metrics(orchard / "run" / "metrics.json").results
+    assert results.level_sets("return") == ["train", "held_out", "held_out_green"]
+    assert results.level_sets("gap") == ["held_out", "held_out_green"]
+    assert 0 <= results.value("peak_share", level_set="held_out", target="value", map="own") <= 1
     assert "peak share" in capsys.readouterr().out
     assert run_main("explain", "run", "--frames", "2") == 0
     assert list(orchard.rglob("*.png"))

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from camal_rl.comparison.figure_words import figure_words, with_arrow
 from camal_rl.comparison.glossary import glossary_page, glossary_tables, metrics_glossary
-from camal_rl.comparison.tables import alignment_table
-from camal_rl.comparison.wording import figure_words, with_arrow
+from camal_rl.comparison.run_tables import alignment_table
 from camal_rl.metrics import CUSTOM_METRICS, METRICS_BY_NAME, AlignmentSummary, alignment, register_metric
+from camal_rl.runs.results import Result, ResultKey, Results
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def test_tables_and_the_glossary_know_it():
     assert "epg" in METRICS_BY_NAME
     assert "peak_sharp" not in METRICS_BY_NAME
     assert with_arrow("peak_share") == "peak share\N{NO-BREAK SPACE}↑"
-    assert figure_words("peak_share/value/train", arrow=True) == (
+    assert figure_words(ResultKey("peak_share", "train", "value", "own"), arrow=True) == (
         "peak share of the value map on train\N{NO-BREAK SPACE}↑"
     )
     (table,) = glossary_tables("peak_share")
@@ -75,8 +76,11 @@ def test_tables_and_the_glossary_know_it():
 
 
 def test_the_table_of_a_run_has_a_column_for_it():
-    result = {"alignment": {"epg": 0.5, "peak_share": 0.25}, "zero_maps": 0, "empty_targets": 0, "frames": 2}
-    table = alignment_table({"attention": {"train": {"value": result}}})
+    place = {"level_set": "train", "target": "value", "map": "own"}
+    found = {"epg": 0.5, "peak_share": 0.25, "zero_maps": 0}
+    table = alignment_table(
+        Results(Result(figure=name, **place, value=value, count=2) for name, value in found.items())
+    )
     assert "peak share" in table.header
     assert table.rows[0][table.header.index("peak share")].text == "0.250"
 

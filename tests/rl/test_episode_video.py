@@ -6,12 +6,12 @@ import torch
 from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.overlays import heatmap_overlay, to_grayscale
-from camal_rl.rl.decisions import Decisions, decisions_on
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.explain.episode import Recording, record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import even_sized, write_mp4
 from camal_rl.rl.frames import random_frames
+from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 from tests.rl.test_returns import CoinActor, ScriptedVecEnv
 
 ORANGE = (255, 170, 60)
@@ -39,8 +39,8 @@ def recording(model):
 
 
 @pytest.fixture(scope="module")
-def decisions(model, recording):
-    return decisions_on(model.policy, recording.frames, actions=recording.actions)
+def outputs(model, recording):
+    return policy_outputs(model.policy, recording.frames, actions=recording.actions)
 
 
 def empty_toy(num_envs=1, seed=4):
@@ -99,38 +99,38 @@ def test_sampled_actions_depend_on_the_seed_and_global_randomness_is_left_alone(
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_decisions_are_the_policys_own_frame_by_frame(model, recording, decisions):
+def test_outputs_are_the_policys_own_frame_by_frame(model, recording, outputs):
     for step, action in enumerate(recording.actions):
         frame = recording.frames[step : step + 1]
         batch = torch.from_numpy(frame.transpose(0, 3, 1, 2).copy())
         with torch.no_grad():
             value = model.policy.predict_values(batch).item()
             probabilities = model.policy.get_distribution(batch).distribution.probs[0].numpy()
-        assert decisions.values[step] == pytest.approx(value, abs=1e-5)
-        np.testing.assert_allclose(decisions.probabilities[step], probabilities, atol=1e-5)
-        assert decisions.action_probabilities[step] == pytest.approx(probabilities[action], abs=1e-5)
+        assert outputs.values[step] == pytest.approx(value, abs=1e-5)
+        np.testing.assert_allclose(outputs.probabilities[step], probabilities, atol=1e-5)
+        assert outputs.action_probabilities[step] == pytest.approx(probabilities[action], abs=1e-5)
         maps = model.policy.attention(frame, torch.tensor([action]))
         for name, cam in maps.items():
-            np.testing.assert_allclose(decisions.maps[name][step], cam[0].numpy(), atol=1e-4)
+            np.testing.assert_allclose(outputs.maps[name][step], cam[0].numpy(), atol=1e-4)
 
 
-def test_decisions_prefer_the_likeliest_action_and_do_not_depend_on_chunks(model, monkeypatch):
+def test_outputs_prefer_the_likeliest_action_and_do_not_depend_on_chunks(model, monkeypatch):
     images = random_frames(make_vec("toy_grid/default", 5, 0), 3, 0).images
-    whole = decisions_on(model.policy, images, CamalConfig(method="layercam"))
+    whole = policy_outputs(model.policy, images, CamalConfig(method="layercam"))
     assert whole.actions.tolist() == whole.probabilities.argmax(axis=1).tolist()
-    monkeypatch.setattr("camal_rl.rl.decisions._CHUNK", 2)
-    parts = decisions_on(model.policy, images, CamalConfig(method="layercam"))
+    monkeypatch.setattr("camal_rl.rl.policy_outputs._OUTPUTS_CHUNK", 2)
+    parts = policy_outputs(model.policy, images, CamalConfig(method="layercam"))
     np.testing.assert_allclose(parts.values, whole.values, atol=1e-5)
     np.testing.assert_allclose(parts.maps["policy"], whole.maps["policy"], atol=1e-4)
     with pytest.raises(ValueError, match="at least one"):
-        decisions_on(model.policy, images[:0], CamalConfig())
+        policy_outputs(model.policy, images[:0], CamalConfig())
     with pytest.raises(ValueError, match="one action for each of 5 images, got 2"):
-        decisions_on(model.policy, images, CamalConfig(), np.zeros(2, np.int64))
+        policy_outputs(model.policy, images, CamalConfig(), np.zeros(2, np.int64))
 
 
-def test_decisions_leave_the_training_mode_as_it_was(model):
+def test_outputs_leave_the_training_mode_as_it_was(model):
     model.policy.set_training_mode(True)
-    decisions_on(model.policy, np.zeros((1, 64, 64, 3), np.uint8), CamalConfig())
+    policy_outputs(model.policy, np.zeros((1, 64, 64, 3), np.uint8), CamalConfig())
     assert model.policy.training
     model.policy.set_training_mode(False)
 
@@ -144,19 +144,19 @@ def bars(picture, actions=4):
     return widths, [tuple(row[0]) == ORANGE for row in rows]
 
 
-def test_every_picture_shows_the_frame_map_and_action_of_its_step(recording, decisions):
-    pictures = list(episode_pictures(recording, decisions, VideoText("title", "maps", TOY)))
+def test_every_picture_shows_the_frame_map_and_action_of_its_step(recording, outputs):
+    pictures = list(episode_pictures(recording, outputs, VideoText("title", "maps", TOY)))
     assert len(pictures) == len(recording)
     for step, picture in enumerate(pictures):
         frame = recording.frames[step].repeat(4, axis=0).repeat(4, axis=1)
         np.testing.assert_array_equal(picture[100:356, 12:268], frame)
         for left, name in ((280, "value"), (548, "policy")):
-            expected = heatmap_overlay(to_grayscale(frame), decisions.maps[name][step])
+            expected = heatmap_overlay(to_grayscale(frame), outputs.maps[name][step])
             np.testing.assert_array_equal(picture[100:356, left : left + 256], expected)
         widths, taken = bars(picture)
         assert taken == [action == recording.actions[step] for action in range(4)]
         # 256 - 96 - 44 = 116 pixels are probability 1; a bar's last column counts too.
-        np.testing.assert_allclose(widths, decisions.probabilities[step] * 116 + 1, atol=0.6)
+        np.testing.assert_allclose(widths, outputs.probabilities[step] * 116 + 1, atol=0.6)
 
 
 def test_the_curve_grows_to_the_step_that_is_shown():
@@ -166,7 +166,7 @@ def test_the_curve_grows_to_the_step_that_is_shown():
     maps = {name: np.ones((5, 4, 4), np.float32) for name in ("value", "policy")}
     taken = np.zeros(5, np.int64)
     episode = Recording(frames, taken, np.zeros(5), True)
-    pictures = episode_pictures(episode, Decisions(values, flat, taken, maps), VideoText("", "", TOY))
+    pictures = episode_pictures(episode, PolicyOutputs(values, flat, taken, maps), VideoText("", "", TOY))
     # The plot reaches from column 332 to 803: steps are 471 / 4 columns apart.
     for step, picture in enumerate(pictures):
         plot = picture[393:541, 333:803]
@@ -177,8 +177,8 @@ def test_the_curve_grows_to_the_step_that_is_shown():
         assert line.max(initial=0) + 333 <= 332 + step * 471 / 4 + 1
 
 
-def test_only_the_last_picture_says_that_it_is_the_last(recording, decisions):
-    pictures = list(episode_pictures(recording, decisions, VideoText("title", "maps", TOY)))
+def test_only_the_last_picture_says_that_it_is_the_last(recording, outputs):
+    pictures = list(episode_pictures(recording, outputs, VideoText("title", "maps", TOY)))
     titles = [picture[76:100, :268].astype(int) for picture in pictures]
     orange = [(title[..., 0] - title[..., 2] > 60).any() for title in titles]
     assert orange == [False] * (len(pictures) - 1) + [True]
@@ -187,7 +187,7 @@ def test_only_the_last_picture_says_that_it_is_the_last(recording, decisions):
 def test_maps_that_say_nothing_are_not_drawn_as_attention():
     frames = np.full((2, 64, 64, 3), 90, np.uint8)
     cams = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)]).astype(np.float32)
-    nothing = Decisions(np.zeros(2, np.float32), np.full((2, 4), 0.25, np.float32), np.zeros(2, np.int64), {})
+    nothing = PolicyOutputs(np.zeros(2, np.float32), np.full((2, 4), 0.25, np.float32), np.zeros(2, np.int64), {})
     nothing.maps.update(value=cams, policy=cams)
     episode = Recording(frames, np.zeros(2, np.int64), np.zeros(2), False)
     zero, undefined = episode_pictures(episode, nothing, VideoText("", "", TOY))
@@ -198,12 +198,12 @@ def test_maps_that_say_nothing_are_not_drawn_as_attention():
     assert (undefined[76:100, 370:536] != 24).any()
 
 
-def test_decisions_of_another_episode_are_refused(recording, decisions):
+def test_outputs_of_another_episode_are_refused(recording, outputs):
     other = Recording(recording.frames, (recording.actions + 1) % 4, recording.rewards, True)
     with pytest.raises(ValueError, match="for the actions that were taken"):
-        next(episode_pictures(other, decisions, VideoText("", "", TOY)))
+        next(episode_pictures(other, outputs, VideoText("", "", TOY)))
     with pytest.raises(ValueError, match="expected 4 action names, got 1"):
-        next(episode_pictures(recording, decisions, VideoText("", "", ["up"])))
+        next(episode_pictures(recording, outputs, VideoText("", "", ["up"])))
 
 
 def test_a_video_has_every_picture_in_order_and_an_even_size(tmp_path):

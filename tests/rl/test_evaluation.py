@@ -12,7 +12,8 @@ from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, l
 from camal_rl.rl.frames import FrameSet, random_frames, sample_frames
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.run_folder import read_json
+from camal_rl.runs.metrics_file import read_metrics
+from camal_rl.runs.results import Result, ResultKey, Results
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +31,38 @@ def metrics(trained, model):
 
 
 def test_metrics_hold_returns_gaps_and_attention(trained, metrics):
-    assert metrics == read_json(trained.metrics_file)
-    assert set(metrics["returns"]) == {"train", "held_out"}
-    for result in metrics["returns"].values():
-        for actions in ("stochastic", "deterministic"):
-            assert result[actions]["episodes"] == 12
-            assert -1.4 <= result[actions]["mean"] <= 1
-    train, held_out = metrics["returns"]["train"], metrics["returns"]["held_out"]
-    expected = train["stochastic"]["mean"] - held_out["stochastic"]["mean"]
-    assert metrics["gap"]["held_out"]["stochastic"] == pytest.approx(expected)
-    assert metrics["run"]["method"] == "camal"
-    report = metrics["attention"]["held_out"]["value"]
-    assert report["frames"] == 8
-    assert set(report["faithfulness"]) == {"own", "random", "mask"}
+    assert metrics == read_metrics(trained.metrics_file)
+    results = metrics.results
+    returns = results.select(figure="return")
+    found = [(each.level_set, each.control, each.count) for each in returns]
+    assert found == [
+        (name, actions, 12) for name in ("train", "held_out") for actions in ("stochastic", "deterministic")
+    ]
+    assert all(-1.4 <= each.value <= 1 and each.error >= 0 for each in returns)
+    for actions in ("stochastic", "deterministic"):
+        train, held_out = (results.value("return", level_set=name, control=actions) for name in ("train", "held_out"))
+        assert results.value("gap", level_set="held_out", control=actions) == pytest.approx(train - held_out)
+    assert results.level_sets("gap") == ["held_out"]
+    assert metrics.run["method"] == "camal"
+    assert metrics.maps["value"].grid == (16, 16)
+    zero = results.find(ResultKey("zero_maps", "held_out", "value", "own"))
+    assert zero.count == 8
+    assert results.names("map", figure="deletion_effect") == ["own", "random", "mask"]
+    assert results.targets() == ["value", "policy"]
 
 
 def test_evaluation_is_reproducible(trained, model, metrics):
     settings = evaluation_settings(trained.config(), None, None)
-    assert evaluate_run(trained, model, settings)["attention"] == metrics["attention"]
+    assert evaluate_run(trained, model, settings).results == metrics.results
+
+
+def test_a_gap_is_undefined_where_either_return_is():
+    def returned(name, value):
+        return Result(figure="return", level_set=name, control="stochastic", value=value)
+
+    assert evaluation._gaps(Results([returned("held_out", 1.0)])) == []
+    (gap,) = evaluation._gaps(Results([returned("train", None), returned("held_out", 1.0)]))
+    assert (gap.level_set, gap.value) == ("held_out", None)
 
 
 def test_numbers_on_the_command_line_win():
@@ -84,20 +99,20 @@ def test_alignment_is_that_of_the_maps_and_masks(model):
     frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), 8, 2, 0)
     # With ReLU the value map of so short a training may be zero on every frame.
     camal = CamalConfig(value_rectification="absolute")
-    report = attention_report(model.policy, frames, camal, 0)
+    results = attention_report(model.policy, frames, camal, 0).results
     cells = frames.relevant[frames.labels].reshape(8, 16, 4, 16, 4).any(axis=(2, 4))
     for name, maps in attention_maps(model.policy, frames.images, camal).items():
         cam = maps.numpy().astype(np.float64)
         epg = (cam * cells).sum(axis=(1, 2)) / cam.sum(axis=(1, 2))
-        assert report[name]["alignment"]["epg"] == pytest.approx(epg.mean(), abs=1e-5)
-        assert report[name]["alignment"]["area_fraction"] == pytest.approx(cells.mean(), abs=1e-6)
+        assert results.value("epg", target=name, map="own") == pytest.approx(epg.mean(), abs=1e-5)
+        assert results.value("area_fraction", target=name, map="own") == pytest.approx(cells.mean(), abs=1e-6)
 
 
 def test_deleting_by_the_value_map_is_recomputed_by_hand(model):
     frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), 4, 3, 0)
     # Absolute maps are zero almost nowhere: their pixels have one order.
     camal = CamalConfig(value_rectification="absolute")
-    report = attention_report(model.policy, frames, camal, 0)
+    results = attention_report(model.policy, frames, camal, 0).results
     saliency = (
         upsample_cam(attention_maps(model.policy, frames.images, camal)["value"], (64, 64)).numpy().reshape(4, -1)
     )
@@ -114,7 +129,7 @@ def test_deleting_by_the_value_map_is_recomputed_by_hand(model):
             color = np.rint(images[index].mean(axis=0))
             images[index, ranks[: round(fraction * 4096)]] = color
         changes.append(np.abs(values(images.reshape(4, 64, 64, 3)) - before) / before.std())
-    got = report["value"]["faithfulness"]["own"]["deletion_effect"]
+    got = results.value("deletion_effect", target="value", map="own", control="mean")
     assert got == pytest.approx(np.mean(changes), rel=1e-3)
 
 
@@ -131,10 +146,13 @@ def test_the_maps_are_those_that_are_asked_for(model):
 def test_frames_without_anything_relevant_are_counted(model):
     images = random_frames(make_vec("toy_grid/default", 3, 0), 1, 0).images
     nothing = FrameSet(images, np.zeros((3, 64, 64), np.uint8), np.zeros(256, bool))
-    report = attention_report(model.policy, nothing, CamalConfig(), 0)["value"]
-    assert report["empty_targets"] == 3
-    assert np.isnan(report["alignment"]["epg"])
-    assert report["faithfulness"]["mask"]["undefined"] == 3
+    results = attention_report(model.policy, nothing, CamalConfig(), 0, level_set="empty").results
+    place = {"level_set": "empty", "target": "value"}
+    assert results.value("empty_targets", **place, map="own") == 3
+    epg = results.find(ResultKey("epg", **place, map="own"))
+    assert (epg.value, epg.count) == (None, 0)
+    deleted = results.find(ResultKey("deletion_effect", **place, map="mask", control="mean"))
+    assert (deleted.value, deleted.count) == (None, 0)
 
 
 class _Family:
@@ -162,12 +180,13 @@ def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
     assert check(np.zeros((64, 64, 3), np.uint8))
     assert not check(np.full((64, 64, 3), 200, np.uint8))
     assert evaluation._duplicate_check(config, "train") is None
-    assert evaluation._normalized("any/game", np.array([2.0, 10.0])) == {"normalized": 0.5}
+    (found,) = evaluation._normalized("any/game", np.array([2.0, 10.0]), "train", "stochastic")
+    assert found == Result(figure="normalized_return", level_set="train", control="stochastic", value=0.5, count=2)
 
 
 def test_families_without_duplicates_or_scores_have_none():
     assert evaluation._duplicate_check(load_config("toy_grid"), "held_out") is None
-    assert evaluation._normalized("toy_grid/default", np.array([1.0])) == {}
+    assert evaluation._normalized("toy_grid/default", np.array([1.0]), "train", "stochastic") == []
 
 
 def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():

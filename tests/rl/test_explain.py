@@ -9,13 +9,13 @@ from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.overlays import enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.action_names import action_names
-from camal_rl.rl.decisions import Decisions, decisions_on
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.explain import explanation as explanation_module
 from camal_rl.rl.explain.contact_sheet import SheetText, contact_sheet, write_contact_sheet
 from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.explanation import explain, explanation_settings, prepare_explanation
 from camal_rl.rl.frames import FrameSet, sample_frames
+from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
@@ -34,9 +34,9 @@ def model(trained):
 
 def test_the_sheet_shows_frames_exactly_and_maps_in_their_columns(tmp_path, model):
     frames = sample_frames(model, make_vec("toy_grid/default", 2, 3), 2, 2, 0)
-    decisions = decisions_on(model.policy, frames.images, CamalConfig())
+    outputs = policy_outputs(model.policy, frames.images, CamalConfig())
     names = make_vec("toy_grid/default", 1, 0).spec.names
-    write_contact_sheet(tmp_path / "new" / "a.png", frames, decisions, SheetText("title", "maps", TOY, names))
+    write_contact_sheet(tmp_path / "new" / "a.png", frames, outputs, SheetText("title", "maps", TOY, names))
     picture = cv2.imread(str(tmp_path / "new" / "a.png"))[..., ::-1]
     # Margin 16, text 132, four columns of 192 with gaps of 8 between them, margin 16; the head is 76 high.
     assert picture.shape[1] == 16 + 132 + 4 * 192 + 3 * 8 + 16
@@ -44,9 +44,9 @@ def test_the_sheet_shows_frames_exactly_and_maps_in_their_columns(tmp_path, mode
         top = 76 + row * 200
         image = enlarged(frames.images[row], 192)
         np.testing.assert_array_equal(picture[top : top + 192, 148:340], image)
-        value = heatmap_overlay(to_grayscale(image), decisions.maps["value"][row])
+        value = heatmap_overlay(to_grayscale(image), outputs.maps["value"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 548:740], value)
-        policy = heatmap_overlay(to_grayscale(image), decisions.maps["policy"][row])
+        policy = heatmap_overlay(to_grayscale(image), outputs.maps["policy"][row])
         np.testing.assert_array_equal(picture[top : top + 192, 748:940], policy)
     # Nothing is cut off: the outermost pixels are white.
     border = np.concatenate(
@@ -61,21 +61,21 @@ def test_the_sheet_says_what_the_policy_decides(model):
     cams = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)]).astype(np.float32)
     probabilities = np.array([[0.1, 0.2, 0.65, 0.05], [0.7, 0.1, 0.1, 0.1]], np.float32)
     maps = {"value": cams, "policy": np.ones((2, 4, 4), np.float32)}
-    decisions = Decisions(np.array([0.5, -1.25], np.float32), probabilities, np.array([2, 0]), maps)
+    outputs = PolicyOutputs(np.array([0.5, -1.25], np.float32), probabilities, np.array([2, 0]), maps)
     names = ("background", "agent", "goal", "hazard", "wall", "distractor", "cue")
-    figure = contact_sheet(frames, decisions, SheetText("the title", "the maps", TOY, names))
+    figure = contact_sheet(frames, outputs, SheetText("the title", "the maps", TOY, names))
     texts = [text.get_text() for text in figure.texts]
     assert "value 0.50\nprefers down\nwith p = 0.65\nvalue map: all zero" in texts
     assert "value -1.25\nprefers up\nwith p = 0.70\nvalue map: not finite" in texts
     assert {"the title", "the maps", "frame", "segmentation", "value map", "policy map: preferred action"} <= set(texts)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"background", "agent *", "goal *", "cue", "* relevant"} <= set(legend)
-    bare = contact_sheet(frames, decisions, SheetText("", "", TOY, None))
+    bare = contact_sheet(frames, outputs, SheetText("", "", TOY, None))
     assert "segmentation" not in [text.get_text() for text in bare.texts]
     assert bare.legends == []
     nobody = FrameSet(frames.images[:0], frames.labels[:0], frames.relevant)
     with pytest.raises(ValueError, match="got 0 and 2"):
-        contact_sheet(nobody, decisions, SheetText("", "", TOY, None))
+        contact_sheet(nobody, outputs, SheetText("", "", TOY, None))
 
 
 def test_actions_have_names_where_the_family_knows_them():

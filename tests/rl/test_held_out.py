@@ -10,6 +10,7 @@ from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs.curves import read_curves
 from camal_rl.runs.loading import load_config
+from camal_rl.runs.results import ResultKey
 from camal_rl.runs.run_folder import RunFolder
 from tests.conftest import TINY
 
@@ -63,17 +64,22 @@ def test_it_is_off_by_default_and_needs_a_held_out_set(tmp_path):
 def test_panels_of_one_figure_share_an_axis_over_the_level_sets():
     from matplotlib.figure import Figure
 
-    figure = Figure()
-    names = ("return/train", "return/held_out", "gap/held_out", "epg/value/train", "epg/value/held_out")
-    panels = {name: figure.add_subplot(1, len(names), place + 1) for place, name in enumerate(names)}
+    plot = Figure()
+    gap = ResultKey("gap", "held_out", control="stochastic")
+    (train, held_out), (epg_train, epg_held_out) = (
+        [key._replace(level_set=name) for name in ("train", "held_out")]
+        for key in (ResultKey("return", control="stochastic"), ResultKey("epg", target="value", map="own"))
+    )
+    keys = (train, held_out, gap, epg_train, epg_held_out)
+    panels = {key: plot.add_subplot(1, len(keys), place + 1) for place, key in enumerate(keys)}
     for place, axes in enumerate(panels.values()):
         axes.plot([0, 1], [place, 2 * place + 1])
     share_over_level_sets(panels)
-    limits = {name: axes.get_ylim() for name, axes in panels.items()}
-    assert limits["return/train"] == limits["return/held_out"]
-    assert limits["epg/value/train"] == limits["epg/value/held_out"]
-    assert limits["gap/held_out"] not in (limits["return/held_out"], limits["epg/value/held_out"])
-    low, high = limits["return/train"]
+    limits = {key: axes.get_ylim() for key, axes in panels.items()}
+    assert limits[train] == limits[held_out]
+    assert limits[epg_train] == limits[epg_held_out]
+    assert limits[gap] not in (limits[held_out], limits[epg_held_out])
+    low, high = limits[train]
     assert low < 0
     assert high > 3
 

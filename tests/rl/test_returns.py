@@ -69,8 +69,11 @@ def test_short_episodes_are_not_favored():
     # The first four episodes to end would be [1, 1, 1, 1], mean 1.
     assert sorted(played.returns) == [1, 1, 10, 10]
     assert sorted(played.lengths) == [1, 1, 10, 10]
-    assert played.summary()["mean"] == 5.5
-    assert played.summary()["std"] == 4.5
+    found = {each.figure: each for each in played.results("train", "stochastic")}
+    assert {(each.level_set, each.control) for each in found.values()} == {("train", "stochastic")}
+    # Returns 1, 1, 10, 10: the standard deviation is 4.5, the error of the mean half of it.
+    assert (found["return"].value, found["return"].count, found["return"].error) == (5.5, 4, 2.25)
+    assert (found["episode_length"].value, found["episode_length"].count) == (5.5, 4)
 
 
 def test_each_environment_counts_its_first_episodes():
@@ -89,16 +92,18 @@ def test_duplicates_of_training_levels_do_not_count():
 
     played = play_episodes(CoinActor(), venv, 6, deterministic=True, seed=0, is_duplicate=is_duplicate)
     assert sorted(played.returns) == [1, 3, 10, 30]
-    assert played.summary()["excluded"] == 2
-    assert played.summary()["episodes"] == 4
+    mean, length, excluded = played.results()
+    assert (mean.count, length.count) == (4, 4)
+    assert (excluded.figure, excluded.value, excluded.count) == ("excluded_episodes", 2, 6)
     # Only first frames of the episodes that are needed are looked at: 3 in each of 2 environments.
     assert sorted(seen) == [(0, 0), (0, 0), (1, 0), (1, 0), (2, 0), (2, 0)]
 
 
 def test_all_duplicates_give_no_mean():
     played = play_episodes(CoinActor(), ScriptedVecEnv([[2]]), 3, True, 0, is_duplicate=lambda _: True)
-    assert played.summary()["excluded"] == 3
-    assert np.isnan(played.summary()["mean"])
+    mean, length, excluded = played.results()
+    assert (mean.value, mean.error, mean.count, length.value) == (None, None, 0, None)
+    assert (excluded.value, excluded.count) == (3, 3)
 
 
 def test_actions_depend_on_the_seed_and_global_randomness_is_left_alone():

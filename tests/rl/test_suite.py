@@ -8,7 +8,7 @@ import torch
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.cli.main import main
-from camal_rl.comparison.tables import counterfactual_table
+from camal_rl.comparison.run_tables import counterfactual_table
 from camal_rl.envs import make_vec
 from camal_rl.metrics import FAITHFULNESS_METRICS
 from camal_rl.rl.evaluate import faithfulness as faithfulness_suite
@@ -16,7 +16,9 @@ from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
 from camal_rl.rl.frames import sample_frames
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.metrics_file import read_metrics
+from camal_rl.runs.results import ResultKey
+from camal_rl.runs.run_folder import RunFolder
 
 # An absolute map has no ties: its pixels have one order.
 CAMAL = CamalConfig(value_rectification="absolute", policy_rectification="absolute")
@@ -35,40 +37,49 @@ def full(model):
 
 
 def test_the_full_suite_holds_the_quick_one_and_every_figure_of_every_map(full):
-    quick, everything = full
+    quick, everything = (report.results for report in full)
+    assert full[0].maps == full[1].maps
     for head in ("value", "policy"):
-        assert everything[head]["alignment"] == quick[head]["alignment"]
-        own = everything[head]["faithfulness"]["own"]
-        assert own["deletion_effect"] == pytest.approx(
-            quick[head]["faithfulness"]["own"]["deletion_effect"], rel=1e-3, abs=1e-5
-        )
-        maps = everything[head]["faithfulness"]
-        assert list(maps) == ["own", "random", "mask", "perturbation", "integrated_gradients"]
-        names = {metric.name for metric in FAITHFULNESS_METRICS}
-        assert all({*figures} == {*names, "undefined"} for figures in maps.values())
-        assert {fill: [*maps] for fill, maps in everything[head]["fills"].items()} == {
-            fill: ["own", "random", "mask"] for fill in ("blur", "zero", "road")
-        }
-        curve = everything[head]["curves"]["own"]
-        early = [value for share, value in zip(curve["fractions"], curve["deletion"], strict=True) if 0 < share <= 0.5]
-        assert np.mean(early) == pytest.approx(own["deletion_effect"], rel=1e-5)
-    assert "changes" not in everything["value"]
-    assert [*everything["policy"]["changes"]] == ["kl", "sarfa"]
+        own = {"target": head, "map": "own"}
+        assert everything.select(**own, control=None) == quick.select(**own, control=None)
+        effect = everything.value("deletion_effect", **own, control="mean")
+        assert effect == pytest.approx(quick.value("deletion_effect", **own, control="mean"), rel=1e-3, abs=1e-5)
+        names = [metric.name for metric in FAITHFULNESS_METRICS]
+        maps = everything.names("map", target=head, figure="deletion_effect", control="mean")
+        assert maps == ["own", "random", "mask", "perturbation", "integrated_gradients"]
+        for map_ in maps:
+            of_map = everything.select(target=head, map=map_, control="mean")
+            assert [each.figure for each in of_map if not each.figure.endswith(("_kl", "_sarfa"))] == names
+        for fill in ("blur", "zero", "road"):
+            assert everything.names("map", target=head, control=fill) == ["own", "random", "mask"]
+            assert "average_drop" not in everything.names("figure", target=head, control=fill)
+        curve = everything.select(figure="deletion_curve", **own)
+        early = [each.value for each in curve if 0 < float(each.control) <= 0.5]
+        assert np.mean(early) == pytest.approx(effect, rel=1e-5)
+        # On no frame is there a probability of the value.
+        drop = everything.find(ResultKey("average_drop", None, head, "own", "mean"))
+        assert (drop.count, drop.value is None) == ((0, True) if head == "value" else (4, False))
+    for measure in ("kl", "sarfa"):
+        assert everything.names("target", figure=f"deletion_effect_{measure}") == ["policy"]
 
 
 def test_stability_of_the_own_map(full):
-    stability = full[1]["policy"]
-    assert [*stability["consistency"]] == ["noise_spearman", "noise_cosine", "shift_spearman", "shift_cosine"]
-    assert 0.5 < stability["consistency"]["noise_cosine"] <= 1 + 1e-6
-    stages_of = list(stability["randomization"].items())
+    of_policy = full[1].results.select(target="policy", map="own")
+    consistency = [each for each in of_policy if each.figure.startswith("consistency_")]
+    assert [(each.figure, each.control) for each in consistency] == [
+        (f"consistency_{measure}", change) for change in ("noise", "shift") for measure in ("spearman", "cosine")
+    ]
+    assert 0.5 < of_policy.value("consistency_cosine", target="policy", map="own", control="noise") <= 1 + 1e-6
+    stages_of = of_policy.select(figure="randomized_spearman")
     # The value head is no part of the policy's map; the whole network is.
-    assert stages_of[0] == ("value_net", pytest.approx(1.0))
-    assert stages_of[-1][1] < 0.95
+    assert (stages_of[0].control, stages_of[0].value) == ("value_net", pytest.approx(1.0))
+    assert stages_of[0].count == 4
+    assert stages_of[-1].value < 0.95
 
 
 def test_counterfactuals_are_those_of_the_simulator_and_the_policy(model):
     venv = make_vec("toy_grid/default", 4, 3)
-    report = counterfactual_report(model, venv, 4, 3, CAMAL, 0)
+    report = counterfactual_report(model, venv, 4, 3, CAMAL, 0, "train")
     # The oracle plays to the same frames and asks the simulator itself.
     venv = make_vec("toy_grid/default", 4, 3)
     frames = sample_frames(model, venv, 4, 3, 0)
@@ -82,19 +93,23 @@ def test_counterfactuals_are_those_of_the_simulator_and_the_policy(model):
             return model.policy.predict_values(batch).numpy().ravel(), probabilities.numpy()
 
     (values, before), (values_after, after) = outputs(frames.images), outputs(redrawn.images)
-    got = next(each for each in report["interventions"] if each["name"] == "remove_goal")
-    assert got["frames"] == redrawn.applies.sum() == 4
-    assert got["class_name"] == "goal"
-    assert got["area"] == pytest.approx(redrawn.changed.mean(), rel=1e-5)
+    of_goal = report.select(control="remove_goal")
+    got = {each.figure: each.value for each in of_goal}
+    assert {each.count for each in of_goal} == {redrawn.applies.sum()} == {4}
+    assert {each.level_set for each in report} == {"train"}
+    assert got["changed_area"] == pytest.approx(redrawn.changed.mean(), rel=1e-5)
     assert got["value_change"] == pytest.approx(np.abs(values - values_after).mean() / values.std(), rel=1e-4)
     divergence = (before * np.log(before / after)).sum(axis=1).mean()
     assert got["policy_kl"] == pytest.approx(divergence, rel=1e-3, abs=1e-7)
-    assert report["frames"] == 4
-    assert {*report["rank_correlation"]["policy"]} == {"own", "random", "uniform"}
+    assert {each.count for each in report.select(figure="undefined_maps")} == {4}
+    for control in ("remove", "all"):
+        maps = report.names("map", figure="rank_correlation", target="policy", control=control)
+        assert {*maps} == {"own", "random", "uniform"}
 
 
 def test_surplus_frames_are_cut_off(model):
-    assert counterfactual_report(model, make_vec("toy_grid/default", 4, 3), 6, 2, CAMAL, 0)["frames"] == 6
+    report = counterfactual_report(model, make_vec("toy_grid/default", 4, 3), 6, 2, CAMAL, 0)
+    assert {each.count for each in report.select(figure="undefined_maps")} == {6}
 
 
 def test_environments_that_cannot_redraw_have_no_counterfactuals(model):
@@ -103,7 +118,7 @@ def test_environments_that_cannot_redraw_have_no_counterfactuals(model):
     venv = make_vec("toy_grid/default", 2, 3)
     assert find_counterfactual(venv) is not None
     venv.interventions = lambda: ()
-    assert counterfactual_report(model, venv, 4, 2, CAMAL, 0) is None
+    assert counterfactual_report(model, venv, 4, 2, CAMAL, 0) == ()
 
 
 def test_the_evaluation_writes_the_suite(trained, tmp_path):
@@ -113,10 +128,10 @@ def test_the_evaluation_writes_the_suite(trained, tmp_path):
     done = []
     metrics = evaluate_run(folder, load_model(folder), settings, done.append, "full")
     assert done == stages(settings, "full")
-    assert metrics == read_json(folder.metrics_file)
-    assert metrics["suite"] == "full"
-    assert [*metrics["counterfactuals"]] == ["held_out"]
-    assert len(counterfactual_table(metrics).rows) == 4
+    assert metrics == read_metrics(folder.metrics_file)
+    assert metrics.suite == "full"
+    assert metrics.results.level_sets("rank_correlation") == ["held_out"]
+    assert len(counterfactual_table(metrics.results).rows) == 4
 
 
 def test_an_unknown_suite_and_a_missing_package(trained, capsys, monkeypatch):

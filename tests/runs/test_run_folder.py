@@ -7,7 +7,7 @@ import yaml
 from camal_rl import __version__
 from camal_rl.rl.training import prepare
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.run_folder import RunFolder, default_run_dir, read_json, read_metrics, write_json
+from camal_rl.runs.run_folder import RunFolder, default_run_dir, read_json, write_json
 
 
 def test_default_folder_names_experiment_method_and_seed():
@@ -123,19 +123,6 @@ def test_json_has_null_for_what_is_not_a_number(tmp_path):
 def test_a_folder_without_configuration_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run folder: it has no config.yaml"):
         RunFolder(tmp_path).config()
-
-
-def test_metrics_of_earlier_versions_come_under_the_names_of_today(tmp_path):
-    own = {"deletion_effect": 1.0, "deletion_auc": 0.5, "insertion_auc": 0.25}
-    attention = {"test": {"class": {"faithfulness": {"own": own}, "curves": {"own": {"deletion": [0.0, 1.0]}}}}}
-    path = tmp_path / "metrics.json"
-    write_json(path, {"attention": attention, "settings": {"sets": ["test"]}})
-    found = read_metrics(path)
-    assert found["attention"]["test"]["class"]["faithfulness"]["own"] == {
-        "deletion_effect": 1.0, "deletion_change_auc": 0.5, "insertion_change_auc": 0.25,
-    }  # fmt: skip
-    assert found["attention"]["test"]["class"]["curves"]["own"] == {"deletion": [0.0, 1.0]}
-    assert found["settings"] == {"sets": ["test"]}
 
 
 def test_a_byte_order_mark_does_not_matter(tmp_path):

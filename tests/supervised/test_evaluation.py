@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from camal_rl.runs.results import ResultKey
 from camal_rl.supervised.attention_report import attention_report, on_common_grid
 from camal_rl.supervised.background_swap import background_swap
 from camal_rl.supervised.cam_classifier import CamClassifier
@@ -42,19 +43,26 @@ def test_accuracy_by_group_and_of_the_worst_group():
     # Squares shine with 150 or 250: the limit calls all squares of group 1 class 1, and all of group 0 class 0.
     report = accuracy_report(Brightness(200 / 255), Squares(10))
     # Indices 0, 1, 4, 5, 8, 9 are in group 0, half of them of class 0.
-    assert report["groups"] == {"dark": {"accuracy": 0.5, "n": 6}, "bright": {"accuracy": 0.5, "n": 4}}
-    assert report["n"] == 10
+    assert [(each.control, each.value, each.count) for each in report.select(figure="accuracy")] == [
+        (None, 0.5, 10),
+        ("dark", 0.5, 6),
+        ("bright", 0.5, 4),
+    ]
+    assert report.find(ResultKey("accuracy")).error == pytest.approx((0.25 / 10) ** 0.5)
     everything_1 = accuracy_report(Brightness(-1.0), Squares(7))
     # Of 7 images 1, 3 and 5 are of class 1; group 1 holds 2, 3 and 6.
-    assert everything_1["average"] == pytest.approx(3 / 7)
-    assert everything_1["groups"]["dark"] == {"accuracy": 0.5, "n": 4}
-    assert everything_1["worst_group"] == everything_1["groups"]["bright"]["accuracy"] == pytest.approx(1 / 3)
+    assert everything_1.value("accuracy") == pytest.approx(3 / 7)
+    dark = everything_1.find(ResultKey("accuracy", control="dark"))
+    assert (dark.value, dark.count) == (0.5, 4)
+    worst = everything_1.find(ResultKey("worst_group_accuracy"))
+    assert worst.value == everything_1.value("accuracy", control="bright") == pytest.approx(1 / 3)
+    assert worst.count == 3
 
 
 def test_a_group_without_images_is_left_out():
-    report = accuracy_report(Brightness(-1.0), Squares(2))
-    assert list(report["groups"]) == ["dark"]
-    assert report["worst_group"] == 0.5
+    report = accuracy_report(Brightness(-1.0), Squares(2), "test")
+    assert report.names("control") == ["dark"]
+    assert report.value("worst_group_accuracy", level_set="test") == 0.5
 
 
 def test_attention_on_the_squares_and_its_controls():
@@ -62,30 +70,33 @@ def test_attention_on_the_squares_and_its_controls():
     model = Brightness(200 / 255)
     cams = CamClassifier(model, torch.rand(1, 3, 16, 16))
     report = attention_report(model, cams, data, CamalConfig(target="predicted", method="hirescam"), SETTINGS)
-    assert list(report) == ["class"]
-    found = report["class"]
-    assert (found["frames"], found["empty_targets"], found["grid"]) == (8, 0, [16, 16])
-    assert set(found["faithfulness"]) == {"own", "random", "mask"}
+    assert list(report.maps) == report.results.targets() == ["class"]
+    assert report.maps["class"].grid == (16, 16)
+    empty = report.results.find(ResultKey("empty_targets", None, "class", "own"))
+    assert (empty.value, empty.count) == (0, 8)
+    deleted = report.results.select(figure="deletion_effect", target="class", control="mean")
+    assert deleted.names("map") == ["own", "random", "mask"]
     # The brightest pixel, all that the model sees, lies in the square, where only one class has a positive map.
-    assert found["alignment"]["epg"] == pytest.approx(1.0)
-    effects = {name: each["deletion_effect"] for name, each in found["faithfulness"].items()}
+    assert report.results.value("epg", target="class", map="own") == pytest.approx(1.0)
+    effects = {each.map: each.value for each in deleted}
     assert effects["mask"] > effects["random"]
 
 
 def test_images_without_a_mask_are_undefined_and_a_set_without_any_is_empty():
     model = PooledNet()
     cams = CamClassifier(model, torch.rand(1, 3, 16, 16))
-    report = attention_report(model, cams, Squares(8, masked={0, 3}), CamalConfig(), SETTINGS)["class"]
-    assert report["empty_targets"] == 6
-    assert report["faithfulness"]["mask"]["undefined"] == 6
-    assert attention_report(model, cams, Squares(8, masked=set()), CamalConfig(), SETTINGS) == {}
+    report = attention_report(model, cams, Squares(8, masked={0, 3}), CamalConfig(), SETTINGS).results
+    assert report.value("empty_targets", target="class", map="own") == 6
+    assert report.find(ResultKey("area_fraction", None, "class", "own")).count == 2
+    assert report.find(ResultKey("deletion_effect", None, "class", "mask", "mean")).count == 2
+    assert attention_report(model, cams, Squares(8, masked=set()), CamalConfig(), SETTINGS) == ((), {})
 
 
 def test_a_models_own_attention_is_measured_on_the_same_grid():
     model = Sees()
     cams = CamClassifier(model, torch.rand(1, 3, 16, 16))
     report = attention_report(model, cams, Squares(8), CamalConfig(), SETTINGS)
-    assert report["built_in"]["grid"] == [2, 2]
+    assert report.maps["built_in"].grid == (2, 2)
     target = np.zeros((2, 4, 4))
     # The squares cover rows 4 to 7 and columns 2 to 5, or 10 to 13: two cells of 4x4 pixels.
     target[0, 1, :2] = target[1, 1, 2:] = 1
@@ -93,7 +104,7 @@ def test_a_models_own_attention_is_measured_on_the_same_grid():
     left[:, :, 0] = 1
     cam = on_common_grid(left, (16, 16), 4)[0].numpy()
     expected = np.mean([(cam * each).sum() / cam.sum() for each in target])
-    assert report["built_in"]["alignment"]["epg"] == pytest.approx(expected, rel=1e-5)
+    assert report.results.value("epg", target="built_in", map="own") == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_common_grid_averages_pixels():
@@ -126,18 +137,19 @@ def test_flips_are_counted_by_texture():
     # Class 1 on texture 2 alone: of the pairs only those from or to texture 2 flip.
     found = background_swap(lambda images: (images[:, 0, 0, 0] == 2).long(), Redrawn(), seed=5)
     # Images on 0 and 1 flip on one of two others, those on 2 on both.
-    assert found["flips"] == pytest.approx((0.5 + 0.5 + 1) / 3)
-    assert found["flips_any"] == 1.0
-    assert found["flips_same_texture"] == 0.0
-    assert (found["n"], found["pairs"], found["seed"]) == (6, 12, 5)
+    assert found.value("background_flips") == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert found.value("background_flips", control="any") == 1.0
+    assert found.value("background_flips", control="same_texture") == 0.0
+    # 6 images; each on the 2 other textures.
+    assert [each.count for each in found] == [12, 6, 6, 12]
     blind = background_swap(lambda images: (images[:, 0, 1, 0] < 3).long(), Redrawn(), seed=5)
-    assert (blind["flips"], blind["flips_any"], blind["accuracy_swapped"]) == (0.0, 0.0, 1.0)
+    assert [each.value for each in blind] == [0.0, 0.0, 0.0, 1.0]
     noise = background_swap(lambda images: (images[:, 0, 0, 1] == 5).long(), Redrawn(), seed=5)
-    assert (noise["flips_same_texture"], noise["flips"]) == (1.0, 1.0)
+    assert (noise.value("background_flips", control="same_texture"), noise.value("background_flips")) == (1.0, 1.0)
 
 
 def test_the_generators_own_sets_can_be_swapped():
     images = SpuriousShapes("test", length=4, image_size=32)
     mean = background_swap(lambda batch: (batch.float().mean(dim=(1, 2, 3)) > 127).long(), images, seed=1)
-    assert mean["n"] == 4
-    assert mean["pairs"] == 4 * (len(images.textures) - 1)
+    assert mean.find(ResultKey("background_flips", control="any")).count == 4
+    assert mean.find(ResultKey("background_flips")).count == 4 * (len(images.textures) - 1)

@@ -8,9 +8,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys
+from camal_rl.comparison.groups import group_runs, read_run
 from camal_rl.comparison.plan import method_config
-from camal_rl.comparison.results import flat_metrics, headline_figures
 from camal_rl.runs.loading import config_from_dict, dump_yaml, load_config
+from camal_rl.runs.results import ResultKey
 from camal_rl.runs.run_folder import RunFolder, read_json
 from camal_rl.supervised.config import CamalConfig, SupervisedConfig
 from camal_rl.supervised.training import load_classifier, make_sets
@@ -119,16 +121,18 @@ def test_a_run_folder_holds_what_an_agents_does(runs):
 
 
 def test_metrics_have_groups_controls_and_swaps(runs):
-    metrics = read_json(runs / "camal-seed0" / "metrics.json")
-    assert metrics["run"]["method"] == "camal"
+    (group,) = group_runs([read_run(runs / "camal-seed0")])
+    metrics = group.runs[0].metrics
+    assert metrics.run["method"] == "camal"
     for name in ("validation", "test"):
-        assert metrics["accuracy"][name]["n"] == 8
-        assert metrics["background_swap"][name]["pairs"] == 8
-        assert set(metrics["attention"][name]["class"]["faithfulness"]) == {"own", "random", "mask"}
-        assert metrics["attention"][name]["class"]["frames"] == 4
-    flat = flat_metrics(metrics)
-    assert {"accuracy/test", "worst_group_accuracy/test", "background_flips/test", "epg/class/test"} <= set(flat)
-    shown = headline_figures({"figures": flat})
+        assert metrics.results.find(ResultKey("accuracy", name)).count == 8
+        assert metrics.results.find(ResultKey("background_flips", name)).count == 8
+        found = metrics.results.select(level_set=name, target="class")
+        assert found.select(figure="deletion_effect").names("map") == ["own", "random", "mask"]
+        assert {each.count for each in found.select(figure="zero_maps")} == {4}
+    names = {figure_name(key) for key in compared_keys(group)}
+    assert {"accuracy/test", "worst_group_accuracy/test", "background_flips/test", "epg/class/test"} <= names
+    shown = [figure_name(key) for key in headline_keys(group)]
     assert "iou/class/test" in shown
     assert "deletion_effect_random/class/test" in shown
     assert "epg/class/validation" not in shown
@@ -163,7 +167,9 @@ def test_a_report_has_tables_curves_and_pictures(runs, tmp_path, capsys):
         assert words in text
     names = {path.name for path in (tmp_path / "report_files").iterdir()}
     assert {"spurious-shapes-attention.png", "spurious-shapes-learning-curves.svg"} <= names
-    assert "vanilla" in text.split("camal (1 seed) against")[1][:40]
+    summary = next(line for line in text.splitlines() if line.startswith("On images that were not trained on"))
+    assert "camal" in summary
+    assert "vanilla" in summary
 
 
 def test_resuming_gives_the_same_weights(runs, tmp_path):

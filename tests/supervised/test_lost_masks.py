@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from camal_rl.runs.metrics_file import read_metrics
+from camal_rl.runs.results import ResultKey
 from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
 from tests.supervised.test_data_folder import photograph, write
@@ -49,10 +51,12 @@ def test_lost_masks_are_counted_and_said_once(in_tmp, capsys, workers):
     assert line.startswith("camal-rl: warning: of the training images ")
     assert " of 14 masks are too small for the image size" in line
     assert run_main("evaluate", "run", "--no-progress") == 0
-    found = read_json(in_tmp / "run" / "metrics.json")
-    assert found["masks"]["test"]["n"] == found["masks"]["test"]["marked"] == 4
-    assert found["attention"]["test"]["class"]["frames"] == 4
-    assert found["masks"]["test"]["lost"] == found["attention"]["test"]["class"]["empty_targets"]
+    found = read_metrics(in_tmp / "run" / "metrics.json").results
+    masked = found.find(ResultKey("masked_images", "test"))
+    assert masked.value == masked.count == 4
+    empty = found.find(ResultKey("empty_targets", "test", "class", "own"))
+    assert empty.count == 4
+    assert empty.value == found.value("lost_masks", level_set="test")
 
 
 @pytest.mark.parametrize(("asked", "measured"), [(3, 3), (64, 4)])
@@ -60,6 +64,6 @@ def test_evaluation_says_how_many_images_it_looked_at(in_tmp, asked, measured):
     make_photos(in_tmp, tiny=0)
     assert run_main("fit", "mine.yaml", "optimization.epochs=1", "--run-dir", "run", "--no-progress") == 0
     assert run_main("evaluate", "run", "--frames", str(asked), "--no-progress") == 0
-    found = read_json(in_tmp / "run" / "metrics.json")
-    assert found["settings"]["images"] == asked
-    assert found["attention"]["test"]["class"]["frames"] == measured
+    found = read_metrics(in_tmp / "run" / "metrics.json")
+    assert found.settings["images"] == asked
+    assert found.results.find(ResultKey("zero_maps", "test", "class", "own")).count == measured

@@ -7,35 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table: a text, a smaller second line, and whether it is marked as different."""
-
-    text: str
-    detail: str = ""
-    marked: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Attributes:
-        title: what it shows.
-        caption: how to read it.
-        header: titles of the columns.
-        labels: how many columns at the left hold words; the others hold numbers.
-        rows: as many cells as the header has.
-        folded: shown only on request, where the page can do that.
-    """
-
-    title: str
-    caption: str
-    header: tuple[str, ...]
-    labels: int
-    rows: tuple[tuple[Cell, ...], ...]
-    folded: bool = False
+from camal_rl.comparison.table import Table
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import io
 
 import matplotlib.image
 
+from camal_rl.comparison.groups import Group
 from camal_rl.comparison.report.document import FrameGrid, Picture, slug
-from camal_rl.comparison.report.runs import Group
 from camal_rl.overlays import RGBImage as Pixels
 from camal_rl.overlays import sheet
 

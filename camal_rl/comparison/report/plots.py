@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,13 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from camal_rl.comparison.estimates import Estimate, estimates, keys, names
+from camal_rl.comparison.figure_words import map_words, target_words
+from camal_rl.comparison.figures import last_maps
+from camal_rl.comparison.groups import Group
 from camal_rl.comparison.plots import learning_curves, seed_panels, share_axis, share_over_level_sets
 from camal_rl.comparison.report.document import Picture, slug
-from camal_rl.comparison.report.estimates import Estimate, estimates, keys, look_up
-from camal_rl.comparison.report.runs import Group
-from camal_rl.comparison.results import headline_figures
-from camal_rl.comparison.wording import map_words, target_words
 from camal_rl.runs.curves import Curve, mean_curve
+from camal_rl.runs.results import ResultKey
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8.5,
@@ -29,52 +30,44 @@ _STYLE: dict[Any, Any] = {
     # The same runs give the same file.
     "svg.hashsalt": "camal-rl",
 }
-# At this width of a figure in inches its text is about as large as the page's small print.
+_CURVE = "{}_curve"
+# At this width of a plot in inches its text is about as large as the page's small print.
 _WIDTH, _PANEL = 10.4, 3.6
 _DASHES: tuple[Any, ...] = ("-", ":", "--", "-.", (0, (1, 3)))
 
 
 def returns_plot(group: Group) -> Picture | None:
     """Return every seed's return on every level set, with means and 95 % intervals."""
-    found = {
-        f"return/{name}": estimates(group, "returns", name, "stochastic", "mean") for name in keys(group, "returns")
-    }
-    return _dots(group, found, "returns", "Return with sampled actions")
+    shown = keys(group, figure="return", control="stochastic")
+    return _dots(group, shown, "returns", "Return with sampled actions")
 
 
 def accuracy_plot(group: Group) -> Picture | None:
     """Return every seed's accuracy on every set, on average and in the worst group, and what backgrounds flip."""
-    paths = {("accuracy", "accuracy"): "average", ("worst_group_accuracy", "accuracy"): "worst_group"}
-    paths[("background_flips", "background_swap")] = "flips"
-    found = {
-        f"{figure}/{name}": estimates(group, part, name, key)
-        for (figure, part), key in paths.items()
-        for name in keys(group, part)
-    }
-    return _dots(group, found, "accuracy", "Accuracy, and share of predictions that another background flips")
+    figures = ("accuracy", "worst_group_accuracy", "background_flips")
+    shown = [key for figure in figures for key in keys(group, figure=figure, control=None)]
+    return _dots(group, shown, "accuracy", "Accuracy, and share of predictions that another background flips")
 
 
 def attention_plot(group: Group) -> Picture | None:
     """Return every seed's alignment and deletion effect on the last level set, with means and 95 % intervals."""
-    found = {}
-    for name in keys(group, "attention")[-1:]:
-        for target in keys(group, "attention", name):
-            root = ("attention", name, target)
-            found[f"epg/{target}/{name}"] = estimates(group, *root, "alignment", "epg")
-            effect = estimates(group, *root, "faithfulness", "own", "deletion_effect")
-            found[f"deletion_effect/{target}/{name}"] = effect
-    return _dots(group, found, "attention-seeds", "Alignment (EPG) and deletion effect of the model's own maps")
+    measured = last_maps(group)
+    if measured is None:
+        return None
+    shown = keys(group, figure="epg", level_set=measured[0])
+    shown += keys(group, figure="deletion_effect", level_set=measured[0], map="own", control="mean")
+    return _dots(group, shown, "attention-seeds", "Alignment (EPG) and deletion effect of the model's own maps")
 
 
 def curves_plot(group: Group) -> Picture | None:
     """Return the learning curves; None if no run has any in its TensorBoard logs."""
     with _style():
-        figure = learning_curves(group.runs)
-        if not figure.axes:
+        plot = learning_curves(group.runs)
+        if not plot.axes:
             return None
-        _resize(figure, 3.0)
+        _resize(plot, 3.0)
         caption = "Training: thin lines are seeds, thick ones their mean over the steps that all of them cover."
-        return _picture(group, figure, "learning-curves", "Learning curves", caption)
+        return _picture(group, plot, "learning-curves", "Learning curves", caption)
 
 
 def faithfulness_plots(group: Group) -> list[Picture]:
@@ -84,84 +77,80 @@ def faithfulness_plots(group: Group) -> list[Picture]:
     """
     drawn: dict[tuple[str, str], Figure] = {}
     with _style():
-        for name in keys(group, "attention"):
-            for target in keys(group, "attention", name):
-                maps = keys(group, "attention", name, target, "curves")
-                if maps:
-                    drawn[name, target] = _faithfulness_figure(group, name, target, maps)
+        for name in names(group, "level_set", figure=_CURVE.format("deletion")):
+            for target in names(group, "target", figure=_CURVE.format("deletion"), level_set=name):
+                drawn[name, target] = _faithfulness_plot(group, name, target)
         for target in {target for _, target in drawn}:
-            figures = [figure for (_, each), figure in drawn.items() if each == target]
-            for panels in zip(*(figure.axes for figure in figures), strict=True):
+            of_target = [plot for (_, each), plot in drawn.items() if each == target]
+            for panels in zip(*(plot.axes for plot in of_target), strict=True):
                 share_axis(panels)
-        return [_faithfulness_picture(group, name, target, figure) for (name, target), figure in drawn.items()]
+        return [_faithfulness_picture(group, name, target, plot) for (name, target), plot in drawn.items()]
 
 
-def _faithfulness_figure(group: Group, name: str, target: str, maps: list[str]) -> Figure:
+def _faithfulness_plot(group: Group, name: str, target: str) -> Figure:
+    maps = names(group, "map", figure=_CURVE.format("deletion"), level_set=name, target=target)
     dashes = dict(zip(maps, _DASHES, strict=False))
-    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    plot = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
     for column, mode in enumerate(("deletion", "insertion")):
-        axes = figure.add_subplot(1, 2, column + 1)
+        axes = plot.add_subplot(1, 2, column + 1)
         for place, method in enumerate(group.methods):
-            for kind, dash in dashes.items():
-                curves = _curves(group, method, ("attention", name, target, "curves", kind), mode)
+            for map_, dash in dashes.items():
+                curves = _curves(group, method, ResultKey(_CURVE.format(mode), name, target, map_))
                 if curves:
-                    width = 2.0 if kind == "own" else 1.1
+                    width = 2.0 if map_ == "own" else 1.1
                     axes.plot(*mean_curve(curves), color=f"C{place}", linestyle=dash, linewidth=width)
         axes.set(xlabel=f"share of pixels {'removed' if mode == 'deletion' else 'shown'}", title=mode)
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("mean change of the output")
+    plot.axes[0].set_ylabel("mean change of the output")
     lines = [Line2D([], [], color=f"C{place}", label=method) for place, method in enumerate(group.methods)]
-    lines += [Line2D([], [], color="0.3", linestyle=dash, label=map_words(kind)) for kind, dash in dashes.items()]
-    figure.legend(handles=lines, loc="outside right upper", frameon=False)
-    return figure
+    lines += [Line2D([], [], color="0.3", linestyle=dash, label=map_words(map_)) for map_, dash in dashes.items()]
+    plot.legend(handles=lines, loc="outside right upper", frameon=False)
+    return plot
 
 
-def _faithfulness_picture(group: Group, name: str, target: str, figure: Figure) -> Picture:
+def _faithfulness_picture(group: Group, name: str, target: str, plot: Figure) -> Picture:
     alt = f"Faithfulness curves of the {target_words(target)}, level set {name}"
     caption = f"{alt}: mean over seeds; pixels in the order of each map, most salient first."
-    return _picture(group, figure, f"faithfulness-{name}-{target}", alt, caption)
+    return _picture(group, plot, f"faithfulness-{name}-{target}", alt, caption)
 
 
-def _curves(group: Group, method: str, path: tuple[str, ...], mode: str) -> list[Curve]:
+def _curves(group: Group, method: str, key: ResultKey) -> list[Curve]:
+    """Return each run's curve: the shares of the pixels, which are the controls of its results, and the changes."""
     found = []
+    wanted = {name: value for name, value in key._asdict().items() if name != "control"}
     for run in group.of(method):
-        data = look_up(run.metrics, path)
-        if isinstance(data, Mapping) and data.get("fractions") and data.get(mode):
-            values = np.array(data[mode], dtype=np.float64)
-            fractions = np.array(data["fractions"], dtype=np.float64)
-            if values.shape == fractions.shape and np.isfinite(values).all():
-                found.append((fractions, values))
+        points = [(float(each.control), each.value) for each in run.results.select(**wanted) if each.control]
+        if points and all(value is not None for _, value in points):
+            shares, values = np.array(points, dtype=np.float64).T
+            found.append((shares, values))
     return found
 
 
-def _dots(group: Group, found: Mapping[str, Mapping[str, Estimate]], name: str, title: str) -> Picture | None:
-    shown = {key: each for key, each in found.items() if any(estimate.count for estimate in each.values())}
-    figures = {key: {method: {"seeds": each[method].seeds} for method in group.methods} for key, each in shown.items()}
-    comparison = {"methods": group.methods, "figures": figures}
-    if not headline_figures(comparison):
+def _dots(group: Group, shown: Sequence[ResultKey], name: str, title: str) -> Picture | None:
+    if not shown:
         return None
     with _style():
-        figure, panels = seed_panels(comparison)
+        plot, panels = seed_panels(group, shown)
         for key, axes in panels.items():
-            _add_intervals(axes, [shown[key][method] for method in group.methods])
+            _add_intervals(axes, estimates(group, key).values())
         share_over_level_sets(panels)
-        _resize(figure, 2.2)
+        _resize(plot, 2.2)
         caption = f"{title}: one dot for each seed, a bar at the mean, a thin line over its 95 % bootstrap interval."
-        return _picture(group, figure, name, title, caption)
+        return _picture(group, plot, name, title, caption)
 
 
-def _add_intervals(axes: Axes, each: list[Estimate]) -> None:
+def _add_intervals(axes: Axes, each: Iterable[Estimate]) -> None:
     for place, estimate in enumerate(each):
         interval = estimate.interval()
         if interval is not None:
             axes.vlines(place, interval.low, interval.high, color=f"C{place}", linewidth=1.2)
 
 
-def _resize(figure: Figure, height: float) -> None:
-    """Give a figure the width of the page, or less for few panels, and each row the height in inches."""
-    grid = figure.axes[0].get_subplotspec()
+def _resize(plot: Figure, height: float) -> None:
+    """Give a plot the width of the page, or less for few panels, and each row the height in inches."""
+    grid = plot.axes[0].get_subplotspec()
     rows, columns = (1, 1) if grid is None else (grid.get_gridspec().nrows, grid.get_gridspec().ncols)
-    figure.set_size_inches(min(_WIDTH, _PANEL * columns), height * rows)
+    plot.set_size_inches(min(_WIDTH, _PANEL * columns), height * rows)
 
 
 @contextmanager
@@ -170,7 +159,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _picture(group: Group, figure: Figure, name: str, alt: str, caption: str) -> Picture:
+def _picture(group: Group, plot: Figure, name: str, alt: str, caption: str) -> Picture:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plot.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(f"{slug(group.env)}-{name}", "svg", buffer.getvalue(), alt, caption)

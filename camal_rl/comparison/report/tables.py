@@ -1,119 +1,69 @@
-"""Tables of what was measured: one row for each figure, one column for each method."""
+"""The tables of a report: which figures, and how their rows are called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from camal_rl.comparison.report.document import Cell, Table
-from camal_rl.comparison.report.estimates import Estimate, as_number, estimates, keys, look_up
-from camal_rl.comparison.report.runs import Group
-from camal_rl.comparison.tables import ACTIONS, number
-from camal_rl.comparison.wording import counted, map_words, target_words, with_arrow, words
-
-Row = tuple[tuple[str, ...], tuple[str, ...]]
-"""The words at the left of a row, and the path of its figure in ``metrics.json``."""
+from camal_rl.comparison.estimates import estimates, keys, names
+from camal_rl.comparison.figure_words import map_words, target_words, with_arrow, words
+from camal_rl.comparison.figures import COUNTS, is_alignment
+from camal_rl.comparison.groups import Group
+from camal_rl.comparison.method_tables import Row, method_table, narrow_cell
+from camal_rl.comparison.number_words import counted, spanned
+from camal_rl.comparison.run_tables import ACTIONS
+from camal_rl.comparison.table import Cell, Table, table_of
+from camal_rl.runs.attention_results import MAP_COUNTS
+from camal_rl.runs.results import ResultKey
 
 _LONG = 15
-_RANKED = {"rank_correlation": "removals", "rank_correlation_all": "all interventions"}
-_COUNTS = ("undefined", "zero_maps", "nonfinite_maps", "empty_targets")
-
-
-def method_table(
-    group: Group,
-    title: str,
-    labels: Sequence[str],
-    rows: Sequence[Row],
-    caption: str = "",
-    intervals: bool = False,
-    folded: bool = False,
-) -> Table:
-    """Return a table with the mean and spread of every method, and the p of each against the first.
-
-    Args:
-        group: the runs.
-        title: what the table shows.
-        labels: titles of the columns of words.
-        rows: words and figures; those that no run has are left out.
-        caption: how to read it, beside what all such tables need.
-        intervals: show the bootstrap interval of every mean.
-        folded: show the table only on request.
-    """
-    others = group.methods[1:]
-    header = (*labels, *(_with_count(group, method) for method in group.methods), *(_p_title(group, m) for m in others))
-    cells = []
-    for texts, path in rows:
-        found = estimates(group, *path)
-        if _worth_a_row(path[-1], found.values()):
-            line = [Cell(text) for text in texts]
-            line += [estimate_cell(found[method], intervals, path[-1] in _COUNTS) for method in group.methods]
-            line += [Cell(number(found[method].p_against(found[group.baseline]))) for method in others]
-            cells.append(tuple(line))
-    return Table(title, caption, header, len(labels), tuple(cells), folded)
-
-
-def _worth_a_row(key: str, found: Iterable[Estimate]) -> bool:
-    """Say whether any method has the figure; of what is only counted, whether there was anything to count."""
-    return any(estimate.count and (key not in _COUNTS or estimate.mean > 0) for estimate in found)
-
-
-def estimate_cell(estimate: Estimate, interval: bool = False, count: bool = False) -> Cell:
-    """Return mean ± standard deviation, and on request the 95 % bootstrap interval below it."""
-    digits = 1 if count else 3
-    text = number(estimate.mean, digits)
-    if count and estimate.std == 0:
-        text = text.removesuffix(".0")
-    elif estimate.count > 1:
-        text += f" ± {number(estimate.std, digits)}"
-    span = estimate.interval() if interval else None
-    return Cell(text, "" if span is None else f"{number(span.low)} to {number(span.high)}")
+_RANKED = {"remove": "removals", "all": "all interventions"}
+_MEANS = "Mean ± standard deviation over seeds; below, the 95 % bootstrap interval of the mean."
+_UNDEFINED = "undefined_frames"
 
 
 def returns_tables(group: Group) -> list[Table]:
     """Return the table of returns by level set and kind of action, and that of the gaps to the training levels."""
     rows: list[Row] = []
-    for name in keys(group, "returns"):
-        rows += [((name, words_), ("returns", name, key, "mean")) for key, words_ in ACTIONS.items()]
-        rows.append(((name, "sampled, normalized"), ("returns", name, "stochastic", "normalized")))
+    for name in names(group, "level_set", figure="return"):
+        rows += [((name, words_), ResultKey("return", name, control=actions)) for actions, words_ in ACTIONS.items()]
+        rows.append(((name, "sampled, normalized"), ResultKey("normalized_return", name, control="stochastic")))
     gaps: list[Row] = [
-        ((name, words_), ("gap", name, key)) for name in keys(group, "gap") for key, words_ in ACTIONS.items()
+        ((name, words_), ResultKey("gap", name, control=actions))
+        for name in names(group, "level_set", figure="gap")
+        for actions, words_ in ACTIONS.items()
     ]
+    caption = "Return on train minus return on the level set. A small gap is worth little where both returns are low."
     labels = ("level set", "actions")
-    caption = "Mean ± standard deviation over seeds; below, the 95 % bootstrap interval of the mean."
     return _filled(
-        method_table(group, "Return", labels, rows, caption, intervals=True),
-        method_table(
-            group,
-            "Generalization gap",
-            labels,
-            gaps,
-            "Return on train minus return on the level set. A small gap is worth little where both returns are low.",
-            intervals=True,
-        ),
+        method_table(group, "Return", labels, rows, _MEANS, intervals=True),
+        method_table(group, "Generalization gap", labels, gaps, caption, intervals=True),
     )
 
 
 def accuracy_tables(group: Group) -> list[Table]:
     """Return the table of accuracies by set: on average, in the worst group, in every group."""
     rows: list[Row] = []
-    for name in keys(group, "accuracy"):
-        root = ("accuracy", name)
-        rows += [((name, "all images"), (*root, "average")), ((name, "worst group"), (*root, "worst_group"))]
-        rows += [((name, each), (*root, "groups", each, "accuracy")) for each in keys(group, *root, "groups")]
-    caption = "Mean ± standard deviation over seeds; below, the 95 % bootstrap interval of the mean."
-    return _filled(method_table(group, "Accuracy \N{UPWARDS ARROW}", ("set", "group"), rows, caption, intervals=True))
+    for name in names(group, "level_set", figure="accuracy"):
+        rows.append(((name, "all images"), ResultKey("accuracy", name)))
+        rows.append(((name, "worst group"), ResultKey("worst_group_accuracy", name)))
+        rows += [
+            ((name, each), ResultKey("accuracy", name, control=each))
+            for each in names(group, "control", figure="accuracy", level_set=name)
+        ]
+    return _filled(method_table(group, "Accuracy \N{UPWARDS ARROW}", ("set", "group"), rows, _MEANS, intervals=True))
 
 
 def background_tables(group: Group) -> list[Table]:
     """Return the table of what another background does to the prediction."""
     figures = {
-        "flips": "share of other textures that flip the prediction \N{DOWNWARDS ARROW}",
-        "flips_any": "share of images that some other texture flips \N{DOWNWARDS ARROW}",
-        "flips_same_texture": "share of images that a new drawing of their texture flips (control)",
-        "accuracy_swapped": "accuracy on other textures \N{UPWARDS ARROW}",
+        ResultKey("background_flips"): "share of other textures that flip the prediction \N{DOWNWARDS ARROW}",
+        ResultKey("background_flips", control="any"): "share of images that some other texture flips "
+        "\N{DOWNWARDS ARROW}",
+        ResultKey("background_flips", control="same_texture"): "share of images that a new drawing of their texture "
+        "flips (control)",
+        ResultKey("accuracy_swapped"): "accuracy on other textures \N{UPWARDS ARROW}",
     }
     rows: list[Row] = [
-        ((name, words_), ("background_swap", name, key))
-        for name in keys(group, "background_swap")
+        ((name, words_), key._replace(level_set=name))
+        for name in names(group, "level_set", figure="background_flips")
         for key, words_ in figures.items()
     ]
     caption = "The same object on another background, drawn by the generator: nothing else changes."
@@ -123,11 +73,11 @@ def background_tables(group: Group) -> list[Table]:
 def alignment_tables(group: Group, target: str) -> list[Table]:
     """Return the agreement of a target's map with the masks, one table for each level set."""
     tables = []
-    for name in keys(group, "attention"):
-        root = ("attention", name, target)
-        rows: list[Row] = [((with_arrow(key),), (*root, "alignment", key)) for key in keys(group, *root, "alignment")]
-        rows += [((words(key),), (*root, key)) for key in _COUNTS[1:]]
-        caption = f"Map: {_texts(group, *root, 'map')}; {_frames(group, root)} of each run."
+    for name in _level_sets(group):
+        found = [key for key in keys(group, level_set=name, target=target) if is_alignment(key)]
+        rows: list[Row] = [((with_arrow(key.figure),), key) for key in found]
+        rows += [((words(count),), ResultKey(count, name, target, "own")) for count in MAP_COUNTS]
+        caption = f"Map: {_described(group, target, 'map')}; {_frames(group, name, target)} of each run."
         title = f"Alignment of the {target_words(target)}, level set {name}"
         tables.append(method_table(group, title, ("figure",), rows, caption, intervals=True))
     return _filled(*tables)
@@ -136,35 +86,50 @@ def alignment_tables(group: Group, target: str) -> list[Table]:
 def faithfulness_tables(group: Group, target: str) -> list[Table]:
     """Return what removing pixels does, for the model's own map and the controls beside it."""
     tables = []
-    sets = keys(group, "attention")
+    sets = _level_sets(group)
     for name in sets:
-        root = ("attention", name, target)
-        caption = f"Score: {_texts(group, *root, 'score')}."
+        caption = f"Score: {_described(group, target, 'score')}."
         title = f"Faithfulness of the {target_words(target)}, level set {name}"
-        rows = _faithfulness_rows(group, *root, "faithfulness")
-        folded = name != sets[-1] and len(rows) > _LONG
-        tables.append(method_table(group, title, ("figure", "map"), rows, caption, folded=folded))
-        for fill in keys(group, *root, "fills"):
-            rows = _faithfulness_rows(group, *root, "fills", fill)
-            heading = f"{title}, fill {fill}"
-            tables.append(method_table(group, heading, ("figure", "map"), rows, caption, folded=True))
+        for fill in names(group, "control", figure="deletion_effect", level_set=name, target=target):
+            rows = _faithfulness_rows(group, name, target, fill)
+            heading = title if fill == "mean" else f"{title}, fill {fill}"
+            folded = fill != "mean" or (name != sets[-1] and len(rows) > _LONG)
+            tables.append(method_table(group, heading, ("figure", "map"), rows, caption, folded=folded))
     return _filled(*tables)
+
+
+def _faithfulness_rows(group: Group, level_set: str, target: str, fill: str) -> list[Row]:
+    found = keys(group, level_set=level_set, target=target, control=fill)
+    figures = list(dict.fromkeys(key.figure for key in found))
+    figures.sort(key=lambda figure: figure in COUNTS)
+    maps = list(dict.fromkeys(key.map for key in found if key.map is not None))
+    titles = {each: "undefined frames" if each == _UNDEFINED else with_arrow(each) for each in figures}
+    return [
+        ((titles[figure], map_words(each)), ResultKey(figure, level_set, target, each, fill))
+        for figure in figures
+        for each in maps
+    ]
 
 
 def sanity_tables(group: Group, target: str) -> list[Table]:
     """Return how consistent maps are, and how they change as the network's weights are randomized."""
     tables = []
-    for name in keys(group, "attention"):
-        root = ("attention", name, target)
+    for name in _level_sets(group):
+        found = keys(group, level_set=name, target=target, map="own")
         consistency: list[Row] = [
-            ((with_arrow(key),), (*root, "consistency", key)) for key in keys(group, *root, "consistency")
+            ((with_arrow(key.figure), words(key.control)), key)
+            for key in found
+            if key.figure.startswith("consistency_") and key.control is not None
         ]
-        layers = keys(group, *root, "randomization")
-        stages: list[Row] = [((words(key),), (*root, "randomization", key)) for key in layers]
+        stages: list[Row] = [
+            ((words(key.control),), key)
+            for key in found
+            if key.figure == "randomized_spearman" and key.control is not None
+        ]
         where = f"{target_words(target)}, level set {name}"
         caption = "Correlation with the map of the trained network; ideally 0."
         tables += [
-            method_table(group, f"Consistency, {where}", ("figure",), consistency),
+            method_table(group, f"Consistency, {where}", ("figure", "change of the image"), consistency),
             method_table(group, f"Randomized weights, {where}", ("randomized up to",), stages, caption),
         ]
     return _filled(*tables)
@@ -173,15 +138,15 @@ def sanity_tables(group: Group, target: str) -> list[Table]:
 def counterfactual_tables(group: Group) -> list[Table]:
     """Return what the simulator's own interventions change, and whether the maps rank them the same way."""
     tables = []
-    for name in keys(group, "counterfactuals"):
-        root = ("counterfactuals", name)
-        caption = "What changes when the simulator itself changes the scene; below, the standard deviation over seeds."
-        tables.append(_interventions(group, f"Interventions, level set {name}", caption, (*root, "interventions")))
-        for part, over in _RANKED.items():
+    figure = "rank_correlation"
+    sets = dict.fromkeys(name for each in ("changed_area", figure) for name in names(group, "level_set", figure=each))
+    for name in sets:
+        tables.append(_interventions(group, name))
+        for control, over in _RANKED.items():
             rows: list[Row] = [
-                ((target_words(target), map_words(key)), (*root, part, target, key))
-                for target in keys(group, *root, part)
-                for key in keys(group, *root, part, target)
+                ((target_words(key.target), map_words(key.map)), key)
+                for key in keys(group, figure=figure, level_set=name, control=control)
+                if key.target is not None and key.map is not None
             ]
             title = f"Rank correlation of attention and effect over {over}, level set {name}"
             caption = "1: what is attended to most matters most. A uniform map earns what area alone earns."
@@ -189,52 +154,54 @@ def counterfactual_tables(group: Group) -> list[Table]:
     return _filled(*tables)
 
 
-def _interventions(group: Group, title: str, caption: str, root: tuple[str, ...]) -> Table:
-    names = keys(group, *root)
-    items = [look_up(run.metrics, (*root, name)) or {} for run in group.runs for name in names]
-    figures = list(dict.fromkeys(key for item in items for key in item if as_number(item[key]) is not None))
-    rows = []
-    for name in names:
-        found = {figure: estimates(group, *root, name, figure) for figure in figures}
+def _interventions(group: Group, level_set: str) -> Table:
+    """Return what every intervention changes, and on how many frames it changes anything."""
+    interventions = names(group, "control", figure="changed_area", level_set=level_set)
+    found = [key for key in keys(group, level_set=level_set) if key.control in interventions]
+    columns = list(dict.fromkeys(key._replace(control=None) for key in found))
+    rows: list[list[str | Cell]] = []
+    for name in interventions:
+        known = {column: estimates(group, column._replace(control=name)) for column in columns}
         for method in group.methods:
-            cells = [_narrow_cell(found[figure][method], figure == "frames") for figure in figures]
-            rows.append((Cell(name), Cell(method), *cells))
-    return Table(title, caption, ("intervention", "method", *map(with_arrow, figures)), 2, tuple(rows))
+            cells = [narrow_cell(known[column][method]) for column in columns]
+            rows.append([name, method, _frames_of(group, method, level_set, name), *cells])
+    caption = "What changes when the simulator itself changes the scene; below, the standard deviation over seeds."
+    title = f"Interventions, level set {level_set}"
+    return table_of(title, ("intervention", "method"), ("frames", *map(_column_words, columns)), rows, caption)
 
 
-def _narrow_cell(estimate: Estimate, count: bool) -> Cell:
-    """Return the mean, and the standard deviation below it: for tables with many columns."""
-    mean, _, std = estimate_cell(estimate, count=count).text.partition(" ± ")
-    return Cell(mean, f"± {std}" if std else "")
+def _frames_of(group: Group, method: str, level_set: str, intervention: str) -> str:
+    found = (each for run in group.of(method) for each in run.results.select(level_set=level_set, control=intervention))
+    counts = [each.count for each in found if each.count is not None]
+    return spanned(counts) if counts else "-"
 
 
-def _faithfulness_rows(group: Group, *root: str) -> list[Row]:
-    maps = keys(group, *root)
-    figures = list(dict.fromkeys(figure for each in maps for figure in keys(group, *root, each)))
-    figures.sort(key=lambda figure: figure in _COUNTS)
-    titles = {figure: "undefined frames" if figure == "undefined" else with_arrow(figure) for figure in figures}
-    return [((titles[figure], map_words(each)), (*root, each, figure)) for figure in figures for each in maps]
+def _column_words(key: ResultKey) -> str:
+    return (
+        f"attention of the {target_words(key.target)}" if key.map is not None and key.target else with_arrow(key.figure)
+    )
 
 
-def _with_count(group: Group, method: str) -> str:
-    evaluated = sum(run.metrics is not None for run in group.of(method))
-    return f"{method} (n = {evaluated})"
+def _level_sets(group: Group) -> list[str]:
+    return names(group, "level_set", figure="epg")
 
 
-def _p_title(group: Group, method: str) -> str:
-    return "p" if len(group.methods) == 2 else f"p {method}"
-
-
-def _texts(group: Group, *path: str) -> str:
-    """Return the text at a path, or each method's own where they differ."""
-    texts = {run.method: look_up(run.metrics, path) for run in group.runs if look_up(run.metrics, path) is not None}
+def _described(group: Group, target: str, part: str) -> str:
+    """Return how a target's map was made or measured, or each method's own words where they differ."""
+    texts = {
+        run.method: getattr(run.metrics.maps[target], part)
+        for run in group.runs
+        if run.metrics is not None and target in run.metrics.maps
+    }
+    texts = {method: text for method, text in texts.items() if text is not None}
     if len(set(texts.values())) < 2:
         return next(iter(texts.values()), "unknown")
     return "; ".join(f"{method}: {text}" for method, text in texts.items())
 
 
-def _frames(group: Group, root: tuple[str, ...]) -> str:
-    counts = dict.fromkeys(look_up(run.metrics, (*root, "frames")) for run in group.runs if run.metrics)
+def _frames(group: Group, level_set: str, target: str) -> str:
+    found = (run.results.find(ResultKey("zero_maps", level_set, target, "own")) for run in group.runs if run.metrics)
+    counts = dict.fromkeys(None if each is None else each.count for each in found)
     return " or ".join("an unknown number" if count is None else counted(count, group.task.frame) for count in counts)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camal_rl.comparison.figure_words import ARROWS
 from camal_rl.comparison.report.document import Document, slug
-from camal_rl.comparison.wording import ARROWS
 
 PICTURES = "report_files"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from camal_rl.metrics import (
 from camal_rl.rl.evaluate.faithfulness import faithfulness_suite, neutral_maps, stability
 from camal_rl.rl.frames import FrameSet
 from camal_rl.rl.policy_outputs import CHUNK_SIZE, attention_maps, head_output
+from camal_rl.runs.attention_results import alignment_results, faithfulness_results
+from camal_rl.runs.metrics_file import MapDescription
+from camal_rl.runs.results import Result, Results
 from camal_rl.targets import grid_target, target_tensor
 
 Suite = Literal["quick", "full"]
@@ -32,9 +35,21 @@ _HEADS: dict[AttentionTarget, tuple[str, Change]] = {
 }
 
 
+class AttentionReport(NamedTuple):
+    """What was found of an agent's maps, and how the maps were made, by target."""
+
+    results: Results
+    maps: dict[str, MapDescription]
+
+
 def attention_report(
-    policy: CamPolicy, frames: FrameSet, camal: CamalConfig, seed: int, suite: Suite = "quick"
-) -> dict[str, Any]:
+    policy: CamPolicy,
+    frames: FrameSet,
+    camal: CamalConfig,
+    seed: int,
+    suite: Suite = "quick",
+    level_set: str | None = None,
+) -> AttentionReport:
     """Measure value and policy attention on frames.
 
     Alignment compares the map with the mask on the CAM grid (a cell is relevant when any relevant pixel falls in it).
@@ -49,12 +64,12 @@ def attention_report(
         camal: says which maps are meant (method, rectification); give all policies of a comparison the same.
         seed: seed of everything random: control maps, order of ties, perturbations.
         suite: ``quick`` or ``full``.
+        level_set: what the results call the levels that the frames are of.
 
     Returns:
-        For ``value`` and ``policy``: ``map`` and ``score`` in words, ``alignment`` (means over the frames where they
-        are defined) and ``undefined`` (how many are not), ``frames``, ``zero_maps``, ``nonfinite_maps``,
-        ``empty_targets``, and ``faithfulness`` by map; in the full suite also ``curves``, ``fills``, ``changes``,
-        ``consistency``, ``randomization``.
+        For the targets ``value`` and ``policy``: alignment (means over the frames where they are defined),
+        ``zero_maps``, ``nonfinite_maps``, ``empty_targets``, and faithfulness by map; in the full suite also curves,
+        other fills and changes, consistency and randomization.
     """
     grid = policy.cam_grid
     target = target_tensor(torch.from_numpy(grid_target(frames.labels, frames.relevant, grid)))
@@ -65,28 +80,31 @@ def attention_report(
         "random": random_saliency((len(frames), *grid), size, generator),
         "mask": torch.from_numpy(frames.relevant[frames.labels]).float(),
     }
-    report: dict[str, Any] = {}
+    found: list[Result] = []
+    maps: dict[str, MapDescription] = {}
     for name, cam in attention_maps(policy, frames.images, camal).items():
-        summary = AlignmentSummary.of(cam, target)
+        score, change = _HEADS[name]
+        maps[name] = MapDescription(f"{camal.method}, {camal.rectification[name]}", score, grid)
+        found += alignment_results(AlignmentSummary.of(cam, target), level_set, name)
         saliency = {"own": upsample_cam(cam, size), **controls}
-        report[name] = {
-            "map": f"{camal.method}, {camal.rectification[name]}",
-            **summary.as_section(),
-            "score": _HEADS[name][0],
-        }
         if suite == "quick":
-            effects = {key: _effect(policy, name, images, each, seed) for key, each in saliency.items()}
-            report[name]["faithfulness"] = effects
+            for key, each in saliency.items():
+                found += _effect(policy, name, images, each, seed, (level_set, key))
         else:
             neutral = neutral_maps(policy, name, images)
-            report[name].update(
-                faithfulness_suite(policy, name, _HEADS[name][1], images, saliency, neutral, seed),
-                **stability(policy, name, images, camal, seed),
-            )
-    return report
+            found += faithfulness_suite(policy, name, change, images, saliency, neutral, seed, level_set)
+            found += stability(policy, name, images, camal, seed, level_set)
+    return AttentionReport(Results(found), maps)
 
 
-def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: Tensor, seed: int) -> dict[str, float]:
+def _effect(
+    policy: CamPolicy,
+    head: AttentionTarget,
+    images: Tensor,
+    saliency: Tensor,
+    seed: int,
+    place: tuple[str | None, str],
+) -> list[Result]:
     effect = deletion_effect(
         images,
         saliency,
@@ -95,4 +113,5 @@ def _effect(policy: CamPolicy, head: AttentionTarget, images: Tensor, saliency: 
         chunk_size=CHUNK_SIZE,
         generator=torch.Generator().manual_seed(seed),
     )
-    return {**effect.means(), "undefined": effect.undefined()}
+    level_set, map_ = place
+    return faithfulness_results(effect.means(), effect.counts(), level_set, head, map_)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,13 +19,21 @@ from camal_rl.metrics.counterfactual import (
 from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.frames import visit_frames
 from camal_rl.rl.policy_outputs import attention_maps, probabilities, values
+from camal_rl.runs.attention_results import agreement_results, intervention_name, undefined_maps
+from camal_rl.runs.results import Result, ResultKey, Results
 
-HEADS = {"value": "value", "policy": "divergence"}
+HEADS = ("value", "policy")
 
 
 def counterfactual_report(
-    model: Agent, venv: SegmentedVecEnv, frames: int, every: int, camal: CamalConfig, seed: int
-) -> dict[str, Any] | None:
+    model: Agent,
+    venv: SegmentedVecEnv,
+    frames: int,
+    every: int,
+    camal: CamalConfig,
+    seed: int,
+    level_set: str | None = None,
+) -> Results:
     """Redraw an agent's frames under every intervention of their simulator and measure what changes.
 
     The frames are those of :func:`camal_rl.rl.frames.sample_frames` with the same arguments. Pictures are
@@ -40,21 +46,22 @@ def counterfactual_report(
         every: steps between frames.
         camal: says which maps are meant.
         seed: seed of the sampled actions and of the random control map.
+        level_set: what the results call the levels of ``venv``.
 
     Returns:
-        ``frames``; ``interventions``: for each the change of the decision and the attention on what it changes,
-        averaged over the ``frames`` in which it changes anything; ``rank_correlation``: by head and map, Spearman's
-        correlation between attention mass and change of the decision over the interventions that remove something,
-        mean over frames; ``rank_correlation_all``: the same over all interventions, where those on the background
-        come first by their area alone; ``agreements``: every rank correlation with its counts. ``None`` if the
-        simulator cannot redraw its states.
+        For each intervention the change of the decision and the attention on what it changes, averaged over the frames
+        in which it changes anything. By head and map ``rank_correlation``, Spearman's correlation between attention
+        mass and change of the decision over the interventions, mean over frames: over those that remove something
+        (control ``remove``), and over all of them (``all``), where those on the background come first by their area
+        alone; and the other rank correlations of :func:`camal_rl.runs.attention_results.agreement_results`. No results
+        if the simulator cannot redraw its states.
     """
     env = find_counterfactual(venv)
     if env is None or not env.interventions():
-        return None
+        return Results()
     collector = _Collector(model, env, camal, seed)
     visit_frames(model, venv, frames, every, seed, collector.visit)
-    return _as_json(env, collector.summary(frames))
+    return _results(env, collector.summary(frames), level_set)
 
 
 class _Collector:
@@ -105,39 +112,19 @@ class _Collector:
         return summarize_counterfactuals(names, kinds, change, found["area"], masses)
 
 
-def _as_json(env: CounterfactualEnv, summary: CounterfactualSummary) -> dict[str, Any]:
-    interventions = [
-        {
-            "name": each.name,
-            "kind": each.kind,
-            "class_name": intervention.class_name,
-            "frames": each.frames,
-            "area": each.area,
-            "value_change": each.value,
-            "policy_drop": each.drop,
-            "policy_kl": each.divergence,
-            "flips": each.flip,
-            **{f"{head}_mass": each.mass[head] for head in HEADS},
+def _results(env: CounterfactualEnv, summary: CounterfactualSummary, level_set: str | None) -> Results:
+    found = [undefined_maps(name, count, summary.frames, level_set) for name, count in summary.undefined_maps.items()]
+    for intervention, effect in zip(env.interventions(), summary.effects, strict=True):
+        name = intervention_name(effect.name, effect.kind, intervention.class_name)
+        figures: dict[ResultKey, float] = {
+            ResultKey("changed_area"): effect.area,
+            ResultKey("value_change", target="value"): effect.value,
+            ResultKey("policy_drop", target="policy"): effect.drop,
+            ResultKey("policy_kl", target="policy"): effect.divergence,
+            ResultKey("flips", target="policy"): effect.flip,
+            **{ResultKey("attention_mass", target=head, map="own"): effect.mass[head] for head in HEADS},
         }
-        for intervention, each in zip(env.interventions(), summary.effects, strict=True)
-    ]
-    return {
-        "frames": summary.frames,
-        "undefined_maps": dict(summary.undefined_maps),
-        "interventions": interventions,
-        "rank_correlation": _rank_correlations(summary, "remove"),
-        "rank_correlation_all": _rank_correlations(summary, "all"),
-        "agreements": summary.to_dict()["agreements"],
-    }
-
-
-def _rank_correlations(summary: CounterfactualSummary, group: str) -> dict[str, dict[str, float]]:
-    """Return the mean per-frame correlation of a group by head and map, the head's own map as ``own``."""
-    return {
-        head: {
-            "own" if each.map == head else each.map: each.per_frame
-            for each in summary.agreements
-            if (each.attention, each.decision, each.group) == ("mass", decision, group)
-        }
-        for head, decision in HEADS.items()
-    }
+        for key, value in figures.items():
+            place = key._replace(level_set=level_set, control=name)._asdict()
+            found.append(Result(**place, value=value, count=effect.frames))
+    return Results([*found, *agreement_results(summary.agreements, level_set)])

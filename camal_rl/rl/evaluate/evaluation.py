@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -15,12 +15,14 @@ from camal_rl.envs import SegmentedVecEnv, family_of
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
-from camal_rl.rl.evaluate.attention import SUITES, Suite, attention_report
+from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
-from camal_rl.runs.run_folder import RunFolder, read_json, write_json
+from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
+from camal_rl.runs.results import Result, Results
+from camal_rl.runs.run_folder import RunFolder, read_json
 
 ACTIONS = {"stochastic": False, "deterministic": True}
 OnStage = Callable[[str], None]
@@ -75,7 +77,7 @@ def evaluate_run(
     settings: EvaluationConfig,
     on_stage: OnStage = lambda _: None,
     suite: Suite = "quick",
-) -> dict[str, Any]:
+) -> RunMetrics:
     """Evaluate a run and write ``metrics.json``.
 
     Args:
@@ -86,37 +88,32 @@ def evaluate_run(
         suite: ``quick``, or ``full`` for every faithfulness figure and the simulator's counterfactuals.
 
     Returns:
-        What ``metrics.json`` holds: ``run``, ``suite``, ``settings``, ``returns`` by level set and kind of action,
-        ``gap`` (return on ``train`` minus return on the set), ``attention`` by level set and target; in the full suite
-        ``counterfactuals`` by level set, where the simulator can redraw its states.
+        What ``metrics.json`` holds. Its results: of each level set and kind of actions ``return``,
+        ``normalized_return`` where the game has a scale, ``episode_length``, ``excluded_episodes``, and ``gap`` (return
+        on ``train`` minus return on the set); of each level set and target those of
+        :func:`camal_rl.rl.evaluate.attention.attention_report`; in the full suite those of
+        :func:`camal_rl.rl.evaluate.counterfactuals.counterfactual_report`, where the simulator can redraw its states.
     """
     config = agent_run_config(folder)
     if config.threads:
         torch.set_num_threads(config.threads)
-    returns: dict[str, Any] = {}
+    results = Results()
     for name in settings.sets:
-        returns[name] = _returns(config, settings, model, name, on_stage)
-    attention: dict[str, Any] = {}
+        results += _returns(config, settings, model, name, on_stage)
+    results += _gaps(results)
+    maps: dict[str, MapDescription] = {}
     for name in settings.attention_sets if settings.frames else ():
-        attention[name] = _attention(config, settings, model, name, suite)
+        report = _attention(config, settings, model, name, suite)
+        results += report.results
+        maps.update(report.maps)
         on_stage(f"attention on {name}")
-    counterfactuals: dict[str, Any] = {}
     for name in settings.attention_sets if settings.frames and suite == "full" else ():
-        found = _counterfactuals(config, settings, model, name)
-        if found is not None:
-            counterfactuals[name] = found
+        results += _counterfactuals(config, settings, model, name)
         on_stage(f"counterfactuals on {name}")
-    metrics = {
-        "run": _run_facts(config, folder),
-        "suite": suite,
-        "settings": {**vars(settings), "sets": list(settings.sets), "attention_sets": list(settings.attention_sets)},
-        "returns": returns,
-        "gap": _gaps(returns),
-        "attention": attention,
-        "counterfactuals": counterfactuals,
-    }
-    write_json(folder.metrics_file, metrics)
-    return read_json(folder.metrics_file)
+    asked = {**vars(settings), "sets": list(settings.sets), "attention_sets": list(settings.attention_sets)}
+    metrics = RunMetrics(_run_facts(config, folder), suite, asked, results, maps)
+    write_metrics(folder.metrics_file, metrics)
+    return metrics
 
 
 def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
@@ -126,10 +123,10 @@ def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
 
 def _returns(
     config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, on_stage: OnStage
-) -> dict[str, Any]:
+) -> list[Result]:
     num_envs = min(settings.num_envs, settings.episodes)
     is_duplicate = _duplicate_check(config, name)
-    results = {}
+    results = []
     for actions, deterministic in ACTIONS.items():
         # A new environment with the same seed, so that both kinds of action meet the same levels.
         venv = make_level_set_env(config, name, num_envs, settings.seed, masks=False)
@@ -137,25 +134,27 @@ def _returns(
             played = play_episodes(model, venv, settings.episodes, deterministic, settings.seed, is_duplicate)
         finally:
             venv.close()
-        results[actions] = {**played.summary(), **_normalized(config.env.id, played.returns)}
+        results += [
+            *played.results(name, actions),
+            *_normalized(config.env.id, played.returns, name, actions),
+        ]
         on_stage(f"returns on {name}, {actions} actions")
     return results
 
 
 def _attention(
     config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, suite: Suite
-) -> dict[str, Any]:
+) -> AttentionReport:
     policy = attentive_policy(model)
     with _frames_env(config, settings, name) as venv:
         frames = sample_frames(model, venv, settings.frames, settings.frame_every, settings.seed)
-    return attention_report(policy, frames, config.camal, settings.seed, suite)
+    return attention_report(policy, frames, config.camal, settings.seed, suite, name)
 
 
-def _counterfactuals(
-    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str
-) -> dict[str, Any] | None:
+def _counterfactuals(config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str) -> Results:
+    frames, every, seed = settings.frames, settings.frame_every, settings.seed
     with _frames_env(config, settings, name) as venv:
-        return counterfactual_report(model, venv, settings.frames, settings.frame_every, config.camal, settings.seed)
+        return counterfactual_report(model, venv, frames, every, config.camal, seed, name)
 
 
 @contextmanager
@@ -167,14 +166,16 @@ def _frames_env(config: ExperimentConfig, settings: EvaluationConfig, name: str)
         venv.close()
 
 
-def _gaps(returns: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    if "train" not in returns:
-        return {}
-    return {
-        name: {actions: returns["train"][actions]["mean"] - result[actions]["mean"] for actions in ACTIONS}
-        for name, result in returns.items()
-        if name != "train"
-    }
+def _gaps(results: Results) -> list[Result]:
+    """Return by how much the mean return is higher on training levels; undefined where either mean is."""
+    found = []
+    for each in results.select(figure="return"):
+        trained = results.find(each.key._replace(level_set="train"))
+        if trained is not None and each.level_set != "train":
+            defined = trained.value is not None and each.value is not None
+            gap = trained.value - each.value if defined else None  # type: ignore[operator]
+            found.append(Result(figure="gap", level_set=each.level_set, control=each.control, value=gap))
+    return found
 
 
 def _duplicate_check(config: ExperimentConfig, set_name: str) -> IsDuplicate | None:
@@ -191,8 +192,9 @@ def _duplicate_check(config: ExperimentConfig, set_name: str) -> IsDuplicate | N
     return is_duplicate
 
 
-def _normalized(env_id: str, returns: npt.NDArray[np.float64]) -> dict[str, float]:
+def _normalized(env_id: str, returns: npt.NDArray[np.float64], level_set: str, actions: str) -> list[Result]:
     family, name = family_of(env_id)
     if family.normalized_score is None or len(returns) == 0:
-        return {}
-    return {"normalized": float(np.mean(family.normalized_score(name, returns)))}
+        return []
+    value = float(np.mean(family.normalized_score(name, returns)))
+    return [Result(figure="normalized_return", level_set=level_set, control=actions, value=value, count=len(returns))]

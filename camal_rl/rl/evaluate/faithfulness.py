@@ -27,6 +27,8 @@ from camal_rl.metrics import (
 from camal_rl.metrics.consistency import Perturbation
 from camal_rl.metrics.fills import Fill
 from camal_rl.rl.policy_outputs import CHUNK_SIZE, head_output
+from camal_rl.runs.attention_results import curve_results, faithfulness_results
+from camal_rl.runs.results import Result
 
 NEUTRAL_METHODS: tuple[ExplainMethod, ...] = ("perturbation", "integrated_gradients")
 """Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimized."""
@@ -62,7 +64,8 @@ def faithfulness_suite(
     saliency: Mapping[str, Tensor],
     neutral: Mapping[str, Tensor],
     seed: int,
-) -> dict[str, Any]:
+    level_set: str | None = None,
+) -> list[Result]:
     """Return the faithfulness of maps under every fill and, for the policy, every measure of change.
 
     Args:
@@ -73,14 +76,14 @@ def faithfulness_suite(
         saliency: the model's map and its controls, ``(N, H, W)`` by name.
         neutral: of :func:`neutral_maps`; measured with the mean fill only.
         seed: seed of the order of ties, subsets and noise: the same for every map.
+        level_set: what the results call the levels that the images are of.
 
     Returns:
-        ``faithfulness`` and ``curves`` by map (mean fill), ``fills`` by fill and map, and for the policy ``changes`` by
-        measure and map.
+        Every figure and curve by map (mean fill), the figures by fill and map, and for the policy the deletion effect
+        by map with other measures of change (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
     """
     output = head_output(policy, head)
-    results: dict[str, Any] = {"faithfulness": {}, "curves": {}, "fills": {fill: {} for fill in OTHER_FILLS}}
-
+    results: list[Result] = []
     sizes: dict[str, Any] = {"grid": policy.cam_grid, "chunk_size": CHUNK_SIZE}
 
     def source() -> torch.Generator:
@@ -88,31 +91,35 @@ def faithfulness_suite(
 
     for name, each in {**saliency, **neutral}.items():
         found = faithfulness(images, each, output, change, generator=source(), **sizes)
-        results["faithfulness"][name] = {**found.means(), "undefined": found.undefined()["deletion_effect"]}
-        results["curves"][name] = found.curves()
+        counts = found.counts()
+        results += faithfulness_results(found.means(), counts, level_set, head, name)
+        results += curve_results(found.curves(), counts["deletion_effect"], level_set, head, name)
     for fill in OTHER_FILLS:
         for name, each in saliency.items():
             found = faithfulness(images, each, output, change, fill, generator=source(), **sizes)
             means = {key: value for key, value in found.means().items() if key not in _WITHOUT_FILL}
-            results["fills"][fill][name] = {**means, "undefined": found.undefined()["deletion_effect"]}
-    if head == "policy":
-        results["changes"] = {
-            measure: {
-                name: deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source()).means()
-                for name, each in saliency.items()
-            }
-            for measure, other in _OTHER_CHANGES.items()
-        }
+            results += faithfulness_results(means, found.counts(), level_set, head, name, fill)
+    for measure, other in _OTHER_CHANGES.items() if head == "policy" else ():
+        for name, each in saliency.items():
+            effect = deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source())
+            means = {f"{key}_{measure}": mean for key, mean in effect.means().items()}
+            counts = {f"{key}_{measure}": count for key, count in effect.counts().items()}
+            results += faithfulness_results(means, counts, level_set, head, name)
     return results
 
 
 def stability(
-    policy: CamPolicy, head: AttentionTarget, images: Tensor, camal: CamalConfig, seed: int
-) -> dict[str, dict[str, float]]:
+    policy: CamPolicy,
+    head: AttentionTarget,
+    images: Tensor,
+    camal: CamalConfig,
+    seed: int,
+    level_set: str | None = None,
+) -> list[Result]:
     """Return how the model's own map answers to changes that should not, and to one that should, change it.
 
-    ``consistency``: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
-    ``randomization``: rank correlation with the original map while the network's layers are randomized from the top.
+    Consistency: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
+    Randomization: rank correlation with the original map while the network's layers are randomized from the top.
     The policy's map is that of the action preferred on the unchanged image throughout.
     """
     few = images[:STABILITY_FRAMES]
@@ -126,10 +133,23 @@ def stability(
         "noise": UniformNoise(torch.Generator().manual_seed(seed)),
         "shift": Shift(columns=1),
     }
-    consistency = {}
+    results = []
+
+    def add(figure: str, control: str, value: float, undefined: int) -> None:
+        count = len(few) - undefined
+        results.append(
+            Result(
+                figure=figure, level_set=level_set, target=head, map="own", control=control, value=value, count=count
+            )
+        )
+
     for name, perturb in changes.items():
         found = explanation_consistency(lambda batch: maps(policy, batch), few, perturb, chunk_size=len(few))
-        consistency.update({f"{name}_{key.removeprefix('consistency_')}": mean for key, mean in found.means().items()})
+        for key, mean in found.means().items():
+            add(key, name, mean, found.undefined()[key])
     source = torch.Generator().manual_seed(seed)
     random = randomization_check(policy, maps, few, source, chunk_size=len(few))
-    return {"consistency": consistency, "randomization": random.stages()}
+    missing = random.rank_correlation.isnan().sum(dim=1).tolist()
+    for (layer, mean), undefined in zip(random.stages().items(), missing, strict=True):
+        add("randomized_spearman", layer, mean, undefined)
+    return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.runs.results import Result
 
 IsDuplicate = Callable[[npt.NDArray[np.uint8]], bool]
 
@@ -35,16 +38,27 @@ class EpisodeReturns:
     lengths: npt.NDArray[np.int64]
     excluded: int
 
-    def summary(self) -> dict[str, Any]:
-        """Return mean, spread and counts; the mean of no episodes is NaN."""
-        some = len(self.returns) > 0
-        return {
-            "mean": float(self.returns.mean()) if some else float("nan"),
-            "std": float(self.returns.std()) if some else float("nan"),
-            "episodes": len(self.returns),
-            "excluded": self.excluded,
-            "mean_length": float(self.lengths.mean()) if some else float("nan"),
-        }
+    def results(self, level_set: str | None = None, actions: str | None = None) -> list[Result]:
+        """Return mean return and length of the episodes, undefined without any, and how many were excluded.
+
+        Args:
+            level_set: what the results call the levels.
+            actions: what they call the kind of actions.
+        """
+        count = len(self.returns)
+        mean = float(self.returns.mean()) if count else None
+        error = float(self.returns.std()) / math.sqrt(count) if count else None
+        found = (
+            ("episode_length", float(self.lengths.mean()) if count else None, count),
+            ("excluded_episodes", self.excluded, count + self.excluded),
+        )
+        return [
+            Result(figure="return", level_set=level_set, control=actions, value=mean, count=count, error=error),
+            *(
+                Result(figure=name, level_set=level_set, control=actions, value=value, count=of)
+                for name, value, of in found
+            ),
+        ]
 
 
 def episode_quota(episodes: int, num_envs: int) -> npt.NDArray[np.int64]:

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, enlarged, heatmap_overlay, to_grayscale
-from camal_rl.rl.decisions import Decisions
 from camal_rl.rl.frames import FrameSet
+from camal_rl.rl.policy_outputs import PolicyOutputs
 
 # Everything in pixels at this resolution, so that a cell of a sheet is an exact copy of its picture.
 _DPI = 100
@@ -49,7 +49,7 @@ class SheetText:
     class_names: Sequence[str] | None
 
 
-def write_contact_sheet(path: Path, frames: FrameSet, decisions: Decisions, text: SheetText) -> None:
+def write_contact_sheet(path: Path, frames: FrameSet, outputs: PolicyOutputs, text: SheetText) -> None:
     """Write a PNG with one row for each frame: frame | segmentation | value map | map of the preferred action.
 
     The file appears, over an earlier one, when it is complete; missing folders are made.
@@ -57,13 +57,13 @@ def write_contact_sheet(path: Path, frames: FrameSet, decisions: Decisions, text
     Args:
         path: the file.
         frames: N frames with their label maps.
-        decisions: the decisions on them, for the actions that the policy prefers.
+        outputs: what the policy answers to them, for the actions that the policy prefers.
         text: titles and names.
 
     Raises:
-        ValueError: no frames, or decisions on other ones.
+        ValueError: no frames, or outputs for other ones.
     """
-    figure = contact_sheet(frames, decisions, text)
+    figure = contact_sheet(frames, outputs, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
     try:
@@ -73,13 +73,11 @@ def write_contact_sheet(path: Path, frames: FrameSet, decisions: Decisions, text
         partial.unlink(missing_ok=True)
 
 
-def contact_sheet(frames: FrameSet, decisions: Decisions, text: SheetText) -> Figure:
+def contact_sheet(frames: FrameSet, outputs: PolicyOutputs, text: SheetText) -> Figure:
     """Return the figure that :func:`write_contact_sheet` writes."""
-    if len(frames) != len(decisions) or len(frames) == 0:
-        raise ValueError(
-            f"expected one decision for each of at least one frame, got {len(frames)} and {len(decisions)}"
-        )
-    columns = _columns(frames, decisions, with_segmentation=text.class_names is not None)
+    if len(frames) != len(outputs) or len(frames) == 0:
+        raise ValueError(f"expected one output for each of at least one frame, got {len(frames)} and {len(outputs)}")
+    columns = _columns(frames, outputs, with_segmentation=text.class_names is not None)
     cell_height, cell_width = columns["frame"][0].shape[:2]
     entries = _legend_entries(frames, text.class_names)
     width = 2 * _MARGIN + _TEXT_WIDTH + len(columns) * (cell_width + _GAP) - _GAP
@@ -96,7 +94,7 @@ def contact_sheet(frames: FrameSet, decisions: Decisions, text: SheetText) -> Fi
             for row, picture in enumerate(pictures):
                 page.show(left, _HEAD + row * (cell_height + _GAP), picture)
         for row in range(len(frames)):
-            page.write(_MARGIN, _HEAD + row * (cell_height + _GAP) + 16, _row_text(decisions, text, row), top=True)
+            page.write(_MARGIN, _HEAD + row * (cell_height + _GAP) + 16, _row_text(outputs, text, row), top=True)
         page.legend(entries, legend_columns, foot)
         page.color_bar(foot)
         return page.figure
@@ -150,7 +148,7 @@ class _Page:
         axes.tick_params(length=0)
 
 
-def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) -> dict[str, list[RGBImage]]:
+def _columns(frames: FrameSet, outputs: PolicyOutputs, with_segmentation: bool) -> dict[str, list[RGBImage]]:
     images = [enlarged(image, _CELL) for image in frames.pictures]
     columns = {"frame": images}
     if with_segmentation:
@@ -159,18 +157,18 @@ def _columns(frames: FrameSet, decisions: Decisions, with_segmentation: bool) ->
         # Where a map is not finite there is nothing to draw over the frame.
         columns[title] = [
             heatmap_overlay(to_grayscale(image), cam) if np.isfinite(cam).all() else image
-            for image, cam in zip(images, decisions.maps[name], strict=True)
+            for image, cam in zip(images, outputs.maps[name], strict=True)
         ]
     return columns
 
 
-def _row_text(decisions: Decisions, text: SheetText, row: int) -> str:
+def _row_text(outputs: PolicyOutputs, text: SheetText, row: int) -> str:
     lines = [
-        f"value {decisions.values[row]:.2f}",
-        f"prefers {text.action_names[decisions.actions[row]]}",
-        f"with p = {decisions.action_probabilities[row]:.2f}",
+        f"value {outputs.values[row]:.2f}",
+        f"prefers {text.action_names[outputs.actions[row]]}",
+        f"with p = {outputs.action_probabilities[row]:.2f}",
     ]
-    for name, maps in decisions.maps.items():
+    for name, maps in outputs.maps.items():
         if not np.isfinite(maps[row]).all():
             lines.append(f"{name} map: not finite")
         elif not maps[row].any():

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.overlays import RGBImage, as_rgb, enlarged, heatmap_overlay, to_grayscale
-from camal_rl.rl.decisions import Decisions
 from camal_rl.rl.explain.episode import Recording
+from camal_rl.rl.policy_outputs import PolicyOutputs
 
 Color = tuple[int, int, int]
 
@@ -53,7 +53,7 @@ class VideoText:
     value: str = "value"
 
 
-def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText) -> Iterator[RGBImage]:
+def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoText) -> Iterator[RGBImage]:
     """Yield one picture for each step of an episode, all of one size.
 
     Everything on a picture belongs to one step: the frame, the maps and the value of that frame, the action chosen on
@@ -61,24 +61,24 @@ def episode_pictures(recording: Recording, decisions: Decisions, text: VideoText
 
     Args:
         recording: T steps.
-        decisions: the decisions on its frames, for the actions that were taken.
+        outputs: what the policy answers to its frames, for the actions that were taken.
         text: title and names.
     """
-    if len(decisions) != len(recording) or (decisions.actions != recording.actions).any():
-        raise ValueError("the decisions must be those on the recording's frames, for the actions that were taken")
-    if len(text.action_names) != decisions.probabilities.shape[1]:
-        raise ValueError(f"expected {decisions.probabilities.shape[1]} action names, got {len(text.action_names)}")
+    if len(outputs) != len(recording) or (outputs.actions != recording.actions).any():
+        raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
+    if len(text.action_names) != outputs.probabilities.shape[1]:
+        raise ValueError(f"expected {outputs.probabilities.shape[1]} action names, got {len(text.action_names)}")
     layout = _Layout.of(enlarged(as_rgb(recording.frames[0]), _PANEL), len(text.action_names))
     backdrop = _backdrop(layout, text)
-    curve = _Curve.of(layout, decisions.values)
+    curve = _Curve.of(layout, outputs.values)
     curve.draw_axes(backdrop)
     for step in range(len(recording)):
         # The curve grows on the backdrop, so that each picture costs one segment.
         curve.extend(backdrop, step)
         picture = backdrop.copy()
-        _draw_panels(picture, layout, recording, decisions, step)
-        _draw_status(picture, layout, recording, decisions, text, step)
-        _draw_bars(picture, layout, decisions, step)
+        _draw_panels(picture, layout, recording, outputs, step)
+        _draw_status(picture, layout, recording, outputs, text, step)
+        _draw_bars(picture, layout, outputs, step)
         curve.draw_dot(picture, step)
         yield picture
 
@@ -153,14 +153,14 @@ def _backdrop(layout: _Layout, text: VideoText) -> RGBImage:
     return picture
 
 
-def _draw_panels(picture: RGBImage, layout: _Layout, recording: Recording, decisions: Decisions, step: int) -> None:
+def _draw_panels(picture: RGBImage, layout: _Layout, recording: Recording, outputs: PolicyOutputs, step: int) -> None:
     frame = enlarged(as_rgb(recording.frames[step]), _PANEL)
     last = step == len(recording) - 1
     ending = "last frame of the episode" if recording.ended else "last frame: the episode is cut here"
     _draw_panel(picture, layout, 0, frame, ending if last else "frame", _TAKEN if last else _TEXT)
     gray = to_grayscale(frame)
     for column, (title, name) in enumerate(_MAP_TITLES.items(), start=1):
-        cam = decisions.maps[name][step]
+        cam = outputs.maps[name][step]
         panel = heatmap_overlay(gray, cam) if np.isfinite(cam).all() else frame
         _draw_panel(picture, layout, column, panel, title + _remark(cam))
 
@@ -180,12 +180,12 @@ def _remark(cam: npt.NDArray[np.float32]) -> str:
 
 
 def _draw_status(
-    picture: RGBImage, layout: _Layout, recording: Recording, decisions: Decisions, text: VideoText, step: int
+    picture: RGBImage, layout: _Layout, recording: Recording, outputs: PolicyOutputs, text: VideoText, step: int
 ) -> None:
     fields = (
         f"step {step + 1} of {len(recording)}",
-        f"action {text.action_names[recording.actions[step]]} (p {decisions.action_probabilities[step]:.2f})",
-        f"value {decisions.values[step]:.2f}",
+        f"action {text.action_names[recording.actions[step]]} (p {outputs.action_probabilities[step]:.2f})",
+        f"value {outputs.values[step]:.2f}",
         f"reward {recording.rewards[step]:+.2f}",
         f"return {recording.returns[step]:.2f}",
     )
@@ -195,12 +195,12 @@ def _draw_status(
         left += int(share * room)
 
 
-def _draw_bars(picture: RGBImage, layout: _Layout, decisions: Decisions, step: int) -> None:
+def _draw_bars(picture: RGBImage, layout: _Layout, outputs: PolicyOutputs, step: int) -> None:
     left = layout.left(0) + _NAME_WIDTH
     right = layout.left(0) + layout.panel[1] - _NUMBER_WIDTH
-    for action, probability in enumerate(decisions.probabilities[step]):
+    for action, probability in enumerate(outputs.probabilities[step]):
         top = layout.row_top(action)
-        color = _TAKEN if action == decisions.actions[step] else _BAR
+        color = _TAKEN if action == outputs.actions[step] else _BAR
         end = left + round((right - left) * float(np.nan_to_num(probability)))
         cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), color, cv2.FILLED)
         _write(picture, f"{probability:.2f}", right + 8, top + layout.row // 2 + 5)

@@ -19,7 +19,6 @@ from camal_rl.overlays import RGBImage
 from camal_rl.rl.action_names import action_names
 from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
-from camal_rl.rl.decisions import decisions_on
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.evaluate.returns import Actor
@@ -28,6 +27,7 @@ from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import check_video_support, write_mp4
 from camal_rl.rl.frames import sample_frames
+from camal_rl.rl.policy_outputs import policy_outputs
 from camal_rl.runs.folders import unique_name
 from camal_rl.runs.run_folder import RunFolder
 
@@ -175,14 +175,14 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     config, settings, venv = explanation.config, explanation.settings, explanation.sheet_venv
     actor = _Acting(explanation.model, settings.deterministic)
     frames = sample_frames(actor, venv, settings.frames, config.evaluation.frame_every, settings.seed)
-    decisions = decisions_on(attentive_policy(explanation.model), frames.images, settings.camal)
+    outputs = policy_outputs(attentive_policy(explanation.model), frames.images, settings.camal)
     text = SheetText(
         _title(explanation),
         _maps(settings.camal),
         action_names(venv),
         venv.spec.names if explanation.no_segmentation is None else None,
     )
-    write_contact_sheet(path, frames, decisions, text)
+    write_contact_sheet(path, frames, outputs, text)
 
 
 def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[RGBImage]:
@@ -196,12 +196,12 @@ def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress
         recording = record_episode(
             explanation.model, venv, settings.deterministic, settings.seed + episode, on_step=playing
         )
-        decisions = decisions_on(
+        outputs = policy_outputs(
             attentive_policy(explanation.model), recording.frames, settings.camal, recording.actions
         )
         text = VideoText(f"{_title(explanation)}, {label}", _maps(settings.camal), names, value)
         drawing = _reporter(on_progress, f"{label}: drawing", len(recording))
-        for step, picture in enumerate(episode_pictures(recording, decisions, text)):
+        for step, picture in enumerate(episode_pictures(recording, outputs, text)):
             yield picture
             drawing(step + 1)
         for _ in range(_HOLD_SECONDS * settings.fps):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from camal_rl.comparison.report.document import Cell, Folded, Table
-from camal_rl.comparison.report.runs import Group, ReportRun
+from camal_rl.comparison.groups import FoundRun, Group
+from camal_rl.comparison.report.document import Folded
+from camal_rl.comparison.table import Cell, Table
 from camal_rl.runs.loading import dump_yaml
 
 # These differ between any two runs and are told elsewhere.
@@ -73,9 +74,9 @@ def commands(group: Group) -> list[Folded]:
     return [Folded("Commands that made the runs", "\n".join(lines))] if lines else []
 
 
-def _facts(group: Group) -> dict[str, Callable[[ReportRun], str]]:
+def _facts(group: Group) -> dict[str, Callable[[FoundRun], str]]:
     packages = dict.fromkeys(name for run in group.runs for name in (run.provenance or {}).get("versions", {}))
-    facts: dict[str, Callable[[ReportRun], str]] = {
+    facts: dict[str, Callable[[FoundRun], str]] = {
         "git revision": lambda run: str((run.provenance or {}).get("git_revision") or ""),
         "machine": lambda run: _machine((run.provenance or {}).get("machine", {})),
         "training computed in": lambda run: _computing((run.provenance or {}).get("computing", {})),

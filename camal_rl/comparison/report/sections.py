@@ -1,22 +1,21 @@
-"""Lays out a report: what is told in which part, and the one line for what is missing."""
+"""The sections of a report and their parts: what is told in which, and the one line for what is missing."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from camal_rl import __version__
+from camal_rl.comparison.estimates import names
+from camal_rl.comparison.figure_words import CONTROLS
+from camal_rl.comparison.findings import findings
 from camal_rl.comparison.glossary import glossary_terms, metrics_glossary
-from camal_rl.comparison.report import origin, plots, tables
+from camal_rl.comparison.groups import Group
+from camal_rl.comparison.number_words import counted, spanned
+from camal_rl.comparison.report import plots, provenance, tables
 from camal_rl.comparison.report.document import Document, FrameGrid, Part, Picture, Section
-from camal_rl.comparison.report.estimates import keys
 from camal_rl.comparison.report.pictures import frame_grid
-from camal_rl.comparison.report.runs import Group
-from camal_rl.comparison.report.summary import summary
-from camal_rl.comparison.results import trained_length
-from camal_rl.comparison.significance import significance_note
-from camal_rl.comparison.wording import CONTROLS, counted
+from camal_rl.comparison.significance import seeds_note
 
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
@@ -27,7 +26,7 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
     """Return the report on groups of runs.
 
     Args:
-        groups: from :func:`camal_rl.comparison.report.runs.group_runs`.
+        groups: from :func:`camal_rl.comparison.groups.group_runs`.
         title: heading of the page; by default environments and methods.
         on_stage: called with the name of each of :data:`STAGES` when it is done, for every group.
     """
@@ -46,14 +45,9 @@ def _section(group: Group, on_stage: OnStage) -> Section:
     on_stage("pictures")
     parts += [_settings(group), _origin(group)]
     on_stage("origin")
-    return Section(group.env, tuple(summary(group)), (*group.notes, *_too_few_seeds(group)), tuple(parts))
-
-
-def _too_few_seeds(group: Group) -> tuple[str, ...]:
-    """Return the line that says so where no test over the seeds can be significant."""
-    first, *others = (sum(run.metrics is not None for run in group.of(method)) for method in group.methods)
-    note = significance_note((first, count) for count in others if min(first, count) > 0)
-    return (note,) if note else ()
+    note = seeds_note(group)
+    notes = (*group.notes, note) if note else group.notes
+    return Section(group.env, tuple(findings(group)), notes, tuple(parts))
 
 
 def _returns(group: Group) -> Part:
@@ -111,7 +105,7 @@ _RESULTS: Mapping[str, Callable[[Group], Part]] = {
 
 def _targets(group: Group) -> list[str]:
     """Return whose maps were measured on any set."""
-    return list(dict.fromkeys(target for name in keys(group, "attention") for target in keys(group, "attention", name)))
+    return names(group, "target", figure="epg")
 
 
 def _learning(group: Group) -> Part:
@@ -130,17 +124,17 @@ def _frames(group: Group) -> Part:
 
 
 def _settings(group: Group) -> Part:
-    table = origin.difference_table(group)
+    table = provenance.difference_table(group)
     notes = () if table or len(group.methods) == 1 else ("All methods have the same settings.",)
     shown = () if table is None else (table,)
-    return Part("Configuration", notes, tables=shown, texts=tuple(origin.configurations(group)))
+    return Part("Configuration", notes, tables=shown, texts=tuple(provenance.configurations(group)))
 
 
 def _origin(group: Group) -> Part:
-    versions = origin.provenance_table(group)
+    versions = provenance.provenance_table(group)
     notes = () if versions else ("The runs hold no provenance.json: versions and machine are not known.",)
-    shown = (origin.runs_table(group), *(() if versions is None else (versions,)))
-    return Part("Origin", notes, tables=shown, texts=tuple(origin.commands(group)))
+    shown = (provenance.runs_table(group), *(() if versions is None else (versions,)))
+    return Part("Origin", notes, tables=shown, texts=tuple(provenance.commands(group)))
 
 
 def _facts(groups: Sequence[Group]) -> list[str]:
@@ -150,42 +144,25 @@ def _facts(groups: Sequence[Group]) -> list[str]:
 
 
 def _group_facts(group: Group) -> str:
-    metrics = [run.metrics for run in group.runs if run.metrics]
     facts: dict[str, Iterable[object]] = {
         "seeds": sorted({run.seed for run in group.runs}),
-        "training": [trained_length(group.runs)],
-        **_measured(metrics),
-        "suite": dict.fromkeys(each.get("suite", "quick") for each in metrics),
+        "training": [group.length],
+        **_measured(group),
+        "suite": dict.fromkeys(run.metrics.suite for run in group.runs if run.metrics is not None),
     }
     told = [f"{name} {', '.join(map(str, values))}" for name, values in facts.items() if values]
     return "; ".join([", ".join(group.methods), *told])
 
 
-def _measured(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Iterable[object]]:
+def _measured(group: Group) -> dict[str, Iterable[object]]:
     """Return on how many episodes, frames or images the figures were measured, whatever was asked for."""
-    episodes = [
-        found["episodes"]
-        for each in metrics
-        for level_set in each.get("returns", {}).values()
-        for found in level_set.values()
-        if "episodes" in found
-    ]
-    looks = [
-        (counted(found["frames"], "image" if "accuracy" in each else "frame"))
-        for each in metrics
-        for targets in each.get("attention", {}).values()
-        for found in targets.values()
-        if "frames" in found
-    ]
-    told = {"episodes for each return": _span(episodes), "attention figures on": dict.fromkeys(looks)}
+    episodes, frames = (
+        [each.count for run in group.runs for each in run.results.select(figure=figure) if each.count is not None]
+        for figure in ("return", "zero_maps")
+    )
+    looks = dict.fromkeys(counted(count, group.task.frame) for count in frames)
+    told = {"episodes for each return": [spanned(episodes)] if episodes else [], "attention figures on": looks}
     return {words: values for words, values in told.items() if values}
-
-
-def _span(counts: Sequence[int]) -> list[str]:
-    if not counts:
-        return []
-    low, high = min(counts), max(counts)
-    return [f"{low:,}" if low == high else f"{low:,} to {high:,}"]
 
 
 def _given(picture: Picture | None) -> tuple[Picture, ...]:

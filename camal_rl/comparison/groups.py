@@ -1,14 +1,18 @@
-"""The runs that a report is about: found in folders, read, named and grouped by environment."""
+"""The runs that a comparison or a report is about: found in folders, read, named and grouped by environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from camal_rl.comparison.derived import derived_results
 from camal_rl.comparison.plan import PlannedRun
-from camal_rl.runs.run_folder import RunFolder, read_json, read_metrics
+from camal_rl.runs.metrics_file import RunMetrics, read_metrics
+from camal_rl.runs.results import Results
+from camal_rl.runs.run_folder import RunFolder, read_json
 from camal_rl.runs.settings import flat_settings
 from camal_rl.runs.task import Task, task_of
 
@@ -17,7 +21,7 @@ _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "meth
 
 
 @dataclass(frozen=True, eq=False)
-class ReportRun(PlannedRun):
+class FoundRun(PlannedRun):
     """A run with what its folder holds; ``None`` for what is not there.
 
     Attributes:
@@ -27,10 +31,15 @@ class ReportRun(PlannedRun):
         command: the command line that made the run.
     """
 
-    metrics: Mapping[str, Any] | None
+    metrics: RunMetrics | None
     training: Mapping[str, Any] | None
     provenance: Mapping[str, Any] | None
     command: str | None
+
+    @cached_property
+    def results(self) -> Results:
+        """What evaluation found, and what follows from it; empty for a run that is not evaluated."""
+        return Results() if self.metrics is None else self.metrics.results + derived_results(self.metrics.results)
 
     def settings(self) -> dict[str, Any]:
         """Return the configuration with dotted keys."""
@@ -43,15 +52,15 @@ class Group:
 
     Attributes:
         env: id of the environment, or name of the image set.
-        methods: their names; the first is the one that the others are compared with: ``ppo`` or ``vanilla`` where it is
-            there.
+        methods: their names; the first is the one that the others are compared with. In a report it is ``ppo`` or
+            ``vanilla`` where it is there.
         runs: the runs, by method and seed.
         notes: one line for everything that is missing or was left out.
     """
 
     env: str
     methods: tuple[str, ...]
-    runs: tuple[ReportRun, ...]
+    runs: tuple[FoundRun, ...]
     notes: tuple[str, ...]
 
     @property
@@ -64,9 +73,21 @@ class Group:
         """The method that the others are compared with."""
         return self.methods[0]
 
-    def of(self, method: str) -> list[ReportRun]:
+    @property
+    def length(self) -> str:
+        """How long training was, in words: agents train for whole rollouts, which may be more than asked for."""
+        steps = {run.training["timesteps"] for run in self.runs if run.training}
+        if not self.runs[0].config.counts_steps or not steps:
+            return self.runs[0].config.length
+        return " or ".join(f"{count:,}" for count in sorted(steps)) + " steps"
+
+    def of(self, method: str) -> list[FoundRun]:
         """Return the runs of a method."""
         return [run for run in self.runs if run.method == method]
+
+    def evaluated(self, method: str) -> int:
+        """Return how many of a method's runs are evaluated."""
+        return sum(run.metrics is not None for run in self.of(method))
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -89,7 +110,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def read_run(path: Path) -> ReportRun:
+def read_run(path: Path) -> FoundRun:
     """Read a run folder.
 
     Raises:
@@ -100,20 +121,32 @@ def read_run(path: Path) -> ReportRun:
         config = folder.config()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.config_file} is not the configuration of a run: {error}") from error
-    command = path / "command.txt"
-    return ReportRun(
-        config.method_name,
-        config.seed,
-        config,
+    return found_run(PlannedRun(config.method_name, config.seed, config, folder))
+
+
+def found_run(planned: PlannedRun) -> FoundRun:
+    """Return a run with what its folder holds; a ValueError names a file that holds something else."""
+    folder = planned.folder
+    command = folder.path / "command.txt"
+    return FoundRun(
+        planned.method,
+        planned.seed,
+        planned.config,
         folder,
-        metrics=_optional_json(folder.metrics_file, read_metrics),
+        metrics=read_metrics(folder.metrics_file) if folder.metrics_file.is_file() else None,
         training=_optional_json(folder.train_file),
-        provenance=_optional_json(path / "provenance.json"),
+        provenance=_optional_json(folder.path / "provenance.json"),
         command=command.read_text(encoding="utf-8").strip() if command.is_file() else None,
     )
 
 
-def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
+def planned_group(runs: Sequence[PlannedRun]) -> Group:
+    """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
+    methods = tuple(dict.fromkeys(planned.method for planned in runs))
+    return Group(runs[0].config.task, methods, tuple(found_run(planned) for planned in runs), ())
+
+
+def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
     """Group runs by environment; runs of one method with different settings become methods of their own."""
     groups = []
     for env in dict.fromkeys(run.config.task for run in runs):
@@ -131,16 +164,16 @@ def group_runs(runs: Sequence[ReportRun]) -> list[Group]:
     return groups
 
 
-def _optional_json(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> dict[str, Any] | None:
+def _optional_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return read(path)
+        return read_json(path)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def _name_variants(runs: Sequence[ReportRun]) -> list[ReportRun]:
+def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
     """Return the runs with what tells a method's variants apart in their names, where there are several."""
     named = list(runs)
     for method in dict.fromkeys(run.method for run in runs):
@@ -152,7 +185,7 @@ def _name_variants(runs: Sequence[ReportRun]) -> list[ReportRun]:
     return named
 
 
-def _essential(run: ReportRun) -> dict[str, Any]:
+def _essential(run: FoundRun) -> dict[str, Any]:
     settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
     if run.settings()["camal.weight"]:
         return settings
@@ -164,7 +197,7 @@ def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 
-def _missing(runs: Sequence[ReportRun]) -> list[str]:
+def _missing(runs: Sequence[FoundRun]) -> list[str]:
     notes = []
     for run in runs:
         if run.training is None:
@@ -174,7 +207,7 @@ def _missing(runs: Sequence[ReportRun]) -> list[str]:
         if run.metrics is None:
             notes.append(f"{run.label} is not evaluated; camal-rl evaluate {run.folder.path} mends that")
     for key in ("episodes", "frames", "images", "seed"):
-        given = {run.label: run.metrics["settings"].get(key) for run in runs if run.metrics}
+        given = {run.label: run.metrics.settings.get(key) for run in runs if run.metrics}
         if len(set(given.values())) > 1:
             listed = ", ".join(f"{label} {value}" for label, value in given.items())
             notes.append(f"the runs were evaluated with different numbers of {key}: {listed}")

@@ -1,0 +1,35 @@
+"""Results that follow from others: figures net of a random map, and frames where a map has no figures."""
+
+from __future__ import annotations
+
+from camal_rl.metrics import METRICS_BY_NAME
+from camal_rl.runs.results import Result, ResultKey, Results
+
+_NET_OF_RANDOM = ("deletion_effect", "insertion_change_auc")
+
+
+def derived_results(results: Results) -> list[Result]:
+    """Return what follows from a run's results.
+
+    ``deletion_effect_net`` and ``insertion_change_auc_net``: by how much the own map does better than a random one on
+    the same frames (mean fill). ``undefined_frames``: frames on which a map has no deletion effect.
+    """
+    found = []
+    for each in results.select(map="own", control="mean"):
+        if each.figure in _NET_OF_RANDOM:
+            net = _net_of_random(each, results.find(each.key._replace(map="random")))
+            if net is not None:
+                found.append(Result(**each.key._replace(figure=f"{each.figure}_net")._asdict(), value=net))
+    for each in results.select(figure="deletion_effect"):
+        counted = results.find(ResultKey("zero_maps", each.level_set, each.target, "own"))
+        if each.count is not None and counted is not None and counted.count is not None:
+            key = each.key._replace(figure="undefined_frames")
+            found.append(Result(**key._asdict(), value=counted.count - each.count, count=counted.count))
+    return found
+
+
+def _net_of_random(own: Result, random: Result | None) -> float | None:
+    if own.value is None or random is None or random.value is None:
+        return None
+    higher_is_better = METRICS_BY_NAME[own.figure].higher_is_better
+    return own.value - random.value if higher_is_better else random.value - own.value

@@ -1,0 +1,84 @@
+"""What the seeds of a method say together about one figure: the statistics of every table, plot and sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from camal_rl.comparison.groups import Group
+from camal_rl.runs.results import ResultKey
+from camal_rl.statistics import Interval, mann_whitney_p, mean_interval, spread
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure of one method.
+
+    Attributes:
+        seeds: seed to value, for each seed that has one.
+        measuring_error: standard error that the mean has from the numbers of episodes or images alone; ``None``: not
+            known. How much seeds differ comes on top of it.
+    """
+
+    seeds: Mapping[str, float]
+    measuring_error: float | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of seeds."""
+        return len(self.seeds)
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds; NaN without any."""
+        return spread(list(self.seeds.values())).mean if self.seeds else math.nan
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation over the seeds; NaN for fewer than two."""
+        return spread(list(self.seeds.values())).std if self.seeds else math.nan
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean: over the seeds, or of the measurement where that is larger."""
+        over_seeds = self.std / math.sqrt(self.count) if self.count > 1 else 0.0
+        return max(over_seeds, self.measuring_error or 0.0)
+
+    def interval(self) -> Interval | None:
+        """Return the 95 % bootstrap interval of the mean; None for fewer than two seeds."""
+        return mean_interval(list(self.seeds.values()))
+
+    def p_against(self, other: Estimate) -> float | None:
+        """Return the two-sided Mann-Whitney p against another method; None if either has fewer than two seeds.
+
+        With n seeds each the smallest possible p is .10 for 3 seeds and .008 for 5, so few seeds cannot show
+        significance.
+        """
+        if min(self.count, other.count) < 2:
+            return None
+        return mann_whitney_p(list(self.seeds.values()), list(other.seeds.values()))
+
+
+def estimates(group: Group, key: ResultKey) -> dict[str, Estimate]:
+    """Return every method's values of a figure."""
+    found = {}
+    for method in group.methods:
+        results = {str(run.seed): run.results.find(key) for run in group.of(method)}
+        known = {seed: each for seed, each in results.items() if each is not None and each.value is not None}
+        errors = [each.error for each in known.values() if each.error is not None]
+        complete = bool(errors) and len(errors) == len(known)
+        values = {seed: each.value for seed, each in known.items() if each.value is not None}
+        found[method] = Estimate(values, math.hypot(*errors) / len(errors) if complete else None)
+    return found
+
+
+def keys(group: Group, **wanted: str | None) -> list[ResultKey]:
+    """Return the keys of the figures that any run has a value of, in their order; see ``Results.select``."""
+    results = (each for run in group.runs for each in run.results.select(**wanted))
+    return list(dict.fromkeys(each.key for each in results if each.value is not None))
+
+
+def names(group: Group, field: str, **wanted: str | None) -> list[str]:
+    """Return what a field holds in the results of any run, each once; ``None`` is left out."""
+    return list(dict.fromkeys(name for run in group.runs for name in run.results.names(field, **wanted)))

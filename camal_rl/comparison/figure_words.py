@@ -1,0 +1,107 @@
+"""How figures and maps are called in tables, plots and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from camal_rl.metrics import METRICS_BY_NAME
+from camal_rl.runs.results import ResultKey
+
+_ABBREVIATIONS = {
+    "epg": "EPG",
+    "epg_over_area": "EPG / area",
+    "iou": "IoU",
+    "iou_auc": "IoU AUC",
+    "mae": "MAE",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "soft_dice": "soft Dice",
+    "deletion_change_auc": "area of the change, deletion",
+    "insertion_change_auc": "area of the change, insertion",
+    "deletion_effect_lerf": "deletion effect, darkest first",
+    "deletion_effect_net": "deletion effect, net",
+    "insertion_change_auc_net": "area of the change, insertion, net",
+    "deletion_effect_kl": "deletion effect, KL of the policies",
+    "deletion_effect_sarfa": "deletion effect, SARFA",
+    "deletion_change_auc_kl": "area of the change, deletion, KL of the policies",
+    "deletion_change_auc_sarfa": "area of the change, deletion, SARFA",
+    "insertion_change_auc_kl": "area of the change, insertion, KL of the policies",
+    "insertion_change_auc_sarfa": "area of the change, insertion, SARFA",
+    "randomized_spearman": "rank correlation with random weights",
+    "policy_kl": "KL of the policies",
+    "policy_drop": "drop in probability",
+    "value_change": "change in std of V",
+    "flips": "preferred action changes",
+}
+_MAPS = {
+    "own": "own map",
+    "random": "random (control)",
+    "uniform": "uniform (control)",
+    "mask": "mask as map (control)",
+    "perturbation": "perturbation (neutral)",
+    "integrated_gradients": "integrated gradients (neutral)",
+}
+_CONTROLS = {"random": "a random map", "mask": "the mask as map"}
+# What is measured of the run itself, not of a map: how it is called on a level set, and whether higher is better.
+_OF_RUNS: Mapping[tuple[str, str | None], tuple[str, bool | None]] = {
+    ("return", "stochastic"): ("return on {}", True),
+    ("return", "deterministic"): ("return on {}, preferred actions", True),
+    ("normalized_return", "stochastic"): ("normalized return on {}", True),
+    ("gap", "stochastic"): ("gap between train and {}", None),
+    ("accuracy", None): ("accuracy on {}", True),
+    ("worst_group_accuracy", None): ("accuracy of the worst group on {}", True),
+    ("accuracy_swapped", None): ("accuracy on other backgrounds of {}", True),
+    ("background_flips", None): ("predictions on {} that another background flips", False),
+    ("background_flips", "same_texture"): ("predictions on {} that the same background drawn anew flips", None),
+}
+_ARROWS = {True: "↑", False: "↓", None: ""}
+CONTROLS = (
+    "A map says something only beside its method's controls: a random map and the mask itself. "
+    "Neutral maps are of a kind that no method is trained on."
+)
+ARROWS = "↑ higher is better, ↓ lower is better; figures without an arrow judge nothing."
+
+
+def words(name: str) -> str:
+    """Return a metric's key as words."""
+    return _ABBREVIATIONS.get(name, name.replace("_", " "))
+
+
+def with_arrow(name: str) -> str:
+    """Return a metric's key as words, with the arrow of the better direction where it is known."""
+    return _marked(words(name), METRICS_BY_NAME[name].arrow if name in METRICS_BY_NAME else "")
+
+
+def figure_words(key: ResultKey, arrow: bool = False) -> str:
+    """Return what a figure is in words, such as ``EPG of the value map on held_out``.
+
+    Args:
+        key: what the figure is of.
+        arrow: add the arrow of the better direction, where there is one.
+    """
+    if (key.figure, key.control) in _OF_RUNS:
+        phrase, higher = _OF_RUNS[key.figure, key.control]
+        return _marked(phrase.format(key.level_set), _ARROWS[higher] if arrow else "")
+    if key.target is None:
+        return ", ".join(part.replace("_", " ") for part in (key.figure, key.control, key.level_set) if part)
+    if key.map in _CONTROLS:
+        beside = f"{_CONTROLS[key.map]} beside the {target_words(key.target)}"
+        return f"{words(key.figure)} of {beside} on {key.level_set}"
+    title, _, net = words(key.figure).partition(", ")
+    text = f"{title} of the {target_words(key.target)} on {key.level_set}" + (f", {net}" if net else "")
+    return _marked(text, METRICS_BY_NAME[key.figure].arrow if arrow and key.figure in METRICS_BY_NAME else "")
+
+
+def target_words(target: str) -> str:
+    """Return whose map it is: ``value map``, ``class map``, ``built-in attention``."""
+    return "built-in attention" if target == "built_in" else f"{target.replace('_', ' ')} map"
+
+
+def map_words(name: str) -> str:
+    """Return what kind of map a key stands for."""
+    return _MAPS.get(name, name.replace("_", " "))
+
+
+def _marked(text: str, arrow: str) -> str:
+    # The arrow stays on the line of the last word.
+    return f"{text}\N{NO-BREAK SPACE}{arrow}" if arrow else text

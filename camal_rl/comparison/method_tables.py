@@ -1,0 +1,83 @@
+"""Tables of methods beside each other: one row for each figure, one column for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from camal_rl.comparison.estimates import Estimate, estimates
+from camal_rl.comparison.figures import COUNTS
+from camal_rl.comparison.groups import Group
+from camal_rl.comparison.number_words import number
+from camal_rl.comparison.table import Cell, Table, table_of
+from camal_rl.runs.results import ResultKey
+
+Row = tuple[tuple[str, ...], ResultKey]
+"""The words at the left of a row, and the figure that is shown in it."""
+
+
+def method_table(
+    group: Group,
+    title: str,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    caption: str = "",
+    intervals: bool = False,
+    folded: bool = False,
+    counts: bool = True,
+) -> Table:
+    """Return a table with the mean and spread of every method, and the p of each against the first.
+
+    Args:
+        group: the runs.
+        title: what the table shows.
+        labels: titles of the columns of words.
+        rows: words and figures; those that no run has are left out.
+        caption: how to read it, beside what all such tables need.
+        intervals: show the bootstrap interval of every mean.
+        folded: show the table only on request.
+        counts: say in the header how many runs of each method are evaluated.
+    """
+    shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
+    shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
+    p_values = [{m: found[m].p_against(found[group.baseline]) for m in group.methods[1:]} for _, _, found in shown]
+    # Without a second seed there is nothing to test.
+    tested = [method for method in group.methods[1:] if any(each[method] is not None for each in p_values)]
+    cells: list[list[str | Cell]] = [
+        [
+            *texts,
+            *(estimate_cell(found[method], intervals, count) for method in group.methods),
+            *(number(p[method]) for method in tested),
+        ]
+        for (texts, count, found), p in zip(shown, p_values, strict=True)
+    ]
+    header = [f"{method} (n = {group.evaluated(method)})" if counts else method for method in group.methods]
+    header += [f"p, {method} against {group.baseline}" for method in tested]
+    return table_of(title, labels, header, cells, caption, folded)
+
+
+def _worth_a_row(found: Iterable[Estimate], counts: bool) -> bool:
+    """Say whether any method has the figure; of what is only counted, whether there was anything to count."""
+    return any(estimate.count and (not counts or estimate.mean > 0) for estimate in found)
+
+
+def estimate_cell(estimate: Estimate, interval: bool = False, count: bool = False) -> Cell:
+    """Return mean ± standard deviation, and on request the 95 % bootstrap interval below it."""
+    digits = 1 if count else 3
+    text = number(estimate.mean, digits)
+    if count and not estimate.std > 0:
+        text = text.removesuffix(".0")
+    elif estimate.count > 1:
+        text += f" ± {number(estimate.std, digits)}"
+    return Cell(text, interval_text(estimate) if interval else "")
+
+
+def narrow_cell(estimate: Estimate, count: bool = False) -> Cell:
+    """Return the mean, and the standard deviation below it: for tables with many columns."""
+    mean, _, std = estimate_cell(estimate, count=count).text.partition(" ± ")
+    return Cell(mean, f"± {std}" if std else "")
+
+
+def interval_text(estimate: Estimate) -> str:
+    """Return the 95 % bootstrap interval of a mean; empty for fewer than two seeds."""
+    span = estimate.interval()
+    return "" if span is None else f"{number(span.low)} to {number(span.high)}"

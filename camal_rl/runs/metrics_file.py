@@ -1,0 +1,123 @@
+"""The file ``metrics.json``: what an evaluation found, as records, with what it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camal_rl.runs.former_results import former_metrics
+from camal_rl.runs.results import Results, check_fields
+from camal_rl.runs.run_folder import finite, read_json, write_whole
+
+VERSION = 2
+"""Files without a version hold nested dictionaries and are read all the same."""
+
+_FIELDS = ("version", "run", "suite", "settings", "maps", "results")
+_MAP_FIELDS = ("map", "score", "grid")
+
+
+@dataclass(frozen=True)
+class MapDescription:
+    """How a target's maps were made, and what their faithfulness was measured on.
+
+    Attributes:
+        map: method and rectification in words.
+        score: the output of the network in words; ``None``: not known.
+        grid: rows and columns of the map; ``None``: not known.
+    """
+
+    map: str
+    score: str | None = None
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """What ``metrics.json`` holds.
+
+    Attributes:
+        run: ``env``, ``name``, ``method``, ``seed``, and in ``training`` what ``train.json`` holds.
+        suite: ``quick`` or ``full``.
+        settings: the evaluation's settings, as the configuration has them.
+        results: every number that was found.
+        maps: how the maps were made, by target.
+    """
+
+    run: Mapping[str, Any]
+    suite: str
+    settings: Mapping[str, Any]
+    results: Results
+    maps: Mapping[str, MapDescription]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers."""
+        maps = {target: {**vars(each), "grid": each.grid and list(each.grid)} for target, each in self.maps.items()}
+        return {
+            "version": VERSION,
+            "run": finite(self.run),
+            "suite": self.suite,
+            "settings": finite(self.settings),
+            "maps": maps,
+            "results": self.results.to_json(),
+        }
+
+    def text(self) -> str:
+        """Return the text of the file, with one line for each result."""
+        data = self.to_json()
+        lines = ",\n    ".join(json.dumps(each, allow_nan=False) for each in data.pop("results"))
+        head = json.dumps(data, indent=2, allow_nan=False).removesuffix("\n}")
+        return f'{head},\n  "results": [\n    {lines}\n  ]\n}}\n'
+
+
+def write_metrics(path: Path, metrics: RunMetrics) -> None:
+    """Write a ``metrics.json`` in one piece."""
+    write_whole(path, metrics.text())
+
+
+def read_metrics(path: Path) -> RunMetrics:
+    """Read a ``metrics.json``, of an earlier version too.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    try:
+        data = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    try:
+        return _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} does not hold the results of an evaluation: {_one_line(error)}") from error
+
+
+def _from_json(data: Mapping[str, Any]) -> RunMetrics:
+    if data["version"] != VERSION:
+        raise ValueError(f"it is of version {data['version']!r}, and this camal-rl reads up to {VERSION}; update it")
+    check_fields(data, _FIELDS, _FIELDS, "the file")
+    for name in ("run", "settings", "maps"):
+        if not isinstance(data[name], Mapping):
+            raise TypeError(f"{name} must be an object, got {data[name]!r}")
+    if not isinstance(data["suite"], str):
+        raise TypeError(f"suite must be a name, got {data['suite']!r}")
+    parts = {name: data[name] for name in ("run", "suite", "settings", "maps")}
+    return RunMetrics(**_described({**parts, "results": Results.from_json(data["results"])}))
+
+
+def _described(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a file with typed descriptions of its maps."""
+    maps = {}
+    for target, each in parts["maps"].items():
+        if not isinstance(each, Mapping):
+            raise TypeError(f"maps: {target} must be an object, got {each!r}")
+        check_fields(each, _MAP_FIELDS, ("map",), f"maps: {target}")
+        grid = each.get("grid")
+        maps[target] = MapDescription(each["map"], each.get("score"), None if grid is None else (grid[0], grid[1]))
+    return {**parts, "maps": maps}
+
+
+def _one_line(error: Exception) -> str:
+    told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return " ".join(told.split())
