@@ -11,7 +11,7 @@ DISTRIBUTION = "camal-rl"
 
 
 def requirements(extra: str) -> tuple[str, ...]:
-    """Return what an extra asks for on this Python, for example ``("minigrid>=3",)``; nothing for an unknown one.
+    """Return what an extra asks for on this Python, for example ``("minigrid>=3.1",)``; nothing for an unknown one.
 
     Extras of this package that an extra holds, as ``all`` does, are spelled out.
 

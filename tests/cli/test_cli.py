@@ -79,7 +79,7 @@ def test_a_missing_extra_names_the_install_line(monkeypatch, in_tmp, capsys):
     monkeypatch.setattr(registry.FAMILIES, "_entries", {**registry.FAMILIES._entries, "procgen": without})
     assert run_main("train", "procgen") == 2
     err = capsys.readouterr().err
-    assert err == "camal-rl: MiniGrid is not installed; install it with: pip install 'minigrid>=3'\n"
+    assert err == "camal-rl: MiniGrid is not installed; install it with: pip install 'minigrid>=3.1'\n"
 
 
 def test_envs_lists_classes_and_what_installs_a_missing_simulator(capsys, monkeypatch):

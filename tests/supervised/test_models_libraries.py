@@ -83,7 +83,7 @@ def test_a_folder_without_a_model_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "module", "package"),
     [
-        ("vit", "transformers", "'transformers>=5' 'accelerate>=1'"),
+        ("vit", "transformers", "'transformers>=5.12' 'accelerate>=1.2'"),
         ("torchvision:resnet18", "torchvision.models", "torchvision"),
         ("timm:resnet18", "timm", "timm"),
     ],

@@ -262,7 +262,7 @@ def test_a_model_with_nothing_to_train_is_refused():
 
 def test_a_missing_extra_is_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(ImportError, match=r"install it with: pip install 'transformers>=5' 'accelerate>=1'$"):
+    with pytest.raises(ImportError, match=r"install it with: pip install 'transformers>=5.12' 'accelerate>=1.2'$"):
         Trainer(PooledNet(), Squares(), device="cpu")
 
 
