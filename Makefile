@@ -11,7 +11,7 @@ help:
 	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, say what came out"
 	@echo "make test   set up, run the tests"
 	@echo "make lint | types | rooms | wheel   what continuous integration runs besides"
-	@echo "make lowest the tests of agents, method, runs and command line with the oldest supported versions"
+	@echo "make lowest the tests of agents, runs and command line with the oldest supported versions"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
 setup: $(STAMP)
@@ -38,7 +38,7 @@ test: $(STAMP)
 
 # The oldest supported versions of everything but torch, in an environment of their own. LOWEST_TESTS=tests runs all.
 LOWEST := .venv-lowest
-LOWEST_TESTS ?= tests/agents tests/method tests/runs tests/cli
+LOWEST_TESTS ?= tests/agents tests/runs tests/cli
 
 $(LOWEST)/.ready: setup.cfg constraints.txt
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
