@@ -8,7 +8,7 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from camal_rl.agents.encoders import CamEncoder
+from camal_rl.agents.encoders import CamEncoder, is_shipped
 from camal_rl.feature_layout import NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
 
@@ -19,7 +19,8 @@ class EncodedImages:
 
     Attributes:
         features: what the heads see, ``(B, features_dim)``.
-        cam_features: the CAM layer's output ``(B, C, h, w)``; ``None`` where no maps were asked for.
+        cam_features: the CAM layer's output for at least the images that maps are made of, ``(n, C, h, w)``; ``None``
+            where no maps were asked for.
         hidden: pre-activation of the first linear layer ``(B, U)``; only where maps may have a closed form.
     """
 
@@ -39,10 +40,15 @@ def encode_linear_relu(
         num_attention_frames: how many images maps are made of; ``None`` for all, 0 for none.
         by_autograd: whether some map needs the features' gradient, also where nothing before them is trained.
     """
-    cam_features = extractor.cam_features(images)
+    # An encoder of a user's own may not treat images one by one: batch normalization, for instance.
+    count = num_attention_frames if num_attention_frames and is_shipped(extractor) else len(images)
+    cam_features = extractor.cam_features(images[:count])
     if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and num_attention_frames != 0:
         cam_features = cam_features.detach().requires_grad_()
     hidden = extractor.hidden(cam_features)
+    if count < len(images):
+        # In two parts, so that the gradients of layers and maps meet on the images of the maps alone.
+        hidden = torch.cat([hidden, extractor.hidden(extractor.cam_features(images[count:]))])
     return EncodedImages(torch.relu(hidden), cam_features, hidden)
 
 

@@ -231,7 +231,8 @@ class CamPolicy(ActorCriticCnnPolicy):
             maps.update(self._closed_form_maps(group, evaluation, method, [rectify[target] for target in group]))
         for target in wanted:
             if target not in maps:
-                features, score = evaluation.cam_features(target), evaluation.score(target)
+                features = evaluation.cam_features(target)
+                score = evaluation.score(target)[: len(features)]
                 every = class_activation_map(features, score, method, create_graph, rectify[target])
                 maps[target] = every[: evaluation.num_attention_frames]
         return {target: maps[target] for target in wanted}
@@ -295,8 +296,9 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        some = slice(evaluation.num_attention_frames)
-        features = evaluation.cam_features(targets[0])[some]
+        features, some = evaluation.cam_features(targets[0]), slice(evaluation.num_attention_frames)
+        if evaluation.num_attention_frames not in (None, len(features)):
+            features = features[some]
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
         active = cast(Tensor, encoded.hidden)[some] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):

@@ -6,7 +6,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from camal_rl.agents import CamPolicy
-from camal_rl.agents.encoders import resolve_precision
+from camal_rl.agents.encoders import CompactEncoder, resolve_precision
 from camal_rl.attention import CAM_METHODS, class_activation_map
 
 IMAGES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
@@ -58,9 +58,10 @@ def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(
     rectification = {"value": "absolute", "policy": "relu"}
     closed = policy.attention_maps(evaluation, method=method, rectification=rectification, create_graph=True)
     features = evaluation.encoded["value"].cam_features
+    some = slice(num_attention_frames)
     by_autograd = {
-        "value": class_activation_map(features, evaluation.value, method, True, "absolute")[:num_attention_frames],
-        "policy": class_activation_map(features, evaluation.log_prob, method, True, "relu")[:num_attention_frames],
+        "value": class_activation_map(features, evaluation.value[some], method, True, "absolute"),
+        "policy": class_activation_map(features, evaluation.log_prob[some], method, True, "relu"),
     }
     assert min(cam.max() for cam in closed.values()) > 0
     for target, cam in closed.items():
@@ -69,6 +70,27 @@ def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(
         one = torch.zeros(()) if one is None else one
         other = torch.zeros(()) if other is None else other
         torch.testing.assert_close(one, other.expand_as(one) if other.dim() == 0 else other, rtol=1e-6, atol=1e-9)
+
+
+class NormalizedEncoder(CompactEncoder):
+    """Its images do not go through one by one."""
+
+    def __init__(self, observation_space, features_dim=16, precision="float32"):
+        super().__init__(observation_space, features_dim, precision)
+        self.cnn.append(torch.nn.BatchNorm2d(32)).append(torch.nn.ReLU())
+
+
+@pytest.mark.parametrize("encoder", ["compact", NormalizedEncoder])
+def test_maps_of_some_images_leave_the_evaluation_of_all_as_it_is(encoder):
+    policy = policy_of(encoder).train()
+    observations, actions = channels_first(frames()), torch.tensor([0, 1, 2, 3, 4, 0])
+    every = policy.evaluate_for_attention(observations, actions)
+    some = policy.evaluate_for_attention(observations, actions, num_attention_frames=2)
+    torch.testing.assert_close(some.value, every.value)
+    torch.testing.assert_close(some.log_prob, every.log_prob)
+    maps, of_some = policy.attention_maps(every), policy.attention_maps(some)
+    for target, cam in of_some.items():
+        torch.testing.assert_close(cam, maps[target][:2], rtol=1e-4, atol=1e-6)
 
 
 def test_evaluate_for_attention_is_evaluate_actions():
