@@ -31,7 +31,7 @@ class ActionEvaluation:
     num_attention_frames: int | None = None
 
     def cam_features(self, target: AttentionTarget) -> Tensor:
-        """Return the CAM layer's output ``(n, C, h, w)`` behind a target, for ``num_attention_frames`` images or more."""
+        """Return the CAM layer's output behind a target, ``(n, C, h, w)`` with n at least ``num_attention_frames``."""
         features = self.encoded[target].cam_features
         if features is None:
             raise ValueError(

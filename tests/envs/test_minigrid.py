@@ -89,7 +89,7 @@ def test_nothing_is_imported_before_it_is_needed():
 def test_a_missing_simulator_gives_its_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "minigrid", None)
     assert "DoorKey-6x6" in minigrid.env_names()
-    with pytest.raises(MissingExtraError, match="pip install 'minigrid>=3.1'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'minigrid>=3\.1'"):
         make_vec("minigrid/DoorKey-6x6", 1, 0)
 
 
