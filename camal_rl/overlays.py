@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from camal_rl.atomic import write_bytes
+
 RGBImage = npt.NDArray[np.uint8]
 
 _GAP = 6
@@ -204,4 +206,4 @@ def write_png(path: Path, picture: RGBImage) -> None:
     done, data = cv2.imencode(".png", picture[..., ::-1])
     if not done:
         raise ValueError(f"OpenCV cannot encode a picture of shape {picture.shape}")
-    path.write_bytes(data.tobytes())
+    write_bytes(path, data.tobytes())

@@ -74,12 +74,15 @@ def _measure(plan: BenchPlan, model: PPOWithTerms, progress: bool | None) -> dic
 
 
 def _check_out(out: Path) -> None:
+    from camal_rl.runs.folders import check_writable
+
     if out.suffix != ".json":
         raise ValueError(f"--out is the JSON file to write, its name ends in .json, got {out}")
     if out.is_dir():
         raise ValueError(f"{out} is a folder; --out must be a file")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"no folder {out.parent} to write {out.name} into")
+    check_writable(out)
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -108,6 +108,7 @@ def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
 
 
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
+    from camal_rl.atomic import write_text
     from camal_rl.cli.console import say, show
     from camal_rl.comparison.comparison_file import comparison_json, comparison_markdown, comparison_table
     from camal_rl.comparison.findings import findings
@@ -117,7 +118,7 @@ def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
 
     group = planned_group(runs)
     write_json(folder / "comparison.json", comparison_json(group))
-    (folder / "comparison.md").write_text(comparison_markdown(group), encoding="utf-8")
+    write_text(folder / "comparison.md", comparison_markdown(group))
     pictures = write_plots(group, folder / "figures")
     show(comparison_table(group))
     for paragraph in findings(group):

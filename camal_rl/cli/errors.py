@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -74,3 +75,22 @@ def bad_image_file(error: ValueError) -> str | None:
         return None
     # From a worker process of the loader the message comes with its traceback; its last line is the message.
     return str(error).strip().splitlines()[-1].rpartition(f"{BadImageFile.__name__}: ")[2]
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+def cannot_write(error: OSError) -> str | None:
+    """Return the line that tells of a file that cannot be written or a folder that is in use, ``None`` for a bug.
+
+    What is checked before the work can change during it: disks fill up.
+    """
+    from camal_rl.atomic import WriteError
+    from camal_rl.runs.lock import FolderInUse
+
+    if isinstance(error, WriteError | FolderInUse):
+        return " ".join(str(error).split())
+    if error.errno in _NO_ROOM:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"cannot write{where}: {error.strerror}; files that were complete before are whole; make room"
+    return None

@@ -50,6 +50,7 @@ def explain(
     with checking_input():
         from camal_rl.rl.config import agent_run_config
         from camal_rl.rl.explain.explanation import explanation_settings, prepare_explanation
+        from camal_rl.runs.folders import check_new_folder
         from camal_rl.runs.run_folder import RunFolder
 
         folder = RunFolder(run)
@@ -63,9 +64,9 @@ def explain(
             deterministic=deterministic,
             fps=fps,
         )
-        explanation = prepare_explanation(folder, settings)
         target = out if out is not None else run / "explain"
-        target.mkdir(parents=True, exist_ok=True)
+        check_new_folder(target)
+        explanation = prepare_explanation(folder, settings)
     paths = _draw(explanation, target, progress)
     if explanation.no_segmentation is not None:
         print(f"no segmentation: {explanation.no_segmentation}")

@@ -34,14 +34,13 @@ def export(
       camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.onnx --format onnx
     """
     with checking_input():
-        from camal_rl.rl.evaluate.evaluation import load_model
         from camal_rl.rl.export import ExportMismatch, check_export, export_policy
+        from camal_rl.rl.model_file import load_model
         from camal_rl.runs.run_folder import RunFolder
 
         target = out if out is not None else run / f"model.{file_format}"
         policy = load_model(RunFolder(run)).policy.cpu()
         kind = check_export(policy, target, file_format)
-        target.parent.mkdir(parents=True, exist_ok=True)
     try:
         exported = export_policy(policy, target, kind)
     except ExportMismatch as error:

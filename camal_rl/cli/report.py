@@ -35,13 +35,15 @@ def report(
         from camal_rl.cli.progress import stages_shown
         from camal_rl.comparison.groups import find_runs, group_runs, read_run
         from camal_rl.comparison.report.sections import STAGES, document
-        from camal_rl.comparison.report.write import write_report
+        from camal_rl.comparison.report.write import PAGES, write_report
+        from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
         groups = group_runs([read_run(path) for path in find_runs(runs)])
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; --out must be a folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        for name in PAGES:
+            check_writable(folder / name)
     with stages_shown(len(STAGES) * len(groups), progress, "report") as on_stage:
         page = document(groups, title, on_stage)
     html, markdown = write_report(page, folder)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from camal_rl.atomic import explained, replacing
 from camal_rl.comparison.estimates import estimates
 from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.figures import headline_keys
@@ -31,7 +32,8 @@ _NAMES_IN_A_ROW = 3
 
 def write_plots(group: Group, out: Path) -> list[Path]:
     """Write the plots of a finished comparison and a sheet of attention maps; return the paths of what there is."""
-    out.mkdir(parents=True, exist_ok=True)
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
     paths = [out / "learning_curves.png", out / "seeds.png"]
     _save(learning_curves(group.runs), paths[0])
     _save(seed_plot(group), paths[1])
@@ -130,5 +132,5 @@ def _plot_method(axes: Axes, curves: Sequence[Curve], method: str, color: str) -
 def _save(plot: Figure, path: Path) -> None:
     """Write a plot without the global state of pyplot."""
     FigureCanvasAgg(plot)
-    with mpl.rc_context({"font.size": 9}):
-        plot.savefig(path, dpi=130)
+    with mpl.rc_context({"font.size": 9}), replacing(path) as partial:
+        plot.savefig(partial, dpi=130)

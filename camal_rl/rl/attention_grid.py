@@ -12,9 +12,9 @@ from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, heat
 from camal_rl.rl.algorithms import attentive_policy
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
-from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.evaluate.returns import Actor
 from camal_rl.rl.frames import FrameSet, sample_frames
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.task import AnyRun, AttentionGrid
 

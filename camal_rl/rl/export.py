@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import io
 import logging
 import tempfile
 import warnings
@@ -34,7 +35,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from camal_rl.agents.encoders import CamEncoder, is_shipped
+from camal_rl.atomic import PARTIAL, explained, put_in_place
 from camal_rl.extras import install_command
+from camal_rl.runs.folders import check_writable
 from camal_rl.training_modes import evaluating
 
 ExportFormat = Literal["pt2", "onnx"]
@@ -109,6 +112,7 @@ def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> Expo
     Raises:
         ValueError: unknown format, a file name of another format, or a policy without an exportable network.
         FileExistsError: there is such a file.
+        OSError: it cannot be written.
         ImportError: packages for ONNX are missing.
     """
     if file_format not in get_args(ExportFormat):
@@ -119,6 +123,7 @@ def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> Expo
         )
     if out.exists():
         raise FileExistsError(f"{out} exists; give another --out or remove it")
+    check_writable(out)
     missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if file_format == "onnx" and missing:
         raise ImportError(f"ONNX needs {' and '.join(missing)}; install with: {install_command('onnx')}")
@@ -147,25 +152,36 @@ def export_policy(policy: ActorCriticPolicy, out: Path, file_format: ExportForma
 
     Raises:
         ExportMismatch: an output differs from the policy's by more than the format's ``TOLERANCE``.
+        WriteError: the file cannot be written.
     """
     check_export(policy, out, file_format)
     program = acting_program(policy)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        written = Path(folder) / out.name
+    with explained(out), _temporary_folder(out) as folder:
+        written = folder / out.name
         if file_format == "onnx":
             _save_onnx(program, written, output_names(policy))
         else:
-            torch.export.save(program, written)
+            # Through memory: torch's own writer ends the process where the disk is full.
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            written.write_bytes(buffer.getvalue())
         difference = _difference(policy, written)
         if not difference <= TOLERANCE[file_format]:
             raise ExportMismatch(
                 f"the program differs from the policy by {difference:.2g}, more than {TOLERANCE[file_format]:g}; "
                 "nothing was written"
             )
-        written.rename(out)
+        put_in_place(written, out)
     channels, height, width = cast(tuple[int, int, int], policy.observation_space.shape)
     return Exported(out, (height, width, channels), output_names(policy), difference)
+
+
+@contextmanager
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside a file, which is made where it is missing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=PARTIAL, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def output_names(policy: ActorCriticPolicy) -> tuple[str, ...]:

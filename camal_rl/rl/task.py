@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, attentive_policy, find_algorithm
 from camal_rl.rl.attention_grid import attention_grid
 from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
-from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, load_model, stages
+from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
 from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.step_report import StepReport, mean_return_words
 from camal_rl.rl.training import Trial, prepare, run
 from camal_rl.runs.run_folder import RunFolder
@@ -82,6 +83,7 @@ class AgentTask:
         """Load a trained agent and return its evaluation, ready to start."""
         suite = check_suite(options.suite)
         settings = evaluation_settings(config, options.episodes, options.frames)
+        folder.check_metrics_writable()
         model = load_model(folder)
         if settings.frames:
             attentive_policy(model)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
@@ -20,8 +20,9 @@ from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
+from camal_rl.rl.model_file import Checkpoints, save_model
 from camal_rl.runs.allocator import keep_freed_memory
-from camal_rl.runs.run_folder import RunFolder, write_json
+from camal_rl.runs.run_folder import MODEL_SUM, RunFolder, sha256_of, write_json
 from camal_rl.runs.settings import flat_settings
 
 
@@ -146,8 +147,21 @@ def run(
         callbacks: further callbacks.
 
     Returns:
-        What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes.
+        What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes, checksum of the
+        model.
+
+    Raises:
+        FolderInUse: another training writes into the folder.
+        WriteError: the disk is full, or the folder may not be written any more.
     """
+    try:
+        with trial.folder.writing():
+            return _run(trial, command, progress, callbacks)
+    finally:
+        trial.close()
+
+
+def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequence[BaseCallback]) -> dict[str, Any]:
     config, folder, model = trial.config, trial.folder, trial.model
     keep_freed_memory()
     folder.create(config, command, computing(model.policy))
@@ -163,8 +177,7 @@ def run(
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.perf_counter() - started
-    model.save(folder.model_file)
-    trial.close()
+    save_model(model, folder.model_file)
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     summary = {
         "interrupted": interrupted,
@@ -172,6 +185,7 @@ def run(
         "seconds": seconds,
         "steps_per_second": model.num_timesteps / seconds,
         "last_mean_return": float(np.mean(returns)) if returns else None,
+        MODEL_SUM: sha256_of(folder.model_file),
     }
     write_json(folder.train_file, summary)
     return summary
@@ -186,5 +200,5 @@ def _callbacks(trial: Trial) -> list[BaseCallback]:
         callbacks.append(trial.held_out)
     if config.log.checkpoint_every:
         every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
-        callbacks.append(CheckpointCallback(every_calls, str(folder.checkpoints), "model"))
+        callbacks.append(Checkpoints(every_calls, folder.checkpoints))
     return callbacks

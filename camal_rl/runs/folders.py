@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 _MAX_NAME = 255
@@ -52,16 +53,43 @@ def check_new_folder(path: Path) -> None:
     if not there.is_dir():
         kind: type[OSError] = FileExistsError if there == path else NotADirectoryError
         raise kind(f"{there} is not a folder; give another folder than {path}")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{there} may not be written; give another folder than {path}")
+    try:
+        # Trying is the one test that also knows read-only and full disks.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except PermissionError as error:
+        raise PermissionError(f"{there} may not be written; give another folder than {path}") from error
+    except OSError as error:
+        raise OSError(f"{there} cannot be written ({error.strerror}); give another folder than {path}") from error
+
+
+def check_writable(file: Path) -> None:
+    """Raise an OSError, whose message is one line, unless a file can be written or replaced, its folders made before.
+
+    For work that ends with a file: hours of it must not be lost at the end.
+
+    Raises:
+        IsADirectoryError: a folder is there.
+        OSError: as :func:`check_new_folder` has it.
+    """
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, and a file is to be written there; give another name")
+    if (length := len(os.fsencode(file.name))) > _MAX_NAME:
+        raise OSError(f"a file's name has at most {_MAX_NAME} bytes, {file.name[:20]}... has {length}")
+    check_new_folder(file.parent)
 
 
 def share_files(folder: Path) -> None:
     """Give every file below a folder the permissions of a new one: safetensors makes its own for the owner alone."""
-    probe = folder / ".new-file"
+    for path in folder.rglob("*"):
+        if path.is_file():
+            share_file(path)
+
+
+def share_file(path: Path) -> None:
+    """Give a file the permissions of a new one."""
+    probe = path.with_name(f".new-file-{os.getpid()}")
     probe.touch()
     mode = probe.stat().st_mode & 0o777
     probe.unlink()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
+    path.chmod(mode)

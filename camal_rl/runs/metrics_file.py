@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from camal_rl.atomic import write_text
 from camal_rl.runs.former_results import former_metrics
 from camal_rl.runs.results import Results, check_fields
-from camal_rl.runs.run_folder import finite, read_json, write_whole
+from camal_rl.runs.run_folder import finite, read_json
 
 VERSION = 2
 """Files without a version hold nested dictionaries and are read all the same."""
@@ -74,7 +75,7 @@ class RunMetrics:
 
 def write_metrics(path: Path, metrics: RunMetrics) -> None:
     """Write a ``metrics.json`` in one piece."""
-    write_whole(path, metrics.text())
+    write_text(path, metrics.text())
 
 
 def read_metrics(path: Path) -> RunMetrics:
@@ -83,13 +84,10 @@ def read_metrics(path: Path) -> RunMetrics:
     Raises:
         ValueError: the file holds something else; one line that names it.
     """
-    try:
-        data = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    data = read_json(path)
     try:
         return _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(f"{path} does not hold the results of an evaluation: {_one_line(error)}") from error
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from camal_rl.runs.folders import check_new_folder, unique_name
+from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
+from camal_rl.runs.checks import shown
+from camal_rl.runs.folders import check_new_folder, check_writable, unique_name
 from camal_rl.runs.loading import dump_yaml, load_config
+from camal_rl.runs.lock import LOCK, locked
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.task import RunConfig
 from camal_rl.utf8 import read_utf8
+
+MODEL_SUM = "model_sha256"
+"""In ``train.json``: the SHA-256 of the model that training wrote."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,16 @@ class RunFolder:
         return self.path / "train.json"
 
     @property
+    def command_file(self) -> Path:
+        """The command line that made the run."""
+        return self.path / "command.txt"
+
+    @property
+    def provenance_file(self) -> Path:
+        """Versions and machine: JSON."""
+        return self.path / "provenance.json"
+
+    @property
     def metrics_file(self) -> Path:
         """What evaluation found: JSON."""
         return self.path / "metrics.json"
@@ -70,8 +89,30 @@ class RunFolder:
             OSError: it cannot be made, see :func:`camal_rl.runs.folders.check_new_folder`.
         """
         check_new_folder(self.path)
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if not self.is_empty():
             raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
+
+    def is_empty(self) -> bool:
+        """Say whether nothing of a run is there: the folder is missing, or a run was killed before it wrote a file."""
+        if not self.path.is_dir():
+            return True
+        return all(each.name == LOCK or each.name.startswith(PARTIAL) for each in self.path.iterdir())
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other trainings out of the folder inside the block; it is made where it is missing.
+
+        Raises:
+            FolderInUse: another training writes into it.
+            WriteError: the folder cannot be made.
+        """
+        with contextlib.ExitStack() as stack:
+            with explained(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.path, "training"))
+            remove_partial(self.path)
+            remove_partial(self.checkpoints)
+            yield
 
     def create(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
         """Make the folder with configuration, command, versions and machine.
@@ -84,19 +125,58 @@ class RunFolder:
         """
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config_file.write_text(dump_yaml(config), encoding="utf-8")
-        (self.path / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
-        write_json(self.path / "provenance.json", {**provenance(), "computing": dict(computing)})
+        write_json(self.provenance_file, {**provenance(), "computing": dict(computing)})
+        write_text(self.command_file, shlex.join(command) + "\n")
+        write_text(self.config_file, dump_yaml(config))
 
     def config(self) -> RunConfig:
         """Read the resolved configuration."""
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
-        return load_config(self.config_file)
+        try:
+            return load_config(self.config_file)
+        except (ValueError, TypeError) as error:
+            told = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.config_file} is not the configuration of a run: {told}; bring it back from a copy, or train "
+                "again"
+            ) from error
+
+    def training(self) -> dict[str, Any] | None:
+        """Return what ``train.json`` holds, ``None`` where it is missing.
+
+        Raises:
+            ValueError: the file holds something else; one line that names it.
+        """
+        return read_training(self.train_file) if self.train_file.is_file() else None
 
     def is_trained(self) -> bool:
         """Say whether training came to its end."""
-        return self.train_file.is_file() and not read_json(self.train_file)["interrupted"]
+        training = self.training()
+        return training is not None and not training["interrupted"]
+
+    def check_model(self, file: Path) -> None:
+        """Make sure that a file is the model that training wrote, as far as ``train.json`` knows.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is empty, or another one.
+        """
+        if not file.is_file():
+            raise FileNotFoundError(f"{self.path} holds no {file.name}; has its training ended?")
+        if not file.stat().st_size:
+            raise ValueError(f"{file} is empty: it holds no model; bring it back from a copy, or train again")
+        expected = (self.training() or {}).get(MODEL_SUM)
+        if expected is not None and expected != sha256_of(file):
+            raise ValueError(
+                f"{file} is not the file that training wrote: its SHA-256 is not that of {self.train_file.name}; bring "
+                f"it back from a copy, or train again (or remove {MODEL_SUM} from {self.train_file.name}, if you have "
+                "changed the model yourself)"
+            )
+
+    def check_metrics_writable(self) -> None:
+        """Raise an OSError, whose message is one line, unless ``metrics.json`` can be written."""
+        check_writable(self.metrics_file)
 
 
 def default_run_dir(config: RunConfig) -> Path:
@@ -111,22 +191,56 @@ def run_name(method: str, seed: int) -> str:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
-    write_whole(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text in one piece: nobody reads half of it."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    data = json.loads(read_utf8(path))
+    """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    text = read_utf8(path)
+    try:
+        data = finite(json.loads(text))
+    except ValueError as error:
+        what = "it is empty" if not text.strip() else f"it is not JSON: {error}"
+        raise ValueError(f"{path} cannot be read: {what}; make it again, or remove it") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} cannot be read: brackets nested too deeply; make it again, or remove it") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path} does not hold a JSON object")
+        raise ValueError(f"{path} cannot be read: it does not hold a JSON object; make it again, or remove it")
     return data
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Read a ``train.json``.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    data = read_json(path)
+    kinds: Mapping[str, tuple[tuple[type, ...], str, bool]] = {
+        "interrupted": ((bool,), "true or false", True),
+        "timesteps": ((int,), "a whole number", True),
+        "seconds": ((int, float, NoneType), "a number or null", False),
+        "steps_per_second": ((int, float, NoneType), "a number or null", False),
+        MODEL_SUM: ((str,), "a text", False),
+    }
+    for key, (types, words, needed) in kinds.items():
+        if (key in data or needed) and type(data.get(key)) not in types:
+            got = shown(data[key]) if key in data else "nothing"
+            raise ValueError(f"{path} does not tell of a training: {key} must be {words}, got {got}; train again")
+    return data
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def finite(value: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.results import Result, Results
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
 from camal_rl.supervised.batches import load_batch, to_unit_range
@@ -99,7 +99,7 @@ def evaluate_classifier(
             swaps += background_swap(lambda batch: predicted(model, batch), images, settings.seed, name)
         on_stage(f"backgrounds on {name}")
     facts = {"env": config.task, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
-    training = read_json(folder.train_file) if folder.train_file.is_file() else None
+    training = folder.training()
     asked = {**asdict(settings), "sets": list(settings.sets)}
     results = accuracies + masks + swaps + looks
     metrics = RunMetrics({**facts, "training": training}, "quick", asked, results, maps)

@@ -63,6 +63,7 @@ class ClassifierTask:
             if given:
                 raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
         settings = evaluation_settings(config, options.frames)
+        folder.check_metrics_writable()
         trained = load_trained(folder, config)
         return Evaluation(
             stages(settings), lambda on_stage: evaluate_classifier(folder, config, trained, settings, on_stage)

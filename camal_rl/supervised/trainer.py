@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from camal_rl.atomic import WriteError, partial_folder, replacing_folder
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
 from camal_rl.runs.folders import share_files
@@ -310,9 +311,26 @@ class _Run:
         every, folder = self.trainer.log.checkpoint_every, self.trainer.folder
         if every and folder is not None and self.progress.epoch % every == 0:
             checkpoint = folder / "checkpoints" / f"epoch-{self.progress.epoch}"
-            self.accelerator.save_state(str(checkpoint))
-            if self.accelerator.is_main_process:
-                share_files(checkpoint)
+            try:
+                # Under a launcher every process writes its part into the folder of the main one.
+                main = self.accelerator.is_main_process
+                own = replacing_folder(checkpoint) if main else contextlib.nullcontext(partial_folder(checkpoint))
+                with own as partial:
+                    self._save_state(partial)
+            except WriteError as error:
+                told = f"{error}; training goes on without this checkpoint"
+                warnings.warn(told, category=UnusedDataWarning, stacklevel=2)
+
+    def _save_state(self, folder: Path) -> None:
+        self.accelerator.wait_for_everyone()
+        try:
+            self.accelerator.save_state(str(folder))
+        except Exception as error:
+            # Torch's and safetensors' writers have exceptions of their own for a full disk.
+            raise OSError(str(error)) from error
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            share_files(folder)
 
     def _summary(self, interrupted: bool, seconds: float, steps: int, last: dict[str, float]) -> dict[str, Any]:
         return {

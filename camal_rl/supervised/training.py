@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from camal_rl.runs.folders import share_files
-from camal_rl.runs.run_folder import RunFolder, write_json
+from camal_rl.atomic import replacing
+from camal_rl.runs.folders import share_file
+from camal_rl.runs.run_folder import MODEL_SUM, RunFolder, sha256_of, write_json
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
 from camal_rl.supervised.config import SupervisedConfig
@@ -88,9 +89,14 @@ def run(
 
     Raises:
         BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
+        FolderInUse: another training writes into the folder.
+        WriteError: the disk is full, or the folder may not be written any more.
     """
-    from safetensors.torch import save_model
+    with trial.folder.writing():
+        return _run(trial, command, progress, on_step)
 
+
+def _run(trial: Trial, command: Sequence[str], progress: bool, on_step: OnStep) -> dict[str, Any]:
     if trial.checkpoint is None:
         here = computing(trial.config.device, trial.config.optimization.precision)
         trial.folder.create(trial.config, command, here)
@@ -100,10 +106,27 @@ def run(
         if trial.checkpoint is None and not trial.folder.checkpoints.exists():
             shutil.rmtree(trial.folder.path)
         raise
-    save_model(trial.trainer.model, str(trial.folder.weights_file))
-    share_files(trial.folder.path)
+    save_classifier(trial.trainer.model, trial.folder.weights_file)
+    summary = {**summary, MODEL_SUM: sha256_of(trial.folder.weights_file)}
     write_json(trial.folder.train_file, summary)
     return summary
+
+
+def save_classifier(model: nn.Module, path: Path) -> None:
+    """Write a model's weights, in the place of an earlier file only when they are complete.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_model
+
+    with replacing(path) as partial:
+        try:
+            save_model(model, str(partial))
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        share_file(partial)
 
 
 def make_sets(config: SupervisedConfig) -> Mapping[str, ImageSet]:
@@ -147,12 +170,12 @@ def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: Imag
 
     Raises:
         FileNotFoundError: the run has no model.
-        ValueError: the weights are those of another model.
+        ValueError: the weights are damaged, or those of another model; one line that names the file.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_model
 
-    if not folder.weights_file.is_file():
-        raise FileNotFoundError(f"{folder.path} holds no {folder.weights_file.name}; has its training ended?")
+    folder.check_model(folder.weights_file)
     model = make_model(config, train_set)
     try:
         load_model(model, str(folder.weights_file))
@@ -160,6 +183,11 @@ def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: Imag
         raise ValueError(
             f"{folder.weights_file} does not hold the weights of the model that {folder.config_file} describes: it is "
             "of another version or configuration; train it again"
+        ) from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, MemoryError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{folder.weights_file} cannot be read as weights ({told}); bring it back from a copy, or train it again"
         ) from error
     remember_maps(model, config.camal, config.model.cam_layer)
     cuda = config.device != "cpu" and torch.cuda.is_available()
@@ -177,7 +205,8 @@ def last_checkpoint(config: SupervisedConfig, folder: RunFolder) -> Path:
         raise FileExistsError(f"{folder.path} holds a run of another configuration, which cannot be resumed with this")
     if folder.is_trained():
         raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume")
-    found = sorted(folder.checkpoints.glob("epoch-*"), key=lambda path: int(path.name.partition("-")[2]))
+    named = [path for path in folder.checkpoints.glob("epoch-*") if path.name.partition("-")[2].isdecimal()]
+    found = sorted(named, key=lambda path: int(path.name.partition("-")[2]))
     if not found:
         raise FileNotFoundError(f"{folder.path} holds no checkpoints; log.checkpoint_every writes them")
     return found[-1]

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camal_rl.atomic import explained, write_bytes, write_text
 from camal_rl.comparison.figure_words import ARROWS
 from camal_rl.comparison.report.document import Document, slug
 
 PICTURES = "report_files"
+PAGES = ("report.html", "report.md")
 
 
 def write_report(document: Document, out: Path) -> tuple[Path, Path]:
@@ -18,12 +20,13 @@ def write_report(document: Document, out: Path) -> tuple[Path, Path]:
     The HTML page needs nothing beside it: pictures are in it as data URIs, and it asks nothing of the network.
     """
     folder = out / PICTURES
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for picture in document.pictures():
-        (folder / picture.file_name).write_bytes(picture.data)
-    pages = out / "report.html", out / "report.md"
+        write_bytes(folder / picture.file_name, picture.data)
+    pages = out / PAGES[0], out / PAGES[1]
     for path in pages:
-        path.write_text(render(document, path.name), encoding="utf-8")
+        write_text(path, render(document, path.name))
     return pages
 
 

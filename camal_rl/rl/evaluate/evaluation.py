@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from camal_rl.envs import SegmentedVecEnv, family_of
-from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
+from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
@@ -20,9 +20,10 @@ from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
+from camal_rl.rl.model_file import load_model as load_model
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.results import Result, Results
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder
 
 ACTIONS = {"stochastic": False, "deterministic": True}
 OnStage = Callable[[str], None]
@@ -58,17 +59,6 @@ def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
     looks = ("attention",) if suite == "quick" else ("attention", "counterfactuals")
     seen = settings.attention_sets if settings.frames else ()
     return play + [f"{look} on {name}" for look in looks for name in seen]
-
-
-def load_model(folder: RunFolder) -> Any:
-    """Load a run's trained model, an :class:`camal_rl.rl.algorithms.Agent`, without an environment."""
-    config = agent_run_config(folder)
-    if not folder.model_file.is_file():
-        raise FileNotFoundError(f"{folder.path} holds no {folder.model_file.name}; has its training ended?")
-    # A run that was trained on a GPU can be evaluated where there is none.
-    device = "cpu" if config.device == "cpu" else "auto"
-    spec = find_algorithm(config.algorithm_name)
-    return checked_agent(spec.load(folder.model_file, device=device), config.algorithm_name)
 
 
 def evaluate_run(
@@ -118,7 +108,7 @@ def evaluate_run(
 
 def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
     facts = {"env": config.env.id, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
-    return {**facts, "training": read_json(folder.train_file) if folder.train_file.is_file() else None}
+    return {**facts, "training": folder.training()}
 
 
 def _returns(

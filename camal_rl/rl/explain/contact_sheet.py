@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from camal_rl.agents.config import AttentionTarget
+from camal_rl.atomic import replacing
 from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.frames import FrameSet
 from camal_rl.rl.policy_outputs import PolicyOutputs
@@ -65,12 +66,8 @@ def write_contact_sheet(path: Path, frames: FrameSet, outputs: PolicyOutputs, te
     """
     figure = contact_sheet(frames, outputs, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    try:
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=_DPI)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def contact_sheet(frames: FrameSet, outputs: PolicyOutputs, text: SheetText) -> Figure:

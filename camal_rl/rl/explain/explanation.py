@@ -20,13 +20,13 @@ from camal_rl.rl.action_names import action_names
 from camal_rl.rl.algorithms import Agent, attentive_policy
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
-from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.evaluate.returns import Actor
 from camal_rl.rl.explain.contact_sheet import SheetText, write_contact_sheet
 from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import check_video_support, write_mp4
 from camal_rl.rl.frames import sample_frames
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import policy_outputs
 from camal_rl.runs.folders import unique_name
 from camal_rl.runs.run_folder import RunFolder

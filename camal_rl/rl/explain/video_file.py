@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from camal_rl.atomic import replacing
 from camal_rl.extras import install_command
 from camal_rl.overlays import RGBImage
 
@@ -46,13 +47,8 @@ def write_mp4(path: Path, pictures: Iterable[RGBImage], fps: int) -> int:
     if first is None:
         raise ValueError("a video needs at least one picture")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    try:
-        count = _encode(partial, itertools.chain([first], remaining), first.shape[:2], fps)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
+    with replacing(path) as partial:
+        return _encode(partial, itertools.chain([first], remaining), first.shape[:2], fps)
 
 
 def even_sized(picture: RGBImage) -> RGBImage:
