@@ -50,16 +50,27 @@ def compare(
       camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
     """
     with checking_input(config, overrides):
+        from camal_rl.atomic import explained
         from camal_rl.comparison.plan import check_runs, plan_runs
+        from camal_rl.runs.folders import check_new_folder
         from camal_rl.runs.loading import load_config
+        from camal_rl.runs.lock import locked
 
         settings = load_config(config, overrides or ())
         chosen = methods if methods is not None else f"{settings.baseline},camal"
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
         runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder)
+        check_new_folder(folder)
         check_runs(runs)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, "comparison"):
+        _compare(runs, folder, jobs if jobs is not None else os.cpu_count() or 1, progress)
+
+
+def _compare(runs: Sequence[PlannedRun], folder: Path, jobs: int, progress: bool | None) -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
+        _execute(runs, jobs, progress)
     unfinished = [planned for planned in runs if not planned.is_evaluated()]
     if unfinished:
         message = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; finished ones will be used again"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 from camal_rl.comparison.derived import derived_results
 from camal_rl.comparison.plan import PlannedRun
+from camal_rl.runs.json_files import read_provenance, read_training
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
 from camal_rl.runs.results import Results
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
 from camal_rl.runs.task import Task, task_of
+from camal_rl.utf8 import read_utf8
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
@@ -29,12 +32,14 @@ class FoundRun(PlannedRun):
         training: ``train.json``, how training went.
         provenance: ``provenance.json``, versions, revision and machine.
         command: the command line that made the run.
+        left_out: one line for each file that is there and cannot be read.
     """
 
     metrics: RunMetrics | None
     training: Mapping[str, Any] | None
     provenance: Mapping[str, Any] | None
     command: str | None
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def results(self) -> Results:
@@ -117,33 +122,31 @@ def read_run(path: Path) -> FoundRun:
         ValueError: a file that does not hold what its name says; the message names it.
     """
     folder = RunFolder(path)
-    try:
-        config = folder.config()
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{folder.config_file} is not the configuration of a run: {error}") from error
+    config = folder.config()
     return found_run(PlannedRun(config.method_name, config.seed, config, folder))
 
 
 def found_run(planned: PlannedRun) -> FoundRun:
-    """Return a run with what its folder holds; a ValueError names a file that holds something else."""
-    folder = planned.folder
-    command = folder.path / "command.txt"
-    return FoundRun(
-        planned.method,
-        planned.seed,
-        planned.config,
-        folder,
-        metrics=read_metrics(folder.metrics_file) if folder.metrics_file.is_file() else None,
-        training=_optional_json(folder.train_file),
-        provenance=_optional_json(folder.path / "provenance.json"),
-        command=command.read_text(encoding="utf-8").strip() if command.is_file() else None,
-    )
+    """Return a run with what its folder holds; a file that cannot be read is left out, with a line that names it."""
+    folder, left_out = planned.folder, list[str]()
+    parts = {
+        name: _optional(file, read, left_out)
+        for name, (file, read) in {
+            "metrics": (folder.metrics_file, read_metrics),
+            "training": (folder.train_file, read_training),
+            "provenance": (folder.provenance_file, read_provenance),
+            "command": (folder.command_file, _read_command),
+        }.items()
+    }
+    return FoundRun(planned.method, planned.seed, planned.config, folder, **parts, left_out=tuple(left_out))
 
 
 def planned_group(runs: Sequence[PlannedRun]) -> Group:
     """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
     methods = tuple(dict.fromkeys(planned.method for planned in runs))
-    return Group(runs[0].config.task, methods, tuple(found_run(planned) for planned in runs), ())
+    found = tuple(found_run(planned) for planned in runs)
+    notes = tuple(line for run in found for line in run.left_out)
+    return Group(runs[0].config.task, methods, found, notes)
 
 
 def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
@@ -164,13 +167,26 @@ def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
     return groups
 
 
-def _optional_json(path: Path) -> dict[str, Any] | None:
+def _optional(path: Path, read: Callable[[Path], Any], left_out: list[str]) -> Any:
+    """Return what a file holds, ``None`` where it is missing or cannot be read; the latter is told."""
     if not path.is_file():
         return None
     try:
-        return read_json(path)
+        return read(path)
+    except (ValueError, OSError) as error:
+        left_out.append(f"{' '.join(str(error).split())} (left out here)")
+        return None
+
+
+def _read_command(path: Path) -> str:
+    """Return a command line; a ValueError says that the file holds none."""
+    command = read_utf8(path).strip()
+    try:
+        if not shlex.split(command):
+            raise ValueError("it is empty")
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise ValueError(f"{path} does not hold a command line: {error}") from error
+    return command
 
 
 def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
@@ -200,11 +216,12 @@ def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 def _missing(runs: Sequence[FoundRun]) -> list[str]:
     notes = []
     for run in runs:
-        if run.training is None:
+        notes += run.left_out
+        if run.training is None and not run.folder.train_file.is_file():
             notes.append(f"{run.label} has no train.json: its training did not end")
-        elif run.training.get("interrupted"):
+        elif run.training is not None and run.training["interrupted"]:
             notes.append(f"{run.label} was interrupted after {run.training['timesteps']:,} steps")
-        if run.metrics is None:
+        if run.metrics is None and not run.folder.metrics_file.is_file():
             notes.append(f"{run.label} is not evaluated; camal-rl evaluate {run.folder.path} mends that")
     for key in ("episodes", "frames", "images", "seed"):
         given = {run.label: run.metrics.settings.get(key) for run in runs if run.metrics}

@@ -80,7 +80,7 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
 
 def _check_reusable(planned: PlannedRun) -> None:
     folder = planned.folder
-    if not folder.path.exists() or not any(folder.path.iterdir()):
+    if folder.is_empty():
         return
     if not folder.is_trained():
         raise FileExistsError(f"{folder.path} holds a run that did not finish; remove it or give another --out")

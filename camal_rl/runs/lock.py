@@ -14,7 +14,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""The file that is locked. It stays when the lock is gone: removing it would let two writers lock two files."""
+"""The file that is locked. A killed process leaves it, without the lock."""
 _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -37,16 +37,40 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         FolderInUse: another program has it, or another part of this one.
         OSError: the file of the lock cannot be written.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open_locked(folder, what)
     _open_locks.add(descriptor)
     try:
-        _lock(descriptor, folder, what)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)
         _open_locks.discard(descriptor)
         os.close(descriptor)
+
+
+def _open_locked(folder: Path, what: str) -> int:
+    """Return a descriptor of the locked file.
+
+    Who had the lock before removes the file, perhaps after it was opened here: the lock is one on the file of that name
+    only if it is still the same.
+    """
+    while True:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor, folder, what)
+            with contextlib.suppress(FileNotFoundError):
+                if _is_file(descriptor, folder / LOCK):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    return os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def _lock(descriptor: int, folder: Path, what: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from camal_rl.atomic import write_text
 from camal_rl.runs.former_results import former_metrics
+from camal_rl.runs.json_files import finite, read_json
 from camal_rl.runs.results import Results, check_fields
-from camal_rl.runs.run_folder import finite, read_json
 
 VERSION = 2
 """Files without a version hold nested dictionaries and are read all the same."""

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
-from camal_rl.runs.checks import shown
 from camal_rl.runs.folders import check_new_folder, check_writable, unique_name
+from camal_rl.runs.json_files import MODEL_SUM as MODEL_SUM
+from camal_rl.runs.json_files import finite as finite
+from camal_rl.runs.json_files import read_json as read_json
+from camal_rl.runs.json_files import read_training
+from camal_rl.runs.json_files import write_json as write_json
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, locked
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.task import RunConfig
-from camal_rl.utf8 import read_utf8
-
-MODEL_SUM = "model_sha256"
-"""In ``train.json``: the SHA-256 of the model that training wrote."""
 
 
 @dataclass(frozen=True)
@@ -189,51 +186,6 @@ def run_name(method: str, seed: int) -> str:
     return f"{unique_name(method)}-seed{seed}"
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
-    write_text(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
-
-    Raises:
-        ValueError: the file holds something else; one line that names it.
-    """
-    text = read_utf8(path)
-    try:
-        data = finite(json.loads(text))
-    except ValueError as error:
-        what = "it is empty" if not text.strip() else f"it is not JSON: {error}"
-        raise ValueError(f"{path} cannot be read: {what}; make it again, or remove it") from error
-    except RecursionError as error:
-        raise ValueError(f"{path} cannot be read: brackets nested too deeply; make it again, or remove it") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} cannot be read: it does not hold a JSON object; make it again, or remove it")
-    return data
-
-
-def read_training(path: Path) -> dict[str, Any]:
-    """Read a ``train.json``.
-
-    Raises:
-        ValueError: the file holds something else; one line that names it.
-    """
-    data = read_json(path)
-    kinds: Mapping[str, tuple[tuple[type, ...], str, bool]] = {
-        "interrupted": ((bool,), "true or false", True),
-        "timesteps": ((int,), "a whole number", True),
-        "seconds": ((int, float, NoneType), "a number or null", False),
-        "steps_per_second": ((int, float, NoneType), "a number or null", False),
-        MODEL_SUM: ((str,), "a text", False),
-    }
-    for key, (types, words, needed) in kinds.items():
-        if (key in data or needed) and type(data.get(key)) not in types:
-            got = shown(data[key]) if key in data else "nothing"
-            raise ValueError(f"{path} does not tell of a training: {key} must be {words}, got {got}; train again")
-    return data
-
-
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -241,14 +193,3 @@ def sha256_of(file: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def finite(value: Any) -> Any:
-    """Return plain data with null in place of numbers that are not finite; keys become texts."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -29,6 +29,9 @@ _PLAIN_VALUES = (
     (_MERGE, re.compile(r"^<<$"), ["<"]),
 )
 _MAX_DIGITS = 400
+_MAX_DEPTH = 64
+"""Levels of mappings and lists: no setting has as many, and everything that walks through them does so by recursion."""
+_TOO_DEEP = f"mappings and lists nested too deeply, more than {_MAX_DEPTH} levels"
 
 
 class _Loader(yaml.SafeLoader):
@@ -156,18 +159,20 @@ def _has_comment(text: str) -> bool:
 def _read(text: str, loader: Any) -> Any:
     try:
         data = yaml.load(text, Loader=loader)
-        _check_finite_size(data, ())
+        _check_depth(data, ())
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
-        raise ValueError("brackets nested too deeply") from error
+        raise ValueError(_TOO_DEEP) from error
     return data
 
 
-def _check_finite_size(data: Any, inside: tuple[int, ...]) -> None:
+def _check_depth(data: Any, inside: tuple[int, ...]) -> None:
     if not isinstance(data, dict | list):
         return
     if id(data) in inside:
         raise ValueError("a mapping or list that holds itself")
+    if len(inside) == _MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
     for item in data.values() if isinstance(data, dict) else data:
-        _check_finite_size(item, (*inside, id(data)))
+        _check_depth(item, (*inside, id(data)))

@@ -1,0 +1,90 @@
+"""JSON files of a run: written whole, and checked where they are read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from camal_rl.atomic import write_text
+from camal_rl.runs.checks import shown
+from camal_rl.utf8 import read_utf8
+
+MODEL_SUM = "model_sha256"
+"""In ``train.json``: the SHA-256 of the model that training wrote."""
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
+    write_text(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    text = read_utf8(path)
+    try:
+        data = finite(json.loads(text))
+    except ValueError as error:
+        what = "it is empty" if not text.strip() else f"it is not JSON: {error}"
+        raise ValueError(f"{path} cannot be read: {what}; make it again, or remove it") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} cannot be read: brackets nested too deeply; make it again, or remove it") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} cannot be read: it does not hold a JSON object; make it again, or remove it")
+    return data
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Read a ``train.json``.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    data = read_json(path)
+    kinds: Mapping[str, tuple[tuple[type, ...], str, bool]] = {
+        "interrupted": ((bool,), "true or false", True),
+        "timesteps": ((int,), "a whole number", True),
+        "seconds": ((int, float, NoneType), "a number or null", False),
+        "steps_per_second": ((int, float, NoneType), "a number or null", False),
+        MODEL_SUM: ((str,), "a text", False),
+    }
+    for key, (types, words, needed) in kinds.items():
+        if (key in data or needed) and type(data.get(key)) not in types:
+            got = shown(data[key]) if key in data else "nothing"
+            raise ValueError(f"{path} does not tell of a training: {key} must be {words}, got {got}; train again")
+    return data
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Read a ``provenance.json``.
+
+    Raises:
+        ValueError: the file holds something else; one line that names it.
+    """
+    data = read_json(path)
+    for key, texts in (("versions", True), ("machine", False), ("computing", True)):
+        part = data.get(key, {})
+        if not isinstance(part, dict) or (texts and not all(isinstance(each, str) for each in part.values())):
+            raise ValueError(f"{path} does not tell where a run comes from: {key} is {shown(part)}; remove it")
+    computing = data.get("computing")
+    if computing and not {"device", "precision"} <= computing.keys():
+        raise ValueError(f"{path} does not tell where a run comes from: computing is {shown(computing)}; remove it")
+    return data
+
+
+def finite(value: Any) -> Any:
+    """Return plain data with null in place of numbers that are not finite; keys become texts."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
