@@ -72,11 +72,11 @@ def check_writable(file: Path) -> None:
         IsADirectoryError: a folder is there.
         OSError: as :func:`check_new_folder` has it.
     """
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder, and a file is to be written there; give another name")
     if (length := len(os.fsencode(file.name))) > _MAX_NAME:
         raise OSError(f"a file's name has at most {_MAX_NAME} bytes, {file.name[:20]}... has {length}")
     check_new_folder(file.parent)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, and a file is to be written there; give another name")
 
 
 def share_files(folder: Path) -> None:

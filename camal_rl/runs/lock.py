@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from camal_rl.atomic import explained
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -18,8 +20,8 @@ LOCK = ".lock"
 _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-class FolderInUse(OSError):
-    """Another program writes into a folder; the message is one line."""
+class FolderInUse(FileExistsError):
+    """Another program writes into a folder, or has done so in the meantime; the message is one line."""
 
 
 @contextlib.contextmanager
@@ -35,7 +37,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
     Raises:
         FolderInUse: another program has it, or another part of this one.
-        OSError: the file of the lock cannot be written.
+        WriteError: the file of the lock cannot be written.
     """
     descriptor = _open_locked(folder, what)
     _open_locks.add(descriptor)
@@ -57,7 +59,8 @@ def _open_locked(folder: Path, what: str) -> int:
     only if it is still the same.
     """
     while True:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        with explained(folder / LOCK):
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor, folder, what)
             with contextlib.suppress(FileNotFoundError):

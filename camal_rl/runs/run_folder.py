@@ -18,7 +18,7 @@ from camal_rl.runs.json_files import read_json as read_json
 from camal_rl.runs.json_files import read_training
 from camal_rl.runs.json_files import write_json as write_json
 from camal_rl.runs.loading import dump_yaml, load_config
-from camal_rl.runs.lock import LOCK, locked
+from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.task import RunConfig
 
@@ -87,7 +87,7 @@ class RunFolder:
         """
         check_new_folder(self.path)
         if not self.is_empty():
-            raise FileExistsError(f"{self.path} exists and is not empty; give another --run-dir or remove it")
+            raise FolderInUse(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
     def is_empty(self) -> bool:
         """Say whether nothing of a run is there: the folder is missing, or a run was killed before it wrote a file."""
@@ -103,10 +103,9 @@ class RunFolder:
             FolderInUse: another training writes into it.
             WriteError: the folder cannot be made.
         """
-        with contextlib.ExitStack() as stack:
-            with explained(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(self.path, "training"))
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path, "training"):
             remove_partial(self.path)
             remove_partial(self.checkpoints)
             yield

@@ -31,7 +31,7 @@ _PLAIN_VALUES = (
 _MAX_DIGITS = 400
 _MAX_DEPTH = 64
 """Levels of mappings and lists: no setting has as many, and everything that walks through them does so by recursion."""
-_TOO_DEEP = f"mappings and lists nested too deeply, more than {_MAX_DEPTH} levels"
+_TOO_DEEP = f"mappings, lists or brackets nested too deeply, more than {_MAX_DEPTH} levels"
 
 
 class _Loader(yaml.SafeLoader):
