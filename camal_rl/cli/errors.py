@@ -27,9 +27,17 @@ def checking_input(config: str | None = None, overrides: Sequence[str] | None = 
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = " ".join(_told(error).split()) or type(error).__name__
         note = "" if config is None or isinstance(error, ImportError) else _note(config, overrides or (), message)
         raise BadInput(message + (f"; {note}" if note else "")) from error
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says; one of the system's with the file in front, cut where its name is long."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        name = str(error.filename)
+        return f"{name if len(name) <= _LONGEST_NAME else f'{name[:40]}...'}: {error.strerror.lower()}"
+    return str(error)
 
 
 def _note(config: str, overrides: Sequence[str], message: str) -> str:
@@ -77,6 +85,7 @@ def bad_image_file(error: ValueError) -> str | None:
     return str(error).strip().splitlines()[-1].rpartition(f"{BadImageFile.__name__}: ")[2]
 
 
+_LONGEST_NAME = 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 from camal_rl.runs.checks import is_text, kinds_of, shown, takes_text
 from camal_rl.runs.config_files import laid_over
-from camal_rl.runs.yaml_text import read_texts, read_value, unquoted
+from camal_rl.runs.yaml_text import MAX_DEPTH, read_texts, read_value, unquoted
 
 REMOVE = "~"
 
@@ -38,7 +38,7 @@ def paths_of(items: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the parts of each setting's key.
 
     Raises:
-        ValueError: an item that is neither ``key=value`` nor ``~key``.
+        ValueError: an item that is neither ``key=value`` nor ``~key``, or a key of too many parts.
     """
     paths = []
     for item in items:
@@ -47,6 +47,8 @@ def paths_of(items: Iterable[str]) -> list[tuple[str, ...]]:
         path = tuple(key.split("."))
         if not all(path) or (not equals and not item.startswith(REMOVE)):
             raise ValueError(f"a setting is key=value, for example camal.weight=0.05, got {item!r}")
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"a key has at most {MAX_DEPTH} parts, {shown(key)} has {len(path)}")
         paths.append(path)
     return paths
 

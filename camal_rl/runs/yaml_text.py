@@ -29,9 +29,9 @@ _PLAIN_VALUES = (
     (_MERGE, re.compile(r"^<<$"), ["<"]),
 )
 _MAX_DIGITS = 400
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 """Levels of mappings and lists: no setting has as many, and everything that walks through them does so by recursion."""
-_TOO_DEEP = f"mappings, lists or brackets nested too deeply, more than {_MAX_DEPTH} levels"
+_TOO_DEEP = f"mappings, lists or brackets nested too deeply, more than {MAX_DEPTH} levels"
 
 
 class _Loader(yaml.SafeLoader):
@@ -172,7 +172,7 @@ def _check_depth(data: Any, inside: tuple[int, ...]) -> None:
         return
     if id(data) in inside:
         raise ValueError("a mapping or list that holds itself")
-    if len(inside) == _MAX_DEPTH:
+    if len(inside) == MAX_DEPTH:
         raise ValueError(_TOO_DEEP)
     for item in data.values() if isinstance(data, dict) else data:
         _check_depth(item, (*inside, id(data)))

@@ -38,6 +38,12 @@ def killed_while_writing(path, function):
         process.send_signal(signal.SIGKILL)
 
 
+def begin_and_raise(path, error):
+    with replacing(path) as partial:
+        partial.write_text("ha")
+        raise error
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(PARTIAL))
 
@@ -69,21 +75,19 @@ def test_a_kill_in_a_write_leaves_the_former_folder_and_no_new_one(tmp_path):
 def test_an_error_in_a_write_leaves_the_former_file_alone(tmp_path, error):
     path = tmp_path / "metrics.json"
     path.write_text("former")
-    with pytest.raises((RuntimeError, KeyboardInterrupt, WriteError)), replacing(path) as partial:
-        partial.write_text("ha")
-        raise error
+    with pytest.raises((RuntimeError, KeyboardInterrupt, WriteError)):
+        begin_and_raise(path, error)
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"metrics.json": "former"}
 
 
 def test_a_full_disk_is_one_line_that_names_the_file_and_what_is_whole(tmp_path):
     path = tmp_path / "metrics.json"
+    full = OSError(errno.ENOSPC, "No space")
     with pytest.raises(WriteError, match=r"metrics\.json cannot be written \(No space\); no part of it is there"):
-        with replacing(path):
-            raise OSError(errno.ENOSPC, "No space")
+        begin_and_raise(path, full)
     path.write_text("former")
     with pytest.raises(WriteError, match=r"metrics\.json cannot be written .* the former one is as it was"):
-        with replacing(path):
-            raise OSError(errno.ENOSPC, "No space")
+        begin_and_raise(path, full)
 
 
 def test_a_file_in_place_of_a_folder_is_one_line(tmp_path):
