@@ -50,7 +50,7 @@ def masks(
         from camal_rl.registry import import_modules
         from camal_rl.rl.explain.video_file import check_video_support, write_mp4
         from camal_rl.rl.mask_sheet import mask_clip, mask_sheet
-        from camal_rl.runs.folders import portable_name
+        from camal_rl.runs.folders import check_writable, portable_name
 
         import_modules(imports or ())
         path = out if out is not None else Path(f"masks-{portable_name(env)}.png")
@@ -58,6 +58,7 @@ def masks(
         for file in (path, clip) if video else (path,):
             if file.exists() and not force:
                 raise FileExistsError(f"{file} exists; give another --out, or --force to overwrite it")
+            check_writable(file)
         if video:
             check_video_support()
         picture = mask_sheet(env, level_set, frames, steps, seed, overrides or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +13,39 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
+class UnreadableCurvesWarning(UserWarning):
+    """Event files cannot be read; the message names their folder in one line."""
+
+
 def read_curves(folder: Path, tags: Sequence[str]) -> dict[str, Curve]:
-    """Return steps and values of the scalars ``tags`` logged below ``folder``; missing tags are left out."""
+    """Return steps and values of the scalars ``tags`` logged below ``folder``; missing tags are left out.
+
+    A folder whose event files cannot be read is left out with an :class:`UnreadableCurvesWarning`. TensorBoard ends a
+    file silently where its checksums do not fit.
+    """
     curves: dict[str, Curve] = {}
     for path in sorted({file.parent for file in folder.rglob("events.out.tfevents.*")}):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0})
-        events.Reload()
-        for tag in set(tags) & set(events.Tags()["scalars"]):
-            scalars = events.Scalars(tag)
-            steps = np.array([scalar.step for scalar in scalars], dtype=np.float64)
-            values = np.array([scalar.value for scalar in scalars], dtype=np.float64)
-            finite = np.isfinite(values)
-            if finite.any():
-                curves[tag] = steps[finite], values[finite]
+        try:
+            curves |= _read_folder(path, tags)
+        # Whatever a damaged file does to the readers of records and protocol buffers.
+        except Exception as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            line = f"the event files in {path} cannot be read ({told}): its learning curves are left out"
+            warnings.warn(line, UnreadableCurvesWarning, stacklevel=2)
+    return curves
+
+
+def _read_folder(path: Path, tags: Sequence[str]) -> dict[str, Curve]:
+    curves: dict[str, Curve] = {}
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0})
+    events.Reload()
+    for tag in set(tags) & set(events.Tags()["scalars"]):
+        scalars = events.Scalars(tag)
+        steps = np.array([scalar.step for scalar in scalars], dtype=np.float64)
+        values = np.array([scalar.value for scalar in scalars], dtype=np.float64)
+        finite = np.isfinite(values)
+        if finite.any():
+            curves[tag] = steps[finite], values[finite]
     return curves
 
 

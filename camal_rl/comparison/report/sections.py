@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from camal_rl import __version__
@@ -16,6 +17,7 @@ from camal_rl.comparison.report import plots, provenance, tables
 from camal_rl.comparison.report.document import Document, FrameGrid, Part, Picture, Section
 from camal_rl.comparison.report.pictures import frame_grid
 from camal_rl.comparison.significance import seeds_note
+from camal_rl.runs.curves import UnreadableCurvesWarning
 
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
@@ -109,8 +111,18 @@ def _targets(group: Group) -> list[str]:
 
 
 def _learning(group: Group) -> Part:
-    plot = plots.curves_plot(group)
-    return Part("Learning", () if plot else ("No learning curves: the runs hold no TensorBoard logs.",), _given(plot))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnreadableCurvesWarning)
+        plot = plots.curves_plot(group)
+    notes = []
+    for each in caught:
+        if issubclass(each.category, UnreadableCurvesWarning):
+            notes.append(f"{each.message}.")
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if plot is None and not notes:
+        notes.append("No learning curves: the runs hold no TensorBoard logs.")
+    return Part("Learning", tuple(notes), _given(plot))
 
 
 def _frames(group: Group) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,7 +44,20 @@ def render(document: Document, name: str) -> str:
     )
     environment.filters["slug"] = slug
     environment.filters["cell"] = _markdown_cell
+    environment.filters["plain"] = _markdown_text
+    environment.filters["fenced"] = _markdown_code
     return environment.get_template(f"{name}.j2").render(page=document, arrows=ARROWS, folder=PICTURES)
+
+
+def _markdown_text(text: str) -> str:
+    """Return text of one line in which nothing begins an HTML tag: names and titles are the user's."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split()))
+
+
+def _markdown_code(text: str) -> str:
+    """Return text as a block of code, between fences longer than any in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text.strip()}\n{fence}"
 
 
 def _markdown_cell(text: str) -> str:
