@@ -9,13 +9,12 @@ import zipfile
 import pytest
 
 from camal_rl.comparison.groups import group_runs, read_run
-from camal_rl.comparison.plots import learning_curves
 from camal_rl.comparison.report import provenance
 from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.training import prepare, run
-from camal_rl.runs.curves import UnreadableCurvesWarning
+from camal_rl.runs.curves import UnreadableCurvesWarning, read_curves
 from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
@@ -28,7 +27,7 @@ FOREIGN = (
 )  # fmt: skip
 VALUES = ("null", "[]", "{}", "1", "-1", "1e999", "NaN", "true", '"x"', "9" * 30, "[1]", '{"a": 1}')
 TEXT_FILES = ("train.json", "metrics.json", "config.yaml", "provenance.json", "command.txt")
-ATTEMPTS = 60
+ATTEMPTS = 24
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +160,7 @@ def test_every_verb_refuses_half_a_model_in_one_line(copied, capsys, verb):
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "explain", "export", "report"])
-@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"a: " * 3000, b"env: {id: nowhere}"])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"a: " * 3000, b"env: {id: 3}"])
 def test_every_verb_refuses_a_broken_configuration_in_one_line(copied, capsys, verb, content):
     copied.config_file.write_bytes(content)
     assert run_main(verb, str(copied.path)) == 2
@@ -169,7 +168,7 @@ def test_every_verb_refuses_a_broken_configuration_in_one_line(copied, capsys, v
 
 
 def test_a_comparison_refuses_a_broken_file_of_results_in_one_line(copied, capsys):
-    for name, content in (("metrics.json", b"[" * 100_000), ("train.json", b"{}"), ("metrics.json", b"\xff")):
+    for name, content in (("metrics.json", b"[" * 100_000), ("metrics.json", b"\xff"), ("train.json", b"{}")):
         (copied.path / name).write_bytes(content)
         copied.path.rename(copied.path.with_name("camal-seed0"))
         assert run_main("compare", "toy_grid", *TINY, "--seeds", "1", "--out", str(copied.path.parent)) == 2
@@ -192,7 +191,7 @@ def test_event_files_that_are_no_records_do_not_end_a_report(copied):
         file.write_bytes(damaged(content, generator))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnreadableCurvesWarning)
-            learning_curves([read_run(copied.path)])
+            read_curves(copied.tensorboard, ["rollout/ep_rew_mean", "camal/value/epg"])
 
 
 def test_event_files_that_cannot_be_read_are_told_in_the_report(copied, monkeypatch):
@@ -221,16 +220,17 @@ def test_the_markdown_page_holds_no_html_of_names(copied, monkeypatch):
 def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     trial = prepare(load_config("toy_grid", TINY), folder)
-    save, paths = trial.model.save, []
+    kind, paths = type(trial.model), []
+    save = kind.save
 
-    def full_the_second_time(path):
+    def full_the_second_time(model, path):
         paths.append(path)
         if len(paths) == 2:
             path.write_text("half")
             raise OSError(28, "No space left on device")
-        save(path)
+        save(model, path)
 
-    monkeypatch.setattr(trial.model, "save", full_the_second_time)
+    monkeypatch.setattr(kind, "save", full_the_second_time)
     with pytest.warns(UserWarning, match=r"model_256_steps\.zip cannot be written \(No space left on device\)"):
         summary = run(trial, ["camal-rl"])
     assert summary["timesteps"] == 256
