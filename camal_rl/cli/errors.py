@@ -90,14 +90,15 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def cannot_write(error: OSError) -> str | None:
-    """Return the line that tells of a file that cannot be written or a folder that is in use, ``None`` for a bug.
+    """Return the line on a file that cannot be written or read, or a folder that is in use, ``None`` for a bug.
 
     What is checked before the work can change during it: disks fill up.
     """
     from camal_rl.atomic import WriteError
+    from camal_rl.runs.folders import DamagedFile
     from camal_rl.runs.lock import FolderInUse
 
-    if isinstance(error, WriteError | FolderInUse):
+    if isinstance(error, WriteError | FolderInUse | DamagedFile):
         return " ".join(str(error).split())
     if error.errno in _NO_ROOM:
         where = f" ({error.filename})" if error.filename else ""

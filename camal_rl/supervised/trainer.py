@@ -19,7 +19,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from camal_rl.atomic import WriteError, partial_folder, replacing_folder
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
-from camal_rl.runs.folders import share_files
+from camal_rl.runs.folders import DamagedFile, share_files
 from camal_rl.runs.settings import Device
 from camal_rl.supervised.accelerator import (
     check_supported,
@@ -193,10 +193,16 @@ class _Run:
         return -(-steps // per_epoch), steps
 
     def resume(self, checkpoint: Path) -> None:
-        """Take the states that a checkpoint holds."""
+        """Take the states that a checkpoint holds; an OSError names one that is missing or damaged."""
         if not checkpoint.is_dir():
             raise FileNotFoundError(f"{checkpoint} is not a folder of a checkpoint")
-        self.accelerator.load_state(str(checkpoint))
+        try:
+            self.accelerator.load_state(str(checkpoint))
+        except Exception as error:  # what a damaged file does to the readers of zip, pickle and torch
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise DamagedFile(
+                f"{checkpoint} cannot be read ({told}); remove it to go on from the one before"
+            ) from error
 
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
         """Train to the end."""

@@ -22,8 +22,8 @@ from tests.command_line import refusal, run_main
 from tests.conftest import TINY
 
 FOREIGN = (
-    b"", b"[]", b"3", b"null", b'"text"', b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"\xff\xfe\x00", b"{}", b"- " * 3000,
-    b"a: " * 3000, b'{"version": 2}', b"{\n", b"\x00" * 100,
+    b"", b"[]", b"3", b"null", b'"text"', b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"\xff\xfe\x00", b"{}",
+    b"- " * 3000, b"a: " * 3000, b'{"version": 2}', b"{\n", b"\x00" * 100,
 )  # fmt: skip
 VALUES = ("null", "[]", "{}", "1", "-1", "1e999", "NaN", "true", '"x"', "9" * 30, "[1]", '{"a": 1}')
 TEXT_FILES = ("train.json", "metrics.json", "config.yaml", "provenance.json", "command.txt")
@@ -81,15 +81,13 @@ def read_everything(folder):
 def test_a_damaged_file_is_named_or_left_out_with_a_note(copied, name):
     generator, file = random.Random(name), copied.path / name
     content = file.read_bytes()
-    refused = 0
+    told = []
     for _ in range(ATTEMPTS):
         file.write_bytes(damaged(content, generator))
         try:
             read_everything(copied)
         except (ValueError, OSError) as error:
-            refused += 1
-            assert str(file) in str(error), error
-            assert len(str(error)) < 2000
+            told.append(str(error))
         if name != "config.yaml":
             (group,) = group_runs([read_run(copied.path)])
             found = {
@@ -99,8 +97,9 @@ def test_a_damaged_file_is_named_or_left_out_with_a_note(copied, name):
                 "command.txt": group.runs[0].command,
             }[name]
             assert (found is None) == any(str(file) in note for note in group.notes)
+    assert [line for line in told if str(file) not in line or len(line) > 2000] == []
     if name in ("train.json", "config.yaml"):
-        assert refused > ATTEMPTS / 4
+        assert len(told) > ATTEMPTS / 4
 
 
 def test_a_damaged_model_is_never_loaded(copied):
