@@ -324,16 +324,14 @@ class _Run:
                 with own as partial:
                     self._save_state(partial)
             except WriteError as error:
-                told = f"{error}; training goes on without this checkpoint"
-                warnings.warn(told, category=UnusedDataWarning, stacklevel=2)
+                warnings.warn(f"{error}; training goes on without it", category=UnusedDataWarning, stacklevel=2)
 
     def _save_state(self, folder: Path) -> None:
         self.accelerator.wait_for_everyone()
         try:
             self.accelerator.save_state(str(folder))
         except Exception as error:
-            # Torch's and safetensors' writers have exceptions of their own for a full disk.
-            raise OSError(str(error)) from error
+            raise OSError(str(error)) from error  # torch and safetensors have others for a full disk
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             share_files(folder)
