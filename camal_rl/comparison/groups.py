@@ -214,7 +214,7 @@ def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _missing(runs: Sequence[FoundRun]) -> list[str]:
-    notes = []
+    notes: list[str] = []
     for run in runs:
         notes += run.left_out
         if run.training is None and not run.folder.train_file.is_file():
