@@ -33,13 +33,15 @@ def report(
     """
     with checking_input():
         from camal_rl.cli.progress import stages_shown
-        from camal_rl.comparison.groups import find_runs, group_runs, read_run
+        from camal_rl.comparison.groups import check_results, find_runs, group_runs, read_run
         from camal_rl.comparison.report.sections import STAGES, document
         from camal_rl.comparison.report.write import PAGES, write_report
         from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
-        groups = group_runs([read_run(path) for path in find_runs(runs)])
+        found = [read_run(path) for path in find_runs(runs)]
+        check_results(found)
+        groups = group_runs(found)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; --out must be a folder")
         for name in PAGES:

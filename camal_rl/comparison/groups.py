@@ -21,6 +21,7 @@ from camal_rl.utf8 import read_utf8
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
+_LEFT_OUT = " (left out here)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +142,16 @@ def found_run(planned: PlannedRun) -> FoundRun:
     return FoundRun(planned.method, planned.seed, planned.config, folder, **parts, left_out=tuple(left_out))
 
 
+def check_results(runs: Sequence[FoundRun]) -> None:
+    """Raise a ValueError where there are files of results and none of them can be read; one line that names the first.
+
+    With one that can be read, a report leaves out the others and says so.
+    """
+    broken = [line for run in runs for line in run.left_out if str(run.folder.metrics_file) in line]
+    if broken and all(run.metrics is None for run in runs):
+        raise ValueError(broken[0].removesuffix(_LEFT_OUT))
+
+
 def planned_group(runs: Sequence[PlannedRun]) -> Group:
     """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
     methods = tuple(dict.fromkeys(planned.method for planned in runs))
@@ -174,7 +185,7 @@ def _optional(path: Path, read: Callable[[Path], Any], left_out: list[str]) -> A
     try:
         return read(path)
     except (ValueError, OSError) as error:
-        left_out.append(f"{' '.join(str(error).split())} (left out here)")
+        left_out.append(f"{' '.join(str(error).split())}{_LEFT_OUT}")
         return None
 
 
