@@ -243,4 +243,4 @@ def replay(model: PPOWithTerms, path: Path) -> dict[str, float]:
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.policy.parameters(), settings["max_grad_norm"])
     terms = {name.removeprefix("train/"): float(values[-1]) for name, values in records.items()}
-    return {**terms, "loss": float(loss), "gradient_norm": float(norm)}
+    return {**terms, "loss": float(loss.detach()), "gradient_norm": float(norm)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
 from camal_rl.agents.arithmetic import computing
+from camal_rl.failures import DivergedError
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
@@ -147,24 +148,31 @@ def run(
 
     Returns:
         What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes.
+
+    Raises:
+        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
+        RunFailure: an environment failed. However training ends, the environments are closed.
     """
     config, folder, model = trial.config, trial.folder, trial.model
     keep_freed_memory()
     folder.create(config, command, computing(model.policy))
     started = time.perf_counter()
     interrupted = False
-    try:
-        model.learn(
-            config.total_timesteps,
-            callback=[*_callbacks(trial), *callbacks],
-            tb_log_name="run",
-            progress_bar=progress,
-        )
-    except KeyboardInterrupt:
-        interrupted = True
-    seconds = time.perf_counter() - started
-    model.save(folder.model_file)
-    trial.close()
+    with closing(trial):
+        try:
+            model.learn(
+                config.total_timesteps,
+                callback=[*_callbacks(trial), *callbacks],
+                tb_log_name="run",
+                progress_bar=progress,
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        except DivergedError as error:
+            error.save(folder.diverged_file)
+            raise
+        seconds = time.perf_counter() - started
+        model.save(folder.model_file)
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     summary = {
         "interrupted": interrupted,

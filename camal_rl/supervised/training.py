@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from camal_rl.failures import DivergedError
 from camal_rl.runs.folders import share_files
 from camal_rl.runs.run_folder import RunFolder, write_json
 from camal_rl.supervised.accelerator import check_supported, computing
@@ -88,6 +89,7 @@ def run(
 
     Raises:
         BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
+        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
     """
     from safetensors.torch import save_model
 
@@ -99,6 +101,9 @@ def run(
     except BadImageFile:
         if trial.checkpoint is None and not trial.folder.checkpoints.exists():
             shutil.rmtree(trial.folder.path)
+        raise
+    except DivergedError as error:
+        error.save(trial.folder.diverged_file)
         raise
     save_model(trial.trainer.model, str(trial.folder.weights_file))
     share_files(trial.folder.path)
