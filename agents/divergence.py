@@ -32,6 +32,7 @@ _ORDINARY = {
 _ORDINARY_WEIGHT = 10.0
 _ORDINARY_RETURN = 1e4
 _ARRAYS = ("rewards", "values", "log_probs", "advantages", "returns")
+_LEAST_EPSILON = 1e-30
 _PROGRESS = (0.0, 0.5, 1.0)
 
 
@@ -51,6 +52,12 @@ def check_settings(model: ImagePPO) -> None:
         check_amount(f"{term.name}.weight", term.config.weight)
         for progress in _PROGRESS:
             check_amount(f"the weight of term {term.name!r} at progress {progress:g}", term.weight_at(progress))
+
+
+def check_optimizer(model: ImagePPO) -> None:
+    """Raise a ValueError for an epsilon that is 0 in float32: Adam divides 0 by 0 where a gradient is 0."""
+    if "eps" in model.policy.optimizer.defaults:
+        check_amount("eps of the optimizer", model.policy.optimizer.defaults["eps"], low=_LEAST_EPSILON)
 
 
 def check_rollout_size(model: ImagePPO) -> None:

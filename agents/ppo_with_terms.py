@@ -22,6 +22,7 @@ from torch import Tensor
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.divergence import (
     check_gradients,
+    check_optimizer,
     check_parameters,
     check_rollout,
     check_settings,
@@ -96,6 +97,7 @@ class PPOWithTerms(ImagePPO):
                 raise ValueError(f"{count} terms have the name {name!r}, under which they log; leave one out")
         check_settings(self)
         super()._setup_model()
+        check_optimizer(self)
         for term in self.auxiliary_terms:
             if term.config.weight > 0 or term in self._participants:
                 term.setup(self.policy, self.env)

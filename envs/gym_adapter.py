@@ -119,8 +119,9 @@ class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
 
     def _watching_workers(self) -> contextlib.AbstractContextManager[None]:
         """Return what says which of SB3's own worker processes ended; nothing where there are none."""
-        workers = isinstance(self._innermost, SubprocVecEnv)
-        return ending_with_a_worker(self._innermost) if workers else contextlib.nullcontext()
+        if isinstance(self._innermost, SubprocVecEnv):
+            return ending_with_a_worker(self._innermost)
+        return contextlib.nullcontext()
 
     def reset(self) -> VecEnvObs:
         """Reset every environment and read its label map."""

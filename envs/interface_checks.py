@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -105,11 +106,15 @@ def check_reward(reward: object) -> float:
         reward = reward.item()
     if not isinstance(reward, (int, float, np.integer, np.floating, np.bool_)):
         raise ValueError(f"step() returns the reward as a number, got {reward!r}; float(reward) makes one")
-    if not abs(reward) <= _LARGEST:
+    try:
+        number = float(reward)
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= _LARGEST:
         raise NotFiniteError(
             "reward", f"step() returned the reward {reward}; one such reward makes every weight of the policy NaN"
         )
-    return float(reward)
+    return number
 
 
 def check_flag(name: str, flag: object) -> bool:

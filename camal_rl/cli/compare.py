@@ -17,6 +17,7 @@ from camal_rl.cli.errors import checking_input
 if TYPE_CHECKING:
     from camal_rl.comparison.local import OnProgress
     from camal_rl.comparison.plan import PlannedRun
+    from camal_rl.failures import RunFailure
 
 
 def compare(
@@ -58,24 +59,33 @@ def compare(
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
         runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder)
         check_runs(runs)
+    failures: dict[int, RunFailure] = {}
     with contextlib.suppress(KeyboardInterrupt):
-        _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
-    unfinished = [planned for planned in runs if not planned.is_evaluated()]
+        failures = _execute(runs, jobs if jobs is not None else os.cpu_count() or 1, progress)
+    unfinished = [run for index, run in enumerate(runs) if index not in failures and not run.is_evaluated()]
     if unfinished:
         message = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; finished ones will be used again"
         print(message, file=sys.stderr)
         raise typer.Exit(130)
-    _report(runs, folder)
+    # The first method stays the one that the others are compared with.
+    methods = list(dict.fromkeys(planned.method for planned in runs))
+    finished = [planned for index, planned in enumerate(runs) if index not in failures]
+    finished.sort(key=lambda planned: methods.index(planned.method))
+    if finished:
+        _report(finished, folder)
+    for index, failure in sorted(failures.items()):
+        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(max(failure.exit_code for failure in failures.values()))
 
 
-def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
+def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> dict[int, RunFailure]:
     from camal_rl.cli.progress import Mode, mode, progress_bar
     from camal_rl.comparison.local import execute_runs
 
     how = mode(progress)
     if how is not Mode.BAR:
-        execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
-        return
+        return execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
     with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
@@ -87,7 +97,7 @@ def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> No
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
 
-        execute_runs(runs, jobs, sys.argv, on_progress)
+        return execute_runs(runs, jobs, sys.argv, on_progress)
 
 
 def _lines(runs: Sequence[PlannedRun]) -> OnProgress:

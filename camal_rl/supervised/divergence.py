@@ -96,5 +96,5 @@ def replay(trainer: Trainer, path: Path) -> dict[str, float]:
     loss.backward()
     gradients = [each.grad for each in trainer.model.parameters() if each.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
-    values = {name.removeprefix("train/"): float(each.detach()) for name, each in terms.items()}
+    values = {name.removeprefix("train/"): float(torch.as_tensor(each).detach()) for name, each in terms.items()}
     return {**values, "loss": float(loss.detach()), "gradient_norm": float(norm)}

@@ -180,6 +180,13 @@ def test_weights_that_cannot_work_are_refused_before_training(term, weight):
         CAMALPPO("CamPolicy", CountingEnv(), **{**SETTINGS, **given})
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-300])
+def test_an_epsilon_that_is_0_in_float32_is_refused(eps):
+    given = {**SETTINGS, "policy_kwargs": {"encoder": "compact", "optimizer_kwargs": {"eps": eps}}}
+    with pytest.raises(ValueError, match=r"eps of the optimizer must be a finite number in \[1e-30"):
+        CAMALPPO("CamPolicy", CountingEnv(), **given)
+
+
 def test_a_rollout_beyond_the_memory_is_refused_before_training():
     with pytest.raises(ValueError, match=r"a rollout of 1,000,000,000,000 steps .* GiB; lower n_steps"):
         CAMALPPO("CamPolicy", CountingEnv(), **{**SETTINGS, "n_steps": 10**12})
