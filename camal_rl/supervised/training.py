@@ -16,8 +16,9 @@ from camal_rl.runs.folders import share_files
 from camal_rl.runs.run_folder import RunFolder, write_json
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
-from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.supervised.config import SupervisedConfig, supervised_config
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet
+from camal_rl.supervised.divergence import replay
 from camal_rl.supervised.trainer import OnStep, Trainer
 
 if TYPE_CHECKING:
@@ -65,7 +66,12 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
     if config.threads:
         torch.set_num_threads(config.threads)
     sets = make_sets(config)
-    trainer = Trainer(
+    trainer = _make_trainer(config, sets, folder.path)
+    return Trial(config, folder, trainer, checkpoint)
+
+
+def _make_trainer(config: SupervisedConfig, sets: Mapping[str, ImageSet], folder: Path | None) -> Trainer:
+    return Trainer(
         make_model(config, sets["train"]),
         sets["train"],
         sets[config.evaluation.sets[-1]],
@@ -75,9 +81,20 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
         layer=config.model.cam_layer,
         seed=config.seed,
         device=config.device,
-        folder=folder.path,
+        folder=folder,
     )
-    return Trial(config, folder, trainer, checkpoint)
+
+
+def replay_run(folder: RunFolder) -> dict[str, float]:
+    """Repeat the step at which a run diverged, see :func:`camal_rl.supervised.divergence.replay`.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``diverged.pt``.
+    """
+    if not folder.diverged_file.is_file():
+        raise FileNotFoundError(f"{folder.path} holds no {folder.diverged_file.name}; did its training diverge?")
+    config = supervised_config(folder.config())
+    return replay(_make_trainer(config, make_sets(config), None), folder.diverged_file)
 
 
 def run(
