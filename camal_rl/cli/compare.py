@@ -68,9 +68,9 @@ def compare(
         print(message, file=sys.stderr)
         raise typer.Exit(130)
     # The first method stays the one that the others are compared with.
-    methods = list(dict.fromkeys(planned.method for planned in runs))
+    order = list(dict.fromkeys(planned.method for planned in runs))
     finished = [planned for index, planned in enumerate(runs) if index not in failures]
-    finished.sort(key=lambda planned: methods.index(planned.method))
+    finished.sort(key=lambda planned: order.index(planned.method))
     if finished:
         _report(finished, folder)
     for index, failure in sorted(failures.items()):
