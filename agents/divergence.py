@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.envs.guarded_env import MalformedError
 from camal_rl.failures import DivergedError, NotFiniteError, blame, check_amount, check_fits_memory
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def watching(model: ImagePPO) -> Iterator[None]:
         if not from_distributions(error):
             raise
         if isinstance(model._last_obs, np.ndarray):
-            _check_observations(model, model._last_obs)
+            check_observations(model, model._last_obs)
         raise diverged(model, "the policy's output", "distribution of actions") from error
 
 
@@ -97,9 +98,14 @@ def environment_error(model: ImagePPO, what: str, message: str) -> DivergedError
     return DivergedError(model.num_timesteps, f"the {what}", message, "mend the environment", evidence=_state(model))
 
 
-def check_step(model: ImagePPO, observations: npt.NDArray[Any], rewards: npt.NDArray[Any]) -> None:
+def check_step(
+    model: ImagePPO, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
+) -> None:
     """Raise a :class:`DivergedError` unless rewards, and observations that are no whole numbers, are finite."""
-    _check_observations(model, observations)
+    check_observations(model, observations)
+    for name, array in (("rewards", rewards), ("dones", dones)):
+        if array.dtype == object:
+            raise MalformedError(f"step() returned {name} that are no numbers: {array!r}")
     # The buffer holds float32, in which 1e300 is infinite.
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.asarray(rewards, dtype=np.float32))
@@ -108,7 +114,18 @@ def check_step(model: ImagePPO, observations: npt.NDArray[Any], rewards: npt.NDA
         raise environment_error(model, "reward", f"{rewards[index]} of environment {index}")
 
 
-def _check_observations(model: ImagePPO, array: npt.NDArray[Any]) -> None:
+def check_observations(model: ImagePPO, array: npt.NDArray[Any]) -> None:
+    """Raise unless observations are finite, and uint8 where the space is: they would be cut to it.
+
+    Raises:
+        MalformedError: another type.
+        DivergedError: NaN or infinity.
+    """
+    if model.observation_space.dtype == np.uint8 and array.dtype != np.uint8:
+        raise MalformedError(
+            f"the environment gave observations of {array.dtype} where the observation space has uint8: values in "
+            "[0, 1] would be cut to black; return np.round(255 * image).astype(np.uint8)"
+        )
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         index = int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1)))
         raise environment_error(model, "observation", f"of environment {index}")

@@ -105,7 +105,7 @@ class ImagePPO(PPO):
             buffer.store_policy_outputs(actions, starts, values, log_probs)
             new_obs, rewards, dones, infos = env.step_wait()
             self.num_timesteps += env.num_envs
-            check_step(self, cast(np.ndarray, new_obs), rewards)
+            check_step(self, cast(np.ndarray, new_obs), rewards, dones)
             callback.update_locals(locals())
             if not callback.on_step():
                 return False

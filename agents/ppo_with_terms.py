@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.divergence import (
     check_gradients,
+    check_observations,
     check_optimizer,
     check_parameters,
     check_rollout,
@@ -162,6 +164,8 @@ class PPOWithTerms(ImagePPO):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Fill the buffer as the base class does; what is not finite is a :class:`DivergedError`."""
+        if isinstance(self._last_obs, np.ndarray):
+            check_observations(self, self._last_obs)
         with watching(self):
             goes_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if goes_on:

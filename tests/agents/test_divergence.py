@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from camal_rl.agents import CAMALPPO
 from camal_rl.agents.divergence import replay
-from camal_rl.failures import DivergedError
+from camal_rl.failures import DivergedError, RunFailure
 
 from .fakes import CountingEnv
 from .test_input_validation import Floats
@@ -107,6 +107,29 @@ def test_an_observation_that_is_not_finite_ends_training_at_its_step():
     kwargs = {"policy_kwargs": {"encoder": "compact", "normalize_images": False}}
     _, error = train(NoNumbers(), **kwargs)
     assert (error.what, error.term, error.step) == ("the observation", "of environment 1", 10)
+
+
+class Cut(CountingEnv):
+    """At one step the images are floats in [0, 1], or the dones None."""
+
+    def step_wait(self):
+        obs, rewards, dones, infos = super().step_wait()
+        if self.count == self.bad_at:
+            return (obs / 255, rewards, dones, infos) if self.floats else (obs, rewards, np.array([None] * 2), infos)
+        return obs, rewards, dones, infos
+
+
+@pytest.mark.parametrize(
+    ("bad_at", "floats", "message"),
+    [(5, True, "observations of float64 where the observation space has uint8"), (5, False, "dones that are no num")],
+)
+def test_what_would_be_cast_in_silence_is_refused_at_its_step(bad_at, floats, message):
+    env = Cut()
+    env.bad_at, env.floats = bad_at, floats
+    model = CAMALPPO("CamPolicy", env, **SETTINGS)
+    with pytest.raises(RunFailure, match=message):
+        model.learn(128)
+    assert model.num_timesteps == 2 * bad_at
 
 
 def test_the_update_of_stock_policies_is_covered_and_its_parameters_come_back():
