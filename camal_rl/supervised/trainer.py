@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from camal_rl.attention import normalize_cam, zero_maps
-from camal_rl.failures import check_fits_memory
 from camal_rl.losses import attention_loss
 from camal_rl.runs.folders import share_files
 from camal_rl.runs.settings import Device
@@ -31,6 +30,7 @@ from camal_rl.supervised.accelerator import (
 from camal_rl.supervised.batches import (
     TrainingBatch,
     TrainingCollate,
+    check_batch_size,
     check_training_set,
     evenly_spaced_indices,
     load_batch,
@@ -112,7 +112,7 @@ class Trainer:
         self.seed, self.device, self.folder = seed, device, folder
         check_supported(device, self.optimization.precision)
         check_training_set(train_set, needs_masks=self.camal.weight > 0)
-        self._check_batch_size()
+        check_batch_size(train_set, self.optimization.batch_size)
         self.attention: CamClassifier | None = None
         if self.camal.weight > 0 or layer is not None or getattr(model, "cam_layer", None) is not None:
             example = to_unit_range(load_batch(train_set, evenly_spaced_indices(train_set, 4)).images)
@@ -121,11 +121,6 @@ class Trainer:
                 model, example.to(device_now), layer, strict=self.camal.weight > 0, camal=self.camal
             )
             remember_maps(model, self.camal, self.attention.layer)
-
-    def _check_batch_size(self) -> None:
-        """Raise a ValueError if a batch of images, in floating point, is larger than the memory."""
-        count, pixels = min(self.optimization.batch_size, len(self.train_set)), self.train_set[0].image.numel()
-        check_fits_memory(f"a batch of {count:,} images", 4 * count * pixels, "lower optimization.batch_size")
 
     def fit(
         self, resume: Path | None = None, progress: bool = False, on_step: OnStep = lambda _, __: None
