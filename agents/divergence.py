@@ -6,6 +6,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +40,12 @@ _PROGRESS = (0.0, 0.5, 1.0)
 
 def check_settings(model: ImagePPO) -> None:
     """Raise a ValueError or TypeError that names a setting whose value cannot work, NaN and infinity among them."""
+    for name in ("n_steps", "batch_size", "n_epochs"):
+        value = getattr(model, name)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     for name in ("ent_coef", "vf_coef", "max_grad_norm"):
         check_amount(name, getattr(model, name))
     for name in ("gamma", "gae_lambda"):

@@ -189,6 +189,12 @@ def test_settings_that_cannot_work_are_refused_before_training(name, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [0, -1, 1.5, np.inf, True])
+def test_a_number_of_epochs_that_cannot_work_is_refused(value):
+    with pytest.raises((ValueError, TypeError), match="n_epochs must be"):
+        CAMALPPO("CamPolicy", CountingEnv(), **{**SETTINGS, "n_epochs": value})
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "clip_range"])
 def test_schedules_that_cannot_work_are_refused_before_training(name):
     with pytest.raises(ValueError, match=f"{name} must be a finite number in"):
