@@ -22,7 +22,7 @@ from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
 from camal_rl.attention import normalize_cam
 from camal_rl.camal_config import AttentionTarget, CamalConfig
 from camal_rl.camal_term import camal_term
-from camal_rl.envs.gym_adapter import image_size
+from camal_rl.envs.gym_adapter import check_ids, image_size
 from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
 from camal_rl.metrics.alignment import energy_pointing_game, iou
 from camal_rl.targets import grid_target, target_tensor
@@ -128,6 +128,7 @@ class CamalTerm(AuxiliaryTerm):
                 f"segmentation() must return uint8 label maps of shape {expected}, one for each observation, "
                 f"got {labels.dtype} of shape {labels.shape}; check_segmented_env() helps to find out why"
             )
+        check_ids(labels, segmented.spec)
         relevant = segmented.spec.relevant_lookup()
         return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, self.config.coverage)}
 

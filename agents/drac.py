@@ -21,6 +21,7 @@ from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
+from camal_rl.camal_config import MAX_WEIGHT
 
 Augmentation = Literal["crop", "color_jitter"]
 
@@ -50,8 +51,10 @@ class DrACConfig:
         """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
         if not isinstance(self.weight, Real) or isinstance(self.weight, bool):
             raise TypeError(f"drac.weight must be a number, got {self.weight!r}")
-        if not math.isfinite(self.weight) or self.weight < 0:
+        if not 0 <= self.weight < math.inf:
             raise ValueError(f"drac.weight must be a finite number of at least 0, got {self.weight}")
+        if self.weight > MAX_WEIGHT:
+            raise ValueError(f"drac.weight must be at most {MAX_WEIGHT:.0e}, got {self.weight}")
         known = get_args(Augmentation)
         if self.augmentation not in known:
             raise ValueError(f"drac.augmentation must be one of {', '.join(known)}, got {self.augmentation!r}")

@@ -16,9 +16,11 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents.arithmetic import settled_precision
+from camal_rl.agents.divergence import check_rollout_size, check_step
 from camal_rl.agents.encoders import encoder_class
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
+from camal_rl.agents.terms import AuxiliaryTerm
 
 
 class ImagePPO(PPO):
@@ -28,10 +30,16 @@ class ImagePPO(PPO):
     observation is written into the buffer once, on the device, and the policy acts on it there; what the policy
     chose is stored while the simulator steps; the infos of unfinished episodes are not looked at. The result is that
     of the stock loop, bit for bit (``tests/agents/test_camal_ppo.py``).
+
+    Attributes:
+        auxiliary_terms: what joins the loss; nothing here.
     """
+
+    auxiliary_terms: tuple[AuxiliaryTerm, ...] = ()
 
     def _setup_model(self) -> None:
         self._settle_precision()
+        check_rollout_size(self)
         self.rollout_buffer_class = self._buffer_class()
         super()._setup_model()
 
@@ -97,6 +105,7 @@ class ImagePPO(PPO):
             buffer.store_policy_outputs(actions, starts, values, log_probs)
             new_obs, rewards, dones, infos = env.step_wait()
             self.num_timesteps += env.num_envs
+            check_step(self, cast(np.ndarray, new_obs), rewards, dones)
             callback.update_locals(locals())
             if not callback.on_step():
                 return False

@@ -7,23 +7,39 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BasePolicy
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.divergence import (
+    check_gradients,
+    check_observations,
+    check_optimizer,
+    check_parameters,
+    check_rollout,
+    check_settings,
+    copied,
+    diverged,
+    from_distributions,
+    watching,
+)
 from camal_rl.agents.image_ppo import ImagePPO
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.term_modules import TermModules
 from camal_rl.agents.terms import AuxiliaryTerm, Terms, make_terms, term_settings
+from camal_rl.failures import DivergedError
 
 # Diagnostics are made after every update on so many frames: enough for a curve, cheap beside the update.
 DIAGNOSTIC_FRAMES = 256
@@ -55,6 +71,7 @@ class PPOWithTerms(ImagePPO):
     Raises:
         ValueError: an unknown term or setting; a weight above 0 with a policy or an environment that does not serve.
         TypeError: ``terms`` is none of these.
+        DivergedError: in training, numbers that are not finite (:class:`camal_rl.failures.DivergedError`).
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "CamPolicy": CamPolicy}
@@ -80,7 +97,9 @@ class PPOWithTerms(ImagePPO):
         for name, count in counts.items():
             if count > 1:
                 raise ValueError(f"{count} terms have the name {name!r}, under which they log; leave one out")
+        check_settings(self)
         super()._setup_model()
+        check_optimizer(self)
         for term in self.auxiliary_terms:
             if term.config.weight > 0 or term in self._participants:
                 term.setup(self.policy, self.env)
@@ -141,12 +160,24 @@ class PPOWithTerms(ImagePPO):
                 columns[name] = column
         return columns
 
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer as the base class does; what is not finite is a :class:`DivergedError`."""
+        if isinstance(self._last_obs, np.ndarray):
+            check_observations(self, self._last_obs)
+        with watching(self):
+            goes_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        if goes_on:
+            check_rollout(self)
+        return goes_on
+
     # Update -------------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Update the policy from the rollout buffer: SB3's PPO update with the terms in the loss."""
         if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
-            super().train()
+            self._stock_update()
             return
         self.policy.set_training_mode(True)
         optimizers = [self.policy.optimizer, *self._term_modules.optimizers]
@@ -162,8 +193,7 @@ class PPOWithTerms(ImagePPO):
         for epoch in range(self.n_epochs):
             kl_divergences = []
             for batch in buffer.get(self.batch_size):
-                loss, kl_divergence = self._loss(batch, clip_range, clip_range_vf, progress, records)
-                del batch  # the next one is drawn while this name still holds it
+                loss, kl_divergence = self._checked_loss(batch, clip_range, clip_range_vf, progress, records)
                 kl_divergences.append(kl_divergence)
                 if self.target_kl is not None and kl_divergences[-1].item() > 1.5 * self.target_kl:
                     continue_training = False
@@ -173,18 +203,42 @@ class PPOWithTerms(ImagePPO):
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-                self._term_modules.clip_gradients(self.max_grad_norm)
+                norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                norms = [norm, *self._term_modules.clip_gradients(self.max_grad_norm)]
+                check_gradients(self, loss, norms, batch, records)
+                del batch  # the next one is drawn while this name still holds it
                 for optimizer in optimizers:
                     optimizer.step()
             self._n_updates += 1
             if not continue_training:
                 break
 
+        check_parameters(self)
         records["train/approx_kl"] = kl_divergences
         records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
         self._log_update(records, clip_range, clip_range_vf)
         self._log_diagnostics(progress)
+
+    def _stock_update(self) -> None:
+        """Update as SB3 does; where that gives numbers that are not finite, the parameters before it come back."""
+        before = copied(self.policy)
+        try:
+            with watching(self):
+                super().train()
+            check_parameters(self)
+        except DivergedError as error:
+            self.policy.load_state_dict(before)
+            error.evidence["policy"] = before
+            raise
+
+    def _checked_loss(self, batch: CamalRolloutSamples, *arguments: Any) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`_loss` does; a policy that gives no distribution has diverged."""
+        try:
+            return self._loss(batch, *arguments)
+        except ValueError as error:
+            if not from_distributions(error):
+                raise
+            raise diverged(self, "the policy's output", "distribution of actions", batch) from error
 
     def _loss(
         self,

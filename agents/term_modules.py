@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import nn
+from torch import Tensor, nn
 
 from camal_rl.agents.terms import AuxiliaryTerm
 
@@ -41,10 +41,9 @@ class TermModules:
         """The optimizers, one a module."""
         return list(self._optimizers.values())
 
-    def clip_gradients(self, max_norm: float) -> None:
-        """Scale the gradients of each module to a norm of at most ``max_norm``."""
-        for module in self._modules.values():
-            torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+    def clip_gradients(self, max_norm: float) -> list[Tensor]:
+        """Scale the gradients of each module to a norm of at most ``max_norm``; return the norms before."""
+        return [nn.utils.clip_grad_norm_(module.parameters(), max_norm) for module in self._modules.values()]
 
     def state(self) -> str | None:
         """Return parameters and optimizers as a text; ``None`` where there are no modules."""

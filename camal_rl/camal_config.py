@@ -91,7 +91,7 @@ class CamalConfig:
             _check_number(name, getattr(self, name))
         for name in ("weight", "inside_weight"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
+            if not 0 <= value < math.inf:
                 raise ValueError(f"camal.{name} must be a finite number of at least 0, got {value}")
             if value > MAX_WEIGHT:
                 raise ValueError(f"camal.{name} must be at most {MAX_WEIGHT:.0e}, got {value}")

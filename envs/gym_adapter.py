@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,18 +12,21 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from camal_rl.envs.copies import Copyable
+from camal_rl.envs.guarded_env import guarded
+from camal_rl.envs.interface_checks import check_stacked_step
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
-from camal_rl.envs.worker_processes import WorkerVecEnv
+from camal_rl.envs.worker_processes import WorkerVecEnv, ending_with_a_worker
+from camal_rl.failures import RunFailure
 
 SpecLike = SegmentationSpec | Mapping[str, Sequence[str]]
 KEY = "segmentation"
 
 
-class SegmentationError(ValueError):
+class SegmentationError(RunFailure, ValueError):
     """An environment whose ``info["segmentation"]`` is missing or malformed; the message says how to mend it."""
 
 
@@ -48,6 +52,17 @@ def check_label_map(label_map: object, shape: tuple[int, int] | None, where: str
         wanted = "two dimensions (H, W)" if shape is None else f"the observation's height and width {shape}"
         raise SegmentationError(f"{where} has {wanted}, got shape {label_map.shape}")
     return label_map
+
+
+def check_ids(label_maps: LabelMap, spec: SegmentationSpec) -> None:
+    """Raise a :class:`SegmentationError` for label maps ``uint8[num_envs, H, W]`` that hold ids without a name."""
+    if label_maps.size and label_maps.max() >= len(spec.names):
+        index = int(np.argmax(label_maps.reshape(len(label_maps), -1).max(axis=1)))
+        unnamed = [int(label) for label in np.unique(label_maps[index]) if label >= len(spec.names)]
+        raise SegmentationError(
+            f"the label map of environment {index} holds ids without a name: {unnamed}; spec.names has "
+            f"{len(spec.names)} names, 0 to {len(spec.names) - 1}: add names or mend the ids"
+        )
 
 
 def image_size(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
@@ -80,6 +95,9 @@ class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
         self._innermost = venv
         while isinstance(self._innermost, VecEnvWrapper):
             self._innermost = self._innermost.venv
+        if isinstance(self._innermost, DummyVecEnv):
+            # Its buffers cut what they are given to their own types, so it is watched where it comes from.
+            self._innermost.envs = [guarded(env, index) for index, env in enumerate(self._innermost.envs)]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the table of the class's attributes, which cannot be pickled."""
@@ -99,20 +117,31 @@ class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
         """Whether masks are switched on."""
         return self._masks
 
+    def _watching_workers(self) -> contextlib.AbstractContextManager[None]:
+        """Return what says which of SB3's own worker processes ended; nothing where there are none."""
+        if isinstance(self._innermost, SubprocVecEnv):
+            return ending_with_a_worker(self._innermost)
+        return contextlib.nullcontext()
+
     def reset(self) -> VecEnvObs:
         """Reset every environment and read its label map."""
-        observations = self.venv.reset()
+        with self._watching_workers():
+            observations = self.venv.reset()
         infos = self._innermost.reset_infos
         if not self._masks:
             self.reset_infos = infos
             return observations
         self._label_maps = np.stack([self._take(info, index, "reset") for index, info in enumerate(infos)])
+        check_ids(self._label_maps, self.spec)
         self.reset_infos = [_without_key(info) for info in infos]
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step every environment and read the label map of the observation that each returned."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        with self._watching_workers():
+            observations, rewards, dones, infos = self.venv.step_wait()
+        if isinstance(self._innermost, SubprocVecEnv):
+            check_stacked_step(observations, rewards, dones, self._innermost.observation_space)
         if not self._masks:
             self.reset_infos = self._innermost.reset_infos
             return observations, rewards, dones, infos
@@ -125,6 +154,7 @@ class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
                 self.reset_infos[index] = _without_key(fresh)
             else:
                 self._label_maps[index] = self._take(infos[index], index, "step")
+        check_ids(self._label_maps, self.spec)
         return observations, rewards, dones, [_without_key(info) for info in infos]
 
     def segmentation(self) -> LabelMap:
@@ -227,7 +257,7 @@ def make_segmented_vec(
         )
     given = None if spec is None else as_spec(spec)
     make: Callable[[], gymnasium.Env[Any, Any]] = env if callable(env) else _Maker(env)
-    makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]] = [_Monitored(make) for _ in range(num_envs)]
+    makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]] = [_Monitored(make, index) for index in range(num_envs)]
     venv: VecEnv = WorkerVecEnv(makers) if subproc else DummyVecEnv(list(makers))
     try:
         venv.seed(seed)
@@ -257,11 +287,11 @@ class _Maker:
 
 
 class _Monitored:
-    """Wraps what a maker makes in SB3's Monitor, which reports returns and lengths of episodes, unless one is there."""
+    """Has what a maker makes watched, and reported by SB3's Monitor, unless one is there: returns, lengths."""
 
-    def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]], index: int) -> None:
+        self._make, self._index = make, index
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
-        env = self._make()
+        env = guarded(self._make(), self._index)
         return env if is_wrapped(env, Monitor) else Monitor(env)

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from camal_rl.failures import NotFiniteError
+
+_LARGEST = float(np.finfo(np.float32).max)
 _ACTIONS = (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)
 _WANTED = "training takes pictures uint8[H, W, C] or uint8[C, H, W] in Box(0, 255, shape, np.uint8)"
 
@@ -61,10 +64,15 @@ def check_reset(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[A
     Raises:
         ValueError: anything else, with what is wrong about it.
     """
+    observation, info = parts_of_reset(result)
+    return check_image(observation, space, "reset()"), check_info(info, "reset()")
+
+
+def parts_of_reset(result: object) -> tuple[Any, Any]:
+    """Return the two things that ``reset`` returned; a ValueError says that they are others."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(f"reset() returns observation, info, got {_kind(result)}")
-    observation, info = result
-    return check_image(observation, space, "reset()"), _checked_info(info, "reset()")
+    return result
 
 
 def check_step(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
@@ -73,18 +81,47 @@ def check_step(result: object, space: spaces.Space[Any]) -> tuple[npt.NDArray[An
     Raises:
         ValueError: anything else, with what is wrong about it.
     """
+    observation, reward, terminated, truncated, info = parts_of_step(result)
+    picture = check_image(observation, space, "step()")
+    number = check_reward(reward)
+    flags = check_flag("terminated", terminated), check_flag("truncated", truncated)
+    return picture, number, *flags, check_info(info, "step()")
+
+
+def parts_of_step(result: object) -> tuple[Any, Any, Any, Any, Any]:
+    """Return the five things that ``step`` returned; a ValueError says that they are others."""
     if not isinstance(result, tuple) or len(result) != 5:
         raise ValueError(f"step() returns observation, reward, terminated, truncated, info, got {_kind(result)}")
-    observation, reward, terminated, truncated, info = result
-    picture = check_image(observation, space, "step()")
-    if not isinstance(reward, (int, float, np.integer, np.floating)):
+    return result
+
+
+def check_reward(reward: object) -> float:
+    """Return a reward if it is a number that float32 can hold.
+
+    Raises:
+        ValueError: no number.
+        NotFiniteError: NaN, infinity, or larger than float32's largest number.
+    """
+    if isinstance(reward, np.ndarray) and reward.shape == ():
+        reward = reward.item()
+    if not isinstance(reward, (int, float, np.integer, np.floating, np.bool_)):
         raise ValueError(f"step() returns the reward as a number, got {reward!r}; float(reward) makes one")
-    if not math.isfinite(reward):
-        raise ValueError(f"step() returned the reward {reward}; one such reward makes every weight of the policy NaN")
-    for name, flag in (("terminated", terminated), ("truncated", truncated)):
-        if not isinstance(flag, (bool, np.bool_)):
-            raise ValueError(f"step() returns {name} as True or False, got {flag!r}; bool({name}) makes one")
-    return picture, float(reward), bool(terminated), bool(truncated), _checked_info(info, "step()")
+    try:
+        number = float(reward)
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= _LARGEST:
+        raise NotFiniteError(
+            "reward", f"step() returned the reward {reward}; one such reward makes every weight of the policy NaN"
+        )
+    return number
+
+
+def check_flag(name: str, flag: object) -> bool:
+    """Return a flag of ``step``; a ValueError says that it is neither true nor false."""
+    if not isinstance(flag, (bool, np.bool_)):
+        raise ValueError(f"step() returns {name} as True or False, got {flag!r}; bool({name}) makes one")
+    return bool(flag)
 
 
 def check_image(observation: object, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
@@ -127,6 +164,23 @@ def check_vec_step(result: object, num_envs: int, space: spaces.Space[Any]) -> t
     return observations, dones
 
 
+def check_stacked_step(
+    observations: Any, rewards: npt.NDArray[Any], dones: npt.NDArray[Any], space: spaces.Space[Any]
+) -> None:
+    """Check what worker processes gave, as it is before SB3 casts it.
+
+    Raises:
+        ValueError: images that are not uint8 where the space is, rewards that are no numbers, dones that are no flags.
+        NotFiniteError: a reward that is NaN or infinite in float32.
+    """
+    if isinstance(observations, np.ndarray) and space.dtype == np.uint8:
+        check_image(observations[0], space, "step()")
+    for reward in rewards:
+        check_reward(reward)
+    if dones.dtype != np.bool_:
+        raise ValueError(f"step() returns terminated and truncated as True or False, got {dones!r}")
+
+
 def check_image_batch(observations: object, num_envs: int, space: spaces.Space[Any], call: str) -> npt.NDArray[Any]:
     """Return a vectorized environment's observations, if they are as many pictures of the space.
 
@@ -140,7 +194,8 @@ def check_image_batch(observations: object, num_envs: int, space: spaces.Space[A
     return observations
 
 
-def _checked_info(info: object, call: str) -> dict[str, Any]:
+def check_info(info: object, call: str) -> dict[str, Any]:
+    """Return an info; a ValueError says that it is no dictionary."""
     if not isinstance(info, dict):
         raise ValueError(f"{call} returns info as a dictionary, got {_kind(info)}")
     return info

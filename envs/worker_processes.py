@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy.typing as npt
 from stable_baselines3.common.vec_env import SubprocVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
+from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper, VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from camal_rl.envs.guarded_env import FAILURE, EnvironmentFailure, TellingEnv, guarded
+from camal_rl.failures import RunFailure
 
 Maker = Callable[[], gymnasium.Env[Any, Any]]
 # How a worker ends that finds itself running the program from its start: no other program is likely to use it.
 _UNGUARDED = 119
+# How long a pipe may be closed before its process has ended.
+_GRACE_SECONDS = 5.0
 _ONE_PROCESS = "or use subproc=False, which steps every environment in this process"
 
 
-class WorkersError(RuntimeError):
+class WorkersError(RunFailure, RuntimeError):
     """Worker processes that cannot start; the message says what to change."""
 
 
@@ -35,14 +43,64 @@ class WorkerVecEnv(SubprocVecEnv):
     Raises:
         TypeError: the makers cannot be sent to another process.
         WorkersError: a worker could not make its environment. No worker is left behind.
+        EnvironmentFailure: later, an environment failed, or its process ended. No worker is left behind.
     """
 
     def __init__(self, makers: Sequence[Maker]) -> None:
         leave_if_imported_by_a_worker()
         _check_can_be_sent(makers[0])
-        reason = self._start([_Reporting(maker) for maker in makers])
+        reason = self._start([_Reporting(maker, index) for index, maker in enumerate(makers)])
         if reason is not None:
             raise WorkersError(reason)
+
+    def reset(self) -> VecEnvObs:
+        """Reset every environment."""
+        with ending_with_a_worker(self):
+            observations = super().reset()
+        self._check_told(self.reset_infos)
+        return observations
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Tell every environment its action."""
+        with ending_with_a_worker(self):
+            super().step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return what every environment gave."""
+        with ending_with_a_worker(self):
+            result = super().step_wait()
+        self._check_told(result[3])
+        self._check_told(self.reset_infos)
+        return result
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of environments."""
+        with ending_with_a_worker(self):
+            return super().get_attr(attr_name, indices)
+
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Call a method of environments."""
+        with ending_with_a_worker(self):
+            return super().env_method(method_name, *args, indices=indices, **kwargs)
+
+    def get_images(self) -> Sequence[Any]:
+        """Return a picture of every environment."""
+        with ending_with_a_worker(self):
+            return super().get_images()
+
+    def close(self) -> None:
+        """Close the environments, and end every worker that is left."""
+        try:
+            super().close()
+        except (EOFError, OSError):
+            _abandon(self)
+
+    def _check_told(self, infos: Sequence[Any]) -> None:
+        """Raise what a worker has told of its environment; all are closed before."""
+        for info in infos:
+            if info and FAILURE in info:
+                self.close()
+                raise info[FAILURE]
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse copies: pipes and processes have none.
@@ -57,11 +115,11 @@ class WorkerVecEnv(SubprocVecEnv):
         try:
             with _without_a_file_that_is_none():
                 super().__init__(makers, start_method="spawn")
+            for remote in self.remotes:
+                remote.send(("has_attr", "making_error"))
+            failed = [index for index, remote in enumerate(self.remotes) if remote.recv()]
         except (EOFError, OSError):
             return self._end_workers()
-        for remote in self.remotes:
-            remote.send(("has_attr", "making_error"))
-        failed = [index for index, remote in enumerate(self.remotes) if remote.recv()]
         if not failed:
             return None
         error = self.get_attr("making_error", indices=failed[0])[0]
@@ -69,15 +127,9 @@ class WorkerVecEnv(SubprocVecEnv):
         return f"the environment cannot be made in a worker process: {error}"
 
     def _end_workers(self) -> str:
-        """End every worker and return why the first one ended by itself."""
-        self.processes[0].join()
-        code = self.processes[0].exitcode
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join()
-        for connection in (*self.remotes, *self.work_remotes):
-            connection.close()
+        """End every worker and return why the first one that ended did so."""
+        ended = _abandon(self)
+        code = None if ended is None else ended[1]
         if code == _UNGUARDED:
             return (
                 "worker processes import this script again: put the code that makes the environment and trains under "
@@ -87,6 +139,52 @@ class WorkerVecEnv(SubprocVecEnv):
             f"a worker process ended with code {code} before its environment was made; its own message is above this "
             f"one. Mend what it says, {_ONE_PROCESS}"
         )
+
+
+@contextlib.contextmanager
+def ending_with_a_worker(venv: SubprocVecEnv) -> Iterator[None]:
+    """End every worker if one has ended, and say which and how.
+
+    Raises:
+        EnvironmentFailure: one has ended.
+    """
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        ended = _abandon(venv)
+        if ended is None:
+            raise EnvironmentFailure("a worker process no longer answers; every environment was closed") from error
+        index, code = ended
+        raise EnvironmentFailure(
+            f"environment {index}: its worker process {_ending(code)}; every environment was closed"
+        ) from error
+
+
+def _abandon(venv: SubprocVecEnv) -> tuple[int, int | None] | None:
+    """End every worker; return the number and the exit code of the first that had ended by itself."""
+    # A pipe is closed a moment before its process has ended.
+    dead = connection.wait([process.sentinel for process in venv.processes], timeout=_GRACE_SECONDS)
+    ended = [(index, each) for index, each in enumerate(venv.processes) if each.sentinel in dead]
+    for process in venv.processes:
+        process.kill()
+    for process in venv.processes:
+        process.join()
+    for pipe in (*venv.remotes, *venv.work_remotes):
+        pipe.close()
+    venv.closed, venv.waiting = True, False
+    return (ended[0][0], ended[0][1].exitcode) if ended else None
+
+
+def _ending(code: int | None) -> str:
+    """Return in words how a process ended: a negative exit code is a signal."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"was ended by {name}{hint}"
 
 
 def leave_if_imported_by_a_worker() -> None:
@@ -131,12 +229,12 @@ def _without_a_file_that_is_none() -> Iterator[None]:
 class _Reporting:
     """Makes an environment in a worker, or an empty one that says what went wrong, once, where it can be read."""
 
-    def __init__(self, make: Maker) -> None:
-        self._make = make
+    def __init__(self, make: Maker, index: int) -> None:
+        self._make, self._index = make, index
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
         try:
-            return self._make()
+            return TellingEnv(guarded(self._make(), self._index))
         except Exception as error:
             return _NotMade(f"{type(error).__name__}: {error}")
 

@@ -17,6 +17,7 @@ from camal_rl.cli.errors import checking_input
 if TYPE_CHECKING:
     from camal_rl.comparison.local import OnProgress
     from camal_rl.comparison.plan import PlannedRun
+    from camal_rl.failures import RunFailure
 
 
 def compare(
@@ -69,24 +70,33 @@ def compare(
 
 
 def _compare(runs: Sequence[PlannedRun], folder: Path, jobs: int, progress: bool | None) -> None:
+    failures: dict[int, RunFailure] = {}
     with contextlib.suppress(KeyboardInterrupt):
-        _execute(runs, jobs, progress)
-    unfinished = [planned for planned in runs if not planned.is_evaluated()]
+        failures = _execute(runs, jobs, progress)
+    unfinished = [run for index, run in enumerate(runs) if index not in failures and not run.is_evaluated()]
     if unfinished:
         message = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; finished ones will be used again"
         print(message, file=sys.stderr)
         raise typer.Exit(130)
-    _report(runs, folder)
+    # The first method stays the one that the others are compared with.
+    order = list(dict.fromkeys(planned.method for planned in runs))
+    finished = [planned for index, planned in enumerate(runs) if index not in failures]
+    finished.sort(key=lambda planned: order.index(planned.method))
+    if finished:
+        _report(finished, folder)
+    for index, failure in sorted(failures.items()):
+        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(max(failure.exit_code for failure in failures.values()))
 
 
-def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> None:
+def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> dict[int, RunFailure]:
     from camal_rl.cli.progress import Mode, mode, progress_bar
     from camal_rl.comparison.local import execute_runs
 
     how = mode(progress)
     if how is not Mode.BAR:
-        execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
-        return
+        return execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
     with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
@@ -98,7 +108,7 @@ def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> No
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
 
-        execute_runs(runs, jobs, sys.argv, on_progress)
+        return execute_runs(runs, jobs, sys.argv, on_progress)
 
 
 def _lines(runs: Sequence[PlannedRun]) -> OnProgress:

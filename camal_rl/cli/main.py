@@ -22,6 +22,7 @@ from camal_rl.cli.glossary import glossary
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
 from camal_rl.cli.train import train
+from camal_rl.failures import RunFailure
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)
     except BadInput as error:
         _fail(str(error))
+    except RunFailure as error:
+        _fail(" ".join(str(error).split()), error.exit_code)
     except _UsageError as error:
         _fail(f"{error.format_message()} (camal-rl --help lists the commands)")
     except OSError as error:
@@ -94,9 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = BAD_INPUT) -> None:
     print(f"camal-rl: {message}", file=sys.stderr)
-    sys.exit(BAD_INPUT)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from camal_rl.comparison.plan import PlannedRun
+from camal_rl.failures import RunFailure
 from camal_rl.runs.task import OnSteps, task_of
 
 OnProgress = Callable[[int, float, str], None]
@@ -26,31 +27,45 @@ _TRAINING_SHARE = 0.9
 _POLL_SECONDS = 0.5
 
 
-def execute_runs(runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], on_progress: OnProgress) -> None:
+def execute_runs(
+    runs: Sequence[PlannedRun], jobs: int, command: Sequence[str], on_progress: OnProgress
+) -> dict[int, RunFailure]:
     """Train and evaluate the runs that are not finished, ``jobs`` at a time.
 
     Each run has a process with one torch thread, so results do not depend on ``jobs``.
+
+    Returns:
+        By index the runs that failed, with the reason: training diverged, or an environment failed. The others go on.
     """
     waiting = {index: planned for index, planned in enumerate(runs) if not planned.is_evaluated()}
     for index in set(range(len(runs))) - set(waiting):
         on_progress(index, 1.0, "done before")
+    failures: dict[int, RunFailure] = {}
     if not waiting:
-        return
+        return failures
     context = multiprocessing.get_context("spawn")
     manager = SyncManager(ctx=context)
     manager.start(end_with_parent)
     with manager, ProcessPoolExecutor(min(jobs, len(waiting)), context, end_with_parent) as pool:
         messages = manager.Queue()
-        pending = {pool.submit(_execute, index, planned, list(command), messages) for index, planned in waiting.items()}
+        indices = {
+            pool.submit(_execute, index, planned, list(command), messages): index for index, planned in waiting.items()
+        }
+        pending = set(indices)
         try:
             while pending:
                 done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 _forward(messages, on_progress)
                 for future in done:
-                    future.result()
+                    try:
+                        future.result()
+                    except RunFailure as error:
+                        failures[indices[future]] = error
+                        on_progress(indices[future], 1.0, "failed")
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    return failures
 
 
 def end_with_parent() -> None:

@@ -17,6 +17,7 @@ from camal_rl.runs.checks import (
     Copies,
     Count,
     CountOrNone,
+    Frames,
     Seed,
     Workers,
     check_folder_name,
@@ -99,7 +100,7 @@ class EvaluationConfig:
     sets: tuple[str, ...] = ("train", "held_out")
     attention_sets: tuple[str, ...] = ("train", "held_out")
     episodes: Count = 256
-    frames: CountOrNone = 512
+    frames: Frames = 512
     frame_every: Count = 7
     num_envs: Copies = 64
     seed: Seed = 10_000

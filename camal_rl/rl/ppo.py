@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from camal_rl.agents import CAMALPPO
 from camal_rl.rl.algorithms import AlgorithmSpec
-from camal_rl.runs.checks import Amount, Count, PositiveAmount, Share, check_section
+from camal_rl.runs.checks import Amount, Count, Epsilon, PositiveAmount, Share, check_section
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -40,7 +40,7 @@ class PPOConfig:
         vf_coef: weight of the value loss.
         max_grad_norm: gradients are scaled down to this norm.
         target_kl: an update ends when its KL divergence is above 1.5 times this, above 0; ``None`` never ends it.
-        adam_epsilon: Adam's epsilon, above 0; in SB3 it is one of ``optimizer_kwargs``.
+        adam_epsilon: Adam's epsilon, at least 1e-30; in SB3 it is one of ``optimizer_kwargs``.
         stats_window_size: episodes whose mean return and length are logged.
     """
 
@@ -58,7 +58,7 @@ class PPOConfig:
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
     target_kl: PositiveAmount | None = None
-    adam_epsilon: PositiveAmount = 1e-5
+    adam_epsilon: Epsilon = 1e-5
     stats_window_size: Count = 100
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents import HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents import HParamCallback, OverlayCallback, PPOWithTerms, UpdateLogCallback
 from camal_rl.agents.arithmetic import computing
+from camal_rl.agents.divergence import replay
+from camal_rl.failures import DivergedError
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
-from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
@@ -153,6 +155,8 @@ def run(
     Raises:
         FolderInUse: another training writes into the folder.
         WriteError: the disk is full, or the folder may not be written any more.
+        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
+        RunFailure: an environment failed. However training ends, the environments are closed.
     """
     try:
         with trial.folder.writing():
@@ -176,6 +180,9 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
         )
     except KeyboardInterrupt:
         interrupted = True
+    except DivergedError as error:
+        error.save(folder.diverged_file)
+        raise
     seconds = time.perf_counter() - started
     save_model(model, folder.model_file)
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
@@ -189,6 +196,23 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
     }
     write_json(folder.train_file, summary)
     return summary
+
+
+def replay_run(folder: RunFolder) -> dict[str, float]:
+    """Repeat the step at which a run diverged, see :func:`camal_rl.agents.divergence.replay`.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``diverged.pt``.
+        TypeError: the algorithm is not derived from PPO with auxiliary terms.
+    """
+    if not folder.diverged_file.is_file():
+        raise FileNotFoundError(f"{folder.path} holds no {folder.diverged_file.name}; did its training diverge?")
+    config = agent_run_config(folder)
+    with closing(make_training_env(config)) as venv:
+        model = make_model(config, venv, folder)
+        if not isinstance(model, PPOWithTerms):
+            raise TypeError(f"steps of a camal_rl.agents.PPOWithTerms can be repeated, got a {type(model).__name__}")
+        return replay(model, folder.diverged_file)
 
 
 def _callbacks(trial: Trial) -> list[BaseCallback]:

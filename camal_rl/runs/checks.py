@@ -34,6 +34,10 @@ Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """A coefficient or a rate: its products must stay finite in float32."""
 PositiveAmount = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 """An amount that cannot be 0."""
+Epsilon = Annotated[float, Field(ge=1e-30, le=1e9, allow_inf_nan=False)]
+"""What keeps a divisor from 0: smaller numbers are 0 in float32."""
+Frames = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Pictures that are held in memory together; 0 switches off what they are for."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A share, or a probability."""
 

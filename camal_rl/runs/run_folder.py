@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def diverged_file(self) -> Path:
+        """What reproduces the step at which training came to NaN or infinity, see :mod:`camal_rl.failures`."""
+        return self.path / "diverged.pt"
+
+    @property
     def train_file(self) -> Path:
         """How training went: JSON, written when it ends."""
         return self.path / "train.json"

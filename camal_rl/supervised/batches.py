@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camal_rl.failures import check_fits_memory
 from camal_rl.supervised.data.listing import listing_of
 from camal_rl.supervised.data.samples import Batch, ImageSet, Sample, collate
 from camal_rl.targets import Coverage, grid_target
@@ -100,3 +101,9 @@ def check_training_set(images: ImageSet, needs_masks: bool) -> None:
         )
     if needs_masks and not listing_of(images).has_mask.any():
         raise ValueError("camal.weight above 0 needs masks, but no training image has one; mark some, or use weight 0")
+
+
+def check_batch_size(images: ImageSet, batch_size: int) -> None:
+    """Raise a ValueError if a batch of images, in floating point, is larger than the memory."""
+    count, pixels = min(batch_size, len(images)), images[0].image.numel()
+    check_fits_memory(f"a batch of {count:,} images", 4 * count * pixels, "lower optimization.batch_size")

@@ -31,6 +31,7 @@ from camal_rl.supervised.accelerator import (
 from camal_rl.supervised.batches import (
     TrainingBatch,
     TrainingCollate,
+    check_batch_size,
     check_training_set,
     evenly_spaced_indices,
     load_batch,
@@ -40,6 +41,7 @@ from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
 from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
+from camal_rl.supervised.divergence import check_parameters, check_step
 from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.model_protocols import HasCustomLosses
 from camal_rl.supervised.training_log import HeldOutLog, StepMeans
@@ -111,6 +113,7 @@ class Trainer:
         self.seed, self.device, self.folder = seed, device, folder
         check_supported(device, self.optimization.precision)
         check_training_set(train_set, needs_masks=self.camal.weight > 0)
+        check_batch_size(train_set, self.optimization.batch_size)
         self.attention: CamClassifier | None = None
         if self.camal.weight > 0 or layer is not None or getattr(model, "cam_layer", None) is not None:
             example = to_unit_range(load_batch(train_set, evenly_spaced_indices(train_set, 4)).images)
@@ -139,6 +142,7 @@ class Trainer:
 
         Raises:
             BadImageFile: an image or mask that cannot be used; no mask of the first epoch is left at the image size.
+            DivergedError: a loss, a gradient or a parameter is NaN or infinite; the model keeps the last finite ones.
         """
         cuda = list(range(torch.cuda.device_count())) if self.device != "cpu" else []
         with torch.random.fork_rng(cuda):
@@ -252,6 +256,7 @@ class _Run:
                 self._write(self.means.take())
             bar.update()
             on_step(self.progress.step, self.steps)
+        check_parameters(self)
         self.progress.epoch = epoch + 1
 
     def _tell_lost_masks(self) -> None:
@@ -265,12 +270,34 @@ class _Run:
 
     def _step(self, batch: TrainingBatch) -> Metrics:
         """Take one step and return its metrics."""
+        progress = self.progress.step / self.steps
+        loss, metrics, logits = self.loss_of(batch, progress)
+        self.accelerator.backward(loss)
+        norm = None
+        if self.settings.max_grad_norm:
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        check_step(self, batch, loss, metrics, norm)
+        self.optimizer.step()
+        metrics["train/learning_rate"] = self.schedule.get_last_lr()[0]
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        accuracy = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
+        weight = self.camal.weight_at(progress)
+        return {**metrics, "train/loss": loss, "train/accuracy": accuracy, "camal/weight": weight}
+
+    def loss_of(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, Metrics, Tensor]:
+        """Return the loss of a batch, its terms by name, and the logits.
+
+        Args:
+            batch: the images.
+            progress: the share of training that is done, in [0, 1].
+        """
         images, labels = to_unit_range(batch.images), batch.labels
-        weight = self.camal.weight_at(self.progress.step / self.steps)
+        weight = self.camal.weight_at(progress)
         looks = weight > 0 and batch.targets is not None and self.attention is not None
         with contextlib.ExitStack() as stack:
             found = stack.enter_context(self.attention.capture()) if looks and self.attention is not None else []
-            logits, losses = self._predict(images, labels)
+            logits, losses = self._predict(images, labels, progress)
         loss = torch.stack(list(losses.values())).sum() if len(losses) > 1 else next(iter(losses.values()))
         metrics: Metrics = {f"train/{name}": value for name, value in losses.items()}
         if looks and self.attention is not None and batch.targets is not None:
@@ -278,22 +305,14 @@ class _Run:
             term, parts = self._camal_loss(cam, batch.targets)
             loss = loss + weight * term
             metrics.update(parts)
-        self.accelerator.backward(loss)
-        if self.settings.max_grad_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
-        self.optimizer.step()
-        metrics["train/learning_rate"] = self.schedule.get_last_lr()[0]
-        self.schedule.step()
-        self.optimizer.zero_grad()
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        return {**metrics, "train/loss": loss, "train/accuracy": accuracy, "camal/weight": weight}
+        return loss, metrics, logits
 
-    def _predict(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _predict(self, images: Tensor, labels: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits and losses by name."""
         model = self.trainer.model
         if isinstance(model, HasCustomLosses):
             with self.accelerator.autocast():
-                own = model.training_losses(images, labels, self.progress.step / self.steps)
+                own = model.training_losses(images, labels, progress)
             return own.logits, own.losses
         logits = logits_of(self.model(images))
         return logits, {"cross_entropy": functional.cross_entropy(logits, labels)}

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from camal_rl.atomic import replacing
+from camal_rl.failures import DivergedError
 from camal_rl.runs.folders import share_file
 from camal_rl.runs.run_folder import MODEL_SUM, RunFolder, sha256_of, write_json
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
-from camal_rl.supervised.config import SupervisedConfig
+from camal_rl.supervised.config import SupervisedConfig, supervised_config
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet
+from camal_rl.supervised.divergence import replay
 from camal_rl.supervised.trainer import OnStep, Trainer
 
 if TYPE_CHECKING:
@@ -65,7 +67,12 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
     if config.threads:
         torch.set_num_threads(config.threads)
     sets = make_sets(config)
-    trainer = Trainer(
+    trainer = _make_trainer(config, sets, folder.path)
+    return Trial(config, folder, trainer, checkpoint)
+
+
+def _make_trainer(config: SupervisedConfig, sets: Mapping[str, ImageSet], folder: Path | None) -> Trainer:
+    return Trainer(
         make_model(config, sets["train"]),
         sets["train"],
         sets[config.evaluation.sets[-1]],
@@ -75,9 +82,20 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
         layer=config.model.cam_layer,
         seed=config.seed,
         device=config.device,
-        folder=folder.path,
+        folder=folder,
     )
-    return Trial(config, folder, trainer, checkpoint)
+
+
+def replay_run(folder: RunFolder) -> dict[str, float]:
+    """Repeat the step at which a run diverged, see :func:`camal_rl.supervised.divergence.replay`.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``diverged.pt``.
+    """
+    if not folder.diverged_file.is_file():
+        raise FileNotFoundError(f"{folder.path} holds no {folder.diverged_file.name}; did its training diverge?")
+    config = supervised_config(folder.config())
+    return replay(_make_trainer(config, make_sets(config), None), folder.diverged_file)
 
 
 def run(
@@ -91,6 +109,7 @@ def run(
         BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
         FolderInUse: another training writes into the folder.
         WriteError: the disk is full, or the folder may not be written any more.
+        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
     """
     with trial.folder.writing():
         return _run(trial, command, progress, on_step)
@@ -105,6 +124,9 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, on_step: OnStep) 
     except BadImageFile:
         if trial.checkpoint is None and not trial.folder.checkpoints.exists():
             shutil.rmtree(trial.folder.path)
+        raise
+    except DivergedError as error:
+        error.save(trial.folder.diverged_file)
         raise
     save_classifier(trial.trainer.model, trial.folder.weights_file)
     summary = {**summary, MODEL_SUM: sha256_of(trial.folder.weights_file)}

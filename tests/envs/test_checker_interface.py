@@ -68,6 +68,13 @@ class CutToBlack(Ball):
         return super().picture().astype(np.float32) / 255
 
 
+class Dark(Ball):
+    """Cuts its pictures itself."""
+
+    def picture(self):
+        return (super().picture() / 255).astype(np.uint8)
+
+
 class OtherSize(Ball):
     def picture(self):
         return super().picture()[:4]
@@ -132,7 +139,7 @@ MISTAKES = [
     (OldStep, "terminated, truncated, info, got a tuple of 4"),
     (OldReset, "observation, info, got an array"),
 ]
-SEEN_THROUGH_SB3 = (FloatPictures, NoChannel, Stacked, InDict, NoPicture, NarrowBounds, SignedPictures, WideLabels)
+NOT_VECTORIZED_BY_SB3 = (InTuple, OddActions)
 
 
 @pytest.mark.parametrize(("broken", "message"), MISTAKES)
@@ -142,16 +149,10 @@ def test_each_mistake_is_found_with_its_remedy(broken, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("broken", "message"), [each for each in MISTAKES if each[0] in SEEN_THROUGH_SB3])
+@pytest.mark.parametrize(("broken", "message"), [each for each in MISTAKES if each[0] not in NOT_VECTORIZED_BY_SB3])
 def test_mistakes_are_found_behind_the_adapter_too(broken, message):
     with pytest.raises(ValueError, match=message):
         check_segmented_env(make_segmented_vec(broken, 3))
-
-
-@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
-def test_rewards_are_finite_behind_the_adapter_too(reward):
-    with pytest.raises(ValueError, match="3 finite rewards"):
-        check_segmented_env(make_segmented_vec(step_with(1, reward), 3))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +173,6 @@ def test_the_remedies_are_remedies(remedy):
     check_segmented_env(remedy())
 
 
-def test_pictures_that_sb3_cut_to_black_are_a_warning():
+def test_pictures_that_are_cut_to_black_are_a_warning():
     with pytest.warns(UserWarning, match=r"brighter than 1 of 255.*round\(255"):
-        check_segmented_env(make_segmented_vec(CutToBlack, 2))
+        check_segmented_env(make_segmented_vec(Dark, 2))

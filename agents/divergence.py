@@ -1,0 +1,277 @@
+"""Finds numbers that are not finite in PPO's training, says which setting made them, and keeps what reproduces them."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.envs.guarded_env import MalformedError
+from camal_rl.failures import DivergedError, NotFiniteError, blame, check_amount, check_fits_memory
+
+if TYPE_CHECKING:
+    from camal_rl.agents.image_ppo import ImagePPO
+    from camal_rl.agents.ppo_with_terms import PPOWithTerms
+
+# Above these, a value is out of the ordinary: several times what papers use.
+_ORDINARY = {
+    "learning_rate": 1e-2,
+    "clip_range": 1.0,
+    "ent_coef": 1.0,
+    "vf_coef": 10.0,
+    "max_grad_norm": 100.0,
+}
+_ORDINARY_WEIGHT = 10.0
+_ORDINARY_RETURN = 1e4
+_ARRAYS = ("rewards", "values", "log_probs", "advantages", "returns")
+_LEAST_EPSILON = 1e-30
+_PROGRESS = (0.0, 0.5, 1.0)
+
+
+def check_settings(model: ImagePPO) -> None:
+    """Raise a ValueError or TypeError that names a setting whose value cannot work, NaN and infinity among them."""
+    for name in ("n_steps", "batch_size", "n_epochs"):
+        value = getattr(model, name)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name in ("ent_coef", "vf_coef", "max_grad_norm"):
+        check_amount(name, getattr(model, name))
+    for name in ("gamma", "gae_lambda"):
+        check_amount(name, getattr(model, name), high=1.0)
+    for name in ("learning_rate", "clip_range", "clip_range_vf", "target_kl"):
+        value = getattr(model, name)
+        if value is None:
+            continue
+        for progress in _PROGRESS:
+            check_amount(name, value(progress) if callable(value) else value)
+    for term in model.auxiliary_terms:
+        check_amount(f"{term.name}.weight", term.config.weight)
+        for progress in _PROGRESS:
+            check_amount(f"the weight of term {term.name!r} at progress {progress:g}", term.weight_at(progress))
+
+
+def check_optimizer(model: ImagePPO) -> None:
+    """Raise a ValueError for an epsilon that is 0 in float32: Adam divides 0 by 0 where a gradient is 0."""
+    if "eps" in model.policy.optimizer.defaults:
+        check_amount("eps of the optimizer", model.policy.optimizer.defaults["eps"], low=_LEAST_EPSILON)
+
+
+def check_rollout_size(model: ImagePPO) -> None:
+    """Raise a ValueError if the observations of a rollout are larger than the memory that holds them."""
+    space, device = model.observation_space, torch.device(model.device)
+    if space is None or space.shape is None or space.dtype is None or not isinstance(model.n_steps, int):
+        return
+    size = model.n_steps * model.n_envs * int(np.prod(space.shape, dtype=object)) * space.dtype.itemsize
+    memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
+    what = f"a rollout of {model.n_steps:,} steps of {model.n_envs:,} environments"
+    check_fits_memory(what, size, "lower n_steps or the number of environments", memory)
+
+
+@contextmanager
+def watching(model: ImagePPO) -> Iterator[None]:
+    """Turn what goes wrong with numbers in a rollout, or in SB3's own update, into a :class:`DivergedError`."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise environment_error(model, error.what, str(error)) from error
+    except (ValueError, RuntimeError) as error:
+        if not from_distributions(error):
+            raise
+        if isinstance(model._last_obs, np.ndarray):
+            check_observations(model, model._last_obs)
+        raise diverged(model, "the policy's output", "distribution of actions") from error
+
+
+def from_distributions(error: BaseException) -> bool:
+    """Say whether torch refused the parameters of a distribution: the network gave NaN or infinity."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("torch.distributions")
+
+
+def environment_error(model: ImagePPO, what: str, message: str) -> DivergedError:
+    """Return the error about an environment that gave NaN or infinity."""
+    return DivergedError(model.num_timesteps, f"the {what}", message, "mend the environment", evidence=_state(model))
+
+
+def check_step(
+    model: ImagePPO, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
+) -> None:
+    """Raise a :class:`DivergedError` unless rewards, and observations that are no whole numbers, are finite."""
+    check_observations(model, observations)
+    for name, array in (("rewards", rewards), ("dones", dones)):
+        if array.dtype == object:
+            raise MalformedError(f"step() returned {name} that are no numbers: {array!r}")
+    # The buffer holds float32, in which 1e300 is infinite.
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(rewards, dtype=np.float32))
+    if not finite.all():
+        index = int(np.argmin(finite))
+        raise environment_error(model, "reward", f"{rewards[index]} of environment {index}")
+
+
+def check_observations(model: ImagePPO, array: npt.NDArray[Any]) -> None:
+    """Raise unless observations are finite, and uint8 where the space is: they would be cut to it.
+
+    Raises:
+        MalformedError: another type.
+        DivergedError: NaN or infinity.
+    """
+    if model.observation_space.dtype == np.uint8 and array.dtype != np.uint8:
+        raise MalformedError(
+            f"the environment gave observations of {array.dtype} where the observation space has uint8: values in "
+            "[0, 1] would be cut to black; return np.round(255 * image).astype(np.uint8)"
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        index = int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1)))
+        raise environment_error(model, "observation", f"of environment {index}")
+
+
+def check_rollout(model: ImagePPO) -> None:
+    """Raise a :class:`DivergedError` unless rewards, values, log-probabilities, advantages and returns are finite."""
+    for name in _ARRAYS:
+        array = getattr(model.rollout_buffer, name)
+        if not np.isfinite(array).all():
+            raise diverged(model, "the rollout", name)
+
+
+def check_parameters(model: ImagePPO) -> None:
+    """Raise a :class:`DivergedError` unless every parameter is finite: one comparison after an update."""
+    parameters = dict(model.policy.named_parameters())
+    if not bool(torch.stack([parameter.detach().isfinite().all() for parameter in parameters.values()]).all()):
+        bad = next(name for name, each in parameters.items() if not bool(each.isfinite().all()))
+        raise diverged(model, "a parameter", bad)
+
+
+def check_gradients(
+    model: ImagePPO, loss: Tensor, norms: list[Tensor], batch: CamalRolloutSamples, records: Mapping[str, Any]
+) -> None:
+    """Raise a :class:`DivergedError` unless a minibatch's loss and gradients are finite; one wait for a GPU."""
+    if bool(torch.stack([loss.detach().float(), *(norm.float() for norm in norms)]).isfinite().all()):
+        return
+    latest = {name: values[-1] for name, values in records.items() if values and name != "train/loss"}
+    bad = [name.removeprefix("train/") for name, value in latest.items() if not bool(value.isfinite())]
+    what = "the gradient" if bool(loss.isfinite()) else "the loss"
+    raise diverged(model, what, bad[0] if bad else _largest(model, latest), batch)
+
+
+def _largest(model: ImagePPO, latest: Mapping[str, Tensor]) -> str:
+    """Return the largest term of a loss that is finite: its gradient is the likeliest not to be."""
+    shares = {
+        "policy_gradient_loss": 1.0 * latest["train/policy_gradient_loss"],
+        "entropy_loss": model.ent_coef * latest["train/entropy_loss"],
+        "value_loss": model.vf_coef * latest["train/value_loss"],
+    }
+    shares.update(
+        {
+            f"{term.name}/loss": term.config.weight * latest[f"{term.name}/loss"]
+            for term in model.auxiliary_terms
+            if f"{term.name}/loss" in latest
+        }
+    )
+    return max(shares, key=lambda name: abs(float(shares[name])))
+
+
+def diverged(model: ImagePPO, what: str, term: str, batch: CamalRolloutSamples | None = None) -> DivergedError:
+    """Return the error about NaN or infinity in training.
+
+    Args:
+        model: the model.
+        what: what is not finite, with its verb.
+        term: which of it.
+        batch: the minibatch whose step it was.
+    """
+    return DivergedError(model.num_timesteps, what, term, _advice(model), evidence=_state(model, batch))
+
+
+def _advice(model: ImagePPO) -> str:
+    remaining = model._current_progress_remaining
+    settings = {}
+    for name, ordinary in _ORDINARY.items():
+        value = model.lr_schedule(remaining) if name == "learning_rate" else getattr(model, name)
+        settings[name] = (float(value(remaining) if callable(value) else value), ordinary)
+    for term in model.auxiliary_terms:
+        settings[f"{term.name}.weight"] = (float(term.config.weight), _ORDINARY_WEIGHT)
+    rate = settings["learning_rate"][0]
+    returns = np.abs(model.rollout_buffer.returns)
+    if np.nanmax(returns, initial=0.0) > _ORDINARY_RETURN:
+        return blame(settings, f"returns up to {np.nanmax(returns):g} are most likely to blame: normalize rewards")
+    return blame(settings, f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it")
+
+
+def _state(model: ImagePPO, batch: CamalRolloutSamples | None = None) -> dict[str, Any]:
+    """Return plain tensors, numbers and texts: parameters before the step, the minibatch, settings."""
+    remaining = model._current_progress_remaining
+    clip_range_vf = None if model.clip_range_vf is None else float(cast(Any, model.clip_range_vf)(remaining))
+    settings = {
+        "learning_rate": float(model.lr_schedule(remaining)),
+        "clip_range": float(cast(Any, model.clip_range)(remaining)),
+        "clip_range_vf": clip_range_vf,
+        **{name: float(getattr(model, name)) for name in ("ent_coef", "vf_coef", "max_grad_norm", "gamma")},
+        **{f"{term.name}.weight": float(term.config.weight) for term in model.auxiliary_terms},
+    }
+    minibatch: dict[str, Any] = {}
+    if batch is not None:
+        minibatch = {name: value.detach().cpu().clone() for name, value in batch._asdict().items() if name != "columns"}
+        minibatch["columns"] = {name: column.detach().cpu().clone() for name, column in batch.columns.items()}
+    else:
+        last = model._last_obs
+        minibatch = {"last_observations": torch.as_tensor(last)} if isinstance(last, np.ndarray) else {}
+    return {
+        "policy": copied(model.policy),
+        "progress": 1.0 - remaining,
+        "settings": settings,
+        "minibatch": minibatch,
+    }
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state, on the CPU and by itself."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def replay(model: PPOWithTerms, path: Path) -> dict[str, float]:
+    """Repeat the step that a :class:`DivergedError` was about, from the file that its ``save`` wrote.
+
+    Args:
+        model: made with the same settings; it takes the parameters of the file.
+        path: the file.
+
+    Returns:
+        ``loss``, ``gradient_norm`` and the terms of the loss, as the step had them; ``policy_output`` alone, NaN, where
+        the policy gave no distribution.
+
+    Raises:
+        ValueError: the file holds no minibatch: what went wrong was no step of an update.
+    """
+    found = torch.load(path, map_location=model.device, weights_only=True)
+    if "observations" not in found["minibatch"]:
+        raise ValueError(
+            f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), outside of a step"
+        )
+    model.policy.load_state_dict(found["policy"])
+    model.policy.set_training_mode(True)
+    records: dict[str, list[Tensor]] = defaultdict(list)
+    settings, batch = found["settings"], CamalRolloutSamples(**found["minibatch"])
+    try:
+        loss, _ = model._loss(batch, settings["clip_range"], settings["clip_range_vf"], found["progress"], records)
+    except ValueError as error:
+        if not from_distributions(error):
+            raise
+        return {"policy_output": float("nan")}
+    model.policy.optimizer.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.policy.parameters(), settings["max_grad_norm"])
+    terms = {name.removeprefix("train/"): float(values[-1]) for name, values in records.items()}
+    return {**terms, "loss": float(loss.detach()), "gradient_norm": float(norm)}

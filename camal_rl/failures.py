@@ -1,0 +1,142 @@
+"""What ends a run that was accepted: numbers that are not finite, an environment that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from camal_rl.atomic import replacing
+
+MAX_AMOUNT = 1e9
+"""The largest coefficient, rate or range: products of larger ones may not be finite in float32."""
+
+
+class RunFailure(Exception):
+    """Something that ends a run; the message is one line.
+
+    Attributes:
+        exit_code: how the command line ends.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class NotFiniteError(RunFailure, ValueError):
+    """An environment gave NaN or infinity; training turns this into a :class:`DivergedError` that knows the step.
+
+    Attributes:
+        what: ``reward`` or ``observation``.
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, message: str) -> None:
+        super().__init__(what, message)
+        self.what, self.message = what, message
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
+class DivergedError(RunFailure, ArithmeticError):
+    """Training came to NaN or infinity; the model still has its last finite parameters.
+
+    Attributes:
+        step: environment steps of an agent, optimizer steps of a classifier.
+        what: what is not finite, such as ``the loss``, ``the gradient``, ``a parameter``, ``the policy's output``,
+            ``the observation``, ``the reward``.
+        term: which term of the loss it is, or which array or parameter.
+        advice: the setting most likely to blame, and what to do.
+        dump: the file that reproduces the step, once :meth:`save` has written it.
+        evidence: what that file holds: tensors, numbers and texts.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        step: int,
+        what: str,
+        term: str,
+        advice: str,
+        dump: Path | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        # Worker processes send the exception by its arguments; the evidence stays where it is.
+        super().__init__(step, what, term, advice, dump)
+        self.step, self.what, self.term, self.advice, self.dump = step, what, term, advice, dump
+        self.evidence = dict(evidence or {})
+
+    def __str__(self) -> str:
+        """Return one line: what, where, when, why, and the file."""
+        text = f"training diverged at step {self.step:,}: {self.what} is not finite ({self.term}); {self.advice}"
+        return text if self.dump is None else f"{text}; {self.dump} reproduces the step"
+
+    def save(self, path: Path) -> None:
+        """Write the evidence to a file that ``torch.load(path, weights_only=True)`` reads, and remember it."""
+        import torch
+
+        header = {"step": self.step, "what": self.what, "term": self.term, "advice": self.advice}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            torch.save({**header, **self.evidence}, partial)
+        self.dump = path
+        self.args = (*self.args[:-1], path)
+
+
+def blame(settings: Mapping[str, tuple[float, float]], otherwise: str) -> str:
+    """Return which setting most likely made training diverge, and what to do.
+
+    Args:
+        settings: name to its value and the largest that is ordinary.
+        otherwise: what to say where no value is above that.
+    """
+    name, (value, ordinary) = max(settings.items(), key=lambda item: abs(item[1][0]) / item[1][1])
+    if abs(value) <= ordinary:
+        return otherwise
+    return f"{name}={value:g} is most likely to blame, {ordinary:g} is large already: lower it"
+
+
+def check_amount(name: str, value: Any, low: float = 0.0, high: float = MAX_AMOUNT) -> None:
+    """Raise unless a coefficient, rate or range is a number in [low, high], so that float32 can hold its products.
+
+    Raises:
+        TypeError: no number.
+        ValueError: NaN, infinity, or outside the bounds.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be a finite number in [{low:g}, {high:g}], got {number:g}")
+
+
+def memory_bytes() -> int | None:
+    """Return the memory of this machine in bytes, ``None`` where the system does not say."""
+    import os
+
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_fits_memory(what: str, size: int, remedy: str, memory: int | None = None) -> None:
+    """Raise a ValueError if something is larger than the machine's memory.
+
+    Args:
+        what: what it is.
+        size: its bytes.
+        remedy: what to do.
+        memory: the bytes that are there; ``None`` asks the system.
+    """
+    there = memory_bytes() if memory is None else memory
+    if there is not None and size > there:
+        raise ValueError(f"{what} takes {size / 2**30:,.0f} GiB, and there are {there / 2**30:,.1f} GiB; {remedy}")

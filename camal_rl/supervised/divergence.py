@@ -1,0 +1,100 @@
+"""Finds numbers that are not finite in a classifier's training, and keeps what reproduces them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from camal_rl.failures import DivergedError, blame
+from camal_rl.supervised.batches import TrainingBatch
+
+if TYPE_CHECKING:
+    from camal_rl.supervised.trainer import Trainer, _Run
+
+# Above these, a value is out of the ordinary.
+_ORDINARY = {"learning_rate": 0.1, "weight_decay": 1.0, "max_grad_norm": 100.0}
+_ORDINARY_WEIGHT = 10.0
+
+
+def check_step(run: _Run, batch: TrainingBatch, loss: Tensor, metrics: Mapping[str, Any], norm: Tensor | None) -> None:
+    """Raise a :class:`DivergedError` unless a step's loss and gradients are finite; one wait for a GPU.
+
+    In float16, gradients may be infinite: the optimizer leaves that step out and lowers its scale.
+
+    Args:
+        run: what trains.
+        batch: the step's images.
+        loss: the step's loss.
+        metrics: its terms by name.
+        norm: the gradients' norm, where it is known.
+    """
+    found = [loss.detach().float()]
+    if run.accelerator.scaler is None:
+        gradients = [each.grad for each in run.trainer.model.parameters() if each.grad is not None]
+        norms = [torch.linalg.vector_norm(each) for each in gradients] if norm is None else [torch.as_tensor(norm)]
+        found += [each.float().to(loss.device) for each in norms]
+    if bool(torch.stack(found).isfinite().all()):
+        return
+    terms = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    bad = [name.removeprefix("train/") for name, value in terms.items() if not bool(value.isfinite().all())]
+    what = "the gradient" if bool(loss.isfinite()) else "the loss"
+    raise _diverged(run, what, bad[0] if bad else " + ".join(name.removeprefix("train/") for name in terms), batch)
+
+
+def check_parameters(run: _Run) -> None:
+    """Raise a :class:`DivergedError` unless every parameter is finite."""
+    parameters = dict(run.trainer.model.named_parameters())
+    if not bool(torch.stack([each.detach().isfinite().all() for each in parameters.values()]).all()):
+        bad = next(name for name, each in parameters.items() if not bool(each.isfinite().all()))
+        raise _diverged(run, "a parameter", bad, None)
+
+
+def _diverged(run: _Run, what: str, term: str, batch: TrainingBatch | None) -> DivergedError:
+    settings, weight = run.settings, run.camal.weight_at(run.progress.step / run.steps)
+    values = {name: (float(getattr(settings, name)), ordinary) for name, ordinary in _ORDINARY.items()}
+    values["camal.weight"] = (weight, _ORDINARY_WEIGHT)
+    rate = settings.learning_rate
+    advice = blame(values, f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it")
+    minibatch = {} if batch is None else {name: value for name, value in batch._asdict().items() if value is not None}
+    evidence = {
+        "model": {name: value.detach().cpu().clone() for name, value in run.trainer.model.state_dict().items()},
+        "minibatch": {name: value.detach().cpu().clone() for name, value in minibatch.items()},
+        "progress": run.progress.step / run.steps,
+        "settings": {name: value for name, (value, _) in values.items()},
+    }
+    return DivergedError(run.progress.step, what, term, advice, evidence=evidence)
+
+
+def replay(trainer: Trainer, path: Path) -> dict[str, float]:
+    """Repeat the step that a :class:`DivergedError` was about, from the file that its ``save`` wrote.
+
+    Args:
+        trainer: made with the same settings; its model takes the parameters of the file.
+        path: the file.
+
+    Returns:
+        ``loss``, ``gradient_norm`` and the terms of the loss, as the step had them.
+
+    Raises:
+        ValueError: the file holds no minibatch.
+    """
+    from camal_rl.supervised.trainer import _Run
+
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if not found["minibatch"]:
+        raise ValueError(f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), after a step")
+    trainer.model.load_state_dict(found["model"])
+    trainer.model.train()
+    device = next(trainer.model.parameters()).device
+    batch = TrainingBatch(**{"targets": None, **{name: each.to(device) for name, each in found["minibatch"].items()}})
+    loss, terms, _ = _Run(trainer).loss_of(batch, found["progress"])
+    trainer.model.zero_grad()
+    loss.backward()
+    gradients = [each.grad for each in trainer.model.parameters() if each.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
+    values = {name.removeprefix("train/"): float(torch.as_tensor(each).detach()) for name, each in terms.items()}
+    return {**values, "loss": float(loss.detach()), "gradient_norm": float(norm)}

@@ -1,0 +1,152 @@
+"""Environments of users, watched at every step: what cannot be trained on, or fails, is one line that says where."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.env_util import is_wrapped
+
+from camal_rl.envs.copies import Copyable
+from camal_rl.envs.interface_checks import (
+    check_flag,
+    check_image,
+    check_info,
+    check_reward,
+    parts_of_reset,
+    parts_of_step,
+)
+from camal_rl.failures import NotFiniteError, RunFailure
+
+FAILURE = "camal_rl.failure"
+"""The key of ``info`` under which a worker process tells its parent what went wrong."""
+
+
+class EnvironmentFailure(RunFailure, RuntimeError):
+    """An environment that raised, ended its process, or was ended; the message is one line."""
+
+
+class _Transparent(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A wrapper through which attributes are set on what it wraps: nobody need know that it is there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of the wrapper's own, or one of the environment."""
+        if name == "env" or name.startswith("_") or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.env, name, value)
+
+
+class GuardedEnv(_Transparent):
+    """Checks what ``reset`` and ``step`` return, and says which environment failed and how.
+
+    Args:
+        env: the environment.
+        index: its number among the copies, for messages.
+
+    Raises:
+        EnvironmentFailure: in ``reset`` or ``step``: the environment raised, or called ``sys.exit``.
+        ValueError: what they return is malformed.
+        NotFiniteError: a reward or an observation is NaN or infinite.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], index: int) -> None:
+        super().__init__(env)
+        self._index = index
+
+    def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment."""
+        result = self._call("reset()", lambda: self.env.reset(**given))
+        try:
+            observation, info = parts_of_reset(result)
+            self._check_observation(observation, "reset()")
+            return observation, check_info(info, "reset()")
+        except ValueError as error:
+            raise self._malformed(error) from error
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take an action."""
+        result = self._call("step()", lambda: self.env.step(action))
+        try:
+            observation, reward, terminated, truncated, info = parts_of_step(result)
+            self._check_observation(observation, "step()")
+            check_reward(reward)
+            check_flag("terminated", terminated)
+            check_flag("truncated", truncated)
+            return observation, reward, bool(terminated), bool(truncated), check_info(info, "step()")
+        except ValueError as error:
+            raise self._malformed(error) from error
+
+    def _call(self, name: str, call: Any) -> Any:
+        try:
+            return call()
+        except RunFailure:
+            raise
+        except (Exception, SystemExit) as error:
+            raise EnvironmentFailure(f"environment {self._index}: {name} {described(error)}") from error
+
+    def _malformed(self, error: ValueError) -> ValueError:
+        line = f"environment {self._index}: {error}"
+        if isinstance(error, NotFiniteError):
+            return NotFiniteError(error.what, line)
+        return MalformedError(line)
+
+    def _check_observation(self, observation: Any, call: str) -> None:
+        space = self.env.observation_space
+        if not isinstance(space, spaces.Box):
+            return
+        if space.dtype == np.uint8:
+            check_image(observation, space, call)
+        elif not np.isfinite(observation).all():
+            raise NotFiniteError("observation", f"{call} returned an observation with NaN or infinity")
+
+
+class MalformedError(RunFailure, ValueError):
+    """What ``reset`` or ``step`` of an environment returned cannot be trained on; the message says how to mend it."""
+
+
+class TellingEnv(_Transparent):
+    """In a worker process: hands failures to the parent in ``info``, where an exception would end the worker."""
+
+    def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment."""
+        try:
+            return self.env.reset(**given)
+        except RunFailure as error:
+            return self._nothing(), {FAILURE: _sendable(error)}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take an action."""
+        try:
+            return self.env.step(action)
+        except RunFailure as error:
+            return self._nothing(), 0.0, False, False, {FAILURE: _sendable(error)}
+
+    def _nothing(self) -> Any:
+        space = self.env.observation_space
+        return np.zeros(space.shape, space.dtype) if isinstance(space, spaces.Box) else space.sample()
+
+
+def _sendable(error: RunFailure) -> RunFailure:
+    """Return an error without what it was raised from, which may not travel between processes."""
+    error.__cause__, error.__traceback__, error.__context__ = None, None, None
+    return error
+
+
+def described(error: BaseException) -> str:
+    """Return what an environment did, in words: what it raised and where, or how it ended the process."""
+    if isinstance(error, SystemExit):
+        return f"ended the process with sys.exit({error.code!r})"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())
+    return f"raised {type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+def guarded(env: gymnasium.Env[Any, Any], index: int) -> gymnasium.Env[Any, Any]:
+    """Return a watched environment; the one that is given where it is watched already, as inside of a Monitor."""
+    return env if is_wrapped(env, GuardedEnv) else GuardedEnv(env, index)
