@@ -15,13 +15,14 @@ from tests.command_line import refusal, run_main
 from tests.conftest import TINY
 
 HOLD = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from camal_rl.runs.lock import locked
+def child():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
 with locked(Path(sys.argv[1]), "training"):
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-    child.start()
-    print(child.pid, flush=True)
+    multiprocessing.get_context("fork").Process(target=child).start()
     time.sleep(600)
 """
 
