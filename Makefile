@@ -14,6 +14,16 @@ help:
 	@echo "make lowest the tests of agents, runs and command line with the oldest supported versions"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
+# $(call detectors_and_opencv,FOLDER,CONSTRAINTS): OCAtari without what its detectors do not import, an OpenCV that loads.
+define detectors_and_opencv
+	$(1)/python -m pip install --quiet --no-deps -c constraints.txt ocatari
+	@$(1)/python -c 'import cv2' 2>/dev/null || { \
+	  echo "OpenCV cannot load here (a server image without libGL or glib: apt-get install libgl1 libglib2.0-0); taking its headless build"; \
+	  $(1)/python -m pip uninstall --quiet --yes opencv-python && \
+	  $(1)/python -m pip install --quiet -c $(2) opencv-python-headless && \
+	  $(1)/python -c 'import cv2'; }
+endef
+
 setup: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -22,12 +32,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ocatari
-	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
-	  echo "OpenCV cannot load here (a server image without libGL or glib: apt-get install libgl1 libglib2.0-0); taking its headless build"; \
-	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt opencv-python-headless && \
-	  $(BIN)/python -c 'import cv2'; }
+	$(call detectors_and_opencv,$(BIN),constraints.txt)
 	@touch $@
 
 demo: $(STAMP)
@@ -45,10 +50,7 @@ $(LOWEST)/.ready: setup.cfg constraints.txt
 	$(PYTHON) tests/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt \
 	  -e '.[procgen,minigrid,vizdoom,supervised,onnx,video,explain]' ale-py scikit-image termcolor torchcam pytest pytest-xdist
-	$(LOWEST)/bin/python -m pip install --quiet --no-deps -c constraints.txt ocatari
-	@$(LOWEST)/bin/python -c 'import cv2' 2>/dev/null || { \
-	  $(LOWEST)/bin/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt opencv-python-headless==4.9.0.80; }
+	$(call detectors_and_opencv,$(LOWEST)/bin,$(LOWEST)/constraints.txt)
 	@touch $@
 
 lowest: $(LOWEST)/.ready

@@ -39,6 +39,17 @@ class ActionEvaluation:
             )
         return features
 
+    @property
+    def attention_frames(self) -> slice:
+        """Which images maps are made of."""
+        return slice(self.num_attention_frames)
+
+    def mapped_features(self, target: AttentionTarget) -> Tensor:
+        """Return the CAM layer's output of the images that maps are made of alone."""
+        features = self.cam_features(target)
+        # A slice's gradient has the size of the whole, even where the slice is the whole.
+        return features if self.num_attention_frames in (None, len(features)) else features[self.attention_frames]
+
     def score(self, target: AttentionTarget) -> Tensor:
         """Return what the maps of a target explain, ``(B,)``: ``V(s)``, or the policy's score."""
         return self.value if target == "value" else policy_score(self.distribution, self.log_prob)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.envs.guarded_env import MalformedError
 from camal_rl.failures import DivergedError, NotFiniteError, blame, check_amount, check_fits_memory
+from camal_rl.module_state import copied_state, non_finite_parameter
 
 if TYPE_CHECKING:
     from camal_rl.agents.image_ppo import ImagePPO
@@ -148,9 +149,8 @@ def check_rollout(model: ImagePPO) -> None:
 
 def check_parameters(model: ImagePPO) -> None:
     """Raise a :class:`DivergedError` unless every parameter is finite: one comparison after an update."""
-    parameters = dict(model.policy.named_parameters())
-    if not bool(torch.stack([parameter.detach().isfinite().all() for parameter in parameters.values()]).all()):
-        bad = next(name for name, each in parameters.items() if not bool(each.isfinite().all()))
+    bad = non_finite_parameter(model.policy)
+    if bad is not None:
         raise diverged(model, "a parameter", bad)
 
 
@@ -203,11 +203,10 @@ def _advice(model: ImagePPO) -> str:
         settings[name] = (float(value(remaining) if callable(value) else value), ordinary)
     for term in model.auxiliary_terms:
         settings[f"{term.name}.weight"] = (float(term.config.weight), _ORDINARY_WEIGHT)
-    rate = settings["learning_rate"][0]
     returns = np.abs(model.rollout_buffer.returns)
     if np.nanmax(returns, initial=0.0) > _ORDINARY_RETURN:
         return blame(settings, f"returns up to {np.nanmax(returns):g} are most likely to blame: normalize rewards")
-    return blame(settings, f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it")
+    return blame(settings)
 
 
 def _state(model: ImagePPO, batch: CamalRolloutSamples | None = None) -> dict[str, Any]:
@@ -229,16 +228,11 @@ def _state(model: ImagePPO, batch: CamalRolloutSamples | None = None) -> dict[st
         last = model._last_obs
         minibatch = {"last_observations": torch.as_tensor(last)} if isinstance(last, np.ndarray) else {}
     return {
-        "policy": copied(model.policy),
+        "policy": copied_state(model.policy),
         "progress": 1.0 - remaining,
         "settings": settings,
         "minibatch": minibatch,
     }
-
-
-def copied(module: nn.Module) -> dict[str, Tensor]:
-    """Return a module's state, on the CPU and by itself."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 def replay(model: PPOWithTerms, path: Path) -> dict[str, float]:

@@ -234,7 +234,7 @@ class CamPolicy(ActorCriticCnnPolicy):
                 features = evaluation.cam_features(target)
                 score = evaluation.score(target)[: len(features)]
                 every = class_activation_map(features, score, method, create_graph, rectify[target])
-                maps[target] = every[: evaluation.num_attention_frames]
+                maps[target] = every[evaluation.attention_frames]
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
@@ -266,7 +266,7 @@ class CamPolicy(ActorCriticCnnPolicy):
 
     def _agrees(self, target: AttentionTarget, evaluation: ActionEvaluation) -> bool:
         """Say whether the closed form's gradient at the CAM layer is that of autograd."""
-        features, some = evaluation.cam_features(target), slice(evaluation.num_attention_frames)
+        features, some = evaluation.cam_features(target), evaluation.attention_frames
         score = evaluation.score(target)
         if not (features.requires_grad and score.requires_grad):
             return False
@@ -285,7 +285,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         if target == "value":
             return value_score_gradient(self.value_net.weight)
         probabilities = cast(CategoricalDistribution, evaluation.distribution).distribution.probs
-        head, some = cast(nn.Linear, self.action_net), slice(evaluation.num_attention_frames)
+        head, some = cast(nn.Linear, self.action_net), evaluation.attention_frames
         return log_prob_score_gradient(head.weight, probabilities[some], evaluation.actions[some].long())
 
     def _closed_form_maps(
@@ -296,11 +296,9 @@ class CamPolicy(ActorCriticCnnPolicy):
         rectify: list[Rectification],
     ) -> dict[AttentionTarget, Tensor]:
         encoded = evaluation.encoded[targets[0]]
-        features, some = evaluation.cam_features(targets[0]), slice(evaluation.num_attention_frames)
-        if evaluation.num_attention_frames not in (None, len(features)):
-            features = features[some]
+        features = evaluation.mapped_features(targets[0])
         weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
-        active = cast(Tensor, encoded.hidden)[some] > 0
+        active = cast(Tensor, encoded.hidden)[evaluation.attention_frames] > 0
         with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
             gradients = [self._score_gradient(target, evaluation) for target in targets]
             cams = closed_form_cams(features, weight, active, gradients, method, rectify)

@@ -28,7 +28,6 @@ from camal_rl.agents.divergence import (
     check_parameters,
     check_rollout,
     check_settings,
-    copied,
     diverged,
     from_distributions,
     watching,
@@ -40,6 +39,7 @@ from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.term_modules import TermModules
 from camal_rl.agents.terms import AuxiliaryTerm, Terms, make_terms, term_settings
 from camal_rl.failures import DivergedError
+from camal_rl.module_state import copied_state
 
 # Diagnostics are made after every update on so many frames: enough for a curve, cheap beside the update.
 DIAGNOSTIC_FRAMES = 256
@@ -221,7 +221,7 @@ class PPOWithTerms(ImagePPO):
 
     def _stock_update(self) -> None:
         """Update as SB3 does; where that gives numbers that are not finite, the parameters before it come back."""
-        before = copied(self.policy)
+        before = copied_state(self.policy)
         try:
             with watching(self):
                 super().train()

@@ -26,7 +26,8 @@ def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
     import torch
 
     from camal_rl.rl.config import agent_run_config
-    from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, load_model
+    from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings
+    from camal_rl.rl.model_file import load_model
     from camal_rl.runs.run_folder import RunFolder
 
     torch.set_num_threads(1)

@@ -86,16 +86,17 @@ class DivergedError(RunFailure, ArithmeticError):
         self.args = (*self.args[:-1], path)
 
 
-def blame(settings: Mapping[str, tuple[float, float]], otherwise: str) -> str:
+def blame(settings: Mapping[str, tuple[float, float]], otherwise: str | None = None) -> str:
     """Return which setting most likely made training diverge, and what to do.
 
     Args:
-        settings: name to its value and the largest that is ordinary.
-        otherwise: what to say where no value is above that.
+        settings: name to its value and the largest that is ordinary; ``learning_rate`` among them.
+        otherwise: what to say where no value is above that; by default, to lower the learning rate.
     """
     name, (value, ordinary) = max(settings.items(), key=lambda item: abs(item[1][0]) / item[1][1])
     if abs(value) <= ordinary:
-        return otherwise
+        rate = settings["learning_rate"][0]
+        return otherwise or f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it"
     return f"{name}={value:g} is most likely to blame, {ordinary:g} is large already: lower it"
 
 

@@ -19,6 +19,8 @@ def lowest(requirements: str) -> Iterator[str]:
         bound = LOWER_BOUND.match(line)
         if bound is not None and bound["name"] != AS_PINNED:
             yield f"{bound['name']}=={bound['version']}"
+            if bound["name"] == "opencv-python":  # its build for servers has the same versions
+                yield f"opencv-python-headless=={bound['version']}"
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def bench(
     found = _measure(plan, model, progress)
     _print(found)
     if out is not None:
-        from camal_rl.runs.run_folder import write_json
+        from camal_rl.runs.json_files import write_json
 
         write_json(out, found)
         print(f"figures: {out}")

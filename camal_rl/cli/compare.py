@@ -135,7 +135,7 @@ def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.comparison.findings import findings
     from camal_rl.comparison.groups import planned_group
     from camal_rl.comparison.plots import write_plots
-    from camal_rl.runs.run_folder import write_json
+    from camal_rl.runs.json_files import write_json
 
     group = planned_group(runs)
     write_json(folder / "comparison.json", comparison_json(group))

@@ -12,11 +12,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from camal_rl.atomic import WriteError, explained, replacing
 from camal_rl.rl.algorithms import Agent, checked_agent, find_algorithm
 from camal_rl.rl.config import agent_run_config
+from camal_rl.runs.folders import CheckpointWarning
 from camal_rl.runs.run_folder import RunFolder
-
-
-class CheckpointWarning(UserWarning):
-    """A checkpoint could not be written; training goes on."""
 
 
 def save_model(model: Agent, path: Path) -> None:

@@ -16,6 +16,10 @@ _DIGITS = 8
 _UNIQUE = re.compile(rf"(?!.*-[0-9a-f]{{{_DIGITS}}}$)[a-z0-9][a-z0-9._+-]{{0,{_MAX_READABLE - 1}}}")
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; training goes on."""
+
+
 class DamagedFile(OSError):
     """A file or folder that a run wrote cannot be read, found out after the checks; the message is one line."""
 

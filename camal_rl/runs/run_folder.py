@@ -12,11 +12,7 @@ from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.runs.folders import check_new_folder, check_writable, unique_name
-from camal_rl.runs.json_files import MODEL_SUM as MODEL_SUM
-from camal_rl.runs.json_files import finite as finite
-from camal_rl.runs.json_files import read_json as read_json
-from camal_rl.runs.json_files import read_training
-from camal_rl.runs.json_files import write_json as write_json
+from camal_rl.runs.json_files import MODEL_SUM, read_training, write_json
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance

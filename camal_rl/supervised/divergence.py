@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camal_rl.failures import DivergedError, blame
+from camal_rl.module_state import copied_state, non_finite_parameter
 from camal_rl.supervised.batches import TrainingBatch
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def check_step(run: _Run, batch: TrainingBatch, loss: Tensor, metrics: Mapping[s
 
 def check_parameters(run: _Run) -> None:
     """Raise a :class:`DivergedError` unless every parameter is finite."""
-    parameters = dict(run.trainer.model.named_parameters())
-    if not bool(torch.stack([each.detach().isfinite().all() for each in parameters.values()]).all()):
-        bad = next(name for name, each in parameters.items() if not bool(each.isfinite().all()))
+    bad = non_finite_parameter(run.trainer.model)
+    if bad is not None:
         raise _diverged(run, "a parameter", bad, None)
 
 
@@ -57,16 +57,14 @@ def _diverged(run: _Run, what: str, term: str, batch: TrainingBatch | None) -> D
     settings, weight = run.settings, run.camal.weight_at(run.progress.step / run.steps)
     values = {name: (float(getattr(settings, name)), ordinary) for name, ordinary in _ORDINARY.items()}
     values["camal.weight"] = (weight, _ORDINARY_WEIGHT)
-    rate = settings.learning_rate
-    advice = blame(values, f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it")
     minibatch = {} if batch is None else {name: value for name, value in batch._asdict().items() if value is not None}
     evidence = {
-        "model": {name: value.detach().cpu().clone() for name, value in run.trainer.model.state_dict().items()},
+        "model": copied_state(run.trainer.model),
         "minibatch": {name: value.detach().cpu().clone() for name, value in minibatch.items()},
         "progress": run.progress.step / run.steps,
         "settings": {name: value for name, (value, _) in values.items()},
     }
-    return DivergedError(run.progress.step, what, term, advice, evidence=evidence)
+    return DivergedError(run.progress.step, what, term, blame(values), evidence=evidence)
 
 
 def replay(trainer: Trainer, path: Path) -> dict[str, float]:

@@ -16,10 +16,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from camal_rl.atomic import WriteError, partial_folder, replacing_folder
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
-from camal_rl.runs.folders import DamagedFile, share_files
 from camal_rl.runs.settings import Device
 from camal_rl.supervised.accelerator import (
     check_supported,
@@ -38,6 +36,7 @@ from camal_rl.supervised.batches import (
     to_unit_range,
 )
 from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
+from camal_rl.supervised.checkpoints import read_checkpoint, write_checkpoint
 from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
@@ -149,7 +148,7 @@ class Trainer:
             torch.manual_seed(self.seed)
             run = _Run(self)
             if resume is not None:
-                run.resume(resume)
+                read_checkpoint(run.accelerator, resume)
             return run.train(progress, on_step)
 
 
@@ -195,18 +194,6 @@ class _Run:
         per_epoch = len(self.loader)
         steps = self.settings.epochs * per_epoch if self.settings.steps is None else self.settings.steps
         return -(-steps // per_epoch), steps
-
-    def resume(self, checkpoint: Path) -> None:
-        """Take the states that a checkpoint holds; an OSError names one that is missing or damaged."""
-        if not checkpoint.is_dir():
-            raise FileNotFoundError(f"{checkpoint} is not a folder of a checkpoint")
-        try:
-            self.accelerator.load_state(str(checkpoint))
-        except Exception as error:  # what a damaged file does to the readers of zip, pickle and torch
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise DamagedFile(
-                f"{checkpoint} cannot be read ({told}); remove it to go on from the one before"
-            ) from error
 
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
         """Train to the end."""
@@ -335,25 +322,7 @@ class _Run:
     def _checkpoint(self) -> None:
         every, folder = self.trainer.log.checkpoint_every, self.trainer.folder
         if every and folder is not None and self.progress.epoch % every == 0:
-            checkpoint = folder / "checkpoints" / f"epoch-{self.progress.epoch}"
-            try:
-                # Under a launcher every process writes its part into the folder of the main one.
-                main = self.accelerator.is_main_process
-                own = replacing_folder(checkpoint) if main else contextlib.nullcontext(partial_folder(checkpoint))
-                with own as partial:
-                    self._save_state(partial)
-            except WriteError as error:
-                warnings.warn(f"{error}; training goes on without it", category=UnusedDataWarning, stacklevel=2)
-
-    def _save_state(self, folder: Path) -> None:
-        self.accelerator.wait_for_everyone()
-        try:
-            self.accelerator.save_state(str(folder))
-        except Exception as error:
-            raise OSError(str(error)) from error  # torch and safetensors have others for a full disk
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            share_files(folder)
+            write_checkpoint(self.accelerator, folder / "checkpoints" / f"epoch-{self.progress.epoch}")
 
     def _summary(self, interrupted: bool, seconds: float, steps: int, last: dict[str, float]) -> dict[str, Any]:
         return {

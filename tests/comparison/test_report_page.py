@@ -15,7 +15,7 @@ from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render, write_report
 from camal_rl.comparison.table import Cell, Table
 from camal_rl.overlays import heatmap_overlay
-from camal_rl.rl.evaluate.evaluation import load_model
+from camal_rl.rl.model_file import load_model
 from camal_rl.runs.loading import dump_yaml
 from tests.command_line import run_main
 from tests.comparison.report_runs import (

@@ -14,10 +14,11 @@ from camal_rl.envs.registry import CUSTOM_ENVS
 from camal_rl.losses import LOSSES
 from camal_rl.metrics import CUSTOM_METRICS
 from camal_rl.rl.algorithms import ALGORITHMS
-from camal_rl.rl.evaluate.evaluation import load_model
+from camal_rl.rl.model_file import load_model
+from camal_rl.runs.json_files import read_json
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import read_metrics
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder
 from tests.command_line import refusal, run_main
 from tests.extension.package import write_package
 

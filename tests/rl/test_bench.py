@@ -9,8 +9,8 @@ from camal_rl.agents.camal_term import CamalTerm
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.rl import bench
 from camal_rl.rl.bench import BenchPlan, SectionTimer, make_agent, measure, timed_round, train_round
+from camal_rl.runs.json_files import read_json
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
 

@@ -6,11 +6,11 @@ import torch
 from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.overlays import heatmap_overlay, to_grayscale
-from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.explain.episode import Recording, record_episode
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import even_sized, write_mp4
 from camal_rl.rl.frames import random_frames
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 from tests.rl.test_returns import CoinActor, ScriptedVecEnv
 

@@ -8,8 +8,9 @@ from camal_rl.envs import make_vec
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate import evaluation
 from camal_rl.rl.evaluate.attention import attention_report
-from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, load_model, stages
+from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
 from camal_rl.rl.frames import FrameSet, random_frames, sample_frames
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import read_metrics

@@ -9,12 +9,12 @@ from camal_rl.agents import CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.overlays import enlarged, heatmap_overlay, to_grayscale
 from camal_rl.rl.action_names import action_names
-from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.explain import explanation as explanation_module
 from camal_rl.rl.explain.contact_sheet import SheetText, contact_sheet, write_contact_sheet
 from camal_rl.rl.explain.episode import record_episode
 from camal_rl.rl.explain.explanation import explain, explanation_settings, prepare_explanation
 from camal_rl.rl.frames import FrameSet, sample_frames
+from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs.loading import load_config

@@ -14,8 +14,8 @@ from torch import nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.rl import export as export_module
-from camal_rl.rl.evaluate.evaluation import load_model
 from camal_rl.rl.export import ExportMismatch, acting_program, export_policy
+from camal_rl.rl.model_file import load_model
 from tests.command_line import refusal, run_main
 
 IMAGE = (64, 64, 3)

@@ -6,8 +6,9 @@ import yaml
 
 from camal_rl import __version__
 from camal_rl.rl.training import prepare
+from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.run_folder import RunFolder, default_run_dir, read_json, write_json
+from camal_rl.runs.run_folder import RunFolder, default_run_dir
 
 
 def test_default_folder_names_experiment_method_and_seed():

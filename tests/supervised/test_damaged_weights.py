@@ -8,7 +8,7 @@ import pytest
 from camal_rl.atomic import PARTIAL
 from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.run_folder import RunFolder
-from camal_rl.supervised.trainer import _Run
+from camal_rl.supervised import checkpoints
 from tests.command_line import refusal, run_main
 from tests.supervised.test_fit_cli import NAME, TINY
 
@@ -72,14 +72,14 @@ def test_a_damaged_checkpoint_is_one_line_and_the_one_before_serves(copied, caps
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch, capsys):
-    save = _Run._save_state
+    save = checkpoints._save_state
 
-    def full_the_second_time(run, folder):
-        save(run, folder)
+    def full_the_second_time(accelerator, folder):
+        save(accelerator, folder)
         if "epoch-2" in folder.name:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_Run, "_save_state", full_the_second_time)
+    monkeypatch.setattr(checkpoints, "_save_state", full_the_second_time)
     assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(tmp_path / "run")) == 0
     assert "epoch-2 cannot be written (No space left on device)" in capsys.readouterr().err
     folder = RunFolder(tmp_path / "run")

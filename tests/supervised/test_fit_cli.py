@@ -11,9 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys
 from camal_rl.comparison.groups import group_runs, read_run
 from camal_rl.comparison.plan import method_config
+from camal_rl.runs.json_files import read_json
 from camal_rl.runs.loading import config_from_dict, dump_yaml, load_config
 from camal_rl.runs.results import ResultKey
-from camal_rl.runs.run_folder import RunFolder, read_json
+from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.config import CamalConfig, SupervisedConfig
 from camal_rl.supervised.training import load_classifier, make_sets
 from tests.command_line import refusal, run_main

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from camal_rl.runs.json_files import read_json
 from camal_rl.runs.metrics_file import read_metrics
 from camal_rl.runs.results import ResultKey
-from camal_rl.runs.run_folder import read_json
 from tests.command_line import refusal, run_main
 from tests.supervised.test_data_folder import photograph, write
 

@@ -20,7 +20,6 @@ from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
-from camal_rl.rl.model_file import load_model as load_model
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.results import Result, Results
 from camal_rl.runs.run_folder import RunFolder
