@@ -11,7 +11,7 @@ from camal_rl.atomic import WriteError, partial_folder, replacing_folder
 from camal_rl.runs.folders import CheckpointWarning, DamagedFile, share_files
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator  # type: ignore[import-untyped]
 
 
 def read_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
