@@ -24,8 +24,9 @@ from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
 from camal_rl.rl.model_file import Checkpoints, save_model
 from camal_rl.runs.allocator import keep_freed_memory
+from camal_rl.runs.folders import sha256_of
 from camal_rl.runs.json_files import MODEL_SUM, write_json
-from camal_rl.runs.run_folder import RunFolder, sha256_of
+from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
 
 

@@ -101,3 +101,12 @@ def share_file(path: Path) -> None:
     mode = probe.stat().st_mode & 0o777
     probe.unlink()
     path.chmod(mode)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

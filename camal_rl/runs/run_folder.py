@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
-from camal_rl.runs.folders import check_new_folder, check_writable, unique_name
+from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_training, write_json
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
@@ -184,12 +183,3 @@ def default_run_dir(config: RunConfig) -> Path:
 def run_name(method: str, seed: int) -> str:
     """Return the name of a run's folder: another one for each method and seed, whatever the method is called."""
     return f"{unique_name(method)}-seed{seed}"
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -13,9 +13,9 @@ from torch import nn
 
 from camal_rl.atomic import replacing
 from camal_rl.failures import DivergedError
-from camal_rl.runs.folders import share_file
+from camal_rl.runs.folders import sha256_of, share_file
 from camal_rl.runs.json_files import MODEL_SUM, write_json
-from camal_rl.runs.run_folder import RunFolder, sha256_of
+from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
 from camal_rl.supervised.config import SupervisedConfig, supervised_config
