@@ -46,10 +46,21 @@ class OverlayCallback(BaseCallback):
             raise ValueError(f"every_steps must be at least 1, got {every_steps}")
         self.frames, self.labels, self.relevant, self.every_steps = frames, labels, relevant, every_steps
         self._next = 0
+        self._restored = False
         self._drawn_at: int | None = None
 
+    def schedule(self) -> dict[str, Any]:
+        """Return when the next picture is due, for checkpoints."""
+        return {"next": self._next, "drawn_at": self._drawn_at}
+
+    def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
+        """Take over what :meth:`schedule` gave."""
+        self._next, self._drawn_at, self._restored = schedule["next"], schedule["drawn_at"], True
+
     def _on_training_start(self) -> None:
-        self._next = self.num_timesteps
+        if not self._restored:
+            self._next = self.num_timesteps
+        self._restored = False
 
     def _on_step(self) -> bool:
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from camal_rl.agents.encoders import encoder_class
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.agents.terms import AuxiliaryTerm
+from camal_rl.agents.training_state import Interruption
 
 
 class ImagePPO(PPO):
@@ -36,6 +38,11 @@ class ImagePPO(PPO):
     """
 
     auxiliary_terms: tuple[AuxiliaryTerm, ...] = ()
+
+    @functools.cached_property
+    def interruption(self) -> Interruption:
+        """Where training can stop, and where it goes on."""
+        return Interruption()
 
     def _setup_model(self) -> None:
         self._settle_precision()
@@ -70,7 +77,7 @@ class ImagePPO(PPO):
     def _excluded_save_params(self) -> list[str]:
         # Our buffer is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
         own = ["rollout_buffer_class"] if isinstance(self.rollout_buffer, CamalRolloutBuffer) else []
-        return [*super()._excluded_save_params(), *own]
+        return [*super()._excluded_save_params(), *own, "interruption"]
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
         """Return what is stored with the current observations: name to array ``(num_envs, ...)``."""
@@ -82,18 +89,22 @@ class ImagePPO(PPO):
         """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
         Returns:
-            ``False`` if the callback ended training, ``True`` otherwise. Callbacks find SB3's names in ``locals``.
+            ``False`` if the callback ended training, or :attr:`interruption` asks to stop; ``True`` otherwise.
+            Callbacks find SB3's names in ``locals``.
         """
         if not isinstance(rollout_buffer, CamalRolloutBuffer):
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         buffer = rollout_buffer
         last_obs, starts = cast(np.ndarray, self._last_obs), cast(np.ndarray, self._last_episode_starts)
         self.policy.set_training_mode(False)
-        buffer.reset()
+        first = buffer.pos if 0 < buffer.pos < n_rollout_steps and self.interruption.resumed is not None else 0
+        self.interruption.start_rollout()
+        if not first:
+            buffer.reset()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
-        for n_steps in range(n_rollout_steps):
+        for n_steps in range(first, n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             obs_tensor = buffer.store_observations(last_obs, self.rollout_columns(env))
@@ -116,6 +127,8 @@ class ImagePPO(PPO):
             buffer.store_rewards(rewards)
             last_obs, starts = cast(np.ndarray, new_obs), dones
             self._last_obs, self._last_episode_starts = last_obs, starts
+            if self.interruption.requested() and not buffer.full and not self.use_sde:
+                return False
         with torch.no_grad():
             values = self.policy.predict_values(obs_as_tensor(last_obs, self.device))
         buffer.compute_returns_and_advantage(last_values=values, dones=starts)

@@ -16,7 +16,6 @@ from stable_baselines3.common.base_class import BasePolicy
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -38,14 +37,10 @@ from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSampl
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.term_modules import TermModules
 from camal_rl.agents.terms import AuxiliaryTerm, Terms, make_terms, term_settings
+from camal_rl.agents.training_state import BeforeUpdate, never, restore_training_state, training_state
+from camal_rl.agents.update_log import Records, log_diagnostics, log_update
 from camal_rl.failures import DivergedError
 from camal_rl.module_state import copied_state
-
-# Diagnostics are made after every update on so many frames: enough for a curve, cheap beside the update.
-DIAGNOSTIC_FRAMES = 256
-
-# Metrics of every minibatch, on the device: asking for each would make a GPU wait.
-Records = dict[str, list[Tensor]]
 
 
 class PPOWithTerms(ImagePPO):
@@ -101,13 +96,13 @@ class PPOWithTerms(ImagePPO):
         super()._setup_model()
         check_optimizer(self)
         for term in self.auxiliary_terms:
-            if term.config.weight > 0 or term in self._participants:
+            if term.config.weight > 0 or term in self.participants:
                 term.setup(self.policy, self.env)
             if term.config.weight > 0:
                 self._check_support(term.name)
-        self._term_modules = TermModules(self._participants, self.policy)
+        self.term_modules = TermModules(self.participants, self.policy)
         if self._saved_modules is not None:
-            self._term_modules.load(self._saved_modules)
+            self.term_modules.load(self._saved_modules)
             self._saved_modules = None
 
     def _make_terms(self) -> tuple[AuxiliaryTerm, ...]:
@@ -129,22 +124,54 @@ class PPOWithTerms(ImagePPO):
             )
 
     @property
-    def _participants(self) -> list[AuxiliaryTerm]:
+    def participants(self) -> list[AuxiliaryTerm]:
         """The terms that have a say in training or its logs."""
         if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
             return []
         return [term for term in self.auxiliary_terms if term.config.weight > 0 or term.logs_at_weight_zero]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "auxiliary_terms", "_term_modules"]
+        return [*super()._excluded_save_params(), "auxiliary_terms", "term_modules"]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the model as SB3 does, with the settings of its terms and what they have learned themselves."""
-        self._saved_modules = self._term_modules.state()
+        self._saved_modules = self.term_modules.state()
         try:
             super().save(*args, **kwargs)
         finally:
             self._saved_modules = None
+
+    def training_state(self) -> dict[str, Any]:
+        """Return all that training needs to go on, but for the environment (:mod:`camal_rl.agents.training_state`)."""
+        return training_state(self)
+
+    def restore_training_state(self, state: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """Take over a :meth:`training_state`; then ``learn(..., reset_num_timesteps=False)`` goes on from there.
+
+        Args:
+            state: of a model that was made with the same arguments.
+            seconds: how long training has taken so far, for the logs.
+
+        Raises:
+            ValueError: it is the state of another model.
+        """
+        restore_training_state(self, state, seconds)
+
+    def restart_episodes(self, observations: Any) -> None:
+        """Go on with the first observations of new episodes in every environment."""
+        self._last_obs, self._last_episode_starts = observations, np.ones(self.n_envs, dtype=bool)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        found = super()._setup_learn(*args, **kwargs)
+        if self.interruption.resumed is not None:  # speed and time are those of all of training
+            self.start_time -= int(1e9 * self.interruption.seconds_before)
+            self._num_timesteps_at_start = 0
+        return found
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write logs as SB3 does; not those of a rollout that were written before training was interrupted."""
+        if not self.interruption.update_waits:
+            super().dump_logs(iteration + self.interruption.steps_before // (self.n_steps * self.n_envs))
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
         """Return what the terms store with the current observations.
@@ -153,7 +180,7 @@ class PPOWithTerms(ImagePPO):
             ValueError: two terms store something under one name.
         """
         columns: dict[str, npt.NDArray[Any]] = {}
-        for term in self._participants:
+        for term in self.participants:
             for name, column in term.rollout_columns(env).items():
                 if name in columns:
                     raise ValueError(f"two terms store a column {name!r}, {term.name!r} the second; rename one")
@@ -164,8 +191,15 @@ class PPOWithTerms(ImagePPO):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Fill the buffer as the base class does; what is not finite is a :class:`DivergedError`."""
+        if self.interruption.requested():
+            return False
+        if self.interruption.update_waits:
+            self.interruption.start_rollout()
+            return True
         if isinstance(self._last_obs, np.ndarray):
             check_observations(self, self._last_obs)
+        if not isinstance(rollout_buffer, CamalRolloutBuffer):
+            self.interruption.start_rollout()
         with watching(self):
             goes_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if goes_on:
@@ -179,8 +213,9 @@ class PPOWithTerms(ImagePPO):
         if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
             self._stock_update()
             return
+        before = BeforeUpdate.of(self) if self._can_wait() else None
         self.policy.set_training_mode(True)
-        optimizers = [self.policy.optimizer, *self._term_modules.optimizers]
+        optimizers = [self.policy.optimizer, *self.term_modules.optimizers]
         self._update_learning_rate(optimizers)
         remaining = self._current_progress_remaining
         clip_range = self.clip_range(remaining)  # type: ignore[operator]
@@ -193,6 +228,9 @@ class PPOWithTerms(ImagePPO):
         for epoch in range(self.n_epochs):
             kl_divergences = []
             for batch in buffer.get(self.batch_size):
+                if before is not None and self.interruption.requested():
+                    self._let_update_wait(before)
+                    return
                 loss, kl_divergence = self._checked_loss(batch, clip_range, clip_range_vf, progress, records)
                 kl_divergences.append(kl_divergence)
                 if self.target_kl is not None and kl_divergences[-1].item() > 1.5 * self.target_kl:
@@ -204,7 +242,7 @@ class PPOWithTerms(ImagePPO):
                     optimizer.zero_grad()
                 loss.backward()
                 norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-                norms = [norm, *self._term_modules.clip_gradients(self.max_grad_norm)]
+                norms = [norm, *self.term_modules.clip_gradients(self.max_grad_norm)]
                 check_gradients(self, loss, norms, batch, records)
                 del batch  # the next one is drawn while this name still holds it
                 for optimizer in optimizers:
@@ -216,8 +254,20 @@ class PPOWithTerms(ImagePPO):
         check_parameters(self)
         records["train/approx_kl"] = kl_divergences
         records["train/loss"] = records["train/loss"][-1:]  # SB3 logs the last minibatch's loss, not the mean
-        self._log_update(records, clip_range, clip_range_vf)
-        self._log_diagnostics(progress)
+        log_update(self, records, clip_range, clip_range_vf)
+        log_diagnostics(self, progress)
+
+    def _can_wait(self) -> bool:
+        """Say whether an update may be broken off: somebody may ask for it, and training goes on after the update."""
+        self.interruption.update_waits = False
+        return self.interruption.requested is not never and self.num_timesteps < self._total_timesteps
+
+    def _let_update_wait(self, before: BeforeUpdate) -> None:
+        """Undo an update that has begun; it will be made from its start where training goes on."""
+        before.restore(self)
+        self.interruption.update_waits = True
+        for pending in (self.logger.name_to_value, self.logger.name_to_count, self.logger.name_to_excluded):
+            pending.clear()
 
     def _stock_update(self) -> None:
         """Update as SB3 does; where that gives numbers that are not finite, the parameters before it come back."""
@@ -249,7 +299,7 @@ class PPOWithTerms(ImagePPO):
         records: Records,
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a minibatch with its terms, and the KL divergence from the policy that acted."""
-        weights = [(term, term.weight_at(progress)) for term in self._participants]
+        weights = [(term, term.weight_at(progress)) for term in self.participants]
         active = [(term, weight) for term, weight in weights if weight > 0]
         attention = max((term.num_attention_frames(len(batch.observations)) for term, _ in active), default=0)
         evaluation, loss = self._ppo_loss(batch, clip_range, clip_range_vf, records, attention)
@@ -292,33 +342,3 @@ class PPOWithTerms(ImagePPO):
         records["train/value_loss"].append(value_loss.detach())
         records["train/clip_fraction"].append(torch.mean((torch.abs(ratio.detach() - 1) > clip_range).float()))
         return evaluation, policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-
-    # Logs ---------------------------------------------------------------------------------------------------------
-
-    def _log_update(self, records: Records, clip_range: float, clip_range_vf: float | None) -> None:
-        for key, values in records.items():
-            if values:
-                self.logger.record(key, torch.stack(values).double().mean().item())
-        buffer = self.rollout_buffer
-        # Environment by environment, as SB3 sums.
-        variance = explained_variance(buffer.values.T.flatten(), buffer.returns.T.flatten())
-        self.logger.record("train/explained_variance", variance)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", clip_range)
-        if clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", clip_range_vf)
-
-    def _log_diagnostics(self, progress: float) -> None:
-        """Log what the terms say of the updated policy, on some frames of the rollout, and their weights."""
-        participants = self._participants
-        if not participants:
-            return
-        samples = cast(CamalRolloutBuffer, self.rollout_buffer).evenly_spaced(DIAGNOSTIC_FRAMES)
-        for term in participants:
-            metrics = term.diagnostics(samples, self.policy)
-            for name, value in metrics.items():
-                self.logger.record(f"{term.name}/{name}", value)
-            if metrics or term.config.weight > 0:
-                self.logger.record(f"{term.name}/weight", term.weight_at(progress))

@@ -107,6 +107,24 @@ class CamalRolloutBuffer(RolloutBuffer):
         stored = self._in_sb3_order(place)
         return stored if transposed == self._channels_last else stored.contiguous()
 
+    def stored(self, count: int) -> dict[str, Any]:
+        """Return the observations of the first ``count`` steps and what terms stored with them, for checkpoints."""
+        return {
+            "channels_last": self._channels_last,
+            "observations": self._storage(self._channels_last)[:count],
+            "columns": {name: column[:count] for name, column in self.columns.items()},
+        }
+
+    def restore_stored(self, stored: Mapping[str, Any]) -> None:
+        """Take over what :meth:`stored` gave."""
+        observations, self._frames = stored["observations"], None
+        self._storage(bool(stored["channels_last"]))[: len(observations)].copy_(observations)
+        self.columns = {}
+        for name, given in stored["columns"].items():
+            column = torch.zeros((self.buffer_size, *given.shape[1:]), dtype=given.dtype, device=self.device)
+            column[: len(given)].copy_(given)
+            self.columns = {**self.columns, name: column}
+
     def _store_columns(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         stored = {}
         for name, values in columns.items():

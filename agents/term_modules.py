@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,16 +45,33 @@ class TermModules:
         """Scale the gradients of each module to a norm of at most ``max_norm``; return the norms before."""
         return [nn.utils.clip_grad_norm_(module.parameters(), max_norm) for module in self._modules.values()]
 
-    def state(self) -> str | None:
-        """Return parameters and optimizers as a text; ``None`` where there are no modules."""
-        if not self._modules:
-            return None
-        states = {
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return the states of parameters and optimizers by term."""
+        return {
             name: {"module": module.state_dict(), "optimizer": self._optimizers[name].state_dict()}
             for name, module in self._modules.items()
         }
+
+    def load_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what :meth:`states` returned.
+
+        Raises:
+            ValueError: it is of the modules of other terms.
+        """
+        if states.keys() != self._modules.keys():
+            raise ValueError(
+                f"the state has modules of the terms {sorted(states)}, the model of {sorted(self._modules)}"
+            )
+        for name, module in self._modules.items():
+            module.load_state_dict(states[name]["module"])
+            self._optimizers[name].load_state_dict(dict(states[name]["optimizer"]))
+
+    def state(self) -> str | None:
+        """Return what :meth:`states` does as a text; ``None`` where there are no modules."""
+        if not self._modules:
+            return None
         stream = io.BytesIO()
-        torch.save(states, stream)
+        torch.save(self.states(), stream)
         return base64.b64encode(stream.getvalue()).decode("ascii")
 
     def load(self, state: str) -> None:

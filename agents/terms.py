@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.random_states import own_random_states, restore_own_random_states
 from camal_rl.registry import Registry
 from camal_rl.spelling import check_settings
 
@@ -93,6 +94,18 @@ class AuxiliaryTerm(Protocol):
         """Return metrics of the updated policy on some samples of the rollout; logged as ``<term>/<name>``."""
         return {}
 
+    def training_state(self) -> Any:
+        """Return what a checkpoint must hold of this term besides its module: a tree of plain data, arrays, tensors.
+
+        What derives from this class and has no other state than the random generators among its attributes, torch's
+        and NumPy's, needs no method of its own.
+        """
+        return own_random_states(self)
+
+    def restore_training_state(self, state: Any) -> None:
+        """Take over what :meth:`training_state` gave, in a term that was set up with the same settings."""
+        restore_own_random_states(self, state)
+
 
 AnyTerm = TypeVar("AnyTerm", bound=type)
 Terms = Mapping[str, Any] | Sequence["str | tuple[str, Any] | AuxiliaryTerm"]
@@ -109,7 +122,7 @@ TERMS: Registry[type[Any]] = Registry(
 
 _MEMBERS = (
     *("name", "config_type", "logs_at_weight_zero", "module", "weight_at", "num_attention_frames", "setup"),
-    *("rollout_columns", "loss", "diagnostics"),
+    *("rollout_columns", "loss", "diagnostics", "training_state", "restore_training_state"),
 )
 
 

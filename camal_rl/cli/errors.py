@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
+
+import typer
+
+from camal_rl.runs.stopping import exit_code
 
 
 class BadInput(Exception):
@@ -48,6 +52,19 @@ def _note(config: str, overrides: Sequence[str], message: str) -> str:
         return inherited_note(config, overrides, message)
     except (ValueError, OSError):
         return ""
+
+
+def end_interrupted(summary: Mapping[str, Any], verb: str) -> None:
+    """Leave with the exit code of the signal that ended a training, 130 or 143, if one did; say how to go on.
+
+    Args:
+        summary: what ``train.json`` holds.
+        verb: the command that goes on.
+    """
+    if not summary["interrupted"]:
+        return
+    print(f"interrupted; what is done is saved, the same camal-rl {verb} with --resume goes on", file=sys.stderr)
+    raise typer.Exit(exit_code(summary["signal"]))
 
 
 @contextmanager

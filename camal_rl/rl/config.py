@@ -14,6 +14,7 @@ from camal_rl.agents.encoders import Precision, encoder_class
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
 from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
+    Amount,
     Copies,
     Count,
     CountOrNone,
@@ -118,7 +119,10 @@ class LogConfig:
     """What is written while training runs.
 
     Attributes:
-        checkpoint_every: environment steps between checkpoints; 0 writes none.
+        checkpoint_every: environment steps between checkpoints, rounded up to whole rollouts; 0 writes none by steps.
+        checkpoint_minutes: minutes between checkpoints, rounded up to whole rollouts; 0 writes none by minutes. With
+            both 0 one is written only where a signal ends training.
+        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
         overlay_every: environment steps between overlay pictures in TensorBoard; 0 writes none.
         overlay_frames: frames on an overlay picture.
         held_out_every: environment steps between measurements of the return on the first held-out set of
@@ -127,6 +131,8 @@ class LogConfig:
     """
 
     checkpoint_every: CountOrNone = 250_000
+    checkpoint_minutes: Amount = 10.0
+    checkpoint_keep: CountOrNone = 3
     overlay_every: CountOrNone = 100_000
     overlay_frames: Annotated[int, Field(ge=1, le=64)] = 6
     held_out_every: CountOrNone = 0
@@ -135,6 +141,11 @@ class LogConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_section(self, "log")
+
+    @property
+    def writes_checkpoints(self) -> bool:
+        """Whether checkpoints are written while training runs, and at its end."""
+        return self.checkpoint_every > 0 or self.checkpoint_minutes > 0
 
 
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")

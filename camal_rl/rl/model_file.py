@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
-
-from camal_rl.atomic import WriteError, explained, replacing
+from camal_rl.atomic import replacing
 from camal_rl.rl.algorithms import Agent, checked_agent, find_algorithm
 from camal_rl.rl.config import agent_run_config
-from camal_rl.runs.folders import CheckpointWarning
 from camal_rl.runs.run_folder import RunFolder
 
 
@@ -65,31 +61,3 @@ def _check_zip(file: Path) -> None:
     empty = next((each.filename for each in weights if not each.file_size), None)
     if damaged is not None or empty is not None:
         raise ValueError(f"{file} is damaged: {damaged or empty} in it is {'broken' if damaged else 'empty'}; {remedy}")
-
-
-class Checkpoints(BaseCallback):
-    """Writes the model every so many steps as ``model_<steps>_steps.zip``, each file whole or not at all.
-
-    A checkpoint that cannot be written does not end training: one warning tells of it, those before stay.
-
-    Args:
-        every_calls: steps of the vectorized environment between two checkpoints.
-        folder: where they go; it is made where it is missing.
-    """
-
-    def __init__(self, every_calls: int, folder: Path) -> None:
-        super().__init__()
-        self.every_calls, self.folder = every_calls, folder
-
-    def _on_step(self) -> bool:
-        if self.n_calls % self.every_calls == 0:
-            self._write(self.folder / f"model_{self.num_timesteps}_steps.zip")
-        return True
-
-    def _write(self, path: Path) -> None:
-        try:
-            with explained(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save_model(self.model, path)
-        except WriteError as error:
-            warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)

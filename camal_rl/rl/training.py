@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from signal import SIGINT
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,25 @@ from camal_rl.agents.arithmetic import computing
 from camal_rl.agents.divergence import replay
 from camal_rl.failures import DivergedError
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
+from camal_rl.rl.checkpointing import (
+    NOT_RESUMABLE,
+    CheckpointCallback,
+    ResumableAgent,
+    StopCallback,
+    TrainingCheckpoints,
+)
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
-from camal_rl.rl.model_file import Checkpoints, save_model
+from camal_rl.rl.model_file import save_model
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.folders import sha256_of
 from camal_rl.runs.json_files import MODEL_SUM, write_json
+from camal_rl.runs.resuming import checkpoint_to_resume
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
+from camal_rl.runs.stopping import stopping
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,9 @@ class Trial:
         model: the untrained agent.
         overlay: the callback that draws overlays, where asked for.
         held_out: the callback that measures the return on held-out levels, where asked for.
+        checkpoints: what saves the state of training; ``None`` where the algorithm has no such state.
+        step: the step from which training goes on; 0 begins it.
+        replaces: whether the folder may hold a run that was interrupted.
     """
 
     config: ExperimentConfig
@@ -49,6 +62,9 @@ class Trial:
     model: Agent
     overlay: OverlayCallback | None
     held_out: HeldOutReturn | None = None
+    checkpoints: TrainingCheckpoints | None = None
+    step: int = 0
+    replaces: bool = False
 
     def close(self) -> None:
         """Close the environments."""
@@ -57,15 +73,23 @@ class Trial:
             self.held_out.venv.close()
 
 
-def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
+def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False) -> Trial:
     """Make environment and model, so that every mistake in the configuration shows before anything is written.
 
+    Args:
+        config: the configuration.
+        folder: where the run will be written.
+        resume: go on from the folder's newest checkpoint that is whole; where there is none, begin anew.
+
     Raises:
-        FileExistsError: the run folder exists and is not empty.
-        ValueError, TypeError: a value that the environment or the agent refuses.
+        FileExistsError: the run folder exists and is not empty; to resume, it is trained to its end, or it is that of
+            another configuration (only ``total_timesteps`` may be larger).
+        ValueError, TypeError: a value that the environment or the agent refuses, or a checkpoint of something else.
         MissingExtraError: the simulator is not installed.
     """
-    folder.check_free()
+    checkpoint = checkpoint_to_resume(folder, config, "total_timesteps") if resume else None
+    if not resume:
+        folder.check_free()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
     _check_level_sets(config)
@@ -80,8 +104,17 @@ def prepare(config: ExperimentConfig, folder: RunFolder) -> Trial:
         stack.callback(venv.close)
         model = make_model(config, venv, folder)
         _check_maps(config, model, drawn=overlay is not None)
+        checkpoints = None
+        if isinstance(model, ResumableAgent):
+            scheduled = [each for each in (overlay, held_out) if each is not None]
+            checkpoints = TrainingCheckpoints(model, folder.checkpoints, config.log.checkpoint_keep, scheduled)
+        elif resume:
+            raise ValueError(f"training with algorithm {config.algorithm_name!r} cannot be resumed: {NOT_RESUMABLE}")
+        if checkpoints is not None and checkpoint is not None:
+            checkpoints.restore(checkpoint)
         stack.pop_all()
-    return Trial(config, folder, venv, model, overlay, held_out)
+    step = 0 if checkpoint is None else checkpoint.step
+    return Trial(config, folder, venv, model, overlay, held_out, checkpoints, step, resume)
 
 
 def _check_level_sets(config: ExperimentConfig) -> None:
@@ -142,7 +175,8 @@ def run(
 ) -> dict[str, Any]:
     """Train and fill the run folder.
 
-    Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+    Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint and the model are saved, and
+    ``train.json`` says that the run was interrupted, and by which signal. A second one ends the program at once.
 
     Args:
         trial: from :func:`prepare`.
@@ -170,26 +204,22 @@ def run(
 def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequence[BaseCallback]) -> dict[str, Any]:
     config, folder, model = trial.config, trial.folder, trial.model
     keep_freed_memory()
-    folder.create(config, command, computing(model.policy))
+    if trial.replaces:
+        folder.recreate(config, command, computing(model.policy), trial.step)
+    else:
+        folder.create(config, command, computing(model.policy))
     started = time.perf_counter()
-    interrupted = False
     try:
-        model.learn(
-            config.total_timesteps,
-            callback=[*_callbacks(trial), *callbacks],
-            tb_log_name="run",
-            progress_bar=progress,
-        )
-    except KeyboardInterrupt:
-        interrupted = True
+        signal = _learn(trial, progress, callbacks)
     except DivergedError as error:
         error.save(folder.diverged_file)
         raise
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started if trial.checkpoints is None else trial.checkpoints.elapsed
     save_model(model, folder.model_file)
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     summary = {
-        "interrupted": interrupted,
+        "interrupted": signal is not None,
+        "signal": signal,
         "timesteps": model.num_timesteps,
         "seconds": seconds,
         "steps_per_second": model.num_timesteps / seconds,
@@ -198,6 +228,28 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
     }
     write_json(folder.train_file, summary)
     return summary
+
+
+def _learn(trial: Trial, progress: bool, callbacks: Sequence[BaseCallback]) -> int | None:
+    """Train to the end and return ``None``, or to the first signal and return its number; write the last checkpoint."""
+    config, model, checkpoints = trial.config, trial.model, trial.checkpoints
+    arguments: dict[str, Any] = {"reset_num_timesteps": False} if trial.step else {}
+    used = [*_callbacks(trial), *callbacks]
+    with stopping() as request:
+        if checkpoints is None:
+            used.append(StopCallback(request))
+        else:
+            checkpoints.model.interruption.requested = request
+        try:
+            model.learn(
+                config.total_timesteps - trial.step, used, tb_log_name="run", progress_bar=progress, **arguments
+            )
+        except KeyboardInterrupt:  # from the middle of a step: there is a model, and no state to go on from
+            return SIGINT
+        ended = model.num_timesteps >= config.total_timesteps
+        if checkpoints is not None and (not ended or config.log.writes_checkpoints):
+            checkpoints.write()
+    return None if ended else request.signal
 
 
 def replay_run(folder: RunFolder) -> dict[str, float]:
@@ -218,13 +270,11 @@ def replay_run(folder: RunFolder) -> dict[str, float]:
 
 
 def _callbacks(trial: Trial) -> list[BaseCallback]:
-    config, folder = trial.config, trial.folder
-    callbacks: list[BaseCallback] = [HParamCallback(flat_settings(config.as_dict())), UpdateLogCallback()]
-    if trial.overlay is not None:
-        callbacks.append(trial.overlay)
-    if trial.held_out is not None:
-        callbacks.append(trial.held_out)
-    if config.log.checkpoint_every:
-        every_calls = max(1, config.log.checkpoint_every // config.env.num_envs)
-        callbacks.append(Checkpoints(every_calls, folder.checkpoints))
+    config = trial.config
+    callbacks: list[BaseCallback] = [UpdateLogCallback()]
+    if trial.step == 0:
+        callbacks.insert(0, HParamCallback(flat_settings(config.as_dict())))
+    callbacks += [each for each in (trial.overlay, trial.held_out) if each is not None]
+    if trial.checkpoints is not None and config.log.writes_checkpoints:
+        callbacks.append(CheckpointCallback(trial.checkpoints, config.log))
     return callbacks

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
+from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
-from camal_rl.runs.json_files import MODEL_SUM, read_training, write_json
+from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_json
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance
@@ -121,9 +122,33 @@ class RunFolder:
         """
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
+        self._describe(config, command, computing)
+
+    def recreate(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str], step: int = 0) -> None:
+        """Make a run's folder ready for going on from a step; what was written beyond it is removed.
+
+        Args:
+            config: the configuration, perhaps a longer one.
+            command: the command line.
+            computing: as for :meth:`create`.
+            step: where training goes on; 0 begins it anew.
+        """
+        self.train_file.unlink(missing_ok=True)
+        if step == 0:
+            cut_events(self.tensorboard, -1)
+            self._describe(config, command, computing)
+            return
+        cut_events(self.tensorboard, step)
+        now = {"step": step, "command": shlex.join(command), **provenance(), "computing": dict(computing)}
+        told = read_provenance(self.provenance_file) if self.provenance_file.is_file() else {}
+        write_json(self.provenance_file, {**told, "resumed": [*told.get("resumed", ()), now]})
+        write_text(self.config_file, dump_yaml(config))
+
+    def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
+        # The configuration is the first file: a run that is killed here can be resumed.
+        write_text(self.config_file, dump_yaml(config))
         write_json(self.provenance_file, {**provenance(), "computing": dict(computing)})
         write_text(self.command_file, shlex.join(command) + "\n")
-        write_text(self.config_file, dump_yaml(config))
 
     def config(self) -> RunConfig:
         """Read the resolved configuration."""

@@ -174,11 +174,11 @@ def test_what_a_term_learns_goes_on_where_it_stopped(tmp_path):
     model.save(tmp_path / "model")
     loaded = CAMALPPO.load(tmp_path / "model", env=CountingEnv(), device="cpu")
     assert torch.equal(learned(model).weight, learned(loaded).weight)
-    (ours,), (theirs,) = (each._term_modules.optimizers for each in (model, loaded))
+    (ours,), (theirs,) = (each.term_modules.optimizers for each in (model, loaded))
     assert str(ours.state_dict()) == str(theirs.state_dict())
     loaded.learn(16, reset_num_timesteps=False)
     without = CAMALPPO.load(tmp_path / "model", env=CountingEnv(), device="cpu", terms=[])
-    assert (without.terms, without._term_modules.optimizers) == ({}, [])
+    assert (without.terms, without.term_modules.optimizers) == ({}, [])
 
 
 def test_a_files_terms_can_be_changed_when_it_is_loaded(tmp_path):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from camal_rl.random_states import random_states_kept
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.returns import play_episodes
@@ -41,6 +39,14 @@ class HeldOutReturn(BaseCallback):
         self._next = 0
         self._end = 0
 
+    def schedule(self) -> dict[str, Any]:
+        """Return when the next measurement is due, for checkpoints."""
+        return {"next": self._next}
+
+    def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
+        """Take over what :meth:`schedule` gave."""
+        self._next = schedule["next"]
+
     def _on_training_start(self) -> None:
         self._end = self.model._total_timesteps
 
@@ -51,7 +57,7 @@ class HeldOutReturn(BaseCallback):
         if self.num_timesteps < min(self._next, self._end):
             return
         self._next = (self.num_timesteps // self.every_steps + 1) * self.every_steps
-        with _random_states_kept():
+        with random_states_kept():
             self.venv.seed(self.seed)
             played = play_episodes(self.model, self.venv, self.episodes, deterministic=False, seed=self.seed)
         self.logger.record(HELD_OUT_RETURN, float(played.returns.mean()))
@@ -72,22 +78,7 @@ def held_out_callback(config: ExperimentConfig) -> HeldOutReturn | None:
             f"log.held_out_every measures a held-out level set, but evaluation.sets holds only "
             f"{', '.join(evaluation.sets)}; add held_out to it, or set log.held_out_every=0"
         )
-    with _random_states_kept():
+    with random_states_kept():
         num_envs = min(log.held_out_episodes, evaluation.num_envs)
         venv = make_level_set_env(config, name, num_envs, evaluation.seed, masks=False)
     return HeldOutReturn(venv, log.held_out_every, log.held_out_episodes, evaluation.seed)
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    """Restore the global random states of Python and NumPy; torch's are kept where actions are sampled."""
-    python, numpy = random.getstate(), _numpy_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-
-
-def _numpy_state() -> dict[str, npt.NDArray[np.uint32]]:
-    return np.random.get_state(legacy=False)  # noqa: NPY002

@@ -1,0 +1,199 @@
+"""Everything that PPO's training needs to go on as if it had never stopped; the environment's own state apart."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
+from camal_rl.random_states import random_states, restore_random_states
+
+if TYPE_CHECKING:
+    from camal_rl.agents.ppo_with_terms import PPOWithTerms
+
+_ARRAYS = ("actions", "rewards", "returns", "episode_starts", "values", "log_probs", "advantages")
+_COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
+
+
+def never() -> bool:
+    """Say that training goes on."""
+    return False
+
+
+@dataclass
+class Interruption:
+    """Where training can stop, and where it goes on.
+
+    Attributes:
+        requested: says whether training is to stop after the step under way.
+        rollout_start: the random states at the start of the present rollout.
+        resumed: the random states that the first rollout after a restored state starts with.
+        update_waits: whether the rollout is complete, and its update is still to be made.
+        steps_before: environment steps of restored training.
+        seconds_before: seconds that they took.
+    """
+
+    requested: Callable[[], bool] = never
+    rollout_start: Mapping[str, Any] | None = None
+    resumed: Mapping[str, Any] | None = None
+    update_waits: bool = False
+    steps_before: int = 0
+    seconds_before: float = 0.0
+
+    def start_rollout(self) -> None:
+        """Remember the random states, those of restored training where it goes on here."""
+        if self.resumed is not None:
+            restore_random_states(self.resumed)
+            self.resumed = None
+        self.rollout_start = random_states()
+
+
+def training_state(model: PPOWithTerms) -> dict[str, Any]:
+    """Return the state of training as a tree for :mod:`camal_rl.state_tree`.
+
+    It can be taken where a rollout starts, within one between two steps, and where an update waits.
+    """
+    buffer = model.rollout_buffer
+    under_way = isinstance(buffer, CamalRolloutBuffer) and 0 < buffer.pos < model.n_steps
+    within = model.interruption.update_waits or under_way
+    start = model.interruption.rollout_start
+    return {
+        **update_state(model),
+        **{name: getattr(model, name) for name in _COUNTERS},
+        "random": random_states() if within or start is None else start,
+        "last_observations": _with_order(model._last_obs),
+        "last_episode_starts": model._last_episode_starts,
+        "episodes": [dict(each) for each in model.ep_info_buffer or ()],
+        "successes": [bool(each) for each in model.ep_success_buffer or ()],
+        "update_waits": model.interruption.update_waits,
+        "rollout": _rollout(model) if within else None,
+    }
+
+
+def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], seconds: float = 0.0) -> None:
+    """Put a model that was made with the same arguments into a state of :func:`training_state`.
+
+    Args:
+        model: the model, untrained.
+        state: the state.
+        seconds: how long training has taken so far.
+
+    Raises:
+        ValueError: the state is that of another model; one line.
+    """
+    try:
+        restore_update_state(model, state)
+        for name in _COUNTERS:
+            setattr(model, name, int(state[name]))
+        model._last_obs = _in_order(state["last_observations"])
+        model._last_episode_starts = state["last_episode_starts"]
+        model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
+        model.ep_success_buffer = deque(state["successes"], maxlen=model._stats_window_size)
+        restore_random_states(state["random"])
+        interruption = model.interruption
+        interruption.resumed, interruption.update_waits = state["random"], bool(state["update_waits"])
+        interruption.steps_before, interruption.seconds_before = model.num_timesteps, seconds
+        if state["rollout"] is not None:
+            _restore_rollout(model, state["rollout"])
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(f"the state of training is that of another model or version ({told})") from error
+
+
+def _with_order(observations: Any) -> dict[str, Any]:
+    """Return observations with their order in memory.
+
+    Where images ``(N, C, H, W)`` are a view of channels-last ones, some convolutions round differently.
+    """
+    last = isinstance(observations, np.ndarray) and observations.ndim == 4 and not observations.flags.c_contiguous
+    return {"channels_last": last, "values": np.moveaxis(observations, 1, -1) if last else observations}
+
+
+def _in_order(stored: Mapping[str, Any]) -> Any:
+    return np.moveaxis(stored["values"], -1, 1) if stored["channels_last"] else stored["values"]
+
+
+def update_state(model: PPOWithTerms) -> dict[str, Any]:
+    """Return what an update changes besides counters and the global random states; tensors are not copied."""
+    return {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "term_modules": model.term_modules.states(),
+        "terms": {term.name: term.training_state() for term in model.auxiliary_terms},
+    }
+
+
+def restore_update_state(model: PPOWithTerms, state: Mapping[str, Any]) -> None:
+    """Take over a state of :func:`update_state`.
+
+    Raises:
+        ValueError, RuntimeError, KeyError: it is that of another model.
+    """
+    model.policy.load_state_dict(state["policy"])
+    model.policy.optimizer.load_state_dict(state["optimizer"])
+    model.term_modules.load_states(state["term_modules"])
+    if state["terms"].keys() != {term.name for term in model.auxiliary_terms}:
+        raise ValueError(f"it has the terms {sorted(state['terms'])}")
+    for term in model.auxiliary_terms:
+        term.restore_training_state(state["terms"][term.name])
+
+
+@dataclass(frozen=True)
+class BeforeUpdate:
+    """The state before an update, in memory: an update that is broken off is made again, from its start."""
+
+    state: Mapping[str, Any]
+    random: Mapping[str, Any]
+    updates: int
+
+    @classmethod
+    def of(cls, model: PPOWithTerms) -> BeforeUpdate:
+        """Copy the state of a model whose rollout is complete."""
+        return cls(_copied(update_state(model)), random_states(), model._n_updates)
+
+    def restore(self, model: PPOWithTerms) -> None:
+        """Undo what the update has done so far."""
+        restore_update_state(model, self.state)
+        restore_random_states(self.random)
+        model._n_updates = self.updates
+
+
+def _copied(tree: Any) -> Any:
+    """Return a copy of nested data; tensors stay on their device."""
+    if isinstance(tree, Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, Mapping):
+        return {key: _copied(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_copied(value) for value in tree]
+    return copy.deepcopy(tree)
+
+
+def _rollout(model: PPOWithTerms) -> dict[str, Any]:
+    """Return what the buffer holds so far."""
+    buffer = model.rollout_buffer
+    assert isinstance(buffer, CamalRolloutBuffer)
+    count = buffer.pos
+    return {
+        "steps": count,
+        **{name: getattr(buffer, name)[:count] for name in _ARRAYS},
+        "stored": buffer.stored(count),
+    }
+
+
+def _restore_rollout(model: PPOWithTerms, state: Mapping[str, Any]) -> None:
+    buffer = model.rollout_buffer
+    if not isinstance(buffer, CamalRolloutBuffer):
+        raise ValueError(f"a rollout under way needs a CamalRolloutBuffer, got {type(buffer).__name__}")
+    buffer.reset()
+    count = int(state["steps"])
+    for name in _ARRAYS:
+        getattr(buffer, name)[:count] = state[name]
+    buffer.restore_stored(state["stored"])
+    buffer.pos, buffer.full = count, count == buffer.buffer_size

@@ -1,0 +1,194 @@
+"""Checkpoints of an agent's training: written by steps and minutes, and taken up again."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.agents.training_state import Interruption
+from camal_rl.atomic import WriteError
+from camal_rl.envs.saved_states import restore_env, save_env
+from camal_rl.rl.algorithms import Agent
+from camal_rl.rl.config import LogConfig
+from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
+from camal_rl.runs.folders import CheckpointWarning
+
+AGENT, ENVIRONMENT, RUN = "agent", "environment", "run"
+"""The parts of a checkpoint."""
+
+
+@runtime_checkable
+class ResumableAgent(Protocol):
+    """A model whose training can be saved and taken up again, as :class:`camal_rl.agents.PPOWithTerms`."""
+
+    interruption: Interruption
+
+    def training_state(self) -> dict[str, Any]:
+        """Return all that training needs to go on, but for the environment."""
+
+    def restore_training_state(self, state: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """Take over a state of :meth:`training_state`."""
+
+    def restart_episodes(self, observations: Any) -> None:
+        """Go on with the first observations of new episodes in every environment."""
+
+
+@runtime_checkable
+class ResumableCallback(Protocol):
+    """A callback with a schedule of its own."""
+
+    def schedule(self) -> dict[str, Any]:
+        """Return when it is due again, as plain data."""
+
+    def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
+        """Take over what :meth:`schedule` gave."""
+
+
+class InexactResumeWarning(UserWarning):
+    """Training goes on, but not bit for bit as it would have without the interruption."""
+
+
+@dataclass
+class TrainingCheckpoints:
+    """Writes and reads the checkpoints of one training.
+
+    Attributes:
+        model: what is trained.
+        folder: where checkpoints go.
+        keep: how many of the newest stay; 0 keeps all.
+        callbacks: those with a schedule of their own are saved too.
+        seconds: how long training took before this process.
+    """
+
+    model: ResumableAgent
+    folder: Path
+    keep: int
+    callbacks: Sequence[BaseCallback]
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+        self.last_step: int | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before an interruption too."""
+        return self.seconds + time.monotonic() - self._started
+
+    @property
+    def _step(self) -> int:
+        return cast(Agent, self.model).num_timesteps
+
+    @property
+    def _venv(self) -> VecEnv:
+        """The environment with what the model has wrapped around it."""
+        return cast(VecEnv, cast(Any, self.model).get_env())
+
+    def write(self) -> None:
+        """Write a checkpoint of the present state; one that cannot be written does not end training: a warning tells.
+
+        The present state is one of those in which :mod:`camal_rl.agents.training_state` can take it.
+        """
+        saved = save_env(self._venv)
+        self._flush_logs()
+        parts = {
+            AGENT: self.model.training_state(),
+            ENVIRONMENT: saved.tree(),
+            RUN: {"seconds": self.elapsed, "schedules": [each.schedule() for each in self._scheduled()]},
+        }
+        try:
+            write_checkpoint(self.folder, self._step, parts, self.keep)
+        except WriteError as error:
+            warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
+        self.last_step = self._step
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put model, environment and callbacks into the state of a checkpoint.
+
+        Raises:
+            ValueError: it is that of another configuration or version.
+        """
+        parts = checkpoint.parts
+        try:
+            run, agent, environment = (parts[name] for name in (RUN, AGENT, ENVIRONMENT))
+            self.seconds = float(run["seconds"])
+            self.model.restore_training_state(agent, self.seconds)
+            restarted = restore_env(self._venv, environment)
+            for callback, schedule in zip(self._scheduled(), run["schedules"], strict=True):
+                callback.restore_schedule(schedule)
+        except (KeyError, TypeError, ValueError) as error:
+            told = " ".join(str(error).split())
+            raise ValueError(f"{checkpoint.path} is not a checkpoint of this training: {told}") from error
+        self.last_step = checkpoint.step
+        if restarted is not None:
+            self.model.restart_episodes(restarted)
+            warnings.warn(
+                f"{environment['why_inexact']}: training goes on with new episodes, not bit for bit as it would have",
+                InexactResumeWarning,
+                stacklevel=2,
+            )
+
+    def _scheduled(self) -> list[ResumableCallback]:
+        return [each for each in self.callbacks if isinstance(each, ResumableCallback)]
+
+    def _flush_logs(self) -> None:
+        """Bring to the disk what was logged up to here: events that were lost with a killed program leave a gap."""
+        for output in getattr(cast(Any, self.model).logger, "output_formats", ()):
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.flush()
+
+
+NOT_RESUMABLE = (
+    "its models have no training_state() and restore_training_state(), as those of camal_rl.agents.PPOWithTerms have; "
+    "train anew without --resume"
+)
+
+
+class StopCallback(BaseCallback):
+    """Ends the training of a model that cannot be resumed after the present step, where that is asked for."""
+
+    def __init__(self, requested: Callable[[], bool]) -> None:
+        super().__init__()
+        self.requested = requested
+
+    def _on_step(self) -> bool:
+        return not self.requested()
+
+
+class CheckpointCallback(BaseCallback):
+    """Writes a checkpoint where a rollout starts, when so many steps or minutes have passed since the last one.
+
+    Args:
+        checkpoints: what writes them.
+        log: ``checkpoint_every`` and ``checkpoint_minutes``; 0 stands for never.
+    """
+
+    def __init__(self, checkpoints: TrainingCheckpoints, log: LogConfig) -> None:
+        super().__init__()
+        self.checkpoints, self.log = checkpoints, log
+
+    def _on_training_start(self) -> None:
+        self._written_at, self._written_step = time.monotonic(), self.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if not self._is_due() or self.num_timesteps == self.checkpoints.last_step:
+            return
+        self.checkpoints.write()
+        self._written_at, self._written_step = time.monotonic(), self.num_timesteps
+
+    def _is_due(self) -> bool:
+        every, minutes = self.log.checkpoint_every, self.log.checkpoint_minutes
+        by_steps = every > 0 and self.num_timesteps // every > self._written_step // every
+        return by_steps or (minutes > 0 and time.monotonic() - self._written_at >= 60 * minutes)

@@ -1,0 +1,73 @@
+"""Whether a run folder holds a run that can go on, and from which checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from camal_rl.runs.checkpoints import Checkpoint, newest_checkpoint
+from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.settings import flat_settings
+from camal_rl.runs.task import RunConfig
+
+_MOST_NAMED = 5
+
+
+def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | None = None) -> Checkpoint | None:
+    """Return the newest whole checkpoint of a run that has not ended; ``None`` means that training begins anew.
+
+    Damaged checkpoints are told with a :class:`camal_rl.runs.folders.CheckpointWarning`.
+
+    Args:
+        folder: the run's folder; it may be missing or empty, where a run was killed early.
+        config: the configuration that is to go on.
+        length: the dotted key of a setting that may be larger than before; ``None`` where there is none.
+
+    Raises:
+        FileExistsError: the run has ended, or is one of another configuration; the line names the settings.
+        FileNotFoundError: there is something else in the folder, or a run that has ended left no checkpoint.
+        ValueError: the configuration of the run cannot be read.
+    """
+    if folder.is_empty():
+        return None
+    changed = changed_settings(folder.config(), config)
+    grown = length is not None and length in changed and changed[length][0] < changed[length][1]
+    if grown:
+        del changed[str(length)]
+    if changed:
+        raise FileExistsError(
+            f"{folder.path} holds a run of another configuration: {_told(changed)}; {_remedy(length)}"
+        )
+    ended = folder.is_trained()
+    if ended and not grown:
+        more = "" if length is None else f"; a larger {length} makes it longer"
+        raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume{more}")
+    checkpoint = newest_checkpoint(folder.checkpoints)
+    if checkpoint is None and ended:
+        raise FileNotFoundError(f"{folder.path} holds no checkpoint to go on from; train anew in another folder")
+    return checkpoint
+
+
+def changed_settings(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that two configurations do not share: dotted key to both values."""
+    old, new = flat_settings(before.as_dict()), flat_settings(now.as_dict())
+    keys = dict.fromkeys([*old, *new])
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def _told(changed: dict[str, tuple[Any, Any]]) -> str:
+    named = [f"{key} is {old!r} there and {new!r} here" for key, (old, new) in list(changed.items())[:_MOST_NAMED]]
+    more = len(changed) - len(named)
+    return ", ".join(named) + (f", and {more} more" if more else "")
+
+
+def _remedy(length: str | None) -> str:
+    grow = "" if length is None else f"only {length} may change, to a larger value; "
+    return f"{grow}give the same settings, or another --run-dir"
+
+
+def resume_line(folder: Path, step: int) -> str:
+    """Return what to say where training goes on, or begins anew for want of a checkpoint."""
+    if step == 0:
+        return f"{folder} holds no checkpoint: training begins at step 0"
+    return f"training goes on from step {step:,} in {folder}"

@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM: the step under way is finished and saved; a second signal ends the program at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHELL_OFFSET = 128
+
+
+class StopRequest:
+    """Whether training was asked to stop, and by which signal.
+
+    Attributes:
+        signal: the number of the first signal that came, ``None`` before.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Say whether training is to stop after the step under way."""
+        return self.signal is not None
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code that shells give to a program which a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return _SHELL_OFFSET + number
+
+
+@contextmanager
+def stopping(on_first: Callable[[int], None] | None = None) -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM inside the block into a request to stop.
+
+    From then on these signals do what they do to any program: end it at once. Outside the main thread, where no handler
+    can be set, the request never comes.
+
+    Args:
+        on_first: called with the number of the first signal, within its handler; by default a line is written to
+            stderr.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        request.signal = number
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        (on_first or _tell)(number)
+
+    before = {each: signal.signal(each, handle) for each in SIGNALS}
+    try:
+        yield request
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _tell(number: int) -> None:
+    # A handler can come in the middle of a print(): this goes past Python's buffers.
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    line = f"camal-rl: {name}: the step under way is finished and saved; the same once more ends at once\n"
+    os.write(2, line.encode())

@@ -1,0 +1,57 @@
+"""Event files of a run that goes on hold every step once."""
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from camal_rl.runs.event_files import cut_events, event_files, read_records
+
+
+def write(folder, steps):
+    with SummaryWriter(str(folder)) as writer:
+        for step in steps:
+            writer.add_scalar("return", step / 10, step)
+            writer.add_image("picture", __import__("numpy").zeros((3, 4, 4)), step)
+
+
+def steps_of(folder):
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    scalars, images = events.Scalars("return"), events.Images("picture")
+    assert [each.step for each in scalars] == [each.step for each in images]
+    return [each.step for each in scalars]
+
+
+def test_what_is_beyond_the_step_is_cut_off_and_what_follows_joins_it(tmp_path):
+    write(tmp_path / "run_1", range(0, 100, 10))
+    assert cut_events(tmp_path, 50) == 1
+    assert steps_of(tmp_path / "run_1") == [0, 10, 20, 30, 40, 50]
+    write(tmp_path / "run_1", range(60, 80, 10))
+    assert steps_of(tmp_path / "run_1") == [0, 10, 20, 30, 40, 50, 60, 70]
+
+
+def test_a_file_with_nothing_beyond_the_step_stays_as_it_is(tmp_path):
+    write(tmp_path, range(3))
+    file = event_files(tmp_path)[0]
+    before = file.read_bytes()
+    assert cut_events(tmp_path, 2) == 0
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-3], lambda data: data[:-30] + bytes(30), lambda data: data + b"x"]
+)
+def test_an_end_that_cannot_be_read_is_cut_off(tmp_path, damage):
+    write(tmp_path, range(5))
+    file = event_files(tmp_path)[0]
+    file.write_bytes(damage(file.read_bytes()))
+    assert not read_records(file)[1]
+    assert cut_events(tmp_path, 9) == 1
+    assert read_records(file)[1]
+
+
+def test_a_file_without_any_event_is_removed(tmp_path):
+    write(tmp_path, range(2))
+    event_files(tmp_path)[0].write_bytes(b"nothing that can be read")
+    cut_events(tmp_path, 9)
+    assert event_files(tmp_path) == []
