@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,14 @@ class EpisodeStatistics:
         """Count every episode from here."""
         self._returns[:] = 0.0
         self._lengths[:] = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the returns and lengths of the episodes under way."""
+        return {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on counting from what :meth:`state` returned."""
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
 
     def step(self, rewards: npt.NDArray[Any], dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]) -> None:
         """Add a step's rewards ``[num_envs]``; write ``info["episode"]`` (``r``, ``l``, ``t``) where one is done."""

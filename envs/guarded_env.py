@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from camal_rl.envs.interface_checks import (
     parts_of_reset,
     parts_of_step,
 )
+from camal_rl.envs.saved_values import AttributeState
+from camal_rl.envs.saved_wrappers import check_chain, restore_chain, save_chain
 from camal_rl.failures import NotFiniteError, RunFailure
 
 FAILURE = "camal_rl.failure"
@@ -30,7 +33,7 @@ class EnvironmentFailure(RunFailure, RuntimeError):
     """An environment that raised, ended its process, or was ended; the message is one line."""
 
 
-class _Transparent(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class _Transparent(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """A wrapper through which attributes are set on what it wraps: nobody need know that it is there."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -126,9 +129,29 @@ class TellingEnv(_Transparent):
         except RunFailure as error:
             return self._nothing(), 0.0, False, False, {FAILURE: _sendable(error)}
 
+    def save_chain(self) -> dict[str, Any]:
+        """Return the state of the environment, as :func:`camal_rl.envs.saved_wrappers.save_chain` does."""
+        return save_chain(self)
+
+    def check_chain(self, saved: dict[str, Any]) -> str | None:
+        """Return why a state belongs to another environment, or ``None``."""
+        return _told(lambda: check_chain(self, saved))
+
+    def restore_chain(self, saved: dict[str, Any], exact: bool) -> str | None:
+        """Put a state back; return why it could not be, or ``None``."""
+        return _told(lambda: restore_chain(self, saved, exact))
+
     def _nothing(self) -> Any:
         space = self.env.observation_space
         return np.zeros(space.shape, space.dtype) if isinstance(space, spaces.Box) else space.sample()
+
+
+def _told(call: Callable[[], None]) -> str | None:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _sendable(error: RunFailure) -> RunFailure:

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.guarded_env import guarded
 from camal_rl.envs.interface_checks import check_stacked_step
+from camal_rl.envs.saved_values import AttributeState
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
 from camal_rl.envs.worker_processes import WorkerVecEnv, ending_with_a_worker
 from camal_rl.failures import RunFailure
@@ -75,13 +76,16 @@ def image_size(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
     return shape[0], shape[1]
 
 
-class SegmentedGymVecEnv(Copyable, VecEnvWrapper, SegmentedVecEnv):
+class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv):
     """Takes the label maps out of the infos of an SB3 vectorized environment and keeps them aligned.
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
     frame's ``info`` is in ``venv.reset_infos``. Each label map is therefore read from ``infos[i]`` within an episode
     and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
     """
+
+    state_attributes = ("_label_maps",)
+    fixed_attributes = ("_masks",)
 
     def __init__(self, venv: VecEnv, spec: SpecLike, masks: bool = True) -> None:
         """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""

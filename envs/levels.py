@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.envs.copies import Copyable
+from camal_rl.envs.saved_values import AttributeState
 
 EVERY_LEVEL = 2**31 - 1
 """Levels are the integers below this; ``num_levels=0`` means all from ``start_level`` on."""
@@ -38,7 +39,7 @@ def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
 
 
-class SeededLevels(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SeededLevels(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Plays levels drawn at random from a range: each episode is the wrapped environment's reset with that seed.
 
     ``info["level_seed"]`` of reset and step is the level that the observation belongs to. A seed given to ``reset``
@@ -49,6 +50,10 @@ class SeededLevels(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
         start_level: first level.
         num_levels: how many levels; 0 for all from ``start_level`` on.
     """
+
+    state_attributes = ("_level",)
+    lasting_attributes = ("_draw",)
+    fixed_attributes = ("_levels",)
 
     def __init__(self, env: gymnasium.Env[Any, Any], start_level: int = 0, num_levels: int = 0) -> None:
         super().__init__(env)

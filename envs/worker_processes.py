@@ -8,7 +8,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class WorkerVecEnv(SubprocVecEnv):
     def _start(self, makers: list[Maker]) -> str | None:
         """Start the workers; return what went wrong, with every worker ended, or ``None``."""
         try:
-            with _without_a_file_that_is_none():
+            with _without_a_file_that_is_none(), _interrupts_held_back():
                 super().__init__(makers, start_method="spawn")
             for remote in self.remotes:
                 remote.send(("has_attr", "making_error"))
@@ -226,6 +226,31 @@ def _without_a_file_that_is_none() -> Iterator[None]:
         program.__file__ = file
 
 
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold back Ctrl-C, which a terminal sends to a whole process group, from the processes that are started meanwhile.
+
+    They hold it back until they ignore it; this process gets it afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Python's own process for shared resources: its start, with the first worker, would let signals through.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent: it can finish its step, write what it has, and close its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+
+
 class _Reporting:
     """Makes an environment in a worker, or an empty one that says what went wrong, once, where it can be read."""
 
@@ -233,6 +258,7 @@ class _Reporting:
         self._make, self._index = make, index
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
+        _ignore_interrupts()
         try:
             return TellingEnv(guarded(self._make(), self._index))
         except Exception as error:

@@ -21,6 +21,7 @@ from gymnasium import spaces
 
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.gym_adapter import KEY
+from camal_rl.envs.saved_values import AttributeState
 from camal_rl.envs.segmentation import LabelMap
 
 Image = npt.NDArray[np.uint8]
@@ -123,7 +124,7 @@ def _dilate(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(cv2.dilate(planes, _NEIGHBORS)).reshape(planes.shape)
 
 
-class _ImageWrapper(Copyable, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
+class _ImageWrapper(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
     """Changes each observation and its label map by the same function of their position."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -251,7 +252,7 @@ class SegmentedCrop(_ImageWrapper):
         return self.change_image(labels)
 
 
-class SegmentedFrameStack(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Shows the last frames side by side in the channels, the newest last: ``uint8[H, W, C * frames]``.
 
     An episode starts with its first frame in every place.
@@ -261,6 +262,8 @@ class SegmentedFrameStack(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
         frames: how many are shown.
         labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames, newer over older.
     """
+
+    state_attributes = ("_stack", "_labels")
 
     def __init__(self, env: gymnasium.Env[Any, Any], frames: int, labels: StackLabels = "newest") -> None:
         super().__init__(env)
@@ -294,7 +297,7 @@ class SegmentedFrameStack(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
         return {**info, KEY: union_labels(self._labels)}
 
 
-class SegmentedFrameSkip(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SegmentedFrameSkip(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Repeats each action and shows the maximum of the last raw frames; rewards are summed.
 
     The label map is the union of those of the frames that the maximum shows, newer over older. An episode that ends

@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from camal_rl.envs.object_graphs import PackageClasses, graph_of, graph_tree
 from camal_rl.envs.registry import MissingExtraError
 
 _COPIES = itertools.count()
+# What can be a variable of a module; functions, classes and modules are none.
+_DATA = (type(None), bool, int, float, str, bytes, tuple, list, dict, set, np.generic, np.ndarray)
 
 
 class Box(NamedTuple):
@@ -58,6 +61,7 @@ class RamDetector:
         self._module = importlib.util.module_from_spec(spec)
         # OCAtari's functions find the module of a game by its name here.
         sys.modules[full_name] = self._module
+        self._classes = PackageClasses("ocatari", full_name)
         weakref.finalize(self, sys.modules.pop, full_name, None)
         self._objects: list[Any] = []
 
@@ -73,6 +77,29 @@ class RamDetector:
             ram: ``uint8[128]``. OCAtari adds and subtracts bytes, so they are widened first.
         """
         self._functions.detect_objects_ram(self._objects, ram.astype(np.int64), self._name, True)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the objects and the variables of the module: what is remembered between frames."""
+        return graph_tree({"objects": self._objects, "variables": self._variables()}, self._classes)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Remember what :meth:`get_state` returned.
+
+        Raises:
+            ValueError: the state comes from another version of OCAtari.
+        """
+        # Objects are made again of the classes that this defines.
+        self._loader.exec_module(self._module)
+        known = graph_of(state, self._classes)
+        vars(self._module).update(known["variables"])
+        self._objects = known["objects"]
+
+    def _variables(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in vars(self._module).items()
+            if not name.startswith("__") and (isinstance(value, _DATA) or self._classes.name_of(type(value)))
+        }
 
     def boxes(self) -> list[Box]:
         """Return the boxes in the last raw frame."""

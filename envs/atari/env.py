@@ -16,12 +16,14 @@ from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.saved_values import AttributeState
+from camal_rl.envs.saved_wrappers import restore_chain, save_chain
 from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
 
 Image = npt.NDArray[np.uint8]
 
 
-class AtariEnv(Copyable, gymnasium.Env[Image, np.int64]):
+class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
     """One Atari game, with the label map of each observation as ``info["segmentation"]``.
 
     Observations are ``uint8[84, 84, 4]`` by default: four frames in gray, the newest last. ``info`` also holds
@@ -41,6 +43,7 @@ class AtariEnv(Copyable, gymnasium.Env[Image, np.int64]):
         MissingExtraError: ALE, or OCAtari where masks are asked for, is not installed.
     """
 
+    fixed_attributes = ("options",)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, game: str, render_mode: str | None = None, **options: Any) -> None:
@@ -84,6 +87,19 @@ class AtariEnv(Copyable, gymnasium.Env[Image, np.int64]):
         observation, reward, terminated, truncated, info = self._env.step(action)
         self._episode.end(terminated or truncated)
         return observation, float(reward), terminated, truncated, info
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the state of the game and of the wrappers around it."""
+        return {"game": save_chain(self._env), "running": self._episode.running}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`get_state`.
+
+        Raises:
+            ValueError: the state of a game with other options.
+        """
+        restore_chain(self._env, state["game"], exact=True)
+        self._episode.running = state["running"]
 
     def render(self) -> Image | None:
         """Return the present raw screen in color, ``uint8[210, 160, 3]``, with ``render_mode="rgb_array"``."""

@@ -7,12 +7,13 @@ from typing import Any, SupportsFloat
 import gymnasium
 
 from camal_rl.envs.copies import Copyable
+from camal_rl.envs.saved_values import AttributeState
 
 _NO_OPERATION = 0
 _FIRE = 1
 
 
-class EpisodicLife(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class EpisodicLife(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Terminates an episode when a life is lost; the next one goes on where the last one ended, until the game is over.
 
     A reset with a seed starts the game anew.
@@ -20,6 +21,8 @@ class EpisodicLife(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     Args:
         env: gives the number of lives left as ``info["lives"]``.
     """
+
+    state_attributes = ("_lives", "_over")
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -46,7 +49,7 @@ class EpisodicLife(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated or lost, truncated, info
 
 
-class FireOnReset(Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
+class FireOnReset(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Presses FIRE, the second action, at the start of every episode: some games do nothing before."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

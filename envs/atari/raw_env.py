@@ -18,6 +18,7 @@ from camal_rl.envs.atari.options import AtariOptions
 from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.registry import MissingExtraError
+from camal_rl.envs.saved_values import frozen, thawed
 from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.wrappers import pool_frames, union_labels
 
@@ -141,6 +142,29 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
             self.detector.update(self.ale.getRAM())
             self.boxes = self.detector.boxes()
         return reward
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the emulator's state, its generators included, and what the detector of objects remembers."""
+        return {
+            "emulator": self.ale.cloneSystemState().serialize(),
+            "started": self._started,
+            "repeats": frozen(self._repeats),
+            "last_action": self._actions.index(self._last_action),
+            "detector": None if self.detector is None or not self._started else self.detector.get_state(),
+            "boxes": [tuple(box) for box in self.boxes],
+            "previous_boxes": [tuple(box) for box in self.previous_boxes],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`get_state`."""
+        self.ale.restoreSystemState(_import_ale().ALEState(state["emulator"]))
+        self._started = state["started"]
+        self._repeats = thawed(state["repeats"], self._repeats)
+        self._last_action = self._actions[state["last_action"]]
+        if self.detector is not None and state["detector"] is not None:
+            self.detector.set_state(state["detector"])
+        self.boxes = [Box(*each) for each in state["boxes"]]
+        self.previous_boxes = [Box(*each) for each in state["previous_boxes"]]
 
     def _look(self) -> tuple[Image, LabelMap | None]:
         """Return the present raw screen and its label map."""

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.counterfactual import IDENTITY, Intervention, require_known
@@ -19,8 +20,10 @@ from camal_rl.envs.minigrid.counterfactual import edited, minigrid_interventions
 from camal_rl.envs.minigrid.layouts import simulator_id
 from camal_rl.envs.minigrid.options import MiniGridOptions, parse_options
 from camal_rl.envs.minigrid.scene import Scene
+from camal_rl.envs.object_graphs import PackageClasses, graph_of, graph_tree
 from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.registry import MissingExtraError
+from camal_rl.envs.saved_values import AttributeState, frozen, thawed
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec
 
 if TYPE_CHECKING:
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
 
 Image = npt.NDArray[np.uint8]
 # MiniGrid's own order; some environments have the first of them only.
+_CLASSES = PackageClasses("minigrid")
 ACTION_NAMES = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+_OF_THE_WINDOW = ("window", "clock", "render_size", "render_mode")
 
 
-class MiniGridEnv(Copyable, gymnasium.Env[Image, np.int64]):
+class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
     """One MiniGrid game, with the label map of each picture as ``info["segmentation"]``.
 
     The seed of ``reset`` is the level. A picture is ``uint8[side, side, 3]``; a grid that does not fill it lies in the
@@ -48,6 +53,7 @@ class MiniGridEnv(Copyable, gymnasium.Env[Image, np.int64]):
         MissingExtraError: MiniGrid is not installed.
     """
 
+    fixed_attributes = ("options",)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, options: MiniGridOptions, render_mode: str | None = None) -> None:
@@ -89,6 +95,26 @@ class MiniGridEnv(Copyable, gymnasium.Env[Image, np.int64]):
         self._episode.end(terminated or truncated)
         image, info = self._show()
         return image, float(reward), bool(terminated), bool(truncated), info
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything that changes in the game: the grid, the agent, what it carries, steps, its generator."""
+        return {
+            "game": graph_tree({key: vars(self._game)[key] for key in _changing(self._game)}, _CLASSES),
+            "np_random": frozen(self._game._np_random),
+            "running": self._episode.running,
+            "image": self._image,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`get_state`.
+
+        Raises:
+            ValueError: the state of another version of MiniGrid.
+        """
+        vars(self._game).update(graph_of(state["game"], _CLASSES))
+        self._game._np_random = thawed(state["np_random"], self._game._np_random)
+        self._episode.running = state["running"]
+        self._image = state["image"]
 
     def interventions(self) -> tuple[Intervention, ...]:
         """Return how the current picture can be redrawn."""
@@ -154,6 +180,14 @@ def make_env(name: str, render_mode: str | None = None, **options: Any) -> Seede
 
 # Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
 setattr(make_env, "metadata", MiniGridEnv.metadata)  # noqa: B010
+
+
+def _changing(game: Game) -> list[str]:
+    """Return the attributes of a game but its spaces, classes, generator and window."""
+    constant = (type, gymnasium.Space, EnvSpec, np.random.Generator)
+    return [
+        name for name, value in vars(game).items() if name not in _OF_THE_WINDOW and not isinstance(value, constant)
+    ]
 
 
 def _start(layout: str) -> Game:

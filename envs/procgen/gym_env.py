@@ -109,6 +109,33 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
             info["segmentation"] = self._labels.copy()
         return info
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the simulator's state, and the frame that is shown.
+
+        Raises:
+            ValueError: the environment is closed, or has generated assets, which have no states.
+        """
+        return {
+            "game": self._venv.whole_state_options(),
+            "simulator": self._venv.whole_state(),
+            "episode": (self._seeded, self._episode_is_new, self._episode.running),
+            "shown": (self._frame, self._picture, self._labels),
+            "level_seed": int(self._venv.reset_infos[0].get("level_seed", 0)),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`get_state`.
+
+        Raises:
+            ValueError: the state of a game with other options.
+        """
+        if state["game"] != self._venv.whole_state_options():
+            raise ValueError(f"it is the state of another game: {state['game']}")
+        self._venv.set_whole_state(state["simulator"])
+        self._seeded, self._episode_is_new, self._episode.running = state["episode"]
+        self._frame, self._picture, self._labels = state["shown"]
+        self._venv.reset_infos = [{"level_seed": state["level_seed"]}]
+
     def render(self) -> Frame | None:
         """Return the frame of the present observation in 512 x 512 pixels, with ``render_mode="rgb_array"``."""
         return None if self.render_mode is None else self._picture.copy()

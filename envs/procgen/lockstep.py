@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,18 @@ class LockstepRenderer:
         expected, own = self._edit(self._real.get_state(index)), self._painter.get_state(index)
         if without_picture_scale(own) != without_picture_scale(expected):
             self._resync(np.array([index]))
+
+    def state(self) -> dict[str, Any]:
+        """Return what is known of divergences, after a comparison of every environment's whole state."""
+        for index in range(self._real.num):
+            self._audit(index)
+        return {"diverged": self._diverged.copy(), "steps": self._steps, "num_resyncs": self.num_resyncs}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` returned; every environment's state is copied before the next frames."""
+        self._diverged[:] = state["diverged"]
+        self._steps, self.num_resyncs = state["steps"], state["num_resyncs"]
+        self._stale[:] = True
 
     def expect_new_states(self, times: Sequence[int]) -> None:
         """Note that the simulator was given other states, ``times`` steps into their episodes."""

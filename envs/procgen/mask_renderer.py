@@ -14,7 +14,7 @@ Whether it is exact is checked while it runs: see ``lockstep.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -73,6 +73,14 @@ class BoxMaskRenderer:
         """Note that the simulator was given other states, ``times`` steps into their episodes."""
         self._renderer.expect_new_states(times)
         self._labels = None
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what the renderers in lockstep know of divergences."""
+        return [self._renderer.state()]
+
+    def set_state(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what :meth:`state` returned."""
+        self._renderer.set_state(state[0])
 
     def labels(self) -> LabelMap:
         """Return ``uint8[num, H, W]`` labels of the simulator's current frames."""

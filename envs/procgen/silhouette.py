@@ -7,7 +7,7 @@ which; so it does for what has no sprite because the game paints it itself (comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -151,6 +151,15 @@ class SilhouetteMaskRenderer(BoxMaskRenderer):
         """Note that the simulator was given other states, ``times`` steps into their episodes."""
         super().expect_new_states(times)
         self._sprites.expect_new_states(times)
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what the renderers in lockstep know of divergences."""
+        return [*super().state(), self._sprites.state()]
+
+    def set_state(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what :meth:`state` returned."""
+        super().set_state(state)
+        self._sprites.set_state(state[1])
 
     def _draw_labels(self) -> LabelMap:
         return self._draw(self._renderer.frames(), self._sprites.frames())

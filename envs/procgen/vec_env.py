@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from camal_rl.envs.procgen.options import check_seed, parse_options
 from camal_rl.envs.procgen.silhouette import SilhouetteMaskRenderer
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.state import current_time, game_name, option
+from camal_rl.envs.saved_values import NotSavableError, WholeStateVecEnv
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 
 NUM_ACTIONS = 15
@@ -35,7 +37,7 @@ _END_EPISODE = -1
 SEGMENTATIONS = ("box", "silhouette", None)
 
 
-class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
+class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecEnv):
     """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
 
     Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
@@ -255,6 +257,39 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
         self._started = True
         self._statistics.restart()
         return self._current.frames
+
+    def whole_state(self) -> dict[str, Any]:
+        """Return the simulators' states, and the returns and lengths of the episodes under way.
+
+        Raises:
+            NotSavableError: generated assets, which have no states.
+            ValueError: a step is under way, or the environment is closed.
+        """
+        if self.options.use_generated_assets:
+            raise NotSavableError("Procgen has no states with use_generated_assets=True")
+        if self._acting:
+            raise ValueError("a step is under way: save a Procgen environment after step_wait()")
+        return {
+            "states": self.get_state(),
+            "statistics": self._statistics.state(),
+            "started": self._started,
+            "seed": self._seed if self._needs_restart else None,
+            "masks": None if self._mask_renderer is None else self._mask_renderer.state(),
+        }
+
+    def set_whole_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`whole_state` gave."""
+        self.set_state(state["states"])
+        self._statistics.set_state(state["statistics"])
+        self._started, self._needs_restart = state["started"], state["seed"] is not None
+        self._seed = self._seed if state["seed"] is None else state["seed"]
+        if self._mask_renderer is not None:
+            self._mask_renderer.set_state(state["masks"])
+
+    def whole_state_options(self) -> dict[str, str]:
+        """Return the game, its options and the kind of masks; threads and pictures for videos change nothing."""
+        kept = {**asdict(self.options), "game": self.game, "segmentation": self.segmentation_mode}
+        return {name: str(value) for name, value in kept.items() if name not in ("num_threads", "render_mode")}
 
     def interventions(self) -> tuple[Intervention, ...]:
         """Return what can be redrawn: backgrounds, themes and removals, as far as the game and the options allow."""

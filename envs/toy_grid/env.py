@@ -10,6 +10,7 @@ import numpy as np
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.saved_values import AttributeState
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.envs.toy_grid.art import Image
 from camal_rl.envs.toy_grid.game import ToyGridGames
@@ -21,7 +22,7 @@ from camal_rl.envs.toy_grid.vec_env import RENDER_FPS, action_space, observation
 _FIRST = np.zeros(1, dtype=np.int64)
 
 
-class ToyGridEnv(Copyable, gymnasium.Env[Any, np.int64]):
+class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
     """One toy grid, with the label map of each observation as ``info["segmentation"]``.
 
     ``reset(options={"level": 7})`` plays the level of seed 7; without it the level is drawn from the level set.
@@ -30,6 +31,7 @@ class ToyGridEnv(Copyable, gymnasium.Env[Any, np.int64]):
         action_names: what people call the actions.
     """
 
+    fixed_attributes = ("options",)
     metadata = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, variant: str = "default", render_mode: str | None = None, **options: Any) -> None:
@@ -72,6 +74,17 @@ class ToyGridEnv(Copyable, gymnasium.Env[Any, np.int64]):
         if ended or cut:
             info["is_success"] = bool(outcome.success[0])
         return self._games.images[0].copy(), float(outcome.rewards[0]), ended, cut, info
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the game's state; Gymnasium's generator, which draws levels, is not part of it."""
+        started = int(self._games.levels[0]) >= 0
+        return {"game": self._games.get_state(0) if started else None, "running": self._episode.running}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`get_state`."""
+        if state["game"] is not None:
+            self._games.set_state(0, state["game"])
+        self._episode.running = state["running"]
 
     def render(self) -> Image | None:
         """Return the current picture with ``render_mode="rgb_array"``."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from camal_rl.envs.copies import Copyable
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
 from camal_rl.envs.episodes import EpisodeStatistics, NoEpisodeError
 from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.saved_values import WholeStateVecEnv
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 from camal_rl.envs.toy_grid.art import Image
 from camal_rl.envs.toy_grid.counterfactual import INTERVENTIONS, redraw
@@ -38,7 +40,7 @@ def action_space() -> spaces.Discrete:
     return spaces.Discrete(len(MOVES))
 
 
-class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
+class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecEnv):
     """Many toy grids in one process, stepped by NumPy.
 
     The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
@@ -115,8 +117,11 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
             self._next_episodes(finished)
         return self._games.images.copy(), outcome.rewards, dones, infos
 
+    def _has_levels(self) -> bool:
+        return bool(self._games.levels.min() >= 0)
+
     def _require_levels(self) -> None:
-        if self._games.levels.min() < 0:
+        if not self._has_levels():
             raise NoEpisodeError("there is no running episode; call reset() first")
 
     @property
@@ -167,6 +172,20 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv):
             self._streams[index], self._episodes[index] = _STREAM.unpack(state[: _STREAM.size])
         self._statistics.restart()
         return self._games.images.copy()
+
+    def whole_state(self) -> dict[str, Any]:
+        """Return every game's state, and the returns and lengths of the episodes under way."""
+        return {"states": self.get_state() if self._has_levels() else None, "statistics": self._statistics.state()}
+
+    def set_whole_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`whole_state` gave, before the first reset, too."""
+        if state["states"] is not None:
+            self.set_state(state["states"])
+        self._statistics.set_state(state["statistics"])
+
+    def whole_state_options(self) -> dict[str, str]:
+        """Return the options; which classes are relevant changes nothing."""
+        return {name: str(value) for name, value in asdict(self.options).items() if name != "relevant"}
 
     def close(self) -> None:
         """Do nothing: the games hold no resources."""

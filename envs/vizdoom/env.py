@@ -13,6 +13,7 @@ from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import EVERY_LEVEL, SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.saved_values import AttributeState
 from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.vizdoom.engine import configured_game, start
 from camal_rl.envs.vizdoom.labels import LabelPainter
@@ -20,7 +21,7 @@ from camal_rl.envs.vizdoom.options import ENGINE_SIZE, VizdoomOptions, parse_opt
 from camal_rl.envs.wrappers import Image, resize_image
 
 
-class VizdoomEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
+class VizdoomEnv(AttributeState, CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     """One ViZDoom scenario; ``info["segmentation"]`` is the label map uint8[H, W] of each observation.
 
     Observations are RGB images uint8[H, W, 3]. An episode follows from the seed of ``reset`` and the actions. It is
@@ -31,6 +32,7 @@ class VizdoomEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         action_names: the buttons of each action.
     """
 
+    fixed_attributes = ("options",)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35}  # noqa: RUF012, Gymnasium's own declaration
 
     def __init__(self, scenario: str, options: VizdoomOptions, render_mode: str | None = None) -> None:

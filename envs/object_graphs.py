@@ -1,0 +1,151 @@
+"""Objects that refer to each other, as trees: which of them are one and the same object is kept, classes are named.
+
+For simulators whose state is such objects. Only classes of one package are made again, without calling them.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from camal_rl.envs.saved_values import NotSavableError
+
+Tree = dict[str, Any]
+
+
+class PackageClasses:
+    """The classes of one package, and perhaps of a module under another name, by names that another process knows.
+
+    Args:
+        package: the package's name.
+        renamed: a module that has its name in this process only; its classes are named after ``own``.
+    """
+
+    def __init__(self, package: str, renamed: str = "") -> None:
+        self._package, self._renamed = package, renamed
+
+    def name_of(self, kind: type) -> str | None:
+        """Return the name of a class, or ``None`` if it is none of the package's."""
+        if kind.__module__.partition(".")[0] != self._package:
+            return None
+        return f"{'own' if kind.__module__ == self._renamed else kind.__module__}:{kind.__qualname__}"
+
+    def class_of(self, name: str) -> type:
+        """Return the class of a name.
+
+        Raises:
+            ValueError: there is none in the package.
+        """
+        module, _, qualified = name.partition(":")
+        module = self._renamed if module == "own" else module
+        found = vars(sys.modules.get(module, object)).get(qualified)
+        if module.partition(".")[0] != self._package or not isinstance(found, type):
+            raise ValueError(f"{self._package} has no class {name!r}; its version may be another one")
+        return found
+
+
+def graph_tree(root: Any, classes: PackageClasses) -> Tree:
+    """Return an object with all that it refers to.
+
+    Raises:
+        NotSavableError: an object of another package is in it.
+    """
+    writer = _Writer(classes)
+    return {"root": writer.value(root), "objects": writer.objects}
+
+
+def graph_of(tree: Mapping[str, Any], classes: PackageClasses) -> Any:
+    """Return the object that :func:`graph_tree` was given, made anew.
+
+    Raises:
+        ValueError: a class is missing.
+    """
+    return _Reader(tree["objects"], classes).value(tree["root"])
+
+
+class _Writer:
+    """Numbers objects in the order in which they are met; a reference is ``["ref", number]``."""
+
+    def __init__(self, classes: PackageClasses) -> None:
+        self._classes = classes
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []
+        self.objects: list[Any] = []
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, enum.Enum):
+            return ["enum", self._name(type(value)), value.name]
+        if value is None or isinstance(value, bool | int | float | str | bytes):
+            return value
+        if isinstance(value, np.generic):
+            return ["scalar", value.dtype.str, value.item()]
+        if type(value) is tuple:
+            return ["tuple", [self.value(each) for each in value]]
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self.objects)
+            self._alive.append(value)
+            self.objects.append(None)
+            self.objects[self._numbers[id(value)]] = self._content(value)
+        return ["ref", self._numbers[id(value)]]
+
+    def _content(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return ["array", value.copy()]
+        if type(value) is deque:
+            return ["deque", [self.value(each) for each in value], value.maxlen]
+        if type(value) in (list, set):
+            return [type(value).__name__, [self.value(each) for each in value]]
+        if type(value) is dict:
+            return ["dict", [[self.value(key), self.value(each)] for key, each in value.items()]]
+        name = self._name(type(value))
+        return ["object", name, {key: self.value(each) for key, each in vars(value).items()}]
+
+    def _name(self, kind: type) -> str:
+        name = self._classes.name_of(kind)
+        if name is None:
+            raise NotSavableError(f"a {kind.__name__} is no part of a state")
+        return name
+
+
+class _Reader:
+    def __init__(self, contents: list[Any], classes: PackageClasses) -> None:
+        self._contents, self._classes = contents, classes
+        self._made: dict[int, Any] = {}
+
+    def value(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        kind = value[0]
+        if kind == "ref":
+            return self._made[value[1]] if value[1] in self._made else self._make(value[1])
+        if kind == "tuple":
+            return tuple(self.value(each) for each in value[1])
+        if kind == "scalar":
+            return np.dtype(value[1]).type(value[2])
+        return self._classes.class_of(value[1])[value[2]]  # type: ignore[index]  # a member of an Enum
+
+    def _make(self, number: int) -> Any:
+        content = self._contents[number]
+        kind = content[0]
+        if kind == "array":
+            self._made[number] = content[1].copy()
+        elif kind == "object":
+            made: Any = object.__new__(self._classes.class_of(content[1]))
+            self._made[number] = made
+            vars(made).update({key: self.value(each) for key, each in content[2].items()})
+        elif kind == "dict":
+            filled: dict[Any, Any] = {}
+            self._made[number] = filled
+            filled.update({self.value(key): self.value(each) for key, each in content[1]})
+        elif kind == "set":
+            self._made[number] = {self.value(each) for each in content[1]}
+        else:
+            queue: Any = [] if kind == "list" else deque(maxlen=content[2])
+            self._made[number] = queue
+            queue.extend([self.value(each) for each in content[1]])
+        return self._made[number]

@@ -1,0 +1,234 @@
+"""Vectorized environments that go on where they were: the state of a whole chain of SB3's and our own wrappers.
+
+    saved = save_env(venv)          # between two steps
+    restore_env(same_kind_of_venv, saved)
+
+What is saved is a tree of numbers, texts, bytes and arrays, without pickle. Where a part of the chain gives no state,
+``saved.exact`` is false, ``saved.why_inexact`` says which part, and :func:`restore_env` starts new episodes: running
+means, generators of levels and counts of episodes go on all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
+
+from camal_rl.envs.saved_values import NotSavableError, WholeStateVecEnv, frozen, frozen_where_possible, thawed
+from camal_rl.envs.saved_wrappers import (
+    Kept,
+    Saved,
+    attributes,
+    call_set_state,
+    called_state,
+    check_chain,
+    check_same,
+    class_name,
+    frozen_spaces,
+    kept,
+    offers_state,
+    restore_chain,
+    save_chain,
+    thaw_spaces,
+)
+from camal_rl.envs.worker_processes import WorkerVecEnv
+
+FORMAT_VERSION = 1
+_LAYERS: Mapping[str, Kept] = {
+    "VecCheckNan": Kept(),
+    "VecExtractDictObs": Kept(),
+    "VecFrameStack": Kept(("stacked_obs",)),
+    "VecMonitor": Kept(("episode_returns", "episode_lengths"), ("episode_count",)),
+    "VecNormalize": Kept(("returns", "old_reward", "old_obs"), ("obs_rms", "ret_rms"), ("norm_obs", "norm_reward")),
+    "VecTransposeImage": Kept(),
+    "VecVideoRecorder": Kept((), ("step_id",)),
+}
+
+
+@dataclass(frozen=True)
+class SavedEnv:
+    """The state of a vectorized environment.
+
+    Attributes:
+        tree: numbers, texts, bytes, arrays, and lists and dictionaries of them.
+        exact: whether an environment that is given it back goes on bit for bit; otherwise its episodes start again.
+        why_inexact: where it is not exact, one short sentence that names what cannot be saved.
+    """
+
+    tree: Any
+    exact: bool = True
+    why_inexact: str | None = None
+
+
+def save_env(venv: VecEnv) -> SavedEnv:
+    """Return the state of an environment with all of its wrappers; it has to be called between two steps.
+
+    Raises:
+        ValueError: a step is under way, or the environment is closed.
+    """
+    layers: list[Saved] = []
+    reasons: list[str] = []
+    for each in layers_of(venv):
+        layer, reason = _save_layer(each)
+        layers.append(layer)
+        reasons += [] if reason is None else [reason]
+    why = reasons[0] if reasons else None
+    return SavedEnv({"version": FORMAT_VERSION, "layers": layers, "why_inexact": why}, why is None, why)
+
+
+def saved_env(tree: Any) -> SavedEnv:
+    """Return the saved state that a tree was part of, as after reading a checkpoint.
+
+    Raises:
+        ValueError: the tree is no state of an environment.
+    """
+    if not isinstance(tree, Mapping) or tree.get("version") != FORMAT_VERSION or "layers" not in tree:
+        raise ValueError("expected the state of an environment, as save_env() gives it, of this version")
+    why = tree.get("why_inexact")
+    return SavedEnv(tree, why is None, why)
+
+
+def restore_env(venv: VecEnv, saved: SavedEnv) -> VecEnvObs | None:
+    """Put an environment into a saved state.
+
+    Args:
+        venv: made as the environment was whose state it is: the same options, number and wrappers.
+        saved: what :func:`save_env` gave.
+
+    Returns:
+        ``None`` after an exact restore: the next ``step`` gives what it would have given, and the observations are
+        those that the caller kept. Otherwise the first observations of new episodes.
+
+    Raises:
+        ValueError: the state belongs to another environment; one line that says what differs.
+    """
+    known = saved_env(saved.tree)
+    layers, found = known.tree["layers"], list(layers_of(venv))
+    check_same(
+        "the vectorized environment and its wrappers are",
+        [layer["class"] for layer in layers],
+        [class_name(type(each)) for each in found],
+    )
+    for each, layer in zip(found, layers, strict=True):
+        for name, value in _fixed(each).items():
+            check_same(f"{name.strip('_')} of {layer['class']} is", layer["fixed"].get(name), value)
+        _check_envs(each, layer)
+    for each, layer in reversed(list(zip(found, layers, strict=True))):
+        _restore_layer(each, layer, known.exact)
+    return None if known.exact else venv.reset()
+
+
+def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
+    """Yield the wrappers of a vectorized environment, from the outermost on, and the environment."""
+    while isinstance(venv, VecEnvWrapper):
+        yield venv
+        venv = venv.venv
+    yield venv
+
+
+def _save_layer(venv: VecEnv) -> tuple[Saved, str | None]:
+    """Return the state of one layer, and why it is not exact if it is not."""
+    layer: Saved = {
+        "class": class_name(type(venv)),
+        "fixed": _fixed(venv),
+        "seeds": frozen(list(venv._seeds)),
+        "options": frozen_where_possible(venv._options),
+        "reset_infos": frozen_where_possible(venv.reset_infos),
+        "spaces": frozen_spaces(venv),
+    }
+    try:
+        layer.update(_state(venv))
+    except NotSavableError as error:
+        return layer, str(error)
+    inexact = [each["why_inexact"] for each in layer.get("envs", ()) if each["why_inexact"] is not None]
+    return layer, inexact[0] if inexact else None
+
+
+def _state(venv: VecEnv) -> Saved:
+    """Return what a layer holds besides what all have.
+
+    Raises:
+        NotSavableError: the class is not known and says nothing of its state.
+    """
+    known = kept(type(venv), _LAYERS)
+    if isinstance(venv, WholeStateVecEnv):
+        return {"whole": frozen(venv.whole_state())}
+    if offers_state(type(venv), VecEnv):
+        return {"given": called_state(venv)}
+    if type(venv) is DummyVecEnv:
+        return {"envs": [save_chain(env) for env in venv.envs]}
+    if type(venv) is WorkerVecEnv:
+        return {"envs": venv.env_method("save_chain")}
+    if known is None:
+        why = "has no get_state() and set_state()"
+        if type(venv) is SubprocVecEnv:
+            why = "keeps its environments where no state can be read; make_segmented_vec(..., subproc=True) does not"
+        raise NotSavableError(f"{class_name(type(venv))} {why}")
+    return {"lasting": attributes(venv, known.lasting), "episode": attributes(venv, known.episode)}
+
+
+def _fixed(venv: VecEnv) -> Saved:
+    """Return what must be the same where the state is put back."""
+    known = kept(type(venv), _LAYERS)
+    fixed: Saved = {
+        "num_envs": venv.num_envs,
+        "observation_space": str(venv.observation_space),
+        "action_space": str(venv.action_space),
+    }
+    if isinstance(venv, WholeStateVecEnv):
+        return {**fixed, **venv.whole_state_options()}
+    return {**fixed, **{name: repr(vars(venv).get(name)) for name in (known.fixed if known else ())}}
+
+
+def _check_envs(venv: VecEnv, layer: Mapping[str, Any]) -> None:
+    """Raise a ``ValueError`` where the environments inside are others; before anything is put back."""
+    if "envs" not in layer:
+        return
+    if isinstance(venv, DummyVecEnv):
+        for env, each in zip(venv.envs, layer["envs"], strict=True):
+            check_chain(env, each)
+    else:
+        _told_by_workers(venv, "check_chain", [(each,) for each in layer["envs"]])
+
+
+def _restore_layer(venv: VecEnv, layer: Mapping[str, Any], exact: bool) -> None:
+    if isinstance(venv, WholeStateVecEnv) and "whole" in layer:
+        venv.set_whole_state(frozen(layer["whole"]))
+    if exact:
+        _restore_exactly(venv, layer)
+    if "envs" in layer:
+        if isinstance(venv, DummyVecEnv):
+            for env, each in zip(venv.envs, layer["envs"], strict=True):
+                restore_chain(env, each, exact)
+        else:
+            _told_by_workers(venv, "restore_chain", [(each, exact) for each in layer["envs"]])
+    _set_attributes(venv, layer.get("lasting", {}))
+    venv._options = frozen(layer["options"])
+    venv.reset_infos = frozen(layer["reset_infos"])
+    seeds = [None] * venv.num_envs if exact else [each["restart_seed"] for each in layer.get("envs", ())]
+    venv._seeds = [
+        restart if seed is None else seed
+        for seed, restart in zip(layer["seeds"], seeds or [None] * venv.num_envs, strict=True)
+    ]
+    thaw_spaces(venv, layer["spaces"])
+
+
+def _restore_exactly(venv: VecEnv, layer: Mapping[str, Any]) -> None:
+    if "given" in layer:
+        call_set_state(venv, layer["given"])
+    _set_attributes(venv, layer.get("episode", {}))
+
+
+def _set_attributes(venv: VecEnv, saved: Mapping[str, Any]) -> None:
+    for name, value in saved.items():
+        vars(venv)[name] = thawed(value, vars(venv).get(name))
+
+
+def _told_by_workers(venv: VecEnv, method: str, arguments: list[tuple[Any, ...]]) -> None:
+    for index, each in enumerate(arguments):
+        told = venv.env_method(method, *each, indices=index)[0]
+        if told is not None:
+            raise ValueError(told)

@@ -1,0 +1,287 @@
+"""The state of one Gymnasium environment with all of its wrappers, as a tree, and back.
+
+Known wrappers are saved by their attributes. An environment or a wrapper of another package is saved where it has the
+two methods ``get_state() -> tree`` and ``set_state(tree)``; a wrapper's are about the wrapper alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+from gymnasium import spaces
+
+from camal_rl.envs.saved_values import AttributeState, NotSavableError, frozen, frozen_where_possible, thawed
+
+Env = gymnasium.Env[Any, Any]
+Saved = dict[str, Any]
+_OWN = "camal_rl."
+_LIBRARIES = ("gymnasium.", "stable_baselines3.")
+# What a gymnasium.Wrapper has before a subclass adds anything.
+_OF_EVERY_WRAPPER = frozenset(
+    ("env", "_saved_kwargs", "_action_space", "_observation_space", "_metadata", "_cached_spec")
+)
+
+
+class Kept(NamedTuple):
+    """The attributes that make up the state of a class, see :class:`AttributeState`."""
+
+    episode: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+
+_CHECKED = ("checked_reset", "checked_step", "checked_render", "checked_data_reuse")
+_STICKY = ("last_action", "is_sticky_actions", "num_repeats", "repeats_taken")
+_FINISHED = ("episode_returns", "episode_lengths", "episode_times", "total_steps")
+_QUEUES = ("episode_count", "time_queue", "return_queue", "length_queue")
+_WRAPPERS: Mapping[str, Kept] = {
+    # Gymnasium
+    "AtariPreprocessing": Kept(("obs_buffer", "lives", "game_over")),
+    "Autoreset": Kept(("autoreset",)),
+    "DelayObservation": Kept(("observation_queue",)),
+    "FrameStackObservation": Kept(("obs_queue", "padding_value")),
+    "MaxAndSkipObservation": Kept(("_obs_buffer",)),
+    "NormalizeObservation": Kept((), ("obs_rms",)),
+    "NormalizeReward": Kept(("discounted_reward",), ("return_rms",)),
+    "OrderEnforcing": Kept(("_has_reset",)),
+    "PassiveEnvChecker": Kept((), _CHECKED),
+    "RecordEpisodeStatistics": Kept(("episode_returns", "episode_lengths"), _QUEUES),
+    "RecordVideo": Kept((), ("step_id", "episode_id")),
+    "StickyAction": Kept(_STICKY),
+    "TimeAwareObservation": Kept(("timesteps",)),
+    "TimeLimit": Kept(("_elapsed_steps",), (), ("_max_episode_steps",)),
+    # Stable-Baselines3
+    "EpisodicLifeEnv": Kept(("lives", "was_real_done")),
+    "MaxAndSkipEnv": Kept(("_obs_buffer",)),
+    "Monitor": Kept(("rewards", "needs_reset"), _FINISHED),
+    "StickyActionEnv": Kept(("_sticky_action",)),
+}
+_STATELESS = frozenset(
+    (
+        *("AddRenderObservation", "AddWhiteNoise", "ArrayConversion", "ClipAction", "ClipReward", "DiscretizeAction"),
+        *("DiscretizeObservation", "DtypeObservation", "FilterObservation", "FlattenObservation"),
+        *("GrayscaleObservation", "HumanRendering", "NumpyToTorch", "ObstructView", "RenderCollection", "RepeatAction"),
+        *("RescaleAction", "RescaleObservation", "ReshapeObservation", "ResizeObservation", "TransformAction"),
+        *("TransformObservation", "TransformReward"),
+        *("AtariWrapper", "ClipRewardEnv", "FireResetEnv", "NoopResetEnv", "WarpFrame"),
+    )
+)
+
+
+def save_chain(env: Env) -> Saved:
+    """Return the state of an environment with its wrappers.
+
+    Returns:
+        ``layers`` from the outermost wrapper to the environment itself; ``why_inexact``, ``None`` where all of it is
+        known; ``restart_seed``, for an environment that has to start again and would not know where to go on.
+    """
+    layers, reasons = [], []
+    for each in chain(env):
+        layer: Saved = {"class": class_name(type(each)), "fixed": _fixed(each), "spaces": frozen_spaces(each)}
+        try:
+            layer["lasting"], layer["episode"] = _state(each)
+        except NotSavableError as error:
+            reasons.append(str(error))
+        if not isinstance(each, gymnasium.Wrapper):
+            layer["np_random"] = frozen(getattr(each, "_np_random", None))
+        layers.append(layer)
+    return {
+        "layers": layers,
+        "why_inexact": reasons[0] if reasons else None,
+        "restart_seed": _restart_seed(layers) if reasons else None,
+    }
+
+
+def _restart_seed(layers: list[Saved]) -> int | None:
+    """Return a seed that no episode before had, the same each time; ``None`` where drawn levels simply go on."""
+    lasting = [layer.get("lasting", {}) for layer in layers]
+    if any("_draw" in each for each in lasting):
+        return None
+    known = [(layer.get("np_random"), each.get("total_steps")) for layer, each in zip(layers, lasting, strict=True)]
+    return zlib.crc32(repr(known).encode()) & 0x7FFFFFFF
+
+
+def check_chain(env: Env, saved: Mapping[str, Any]) -> None:
+    """Raise a ``ValueError`` for the state of another environment, or of one with other wrappers."""
+    present = list(chain(env))
+    check_same(
+        "an environment and its wrappers are",
+        [layer["class"] for layer in saved["layers"]],
+        [class_name(type(each)) for each in present],
+    )
+    for layer, each in zip(saved["layers"], present, strict=True):
+        for name, value in _fixed(each).items():
+            check_same(f"{name.strip('_')} of {layer['class']} is", layer["fixed"].get(name), value)
+
+
+def restore_chain(env: Env, saved: Mapping[str, Any], exact: bool) -> None:
+    """Put a state back; where it is not exact, only what goes on from one episode to the next.
+
+    Raises:
+        ValueError: the state of another environment.
+    """
+    check_chain(env, saved)
+    for each, layer in zip(chain(env), saved["layers"], strict=True):
+        thaw_spaces(each, layer["spaces"])
+        if "np_random" in layer:
+            vars(each)["_np_random"] = thawed(layer["np_random"], getattr(each, "_np_random", None))
+        _set_attributes(each, layer.get("lasting", {}))
+        if exact:
+            _set_state(each, layer["episode"])
+
+
+def chain(env: Env) -> Iterator[Env]:
+    """Yield the wrappers of an environment, from the outermost on, and the environment."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class with its module, without those that only say where a library keeps it."""
+    return f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}"
+
+
+def check_same(what: str, saved: Any, present: Any) -> None:
+    """Raise a ``ValueError`` that says what differs between a saved state and the environment that is there."""
+    if saved != present:
+        raise ValueError(
+            f"the saved state belongs to another environment: {what} {_told(saved)} there, {_told(present)} here; "
+            "make the environment as it was when it was saved"
+        )
+
+
+def _told(value: Any) -> str:
+    told = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return told if len(told) <= 200 else f"{told[:200]}..."
+
+
+def offers_state(kind: type, library: type) -> bool:
+    """Return whether a class has the two methods; those that it inherits from this package know nothing of its own."""
+    owner = next((base for base in kind.__mro__ if "get_state" in vars(base)), None)
+    if owner is None or not callable(getattr(kind, "set_state", None)) or issubclass(library, owner):
+        return False
+    return kind.__module__.startswith(_OWN) or not owner.__module__.startswith(_OWN)
+
+
+def called_state(thing: Any) -> Any:
+    """Return what a thing's ``get_state()`` gives, as a tree.
+
+    Raises:
+        NotSavableError: it raised, or gave what no tree can hold; one line.
+    """
+    name = class_name(type(thing))
+    try:
+        given = thing.get_state()
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise NotSavableError(f"get_state() of {name} raised {type(error).__name__}: {told}") from error
+    try:
+        return frozen(given)
+    except NotSavableError as error:
+        raise NotSavableError(f"get_state() of {name} gave what cannot be saved: {error}") from error
+
+
+def call_set_state(thing: Any, state: Any) -> None:
+    """Give a thing back what its ``get_state()`` gave.
+
+    Raises:
+        ValueError: it raised; one line.
+    """
+    try:
+        thing.set_state(frozen(state))
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise ValueError(
+            f"set_state() of {class_name(type(thing))} does not take the saved state: {type(error).__name__}: {told}"
+        ) from error
+
+
+def frozen_spaces(thing: Any) -> list[Any]:
+    """Return the generators of the spaces of an environment; they are made when a space is sampled first."""
+    found = []
+    for name in ("action_space", "observation_space"):
+        each = vars(thing).get(name) or vars(thing).get(f"_{name}")
+        found.append([frozen(space._np_random) for space in _with_parts(each)])
+    return found
+
+
+def thaw_spaces(thing: Any, saved: list[Any]) -> None:
+    """Give the spaces of an environment their generators back."""
+    for name, states in zip(("action_space", "observation_space"), saved, strict=True):
+        each = vars(thing).get(name) or vars(thing).get(f"_{name}")
+        for space, state in zip(_with_parts(each), states, strict=False):
+            space._np_random = thawed(state, space._np_random)
+
+
+def _with_parts(space: Any) -> list[Any]:
+    if not isinstance(space, spaces.Space):
+        return []
+    parts: Any = getattr(space, "spaces", ())
+    parts = parts.values() if isinstance(parts, Mapping) else parts
+    return [space, *(found for part in parts for found in _with_parts(part))]
+
+
+def kept(kind: type, known: Mapping[str, Kept]) -> Kept | None:
+    """Return what a known class keeps; ``None`` for any other."""
+    if issubclass(kind, AttributeState) and kind.__module__.startswith(_OWN):
+        return Kept(kind.state_attributes, kind.lasting_attributes, kind.fixed_attributes)
+    if not kind.__module__.startswith(_LIBRARIES):
+        return None
+    return known.get(kind.__name__)
+
+
+def attributes(thing: Any, names: tuple[str, ...]) -> Saved:
+    """Return attributes of a thing as a tree."""
+    return {name: frozen(vars(thing)[name]) for name in names if name in vars(thing)}
+
+
+def _set_attributes(thing: Any, saved: Mapping[str, Any]) -> None:
+    for name, value in saved.items():
+        vars(thing)[name] = thawed(value, vars(thing).get(name))
+
+
+def _known(env: Env) -> Kept | None:
+    kind = type(env)
+    if kind.__name__ in _STATELESS and kind.__module__.startswith(_LIBRARIES):
+        return Kept()
+    if isinstance(env, gymnasium.Wrapper) and vars(env).keys() <= _OF_EVERY_WRAPPER:
+        return Kept()
+    return kept(kind, _WRAPPERS)
+
+
+def _fixed(env: Env) -> Saved:
+    known = _known(env)
+    return {} if known is None else {name: repr(vars(env).get(name)) for name in known.fixed}
+
+
+def _state(env: Env) -> tuple[Saved, Any]:
+    """Return what lasts, and what belongs to the episode.
+
+    Raises:
+        NotSavableError: the class is not known and says nothing of its state.
+    """
+    known, name = _known(env), class_name(type(env))
+    base: type = gymnasium.Wrapper if isinstance(env, gymnasium.Wrapper) else gymnasium.Env
+    if offers_state(type(env), base):
+        return ({} if known is None else attributes(env, known.lasting)), {"given": called_state(env)}
+    if known is None or not isinstance(env, gymnasium.Wrapper):
+        raise NotSavableError(f"{name} has no get_state() and set_state()")
+    return attributes(env, known.lasting), {**attributes(env, known.episode), **_reset_info(env)}
+
+
+def _reset_info(env: Env) -> Saved:
+    """Return what SB3's Monitor was given at the reset, as far as it can be saved; it adds it to its report."""
+    info = vars(env).get("current_reset_info")
+    return {} if info is None else {"current_reset_info": frozen_where_possible([info])[0]}
+
+
+def _set_state(env: Env, saved: Mapping[str, Any]) -> None:
+    if "given" in saved:
+        call_set_state(env, saved["given"])
+    else:
+        _set_attributes(env, saved)
