@@ -66,7 +66,7 @@ def training_state(model: PPOWithTerms) -> dict[str, Any]:
     return {
         **update_state(model),
         **{name: getattr(model, name) for name in _COUNTERS},
-        "random": random_states() if within or start is None else start,
+        "random": random_states() if start is None or buffer.pos > 0 else start,
         "last_observations": _with_order(model._last_obs),
         "last_episode_starts": model._last_episode_starts,
         "episodes": [dict(each) for each in model.ep_info_buffer or ()],

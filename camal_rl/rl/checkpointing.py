@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents.training_state import Interruption
 from camal_rl.atomic import WriteError
-from camal_rl.envs.saved_states import restore_env, save_env
+from camal_rl.envs.saved_states import restore_env, save_env, saved_env
 from camal_rl.rl.algorithms import Agent
 from camal_rl.rl.config import LogConfig
 from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
@@ -102,7 +102,7 @@ class TrainingCheckpoints:
         self._flush_logs()
         parts = {
             AGENT: self.model.training_state(),
-            ENVIRONMENT: saved.tree(),
+            ENVIRONMENT: saved.tree,
             RUN: {"seconds": self.elapsed, "schedules": [each.schedule() for each in self._scheduled()]},
         }
         try:
@@ -122,7 +122,8 @@ class TrainingCheckpoints:
             run, agent, environment = (parts[name] for name in (RUN, AGENT, ENVIRONMENT))
             self.seconds = float(run["seconds"])
             self.model.restore_training_state(agent, self.seconds)
-            restarted = restore_env(self._venv, environment)
+            saved = saved_env(environment)
+            restarted = restore_env(self._venv, saved)
             for callback, schedule in zip(self._scheduled(), run["schedules"], strict=True):
                 callback.restore_schedule(schedule)
         except (KeyError, TypeError, ValueError) as error:
@@ -132,7 +133,7 @@ class TrainingCheckpoints:
         if restarted is not None:
             self.model.restart_episodes(restarted)
             warnings.warn(
-                f"{environment['why_inexact']}: training goes on with new episodes, not bit for bit as it would have",
+                f"{saved.why_inexact}: training goes on with new episodes, not bit for bit as it would have",
                 InexactResumeWarning,
                 stacklevel=2,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ class RunFolder:
         """
         self.train_file.unlink(missing_ok=True)
         if step == 0:
-            cut_events(self.tensorboard, -1)
+            shutil.rmtree(self.tensorboard, ignore_errors=True)
             self._describe(config, command, computing)
             return
         cut_events(self.tensorboard, step)

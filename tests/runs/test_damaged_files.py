@@ -14,6 +14,7 @@ from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.training import prepare, run
+from camal_rl.runs import checkpoints
 from camal_rl.runs.curves import UnreadableCurvesWarning, read_curves
 from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.loading import load_config
@@ -219,19 +220,18 @@ def test_the_markdown_page_holds_no_html_of_names(copied, monkeypatch):
 def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     trial = prepare(load_config("toy_grid", TINY), folder)
-    kind, paths = type(trial.model), []
-    save = kind.save
+    write_part, steps = checkpoints._write_part, []
 
-    def full_the_second_time(model, path):
-        paths.append(path)
-        if len(paths) == 2:
-            path.write_text("half")
+    def full_the_second_time(path, name, tree):
+        steps.append(path)
+        if len(set(steps)) == 2:
+            (path / name).write_text("half")
             raise OSError(28, "No space left on device")
-        save(model, path)
+        write_part(path, name, tree)
 
-    monkeypatch.setattr(kind, "save", full_the_second_time)
-    with pytest.warns(UserWarning, match=r"model_256_steps\.zip cannot be written \(No space left on device\)"):
+    monkeypatch.setattr(checkpoints, "_write_part", full_the_second_time)
+    with pytest.warns(UserWarning, match=r"step-0+256 cannot be written \(No space left on device\)"):
         summary = run(trial, ["camal-rl"])
     assert summary["timesteps"] == 256
-    assert [path.name for path in folder.checkpoints.iterdir()] == ["model_128_steps.zip"]
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000000000128"]
     load_model(folder)

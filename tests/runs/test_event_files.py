@@ -1,5 +1,6 @@
 """Event files of a run that goes on hold every step once."""
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
@@ -11,7 +12,7 @@ def write(folder, steps):
     with SummaryWriter(str(folder)) as writer:
         for step in steps:
             writer.add_scalar("return", step / 10, step)
-            writer.add_image("picture", __import__("numpy").zeros((3, 4, 4)), step)
+            writer.add_image("picture", np.zeros((3, 4, 4)), step)
 
 
 def steps_of(folder):

@@ -6,6 +6,7 @@ import yaml
 
 from camal_rl import __version__
 from camal_rl.rl.training import prepare
+from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder, default_run_dir
@@ -34,7 +35,7 @@ def test_a_finished_run_holds_everything(trained):
     assert summary["timesteps"] == 256
     assert summary["interrupted"] is False
     assert summary["steps_per_second"] == pytest.approx(256 / summary["seconds"])
-    assert len(list(trained.checkpoints.glob("model_*_steps.zip"))) == 2
+    assert [step for step, _ in checkpoint_folders(trained.checkpoints)] == [128, 256]
     assert trained.is_trained()
 
 
