@@ -5,7 +5,9 @@ train-procgen) differs from Stable-Baselines3 switched on one by one. The return
 theirs: the mean of the last 100 training episodes, logged after every rollout, averaged over the last ten rows. Returns
 of fresh episodes on training and held-out levels follow.
 
-    python benchmarks/ppo_baseline.py starpilot published.json --published          # 40 minutes on one core
+    python benchmarks/ppo_baseline.py starpilot published.json --published          # 40 minutes to 4 hours on one core
+
+A run that was killed goes on where it stopped when it is started again with ``--checkpoints FOLDER``, as before.
     python benchmarks/ppo_baseline.py starpilot ours.json policy.encoder=impala
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,10 +29,12 @@ from torch import Tensor, nn
 
 from camal_rl.agents import CAMALPPO
 from camal_rl.envs.segmentation import find_wrapped
-from camal_rl.rl.config import ExperimentConfig, agent_config
+from camal_rl.rl.checkpointing import CheckpointCallback, TrainingCheckpoints
+from camal_rl.rl.config import ExperimentConfig, LogConfig, agent_config
 from camal_rl.rl.environments import make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.returns import play_episodes
 from camal_rl.rl.training import make_model
+from camal_rl.runs.checkpoints import newest_checkpoint
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.run_folder import RunFolder
@@ -62,6 +66,14 @@ class Rows(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[tuple[int, float]] = []
+
+    def schedule(self) -> dict[str, Any]:
+        """Return what is kept, for checkpoints."""
+        return {"rows": [list(row) for row in self.rows]}
+
+    def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
+        """Take over what :meth:`schedule` gave."""
+        self.rows = [(int(step), float(value)) for step, value in schedule["rows"]]
 
     def _on_step(self) -> bool:
         return True
@@ -116,23 +128,30 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="key=value, as for camal-rl train")
     parser.add_argument("--parts", nargs="*", default=[], choices=PARTS)
     parser.add_argument("--published", action="store_true", help="all parts, IMPALA's encoder in float32")
+    parser.add_argument("--checkpoints", type=Path, help="folder; the run goes on from the newest checkpoint in it")
     arguments = parser.parse_intermixed_args()
     settings = [f"env.id=procgen/{arguments.game}", "camal.weight=0", "env.segmentation=null", "threads=1"]
     settings += [*(PUBLISHED if arguments.published else ()), *arguments.settings]
     parts = set(PARTS if arguments.published else arguments.parts)
     config = agent_config(load_config("procgen", settings))
     torch.set_num_threads(1)
-    start = time.perf_counter()
     with TemporaryDirectory() as temporary:
-        model = agent(config, parts, RunFolder(Path(temporary)))
-        rows = Rows()
-        model.learn(config.total_timesteps, callback=rows)
+        model, rows = agent(config, parts, RunFolder(Path(temporary))), Rows()
+        checkpoints = TrainingCheckpoints(model, arguments.checkpoints or Path(temporary), keep=2, callbacks=[rows])
+        newest = newest_checkpoint(checkpoints.folder)
+        if newest is not None:
+            checkpoints.restore(newest)
+        model.learn(
+            config.total_timesteps - model.num_timesteps,
+            callback=[rows, CheckpointCallback(checkpoints, LogConfig(checkpoint_minutes=10))],
+            reset_num_timesteps=newest is None,
+        )
     result = {
         "settings": settings,
         "parts": sorted(parts),
         "seed": config.seed,
         "steps": model.num_timesteps,
-        "seconds": time.perf_counter() - start,
+        "seconds": checkpoints.elapsed,
         "last_100_episodes": float(np.mean([value for _, value in rows.rows[-LAST_ROWS:]])),
         "train": returns(config, model, "train"),
         "held_out": returns(config, model, "held_out"),
