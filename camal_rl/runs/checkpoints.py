@@ -19,7 +19,7 @@ from typing import Any
 from camal_rl import __version__
 from camal_rl.atomic import PARTIAL, explained, replacing_folder
 from camal_rl.runs.folders import CheckpointWarning, sha256_of, share_files
-from camal_rl.runs.json_files import read_json
+from camal_rl.runs.json_files import has_sum, read_json, with_sum
 from camal_rl.state_tree import pack, unpack
 
 MANIFEST = "manifest.json"
@@ -86,7 +86,7 @@ def write_checkpoint(
             "parts": list(parts),
             "files": files,
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (partial / MANIFEST).write_text(json.dumps(with_sum(manifest), indent=1) + "\n")
         share_files(partial)
     if keep:
         for _, old in checkpoint_folders(folder)[:-keep]:
@@ -157,6 +157,8 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ValueError(f"{path} is damaged: it has no {MANIFEST}")
     manifest = read_json(file)
+    if not has_sum(file):
+        raise ValueError(f"{path} is damaged: {MANIFEST} does not have its checksum")
     if manifest.get("format") != FORMAT or manifest.get("version") != FORMAT_VERSION:
         raise ValueError(
             f"{file} is not that of a checkpoint which this version reads: format {manifest.get('format')!r}, version "
@@ -165,6 +167,8 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
     step, parts, files = manifest.get("step"), manifest.get("parts"), manifest.get("files")
     if type(step) is not int or not isinstance(parts, list) or not isinstance(files, dict):
         raise ValueError(f"{file} is damaged: step, parts or files are missing in it")
+    if (match := _NAME.fullmatch(path.name)) is not None and int(match[1]) != step:
+        raise ValueError(f"{path} is damaged: its {MANIFEST} is that of step {step}")
     for name, told in files.items():
         # A name with a path in it would reach out of the folder.
         if not _FILE_NAME.fullmatch(name) or not isinstance(told, dict):

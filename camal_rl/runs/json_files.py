@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -17,13 +19,35 @@ MODEL_SUM = "model_sha256"
 """In ``train.json``: the SHA-256 of the model that training wrote."""
 
 
+class ChangedFileWarning(UserWarning):
+    """A file of a run is not as it was written; the message is one line."""
+
+
+CONTENT_SUM = "content_sha256"
+"""In every JSON file of a run: the SHA-256 of the rest of the file, by which damage shows that leaves it readable."""
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
-    write_text(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(with_sum(data), indent=2, allow_nan=False) + "\n")
+
+
+def with_sum(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data as JSON holds it, with the SHA-256 of its content as one more key."""
+    content = finite(data)
+    return {**content, CONTENT_SUM: content_sum(content)}
+
+
+def content_sum(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of plain data; spaces and the order of keys in a file make no difference."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
+
+    The checksum of the content that :func:`write_json` adds is left out; :func:`warn_if_changed` compares it.
 
     Raises:
         ValueError: the file holds something else; one line that names it.
@@ -38,7 +62,28 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: brackets nested too deeply; make it again, or remove it") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path} cannot be read: it does not hold a JSON object; make it again, or remove it")
+    data.pop(CONTENT_SUM, None)
     return data
+
+
+def has_sum(path: Path) -> bool:
+    """Say whether the content of a JSON file is that of its checksum; a file without one is taken as it is."""
+    expected = json.loads(read_utf8(path)).get(CONTENT_SUM)
+    return expected is None or expected == content_sum(read_json(path))
+
+
+def warn_if_changed(path: Path) -> None:
+    """Warn of a file that can be read but is not as it was written: a bit has flipped, or somebody has edited it."""
+    if not has_sum(path):
+        warn_of_change(path, f"its {CONTENT_SUM}")
+
+
+def warn_of_change(path: Path, what: str) -> None:
+    """Warn that a file does not agree with a checksum in it."""
+    line = f"{path} is not as it was written: its content does not have {what}"
+    warnings.warn(
+        f"{line}; bring it back from a copy unless you have changed it yourself", ChangedFileWarning, stacklevel=2
+    )
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -59,6 +104,7 @@ def read_training(path: Path) -> dict[str, Any]:
         if (key in data or needed) and type(data.get(key)) not in types:
             got = shown(data[key]) if key in data else "nothing"
             raise ValueError(f"{path} does not tell of a training: {key} must be {words}, got {got}; train again")
+    warn_if_changed(path)
     return data
 
 
@@ -76,6 +122,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     computing = data.get("computing")
     if computing and not {"device", "precision"} <= computing.keys():
         raise ValueError(f"{path} does not tell where a run comes from: computing is {shown(computing)}; remove it")
+    warn_if_changed(path)
     return data
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from camal_rl.atomic import write_text
 from camal_rl.runs.former_results import former_metrics
-from camal_rl.runs.json_files import finite, read_json
+from camal_rl.runs.json_files import finite, read_json, warn_if_changed, with_sum
 from camal_rl.runs.results import Results, check_fields
 
 VERSION = 2
@@ -67,7 +67,7 @@ class RunMetrics:
 
     def text(self) -> str:
         """Return the text of the file, with one line for each result."""
-        data = self.to_json()
+        data = with_sum(self.to_json())
         lines = ",\n    ".join(json.dumps(each, allow_nan=False) for each in data.pop("results"))
         head = json.dumps(data, indent=2, allow_nan=False).removesuffix("\n}")
         return f'{head},\n  "results": [\n    {lines}\n  ]\n}}\n'
@@ -86,9 +86,11 @@ def read_metrics(path: Path) -> RunMetrics:
     """
     data = read_json(path)
     try:
-        return _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
+        found = _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(f"{path} does not hold the results of an evaluation: {_one_line(error)}") from error
+    warn_if_changed(path)
+    return found
 
 
 def _from_json(data: Mapping[str, Any]) -> RunMetrics:

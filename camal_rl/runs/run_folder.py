@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,18 @@ from typing import Any
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
-from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_json
+from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, warn_of_change, write_json
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.task import RunConfig
+from camal_rl.utf8 import read_utf8
+
+_CONFIG_SUM = "# sha256 of what follows: "
+
+
+def _sum_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -143,11 +151,15 @@ class RunFolder:
         now = {"step": step, "command": shlex.join(command), **provenance(), "computing": dict(computing)}
         told = read_provenance(self.provenance_file) if self.provenance_file.is_file() else {}
         write_json(self.provenance_file, {**told, "resumed": [*told.get("resumed", ()), now]})
-        write_text(self.config_file, dump_yaml(config))
+        self._write_config(config)
+
+    def _write_config(self, config: RunConfig) -> None:
+        text = dump_yaml(config)
+        write_text(self.config_file, f"{_CONFIG_SUM}{_sum_of(text)}\n{text}")
 
     def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
         # The configuration is the first file: a run that is killed here can be resumed.
-        write_text(self.config_file, dump_yaml(config))
+        self._write_config(config)
         write_json(self.provenance_file, {**provenance(), "computing": dict(computing)})
         write_text(self.command_file, shlex.join(command) + "\n")
 
@@ -156,13 +168,20 @@ class RunFolder:
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
         try:
-            return load_config(self.config_file)
+            config = load_config(self.config_file)
         except (ValueError, TypeError) as error:
             told = " ".join(str(error).split())
             raise ValueError(
                 f"{self.config_file} is not the configuration of a run: {told}; bring it back from a copy, or train "
                 "again"
             ) from error
+        self._warn_if_config_changed()
+        return config
+
+    def _warn_if_config_changed(self) -> None:
+        head, _, text = read_utf8(self.config_file).partition("\n")
+        if head.startswith(_CONFIG_SUM) and head.removeprefix(_CONFIG_SUM).strip() != _sum_of(text):
+            warn_of_change(self.config_file, "the SHA-256 of its first line")
 
     def training(self) -> dict[str, Any] | None:
         """Return what ``train.json`` holds, ``None`` where it is missing.

@@ -1,0 +1,237 @@
+"""Kill trainings at random moments, resume them, and hold what comes out against a training that was left alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from camal_rl.atomic import PARTIAL
+from camal_rl.runs.checkpoints import checkpoint_folders, newest_checkpoint
+from camal_rl.runs.event_files import event_files, read_records
+
+_SMALL_AGENT = (
+    *("policy.encoder=nature", "policy.precision=float32", "device=cpu", "threads=1", "algorithm.n_epochs=2"),
+    *("log.overlay_every=0", "log.held_out_every=0", "evaluation.episodes=4", "evaluation.frames=8"),
+    *("evaluation.num_envs=2", "env.num_envs=8", "algorithm.n_steps=16", "algorithm.batch_size=64"),
+    "log.checkpoint_every=128",
+)
+_IN_WRITING = 3
+"""Every third kill waits until a checkpoint is being written."""
+_LIMIT = 600.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is killed.
+
+    Attributes:
+        command: of ``camal-rl``, without the folder.
+        folder_option: the option that names the folder.
+        resumes: what is added to go on.
+        interval: training steps between checkpoints, and those of a rollout.
+        runs: the run folders within the folder; the folder itself where there is one run.
+    """
+
+    command: tuple[str, ...]
+    folder_option: str = "--run-dir"
+    resumes: tuple[str, ...] = ("--resume",)
+    interval: int = 256
+    runs: tuple[str, ...] = (".",)
+
+
+KINDS = {
+    "toy_grid": Kind(("train", "toy_grid", *_SMALL_AGENT, "total_timesteps=2560")),
+    "procgen": Kind(("train", "procgen/starpilot", *_SMALL_AGENT, "total_timesteps=1280")),
+    "minigrid": Kind(("train", "minigrid/doorkey", *_SMALL_AGENT, "total_timesteps=1280")),
+    "fit": Kind(
+        (
+            *(
+                "fit",
+                "supervised/spurious_shapes",
+                "model.name=compact",
+                "data.image_size=32",
+                "device=cpu",
+                "threads=1",
+            ),
+            *("optimization.steps=60", "optimization.batch_size=16", "log.checkpoint_every=1", "log.images=0"),
+            *("data.options.train=96", "data.options.test=32"),
+        ),
+        interval=6,
+    ),
+    "compare": Kind(
+        ("compare", "toy_grid", *_SMALL_AGENT, "total_timesteps=1280", "--methods", "ppo,camal", "--seeds", "1"),
+        folder_option="--out",
+        resumes=(),
+        runs=("ppo-seed0", "camal-seed0"),
+    ),
+}
+
+
+@dataclass
+class Outcome:
+    """What became of one training that was killed.
+
+    Attributes:
+        codes: the exit codes, one a process.
+        lost: the largest number of steps that were logged and not in a checkpoint.
+        problems: everything that is not as it should be, in words.
+    """
+
+    codes: list[int] = field(default_factory=list)
+    lost: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class KillTest:
+    """Trains one kind again and again in a folder of its own, with a home and a temporary folder of its own.
+
+    Args:
+        kind: a name of :data:`KINDS`.
+        folder: where everything goes.
+        seed: of the moments.
+    """
+
+    def __init__(self, kind: str, folder: Path, seed: int) -> None:
+        self.kind, self.folder, self.random = KINDS[kind], folder, random.Random(seed)
+        self.home, self.temporary = folder / "home", folder / "tmp"
+        for each in (self.home, self.temporary):
+            each.mkdir(parents=True, exist_ok=True)
+        self.mark = f"ENDURANCE={uuid.uuid4()}"
+        started = time.monotonic()
+        process = self._start(folder / "whole")
+        code = process.wait(_LIMIT)
+        self.seconds = time.monotonic() - started
+        if code:
+            raise RuntimeError(f"{self.kind.command} ended with {code}: {process.stderr.read()}")  # type: ignore[union-attr]
+
+    def run(self, number: int, kills: int, by: signal.Signals) -> Outcome:
+        """Kill one training so many times, resume it to the end, and say what is wrong."""
+        folder, outcome = self.folder / f"run{number}", Outcome()
+        for attempt in range(kills + 1):
+            process = self._start(folder, *(self.kind.resumes if attempt else ()))
+            if attempt < kills and self._killed(process, folder, by, in_writing=number % _IN_WRITING == 0):
+                outcome.lost = max(outcome.lost, self._lost(folder, outcome))
+            else:
+                process.wait(_LIMIT)
+            errors = process.stderr.read() if process.stderr is not None else ""
+            outcome.codes.append(process.returncode)
+            if "Traceback" in errors:
+                outcome.problems.append(errors)
+            self._check_left_behind(outcome)
+            if process.returncode == 0:
+                break
+            if process.returncode not in (-by, 128 + by):
+                outcome.problems.append(f"exit code {process.returncode}: {errors}")
+        if outcome.codes[-1] == 0:
+            self._compare(folder, outcome)
+        return outcome
+
+    def _start(self, folder: Path, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "camal_rl.cli.main", *self.kind.command, *more]
+        name, value = self.mark.split("=")
+        environment = {**os.environ, "HOME": str(self.home), "TMPDIR": str(self.temporary), name: value}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(
+            [*command, self.kind.folder_option, str(folder), "--no-progress"],
+            cwd=self.home,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _killed(self, process: subprocess.Popen[str], folder: Path, by: signal.Signals, in_writing: bool) -> bool:
+        """Send the signal at a random moment, unless the process ends before; return whether it was sent."""
+        moment = time.monotonic() + self.random.uniform(0.1, 1.0) * self.seconds
+        while process.poll() is None:
+            if time.monotonic() >= moment and (not in_writing or _is_writing(folder)):
+                process.send_signal(by)
+                process.wait(_LIMIT)
+                return True
+            time.sleep(0.001 if in_writing else 0.01)
+        return False
+
+    def _lost(self, folder: Path, outcome: Outcome) -> int:
+        """Return how many steps that were logged no checkpoint holds; more than an interval is a problem."""
+        lost = 0
+        for run in (folder / name for name in self.kind.runs):
+            kept = max((step for step, _ in checkpoint_folders(run / "checkpoints")), default=0)
+            logged = [event.step for file in event_files(run) for _, event in read_records(file)[0]]
+            lost = max(lost, max(logged, default=0) - kept)
+        if lost > self.kind.interval:
+            outcome.problems.append(f"{lost} steps are lost, more than {self.kind.interval}")
+        return lost
+
+    def _check_left_behind(self, outcome: Outcome) -> None:
+        """Look for processes, and for files outside the run folder."""
+        end = time.monotonic() + 20
+        while (alive := _processes(self.mark)) and time.monotonic() < end:
+            time.sleep(0.05)
+        outcome.problems += [f"process {each} is left" for each in alive]
+        for place in (self.home, self.temporary):
+            left = [path for path in place.iterdir() if path.name != ".cache"]
+            outcome.problems += [f"{path} is left" for path in left]
+
+    def _compare(self, folder: Path, outcome: Outcome) -> None:
+        for name in self.kind.runs:
+            run, whole = folder / name, self.folder / "whole" / name
+            newest, expected = (newest_checkpoint(each / "checkpoints") for each in (run, whole))
+            if newest is None or expected is None or newest.step != expected.step:
+                outcome.problems.append(f"{run} has not come to its end")
+                continue
+            for file in sorted(expected.path.glob("*.safetensors")):
+                outcome.problems += _different(file, newest.path / file.name)
+            if _scalars(run) != _scalars(whole):
+                outcome.problems.append(f"the event files of {run} tell something else")
+            left = [path for path in run.rglob(f"{PARTIAL}*")]
+            outcome.problems += [f"{path} is left" for path in left]
+
+
+def _is_writing(folder: Path) -> bool:
+    return any(folder.rglob(f"checkpoints/{PARTIAL}*"))
+
+
+def _different(expected: Path, found: Path) -> list[str]:
+    first, second = load_file(str(expected)), load_file(str(found))
+    if first.keys() != second.keys():
+        return [f"{found} holds other tensors"]
+    return [f"{name} of {found} differs" for name in first if not torch.equal(first[name], second[name])]
+
+
+def _scalars(run: Path) -> list[tuple[int, str, float]]:
+    """Return what the event files hold, but for speeds."""
+    found = []
+    for file in event_files(run / "tensorboard"):
+        for _, event in read_records(file)[0]:
+            found += [
+                (
+                    event.step,
+                    value.tag,
+                    float(value.tensor.float_val[0]) if value.tensor.float_val else value.simple_value,
+                )
+                for value in event.summary.value
+                if not value.tag.startswith(("time/", "_hparams_", "hparams"))
+            ]
+    return sorted(found)
+
+
+def _processes(mark: str) -> list[int]:
+    """Return the processes whose environment holds a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
