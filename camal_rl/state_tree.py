@@ -7,6 +7,7 @@ A state is made of dictionaries, lists, tuples, numbers, texts, bytes, ``None``,
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 _TENSOR, _ARRAY, _SCALAR, _BYTES = "$tensor", "$array", "$scalar", "$bytes"
+_REST = "$rest"
 _TUPLE, _PAIRS, _FLOAT = "$tuple", "$pairs", "$float"
 
 
@@ -45,6 +47,35 @@ def unpack(tensors: Mapping[str, Tensor], data: Any) -> Any:
     if len(data) != 1:
         raise ValueError(f"expected {marks[0]!r} alone, got {sorted(data)}")
     return _marked(tensors, marks[0], data[marks[0]])
+
+
+def to_bytes(tree: Any) -> bytes:
+    """Return a state as bytes.
+
+    Raises:
+        TypeError: as for :func:`pack`.
+    """
+    from safetensors.torch import save
+
+    tensors, data = pack(tree)
+    rest = json.dumps(data, allow_nan=False).encode()
+    return save({**tensors, _REST: torch.from_numpy(np.frombuffer(rest, dtype=np.uint8).copy())})
+
+
+def from_bytes(data: bytes) -> Any:
+    """Return the state that :func:`to_bytes` was given.
+
+    Raises:
+        ValueError: the bytes are damaged, or something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        return unpack(tensors, json.loads(tensors.pop(_REST).numpy().tobytes()))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected bytes of to_bytes(), got something else: {error}") from error
 
 
 def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:

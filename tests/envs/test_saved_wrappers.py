@@ -271,3 +271,32 @@ def test_what_is_saved_does_not_change_when_the_environment_goes_on():
     restore_env(venv, saved)
     play(venv, actions_of(venv, 20))
     assert digest(saved.tree) == before
+
+
+def test_states_as_bytes_can_be_put_back_again_and_again():
+    venv = make_segmented_vec(limited, 2, seed=4)
+    with pytest.raises(ValueError, match="call reset"):
+        venv.get_state()
+    venv.reset()
+    play(venv, actions_of(venv, 9))
+    states = venv.get_state()
+    masks = venv.segmentation()
+    told = play(venv, actions_of(venv, 20))
+    assert all(isinstance(each, bytes) for each in states)
+    for _ in range(2):
+        observations = venv.set_state(states)
+        assert (digest(venv.segmentation()), digest(observations)) == (digest(masks), digest(venv.set_state(states)))
+        assert digest(play(venv, actions_of(venv, 20))) == digest(told)
+    with pytest.raises(ValueError, match="expected 2 states"):
+        venv.set_state(states[:1])
+    with pytest.raises(ValueError, match="belongs to another environment"):
+        make_segmented_vec(levels, 2).set_state(states)
+    with pytest.raises(ValueError, match="got something else"):
+        venv.set_state([b"x", b"y"])
+
+
+def test_environments_without_a_state_say_so():
+    venv = make_segmented_vec(Walk, 2)
+    venv.reset()
+    with pytest.raises(ValueError, match="Walk has no get_state"):
+        venv.get_state()
