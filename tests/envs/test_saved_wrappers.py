@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from camal_rl.envs import SegmentationSpec, make_segmented_vec, wrap_vec
+from camal_rl.envs import SegmentationSpec, SegmentedGymVecEnv, make_segmented_vec, wrap_vec
 from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.saved_states import restore_env, save_env
 from camal_rl.envs.wrappers import SegmentedFrameSkip, SegmentedFrameStack, SegmentedGrayscale, SegmentedResize
@@ -300,3 +300,28 @@ def test_environments_without_a_state_say_so():
     venv.reset()
     with pytest.raises(ValueError, match="Walk has no get_state"):
         venv.get_state()
+
+
+class Asked(SegmentedGymVecEnv):
+    """Adds a method and nothing that lasts."""
+
+    def ask(self):
+        return self.venv.num_envs
+
+
+class Scaled(Asked):
+    """Changes what the base gives, perhaps by something that it keeps."""
+
+    def step_wait(self):
+        return super().step_wait()
+
+
+def test_a_subclass_is_saved_like_its_base_unless_it_overrides_something():
+    def make(kind):
+        made = make_segmented_vec(limited, 2, seed=4)
+        return kind(made.venv, made.spec)
+
+    check_goes_on(partial(make, Asked), 9, 20)
+    venv = make(Scaled)
+    venv.reset()
+    assert "Scaled has no get_state" in save_env(venv).why_inexact
