@@ -15,7 +15,7 @@ from gymnasium import spaces
 from camal_rl.envs.atari.boxes import Box, RamDetector
 from camal_rl.envs.atari.labels import LabelPainter
 from camal_rl.envs.atari.options import AtariOptions
-from camal_rl.envs.atari.recent_play import RecentPlay
+from camal_rl.envs.atari.recent_play import RESET, RecentPlay
 from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.registry import MissingExtraError
@@ -102,7 +102,8 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
 
     def _start(self) -> None:
         self._started = True
-        self._play.reset_game()
+        self._play.note(RESET)
+        self.ale.reset_game()
         if self.detector is not None:
             self.detector.reset()
             self.detector.update(self.ale.getRAM())
@@ -138,7 +139,8 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
 
     def _advance(self, action: int) -> float:
         """Play one raw frame."""
-        reward = self._play.act(action)
+        self._play.note(action)
+        reward = float(self.ale.act(self._actions[action]))
         if self.detector is not None:
             self.previous_boxes = self.boxes
             self.detector.update(self.ale.getRAM())

@@ -18,7 +18,7 @@ _NO_OPERATION = 0
 
 
 class RecentPlay:
-    """Plays on an emulator, and remembers the last 64 to 128 raw frames.
+    """Remembers the last 64 to 128 raw frames of an emulator.
 
     Args:
         ale: an ``ale_py.ALEInterface`` with a game loaded.
@@ -30,17 +30,8 @@ class RecentPlay:
         self._older: tuple[Any, list[int]] | None = None
         self._start, self._played = ale.cloneSystemState(), list[int]()
 
-    def reset_game(self) -> None:
-        """Start the game again."""
-        self._note(RESET)
-        self._ale.reset_game()
-
-    def act(self, number: int) -> float:
-        """Play an action for a raw frame and return its reward."""
-        self._note(number)
-        return float(self._ale.act(self._actions[number]))
-
-    def _note(self, number: int) -> None:
+    def note(self, number: int) -> None:
+        """Remember an action, or :data:`RESET`, that is about to be played."""
         if len(self._played) >= _FRAMES:
             self._older = self._start, self._played
             self._start, self._played = self._ale.cloneSystemState(), []
