@@ -7,6 +7,7 @@ A state is made of dictionaries, lists, tuples, numbers, texts, bytes, ``None``,
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_TENSOR, _ARRAY, _BYTES, _TUPLE, _PAIRS, _FLOAT = "$tensor", "$array", "$bytes", "$tuple", "$pairs", "$float"
+_TENSOR, _ARRAY, _SCALAR, _BYTES = "$tensor", "$array", "$scalar", "$bytes"
+_REST = "$rest"
+_TUPLE, _PAIRS, _FLOAT = "$tuple", "$pairs", "$float"
 
 
 def pack(tree: Any) -> tuple[dict[str, Tensor], Any]:
@@ -46,11 +49,41 @@ def unpack(tensors: Mapping[str, Tensor], data: Any) -> Any:
     return _marked(tensors, marks[0], data[marks[0]])
 
 
+def to_bytes(tree: Any) -> bytes:
+    """Return a state as bytes.
+
+    Raises:
+        TypeError: as for :func:`pack`.
+    """
+    from safetensors.torch import save
+
+    tensors, data = pack(tree)
+    rest = json.dumps(data, allow_nan=False).encode()
+    return save({**tensors, _REST: torch.from_numpy(np.frombuffer(rest, dtype=np.uint8).copy())})
+
+
+def from_bytes(data: bytes) -> Any:
+    """Return the state that :func:`to_bytes` was given.
+
+    Raises:
+        ValueError: the bytes are damaged, or something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        return unpack(tensors, json.loads(tensors.pop(_REST).numpy().tobytes()))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected bytes of to_bytes(), got something else: {error}") from error
+
+
 def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         return _stored(tensors, _TENSOR, place, value.detach().cpu().clone(memory_format=torch.contiguous_format))
     if isinstance(value, np.ndarray | np.generic):
-        return _stored(tensors, _ARRAY, place, _tensor_of(np.asarray(value), place))
+        mark = _ARRAY if isinstance(value, np.ndarray) else _SCALAR
+        return _stored(tensors, mark, place, _tensor_of(np.asarray(value), place))
     if isinstance(value, bytes | bytearray):
         return _stored(tensors, _BYTES, place, torch.from_numpy(np.frombuffer(value, dtype=np.uint8).copy()))
     if isinstance(value, float) and not math.isfinite(value):
@@ -95,13 +128,15 @@ def _tensor_of(array: np.ndarray[Any, Any], place: str) -> Tensor:
 
 
 def _marked(tensors: Mapping[str, Tensor], mark: str, content: Any) -> Any:
-    if mark in (_TENSOR, _ARRAY, _BYTES):
+    if mark in (_TENSOR, _ARRAY, _SCALAR, _BYTES):
         if not isinstance(content, str) or content not in tensors:
             raise ValueError(f"the tensor {content!r} is missing")
         found = tensors[content]
         if mark == _TENSOR:
             return found
         array = found.cpu().numpy()
+        if mark == _SCALAR:
+            return array[()]
         return array.tobytes() if mark == _BYTES else array
     if mark == _FLOAT and content in ("nan", "inf", "-inf"):
         return float(content)

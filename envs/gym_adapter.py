@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
@@ -18,10 +19,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.guarded_env import guarded
 from camal_rl.envs.interface_checks import check_stacked_step
+from camal_rl.envs.saved_states import check_envs, restore_envs, saved_envs
 from camal_rl.envs.saved_values import AttributeState
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
 from camal_rl.envs.worker_processes import WorkerVecEnv, ending_with_a_worker
 from camal_rl.failures import RunFailure
+from camal_rl.state_tree import from_bytes, to_bytes
 
 SpecLike = SegmentationSpec | Mapping[str, Sequence[str]]
 KEY = "segmentation"
@@ -95,6 +98,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         self._masks = masks
         self._size = image_size(venv.observation_space)
         self._label_maps: LabelMap | None = None
+        self._observations: Any = None
         # SB3's wrappers do not pass reset_infos on, so they are read from the innermost environment.
         self._innermost = venv
         while isinstance(self._innermost, VecEnvWrapper):
@@ -130,7 +134,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
     def reset(self) -> VecEnvObs:
         """Reset every environment and read its label map."""
         with self._watching_workers():
-            observations = self.venv.reset()
+            observations = self._observations = self.venv.reset()
         infos = self._innermost.reset_infos
         if not self._masks:
             self.reset_infos = infos
@@ -144,6 +148,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         """Step every environment and read the label map of the observation that each returned."""
         with self._watching_workers():
             observations, rewards, dones, infos = self.venv.step_wait()
+        self._observations = observations
         if isinstance(self._innermost, SubprocVecEnv):
             check_stacked_step(observations, rewards, dones, self._innermost.observation_space)
         if not self._masks:
@@ -173,6 +178,49 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         if self._label_maps is None:
             raise RuntimeError("there is no label map before the first reset(); call reset() first")
         return self._label_maps.copy()
+
+    def get_state(self) -> list[bytes]:
+        """Return the state of every environment with its wrappers, its observation and its label map.
+
+        Raises:
+            ValueError: before the first :meth:`reset`, or an environment gives no state; one line that says which.
+        """
+        if self._observations is None:
+            raise ValueError("there is no state before the first reset(); call reset() first")
+        saved = saved_envs(self._with_envs())
+        inexact = next((each["why_inexact"] for each in saved if each["why_inexact"]), None)
+        if inexact is not None:
+            raise ValueError(f"the environment gives no state: {inexact}")
+        maps = [None] * self.num_envs if self._label_maps is None else list(self._label_maps)
+        return [
+            to_bytes({"env": env, "observation": image, "labels": labels})
+            for env, image, labels in zip(saved, self._observations, maps, strict=True)
+        ]
+
+    def set_state(self, states: Sequence[bytes]) -> npt.NDArray[Any]:
+        """Put every environment into a state of :meth:`get_state` and return the observations.
+
+        Raises:
+            ValueError: another number of states, or states of another environment.
+        """
+        if len(states) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} states, one for each environment, got {len(states)}")
+        found, inner = [from_bytes(each) for each in states], self._with_envs()
+        saved = [each["env"] for each in found]
+        check_envs(inner, saved)
+        restore_envs(inner, saved, exact=True)
+        if self._masks:
+            self._label_maps = np.stack([each["labels"] for each in found])
+        self._observations = np.stack([each["observation"] for each in found])
+        return self._observations.copy()
+
+    def _with_envs(self) -> VecEnv:
+        if type(self.venv) not in (DummyVecEnv, WorkerVecEnv) or isinstance(self.observation_space, spaces.Dict):
+            raise ValueError(
+                f"a {type(self.venv).__name__} inside gives no states; camal_rl.envs.saved_states.save_env() saves "
+                "environments with all of their wrappers"
+            )
+        return self.venv
 
     def _take(self, info: dict[str, Any], index: int, call: str) -> LabelMap:
         if KEY not in info:

@@ -80,6 +80,8 @@ class _Writer:
     def value(self, value: Any) -> Any:
         if isinstance(value, enum.Enum):
             return ["enum", self._name(type(value)), value.name]
+        if isinstance(value, type):
+            return ["class", self._name(value)]
         if value is None or isinstance(value, bool | int | float | str | bytes):
             return value
         if isinstance(value, np.generic):
@@ -127,6 +129,8 @@ class _Reader:
             return tuple(self.value(each) for each in value[1])
         if kind == "scalar":
             return np.dtype(value[1]).type(value[2])
+        if kind == "class":
+            return self._classes.class_of(value[1])
         return self._classes.class_of(value[1])[value[2]]  # type: ignore[index]  # a member of an Enum
 
     def _make(self, number: int) -> Any:

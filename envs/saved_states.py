@@ -10,7 +10,7 @@ means, generators of levels and counts of episodes go on all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,8 @@ def restore_env(venv: VecEnv, saved: SavedEnv) -> VecEnvObs | None:
     for each, layer in zip(found, layers, strict=True):
         for name, value in _fixed(each).items():
             check_same(f"{name.strip('_')} of {layer['class']} is", layer["fixed"].get(name), value)
-        _check_envs(each, layer)
+        if "envs" in layer:
+            check_envs(each, layer["envs"])
     for each, layer in reversed(list(zip(found, layers, strict=True))):
         _restore_layer(each, layer, known.exact)
     return None if known.exact else venv.reset()
@@ -127,6 +128,32 @@ def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
         yield venv
         venv = venv.venv
     yield venv
+
+
+def saved_envs(venv: VecEnv) -> list[Saved]:
+    """Return the states of the environments inside, see :func:`camal_rl.envs.saved_wrappers.save_chain`."""
+    if isinstance(venv, DummyVecEnv):
+        return [save_chain(env) for env in venv.envs]
+    found: list[Saved] = venv.env_method("save_chain")
+    return found
+
+
+def check_envs(venv: VecEnv, saved: Sequence[Mapping[str, Any]]) -> None:
+    """Raise a ``ValueError`` where the environments inside are others than those whose states these are."""
+    if isinstance(venv, DummyVecEnv):
+        for env, each in zip(venv.envs, saved, strict=True):
+            check_chain(env, each)
+    else:
+        _told_by_workers(venv, "check_chain", [(each,) for each in saved])
+
+
+def restore_envs(venv: VecEnv, saved: Sequence[Mapping[str, Any]], exact: bool) -> None:
+    """Put the environments inside into states; where they are not exact, only what lasts is put back."""
+    if isinstance(venv, DummyVecEnv):
+        for env, each in zip(venv.envs, saved, strict=True):
+            restore_chain(env, each, exact)
+    else:
+        _told_by_workers(venv, "restore_chain", [(each, exact) for each in saved])
 
 
 def _save_layer(venv: VecEnv) -> tuple[Saved, str | None]:
@@ -156,12 +183,10 @@ def _state(venv: VecEnv) -> Saved:
     known = kept(type(venv), _LAYERS)
     if isinstance(venv, WholeStateVecEnv):
         return {"whole": frozen(venv.whole_state())}
-    if offers_state(type(venv), VecEnv):
+    if known is None and offers_state(type(venv), VecEnv):
         return {"given": called_state(venv)}
-    if type(venv) is DummyVecEnv:
-        return {"envs": [save_chain(env) for env in venv.envs]}
-    if type(venv) is WorkerVecEnv:
-        return {"envs": venv.env_method("save_chain")}
+    if type(venv) in (DummyVecEnv, WorkerVecEnv):
+        return {"envs": saved_envs(venv)}
     if known is None:
         why = "has no get_state() and set_state()"
         if type(venv) is SubprocVecEnv:
@@ -183,28 +208,13 @@ def _fixed(venv: VecEnv) -> Saved:
     return {**fixed, **{name: repr(vars(venv).get(name)) for name in (known.fixed if known else ())}}
 
 
-def _check_envs(venv: VecEnv, layer: Mapping[str, Any]) -> None:
-    """Raise a ``ValueError`` where the environments inside are others; before anything is put back."""
-    if "envs" not in layer:
-        return
-    if isinstance(venv, DummyVecEnv):
-        for env, each in zip(venv.envs, layer["envs"], strict=True):
-            check_chain(env, each)
-    else:
-        _told_by_workers(venv, "check_chain", [(each,) for each in layer["envs"]])
-
-
 def _restore_layer(venv: VecEnv, layer: Mapping[str, Any], exact: bool) -> None:
     if isinstance(venv, WholeStateVecEnv) and "whole" in layer:
         venv.set_whole_state(frozen(layer["whole"]))
     if exact:
         _restore_exactly(venv, layer)
     if "envs" in layer:
-        if isinstance(venv, DummyVecEnv):
-            for env, each in zip(venv.envs, layer["envs"], strict=True):
-                restore_chain(env, each, exact)
-        else:
-            _told_by_workers(venv, "restore_chain", [(each, exact) for each in layer["envs"]])
+        restore_envs(venv, layer["envs"], exact)
     _set_attributes(venv, layer.get("lasting", {}))
     venv._options = frozen(layer["options"])
     venv.reset_infos = frozen(layer["reset_infos"])

@@ -160,8 +160,23 @@ def _told(value: Any) -> str:
     return told if len(told) <= 200 else f"{told[:200]}..."
 
 
+def plain_base(kind: type) -> type:
+    """Return the class of this package or of a library that a class is, but for what it adds beside.
+
+    A class that has an ``__init__``, or overrides anything, may keep what its base knows nothing of: it is returned.
+    """
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if base.__module__.startswith((_OWN, *_LIBRARIES)):
+            overridden = any(hasattr(base, name) for name in names if not name.startswith("__"))
+            return kind if overridden or names & {"__init__", "__getattribute__", "__setattr__"} else base
+        names |= vars(base).keys() - {"_abc_impl"}
+    return kind
+
+
 def offers_state(kind: type, library: type) -> bool:
     """Return whether a class has the two methods; those that it inherits from this package know nothing of its own."""
+    kind = plain_base(kind)
     owner = next((base for base in kind.__mro__ if "get_state" in vars(base)), None)
     if owner is None or not callable(getattr(kind, "set_state", None)) or issubclass(library, owner):
         return False
@@ -228,6 +243,7 @@ def _with_parts(space: Any) -> list[Any]:
 
 def kept(kind: type, known: Mapping[str, Kept]) -> Kept | None:
     """Return what a known class keeps; ``None`` for any other."""
+    kind = plain_base(kind)
     if issubclass(kind, AttributeState) and kind.__module__.startswith(_OWN):
         return Kept(kind.state_attributes, kind.lasting_attributes, kind.fixed_attributes)
     if not kind.__module__.startswith(_LIBRARIES):
@@ -246,7 +262,7 @@ def _set_attributes(thing: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _known(env: Env) -> Kept | None:
-    kind = type(env)
+    kind = plain_base(type(env))
     if kind.__name__ in _STATELESS and kind.__module__.startswith(_LIBRARIES):
         return Kept()
     if isinstance(env, gymnasium.Wrapper) and vars(env).keys() <= _OF_EVERY_WRAPPER:

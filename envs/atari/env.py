@@ -16,7 +16,7 @@ from camal_rl.envs.copies import Copyable
 from camal_rl.envs.episodes import EpisodeOrder
 from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
-from camal_rl.envs.saved_values import AttributeState
+from camal_rl.envs.saved_values import AttributeState, NotSavableError
 from camal_rl.envs.saved_wrappers import restore_chain, save_chain
 from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
 
@@ -89,8 +89,15 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return observation, float(reward), terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state of the game and of the wrappers around it."""
-        return {"game": save_chain(self._env), "running": self._episode.running}
+        """Return the state of the game and of the wrappers around it.
+
+        Raises:
+            NotSavableError: the detector of objects keeps something that cannot be saved.
+        """
+        game = save_chain(self._env)
+        if game["why_inexact"] is not None:
+            raise NotSavableError(game["why_inexact"])
+        return {"game": game, "running": self._episode.running}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of :meth:`get_state`.

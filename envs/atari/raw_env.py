@@ -15,6 +15,7 @@ from gymnasium import spaces
 from camal_rl.envs.atari.boxes import Box, RamDetector
 from camal_rl.envs.atari.labels import LabelPainter
 from camal_rl.envs.atari.options import AtariOptions
+from camal_rl.envs.atari.recent_play import RESET, RecentPlay
 from camal_rl.envs.copies import CopyableUntilStarted
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.registry import MissingExtraError
@@ -67,7 +68,8 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         height, width = self.ale.getScreenDims()
         self.observation_space = spaces.Box(0, 255, (height, width, 1 if options.grayscale else 3), np.uint8)
         self._repeats = np.random.default_rng()
-        self._last_action = self._actions[_NO_OPERATION]
+        self._last_action = _NO_OPERATION
+        self._play = RecentPlay(self.ale, self._actions)
         self.detector: RamDetector | None = None
         if options.segmentation is not None:
             self.detector = RamDetector(options.game, options.table.labels())
@@ -88,18 +90,19 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         """Start the game and let it run for 1 to ``noop_max`` raw frames."""
         super().reset(seed=seed)
         self._repeats = np.random.default_rng(int(self.np_random.integers(2**63)))
-        self._last_action = self._actions[_NO_OPERATION]
+        self._last_action = _NO_OPERATION
         idle = int(self.np_random.integers(1, self.options.noop_max + 1)) if self.options.noop_max else 0
         self._start()
         for _ in range(idle):
             if self.ale.game_over():
                 self._start()
-            self._advance(self._actions[_NO_OPERATION])
+            self._advance(_NO_OPERATION)
         image, labels = self._look()
         return image, self._info(labels)
 
     def _start(self) -> None:
         self._started = True
+        self._play.note(RESET)
         self.ale.reset_game()
         if self.detector is not None:
             self.detector.reset()
@@ -114,7 +117,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         """
         if not self.action_space.contains(action):
             raise ValueError(f"the action is an integer in [0, {len(self._actions) - 1}], got {action!r}")
-        chosen, sticky = self._actions[action], self.options.repeat_action_probability
+        chosen, sticky = int(action), self.options.repeat_action_probability
         reward = 0.0
         images: list[Image] = []
         labels: list[LabelMap] = []
@@ -134,9 +137,10 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         info = self._info(union_labels(reversed(labels)) if labels else None)
         return pool_frames(images), reward, terminated, truncated and not terminated, info
 
-    def _advance(self, action: Any) -> float:
+    def _advance(self, action: int) -> float:
         """Play one raw frame."""
-        reward = float(self.ale.act(action))
+        self._play.note(action)
+        reward = float(self.ale.act(self._actions[action]))
         if self.detector is not None:
             self.previous_boxes = self.boxes
             self.detector.update(self.ale.getRAM())
@@ -146,10 +150,10 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     def get_state(self) -> dict[str, Any]:
         """Return the emulator's state, its generators included, and what the detector of objects remembers."""
         return {
-            "emulator": self.ale.cloneSystemState().serialize(),
+            "play": self._play.get_state(),
             "started": self._started,
             "repeats": frozen(self._repeats),
-            "last_action": self._actions.index(self._last_action),
+            "last_action": self._last_action,
             "detector": None if self.detector is None or not self._started else self.detector.get_state(),
             "boxes": [tuple(box) for box in self.boxes],
             "previous_boxes": [tuple(box) for box in self.previous_boxes],
@@ -157,10 +161,10 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of :meth:`get_state`."""
-        self.ale.restoreSystemState(_import_ale().ALEState(state["emulator"]))
+        self._play.set_state(state["play"])
         self._started = state["started"]
         self._repeats = thawed(state["repeats"], self._repeats)
-        self._last_action = self._actions[state["last_action"]]
+        self._last_action = state["last_action"]
         if self.detector is not None and state["detector"] is not None:
             self.detector.set_state(state["detector"])
         self.boxes = [Box(*each) for each in state["boxes"]]

@@ -62,6 +62,10 @@ class ProcgenOptions:
             del arguments["start_level"], arguments["num_levels"]
         return arguments
 
+    def of_a_state(self) -> dict[str, str]:
+        """Return what a saved state depends on; threads and pictures for videos are no part of it."""
+        return {name: str(value) for name, value in asdict(self).items() if name not in ("num_threads", "render_mode")}
+
 
 def parse_options(game: str, given: dict[str, Any]) -> ProcgenOptions:
     """Check the options given for a game.

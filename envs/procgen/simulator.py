@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,7 @@ class Simulator:
         except ImportError as error:
             raise MissingExtraError("Procgen", "procgen") from error
         self.num = num
-        make: Any = ProcgenGym3Env
-        if pack is not None:
-            make = partial(pack.environment_class(), resource_root=pack.resource_root)
+        make: Any = ProcgenGym3Env if pack is None else pack.environment_class()
         self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
         # cffi looks a function up at its first use, under the lock that it holds while it loads a library. Loading can
         # start a garbage collection, which closes environments that nobody closed: that must not need the lock.

@@ -11,12 +11,16 @@ whatever they are blended with, blue shows them. Green stays free for what the g
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import fnmatch
 import functools
 import importlib
+import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ TRANSLUCENT_BLUE = 255
 # Fainter pixels hardly change what they cover.
 _LEAST_VISIBLE_ALPHA = 8
 _LIBRARIES = ("libenv.*", "env.dll")
+_PREFIX, _SPRITES, _LIBRARY = "camal_rl-procgen-", "assets", "library"
 
 
 def sprite_codes(game: str) -> tuple[tuple[str, ...], ...]:
@@ -62,55 +67,127 @@ def _sprite_color(game: str, file: str) -> tuple[int, int, int] | None:
     return None
 
 
-@dataclass(frozen=True)
 class SpritePack:
-    """A folder with the sprites of one game, repainted, and room for the library that draws with them."""
+    """The sprites of one game, repainted, and the library that draws with them.
 
-    folder: Path
+    They lie in a temporary folder while the library is loaded, and no longer: a kill at any other time leaves nothing.
+    What a kill at that time leaves, the next process that loads one removes.
+    """
 
-    @property
-    def resource_root(self) -> str:
-        """The folder of sprites, as the simulator wants it: with a slash at its end."""
-        return f"{self.folder / 'assets'}/"
+    def __init__(self, game: str) -> None:
+        self._game = game
+        self._loading = threading.Lock()
+        self._folder: Path | None = None
+        self._library: Any = None
 
     def environment_class(self) -> Any:
-        """Return ``ProcgenGym3Env`` with a library of its own, to be made with ``resource_root``."""
+        """Return ``ProcgenGym3Env`` with a library of its own."""
         base = importlib.import_module("procgen.env").ProcgenGym3Env
         library = importlib.import_module("gym3.libenv").CEnv
-        own_folder = self.folder / "library"
+        pack = self
 
         class CopiedLibrary(library):  # type: ignore[misc, valid-type]
             """Comes after Procgen's classes in the method resolution order, so it is told where their library is."""
 
-            def __init__(self, lib_dir: str, **options: Any) -> None:
-                if not own_folder.exists():
-                    own_folder.mkdir()
-                    for pattern in _LIBRARIES:
-                        for file in Path(lib_dir).glob(pattern):
-                            shutil.copy(file, own_folder)
-                super().__init__(lib_dir=str(own_folder), **options)
+            def __init__(self, lib_dir: str, options: dict[str, Any], **more: Any) -> None:
+                with pack._files(Path(lib_dir)) as folder:
+                    sprites = f"{folder / _SPRITES}{os.sep}"
+                    super().__init__(
+                        lib_dir=str(folder / _LIBRARY), options={**options, "resource_root": sprites}, **more
+                    )
+                    # A library that nobody uses would be unloaded, with its sprites.
+                    pack._library = self._c_lib
 
         return type("RepaintedEnv", (base, CopiedLibrary), {})
+
+    @contextlib.contextmanager
+    def _files(self, originals: Path) -> Iterator[Path]:
+        """Provide the folder that the library is loaded from; once it is, the names of its files are enough."""
+        with self._loading:
+            if self._folder is None or self._library is None:
+                _remove_leftovers()
+                with _locked_folder() as folder:
+                    _paint_sprites(self._game, folder / _SPRITES)
+                    _copy_library(originals, folder / _LIBRARY, with_content=True)
+                    self._folder = folder
+                    yield folder
+            else:
+                _copy_library(originals, self._folder / _LIBRARY, with_content=False)
+                try:
+                    yield self._folder
+                finally:
+                    _remove(self._folder)
 
 
 @functools.cache
 def sprite_pack(game: str) -> SpritePack:
-    """Return the repainted sprites of a game; they are made once in a process and removed at its end."""
-    temporary = tempfile.TemporaryDirectory(prefix="camal_rl-procgen-")
-    _TEMPORARY.append(temporary)
-    pack = SpritePack(Path(temporary.name))
+    """Return the repainted sprites of a game, which are made once in a process."""
+    return SpritePack(game)
+
+
+def _paint_sprites(game: str, folder: Path) -> None:
     originals = Path(importlib.import_module("procgen.env").__file__ or "").parent / "data" / "assets"
     nothing = cv2.imencode(".png", np.zeros((1, 1, 4), dtype=np.uint8))[1].tobytes()
     for original in originals.rglob("*.png"):
         file = original.relative_to(originals)
-        target = pack.folder / "assets" / file
+        target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         color = _sprite_color(game, file.as_posix())
         target.write_bytes(nothing if color is None else _repainted(original, color))
-    return pack
 
 
-_TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
+def _copy_library(originals: Path, folder: Path, with_content: bool) -> None:
+    """Copy the library; without content, only the name is there, by which the system finds what is loaded."""
+    folder.mkdir(parents=True)
+    for pattern in _LIBRARIES:
+        for file in originals.glob(pattern):
+            if with_content:
+                shutil.copy(file, folder)
+            else:
+                folder.joinpath(file.name).touch()
+
+
+@contextlib.contextmanager
+def _locked_folder() -> Iterator[Path]:
+    """Make a temporary folder that is locked while it is in use, and remove it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = _lock(folder)
+        # Between the two, another process can have taken it for a leftover.
+        if lock is not None and folder.is_dir():
+            break
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        os.close(lock)
+
+
+def _remove_leftovers() -> None:
+    """Remove the folders of processes that were killed: nobody holds their locks."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        lock = _lock(folder)
+        if lock is not None:
+            _remove(folder)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that locks a folder until it is closed, or ``None`` where another process has locked it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _repainted(original: Path, color: tuple[int, int, int]) -> bytes:

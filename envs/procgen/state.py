@@ -9,6 +9,7 @@ world (20 fields, a random generator, 9 fields, the grid with its width, height 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +124,31 @@ def without_picture_scale(state: bytes) -> bytes:
 def current_time(state: bytes) -> int:
     """Return the number of steps taken in the episode."""
     return _int32(state, layout(state).current_time)
+
+
+def check_states(states: Sequence[bytes], count: int, game: str, monochrome: bool | None) -> None:
+    """Check that states can be given to an environment.
+
+    Args:
+        states: what it is given.
+        count: how many games it has.
+        game: their name.
+        monochrome: the only ``use_monochrome_assets`` for which its masks are right, or ``None``.
+
+    Raises:
+        ValueError: they cannot; one line.
+    """
+    if len(states) != count:
+        raise ValueError(f"expected {count} states, one per environment, got {len(states)}")
+    for index, state in enumerate(states):
+        if game_name(state) != game:
+            raise ValueError(f"state {index} belongs to {game_name(state)!r}, not to {game!r}")
+        own = bool(option(state, "use_monochrome_assets"))
+        if monochrome not in (None, own):
+            raise ValueError(
+                f"state {index} has use_monochrome_assets={own}, for which these silhouettes are wrong; "
+                f"make the environment with the same"
+            )
 
 
 def game_name(state: bytes) -> str:

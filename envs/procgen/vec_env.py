@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from camal_rl.envs.procgen.mask_renderer import BoxMaskRenderer
 from camal_rl.envs.procgen.options import check_seed, parse_options
 from camal_rl.envs.procgen.silhouette import SilhouetteMaskRenderer
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
-from camal_rl.envs.procgen.state import current_time, game_name, option
+from camal_rl.envs.procgen.state import check_states, current_time
 from camal_rl.envs.saved_values import NotSavableError, WholeStateVecEnv
 from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
 
@@ -117,30 +116,21 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         Raises:
             TypeError: an environment that has no states to copy: closed, with generated assets, or within a step.
         """
-        if self._acting:
-            raise TypeError("a step is under way: copy or pickle a Procgen environment after step_wait()")
         try:
-            states = self.get_state()
-        except ValueError as error:
+            whole = self.whole_state()
+        except (NotSavableError, ValueError) as error:
             raise TypeError(f"a Procgen environment cannot be copied or pickled here: {error}") from None
         simulators = ("_real", "_mask_renderer", "_redrawer", "_current")
-        return {
-            **{name: value for name, value in vars(self).items() if name not in simulators},
-            "_states": states,
-        }
+        return {**{name: value for name, value in vars(self).items() if name not in simulators}, "_whole": whole}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start simulators in the states of the original; what it counted goes on."""
         kept = {**state}
-        states, statistics, started, needs_restart = (
-            kept.pop(name) for name in ("_states", "_statistics", "_started", "_needs_restart")
-        )
+        whole = kept.pop("_whole")
         vars(self).update(kept)
         self._redrawer = None
-        self._statistics = EpisodeStatistics(self.num_envs)
         self._start_simulators()
-        self.set_state(states)
-        self._statistics, self._started, self._needs_restart = statistics, started, needs_restart
+        self.set_whole_state(whole)
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -238,17 +228,8 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             ValueError: another number of states, states of another game, or, with silhouettes, states with another
                 ``use_monochrome_assets``.
         """
-        if len(states) != self.num_envs:
-            raise ValueError(f"expected {self.num_envs} states, one per environment, got {len(states)}")
-        for index, state in enumerate(states):
-            if game_name(state) != self.game:
-                raise ValueError(f"state {index} belongs to {game_name(state)!r}, not to {self.game!r}")
-            monochrome = bool(option(state, "use_monochrome_assets"))
-            if self.segmentation_mode == "silhouette" and monochrome != self.options.use_monochrome_assets:
-                raise ValueError(
-                    f"state {index} has use_monochrome_assets={monochrome}, for which these silhouettes are wrong; "
-                    f"make the environment with the same"
-                )
+        monochrome = self.options.use_monochrome_assets if self.segmentation_mode == "silhouette" else None
+        check_states(states, self.num_envs, self.game, monochrome)
         for index, state in enumerate(states):
             self._real.set_state(index, state)
         self._current = self._real.observe()
@@ -268,7 +249,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         if self.options.use_generated_assets:
             raise NotSavableError("Procgen has no states with use_generated_assets=True")
         if self._acting:
-            raise ValueError("a step is under way: save a Procgen environment after step_wait()")
+            raise ValueError("a step is under way: save or copy it after step_wait()")
         return {
             "states": self.get_state(),
             "statistics": self._statistics.state(),
@@ -287,9 +268,8 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             self._mask_renderer.set_state(state["masks"])
 
     def whole_state_options(self) -> dict[str, str]:
-        """Return the game, its options and the kind of masks; threads and pictures for videos change nothing."""
-        kept = {**asdict(self.options), "game": self.game, "segmentation": self.segmentation_mode}
-        return {name: str(value) for name, value in kept.items() if name not in ("num_threads", "render_mode")}
+        """Return the game, its options and the kind of masks."""
+        return {"game": self.game, "segmentation": str(self.segmentation_mode), **self.options.of_a_state()}
 
     def interventions(self) -> tuple[Intervention, ...]:
         """Return what can be redrawn: backgrounds, themes and removals, as far as the game and the options allow."""
@@ -351,23 +331,15 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse: the copies live inside the simulator and have no attributes of their own.
-
-        Raises:
-            AttributeError: always.
-        """
+        """Raise an AttributeError: the copies live inside the simulator and have no attributes of their own."""
         raise AttributeError(f"Procgen environments have no attribute {attr_name!r} to set; give options to make_vec")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Refuse: the copies live inside the simulator and have no methods of their own.
-
-        Raises:
-            AttributeError: always.
-        """
+        """Raise an AttributeError: the copies live inside the simulator and have no methods of their own."""
         raise AttributeError(f"Procgen environments have no method {method_name!r}; call it on the vectorized one")
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Return for each environment whether it does what a Gymnasium wrapper does: it reports episodes as Monitor."""
+        """Return for each environment whether it does what a wrapper does: it reports episodes as Monitor."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]

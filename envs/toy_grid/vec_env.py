@@ -175,10 +175,16 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     def whole_state(self) -> dict[str, Any]:
         """Return every game's state, and the returns and lengths of the episodes under way."""
-        return {"states": self.get_state() if self._has_levels() else None, "statistics": self._statistics.state()}
+        return {
+            "streams": self._streams.copy(),
+            "episodes": self._episodes.copy(),
+            "states": self.get_state() if self._has_levels() else None,
+            "statistics": self._statistics.state(),
+        }
 
     def set_whole_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`whole_state` gave, before the first reset, too."""
+        self._streams[:], self._episodes[:] = state["streams"], state["episodes"]
         if state["states"] is not None:
             self.set_state(state["states"])
         self._statistics.set_state(state["statistics"])

@@ -130,7 +130,7 @@ def test_the_snippets_of_the_page_give_what_they_say(tmp_path, monkeypatch):
     names = {}
     for snippet in snippets:
         exec(snippet.text.replace("learn(20_000)", "learn(512)"), names)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     assert names["model"].num_timesteps == 512
     assert {name: cam.shape for name, cam in names["maps"].items()} == {"value": (8, 8, 8), "policy": (8, 8, 8)}
     assert tmp_path.joinpath("sheet.png").exists()

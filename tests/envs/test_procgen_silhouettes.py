@@ -3,6 +3,10 @@
 import fnmatch
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import gymnasium
@@ -10,7 +14,7 @@ import numpy as np
 import pytest
 
 from camal_rl.envs import make_vec
-from camal_rl.envs.procgen import ProcgenVecEnv, register
+from camal_rl.envs.procgen import ProcgenVecEnv, register, sprite_pack
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.palette import LabelPainter, flat_color
 from camal_rl.envs.procgen.silhouette import SilhouettePainter
@@ -256,3 +260,33 @@ def test_terrain_behind_a_box_is_terrain_and_keeps_its_edge():
     assert names[7] == ["wall"] * 8
     boxes = LabelPainter(GAMES["maze"]).boxes(np.full((1, 8, 8, 3), flat_color(51), dtype=np.uint8))
     assert (boxes == GAMES["maze"].names.index("wall")).all()
+
+
+KILLED = """
+import os, signal
+from camal_rl.envs import make_vec
+
+for game in ("coinrun", "coinrun", "maze"):
+    venv = make_vec(f"procgen/{game}", 1, 0, segmentation="silhouette")
+    venv.reset()
+    venv.segmentation()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_leaves_no_sprites_and_those_that_were_left_are_removed(tmp_path):
+    left, foreign = tmp_path / "camal_rl-procgen-left", tmp_path / "foreign"
+    left.joinpath("assets").mkdir(parents=True)
+    foreign.mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(tmp_path.iterdir()) == [foreign]
+
+
+def test_sprites_that_another_process_is_loading_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with sprite_pack._locked_folder() as folder:
+        sprite_pack._remove_leftovers()
+        assert folder.is_dir()
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from camal_rl.state_tree import pack, unpack
+from camal_rl.state_tree import from_bytes, pack, to_bytes, unpack
 
 
 def through_json(tree):
@@ -48,6 +48,21 @@ def test_plain_states_come_back_equal_and_of_the_same_type(tree):
 
 def test_nan_comes_back():
     assert math.isnan(through_json([float("nan")])[0])
+
+
+@pytest.mark.parametrize("scalar", [np.float64(0.1), np.float32(0.1), np.int64(-3), np.bool_(True), np.uint8(255)])
+def test_numpys_numbers_stay_numbers(scalar):
+    found = through_json([scalar])[0]
+    assert type(found) is type(scalar)
+    assert found == scalar
+
+
+def test_a_state_can_be_bytes():
+    tree = {"a": [1, (np.arange(3), b"x")], "b": np.float64(0.1), "c": torch.ones(2)}
+    found = from_bytes(to_bytes(tree))
+    assert repr(found) == repr(tree)
+    with pytest.raises(ValueError, match="something else"):
+        from_bytes(b"anything")
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "uint32", "uint64", "float16", "float32", "float64"])
