@@ -33,7 +33,7 @@ from camal_rl.rl.frames import random_frames
 from camal_rl.rl.model_file import save_model
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.folders import sha256_of
-from camal_rl.runs.json_files import MODEL_SUM, write_json
+from camal_rl.runs.json_files import MODEL_SUM, write_record
 from camal_rl.runs.resuming import checkpoint_to_resume
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
@@ -226,7 +226,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
         "last_mean_return": float(np.mean(returns)) if returns else None,
         MODEL_SUM: sha256_of(folder.model_file),
     }
-    write_json(folder.train_file, summary)
+    write_record(folder.train_file, summary)
     return summary
 
 

@@ -24,12 +24,17 @@ class ChangedFileWarning(UserWarning):
 
 
 CONTENT_SUM = "content_sha256"
-"""In every JSON file of a run: the SHA-256 of the rest of the file, by which damage shows that leaves it readable."""
+"""In the JSON files of a run: the SHA-256 of the rest of the file, by which damage shows that leaves it readable."""
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write JSON in one piece; numbers that are not finite become null, as JSON has none."""
-    write_text(path, json.dumps(with_sum(data), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(data), indent=2, allow_nan=False) + "\n")
+
+
+def write_record(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON as :func:`write_json` does, with a checksum of its content."""
+    write_json(path, with_sum(data))
 
 
 def with_sum(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def content_sum(content: Mapping[str, Any]) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
 
-    The checksum of the content that :func:`write_json` adds is left out; :func:`warn_if_changed` compares it.
+    The checksum of the content that :func:`write_record` adds is left out; :func:`warn_if_changed` compares it.
 
     Raises:
         ValueError: the file holds something else; one line that names it.

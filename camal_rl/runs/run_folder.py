@@ -14,7 +14,7 @@ from typing import Any
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
-from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, warn_of_change, write_json
+from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, warn_of_change, write_record
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance
@@ -150,7 +150,7 @@ class RunFolder:
         cut_events(self.tensorboard, step)
         now = {"step": step, "command": shlex.join(command), **provenance(), "computing": dict(computing)}
         told = read_provenance(self.provenance_file) if self.provenance_file.is_file() else {}
-        write_json(self.provenance_file, {**told, "resumed": [*told.get("resumed", ()), now]})
+        write_record(self.provenance_file, {**told, "resumed": [*told.get("resumed", ()), now]})
         self._write_config(config)
 
     def _write_config(self, config: RunConfig) -> None:
@@ -160,7 +160,7 @@ class RunFolder:
     def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
         # The configuration is the first file: a run that is killed here can be resumed.
         self._write_config(config)
-        write_json(self.provenance_file, {**provenance(), "computing": dict(computing)})
+        write_record(self.provenance_file, {**provenance(), "computing": dict(computing)})
         write_text(self.command_file, shlex.join(command) + "\n")
 
     def config(self) -> RunConfig:

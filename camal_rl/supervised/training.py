@@ -14,7 +14,7 @@ from torch import nn
 from camal_rl.atomic import replacing
 from camal_rl.failures import DivergedError
 from camal_rl.runs.folders import sha256_of, share_file
-from camal_rl.runs.json_files import MODEL_SUM, write_json
+from camal_rl.runs.json_files import MODEL_SUM, write_record
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
@@ -131,7 +131,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, on_step: OnStep) 
         raise
     save_classifier(trial.trainer.model, trial.folder.weights_file)
     summary = {**summary, MODEL_SUM: sha256_of(trial.folder.weights_file)}
-    write_json(trial.folder.train_file, summary)
+    write_record(trial.folder.train_file, summary)
     return summary
 
 

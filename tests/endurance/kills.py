@@ -55,16 +55,9 @@ KINDS = {
     "minigrid": Kind(("train", "minigrid/doorkey", *_SMALL_AGENT, "total_timesteps=1280")),
     "fit": Kind(
         (
-            *(
-                "fit",
-                "supervised/spurious_shapes",
-                "model.name=compact",
-                "data.image_size=32",
-                "device=cpu",
-                "threads=1",
-            ),
-            *("optimization.steps=60", "optimization.batch_size=16", "log.checkpoint_every=1", "log.images=0"),
-            *("data.options.train=96", "data.options.test=32"),
+            *("fit", "supervised/spurious_shapes", "data.image_size=32", "device=cpu", "threads=1", "log.images=16"),
+            *("optimization.epochs=10", "optimization.batch_size=16", "log.checkpoint_every=1", "log.every=2"),
+            *("data.options.train_length=96", "data.options.validation_length=32", "data.options.test_length=32"),
         ),
         interval=6,
     ),
@@ -193,7 +186,7 @@ class KillTest:
                 outcome.problems += _different(file, newest.path / file.name)
             if _scalars(run) != _scalars(whole):
                 outcome.problems.append(f"the event files of {run} tell something else")
-            left = [path for path in run.rglob(f"{PARTIAL}*")]
+            left = list(run.rglob(f"{PARTIAL}*"))
             outcome.problems += [f"{path} is left" for path in left]
 
 
