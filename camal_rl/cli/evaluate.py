@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ShowProgress
+from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
 
 
@@ -21,6 +21,7 @@ def evaluate(
         str, typer.Option(help="quick, or full: every faithfulness figure, neutral maps, counterfactuals.")
     ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and where it looks.
@@ -42,7 +43,7 @@ def evaluate(
         from camal_rl.runs.run_folder import RunFolder
         from camal_rl.runs.task import EvaluationOptions, task_of
 
-        folder = RunFolder(run)
+        folder = RunFolder(run, trust)
         config = folder.config()
         evaluation = task_of(config).evaluation(folder, config, EvaluationOptions(episodes, frames, suite))
     with stages_shown(len(evaluation.stages), progress, "evaluation") as on_stage:

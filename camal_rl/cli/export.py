@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camal_rl.cli.arguments import Trust
 from camal_rl.cli.errors import BadInput, checking_input
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def export(
     file_format: Annotated[
         str, typer.Option("--format", help="pt2 (torch.export) or onnx, which needs onnx and onnxscript.")
     ] = "pt2",
+    trust: Trust = False,
 ) -> None:
     """Write what the agent needs to act as one file that runs without camal_rl and without Stable-Baselines3.
 
@@ -39,7 +41,7 @@ def export(
         from camal_rl.runs.run_folder import RunFolder
 
         target = out if out is not None else run / f"model.{file_format}"
-        policy = load_model(RunFolder(run)).policy.cpu()
+        policy = load_model(RunFolder(run, trust)).policy.cpu()
         kind = check_export(policy, target, file_format)
     try:
         exported = export_policy(policy, target, kind)

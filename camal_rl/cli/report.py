@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ShowProgress
+from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
 
 
@@ -18,6 +18,7 @@ def report(
         typer.Option(help="Folder to write; by default report inside the one folder given, else runs/report."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading; by default environments and methods.")] = None,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
@@ -39,7 +40,7 @@ def report(
         from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
-        found = [read_run(path) for path in find_runs(runs)]
+        found = [read_run(path, trust) for path in find_runs(runs)]
         check_results(found)
         groups = group_runs(found)
         if folder.exists() and not folder.is_dir():

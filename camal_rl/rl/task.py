@@ -96,5 +96,5 @@ class AgentTask:
         return attention_grid(runs, count)
 
     def model_file(self, folder: RunFolder) -> Path:
-        """Return the file that holds a run's trained agent."""
-        return folder.model_file
+        """Return the file that holds a run's trained agent: its policy, or the whole model where that is alone."""
+        return folder.policy_file if folder.policy_file.is_file() else folder.model_file

@@ -107,7 +107,7 @@ def test_missing_pieces_are_told_in_one_line(group):
     assert notes["Counterfactuals"].startswith("No counterfactuals were measured")
     assert "No faithfulness curves" in notes["Faithfulness"]
     assert notes["Learning"] == "No learning curves: the runs hold no TensorBoard logs."
-    assert notes["Pictures"] == "No pictures: none of the run folders holds a model.zip."
+    assert notes["Pictures"] == "No pictures: none of the run folders holds a model."
     assert notes["Origin"].startswith("The runs hold no provenance.json")
     unmeasured = replace(group, runs=tuple(replace(run, metrics=None) for run in group.runs))
     parts = {part.title: part for part in document([unmeasured]).sections[0].parts}
@@ -152,8 +152,9 @@ def test_pictures_show_both_methods_on_the_frames_of_the_first(trained, tmp_path
         assert np.abs(decoded(grid.columns[f"{method}, {target}"][4]).astype(int) - expected).max() <= 1
     assert grid.columns == frame_grid(group).columns
     for name in ("ppo", "camal"):
-        (tmp_path / name / "model.zip").unlink()
-    with pytest.raises(FileNotFoundError, match=r"model\.zip"):
+        for model in ("model.zip", "model.json"):
+            (tmp_path / name / model).unlink()
+    with pytest.raises(FileNotFoundError, match="holds a model"):
         frame_grid(group)
 
 
