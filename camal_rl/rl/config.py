@@ -305,7 +305,7 @@ def agent_run_config(folder: RunFolder) -> ExperimentConfig:
     if not isinstance(config, ExperimentConfig):
         raise ValueError(
             f"{folder.path} is the run of an image classifier, and this command is for agents; "
-            "camal-rl evaluate and camal-rl report take both"
+            "camal-rl evaluate, export and report take both"
         )
     if not folder.trust:
         with no_code_from(folder.path):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,12 @@ class LoadedAgent:
     Attributes:
         policy: the policy, in evaluation mode.
         num_timesteps: environment steps that it was trained for.
+        training: how it was trained, as far as its file says.
     """
 
     policy: CamPolicy
     num_timesteps: int
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -107,7 +110,7 @@ def load_model(folder: RunFolder, trust: bool = False) -> Any:
     if folder.policy_file.is_file() or (folder.weights_file.is_file() and not trust):
         folder.check_model(folder.policy_file, POLICY_SUM)
         found = read_policy(folder.path, device, trust)
-        return LoadedAgent(found.policy, found.num_timesteps)
+        return LoadedAgent(found.policy, found.num_timesteps, found.training)
     file = folder.model_file
     if file.is_file() and not trust:
         raise ValueError(

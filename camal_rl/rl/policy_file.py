@@ -179,6 +179,9 @@ def _training_of(model: Any) -> dict[str, Any]:
     """Return which algorithm and which settings of CAMAL trained a model, nothing for a policy alone."""
     if isinstance(model, CamPolicy):
         return {}
+    told = getattr(model, "training", None)
+    if isinstance(told, Mapping):  # of a policy that was read from such a file
+        return dict(told)
     camal = getattr(model, "camal", None)
     settings = {} if camal is None else {"camal": {**asdict(camal), "targets": list(camal.targets)}}
     return {"algorithm": type(model).__name__, **settings}

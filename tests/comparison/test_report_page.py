@@ -101,6 +101,14 @@ def test_a_cell_cannot_break_a_markdown_table():
     assert "| **x\\|y \\*z\\*** |" in text
 
 
+def test_a_name_is_no_link_and_no_picture_in_markdown():
+    name = "![x](https://example.com/seen) [y](javascript:z)"
+    strange = Table(name, name, (name,), 1, ((Cell(name),),))
+    text = render(Document(name, (name,), (), strange), "report.md")
+    assert text.count(name.replace("](", "]\\(")) == 5
+    assert re.findall(r"\]\((?!#)", text) == []
+
+
 def test_missing_pieces_are_told_in_one_line(group):
     page = document([group])
     notes = {part.title: " ".join(part.notes) for part in page.sections[0].parts}
