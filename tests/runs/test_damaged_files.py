@@ -13,6 +13,7 @@ from camal_rl.comparison.report import provenance
 from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render
 from camal_rl.rl.model_file import load_model
+from camal_rl.rl.policy_file import save_policy
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs.curves import UnreadableCurvesWarning, read_curves
 from camal_rl.runs.json_files import read_json, write_json
@@ -20,6 +21,7 @@ from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
+from tests.rl.test_policy_file import damage, make
 
 FOREIGN = (
     b"", b"[]", b"3", b"null", b'"text"', b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"\xff\xfe\x00", b"{}",
@@ -156,6 +158,21 @@ def test_the_model_of_another_training_is_refused(zipped, trained):
     write_json(zipped.train_file, training)
     with pytest.raises(ValueError, match=r"model\.zip is not the file that training wrote: its SHA-256 is not that"):
         load_model(zipped, trust=True)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "explain", "export"])
+def test_every_verb_refuses_a_damaged_policy_in_one_line(evaluated, tmp_path, capsys, verb):
+    policy = make(encoder="compact", seed=2)
+    save_policy(policy, tmp_path / "other")
+    generator = random.Random(verb)
+    for attempt in range(30):
+        folder = RunFolder(tmp_path / str(attempt))
+        folder.path.mkdir()
+        for name in ("config.yaml", "train.json", "model.json", "model.safetensors", "model.zip"):
+            shutil.copy(evaluated.path / name, folder.path / name)
+        if damage(folder.path, tmp_path / "other", generator):
+            assert run_main(verb, str(folder.path)) == 2
+            assert "model." in refusal(capsys)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "explain", "export"])
