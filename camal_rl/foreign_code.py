@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-_FOLDER: ContextVar[Path | None] = ContextVar("folder of files that may come from somebody else", default=None)
+_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders of files that may come from somebody else", default=())
 
 
 class ForeignCode(ValueError):
@@ -28,13 +28,23 @@ def no_code_from(folder: Path | None) -> Iterator[None]:
     Raises:
         ForeignCode: where something imports such a module, in the block.
     """
-    token = _FOLDER.set(None if folder is None else folder.resolve())
-    if _GUARD not in sys.meta_path:
-        sys.meta_path.insert(0, _GUARD)
+    token = _FOLDERS.set(_FOLDERS.get())
     try:
+        if folder is not None:
+            distrust(folder)
         yield
     finally:
-        _FOLDER.reset(token)
+        _FOLDERS.reset(token)
+
+
+def distrust(*folders: Path) -> None:
+    """Refuse from now on, in this context, what :func:`no_code_from` refuses in a block.
+
+    For a whole command: a package that is not installed and that some library looks for may lie in the folder too.
+    """
+    _FOLDERS.set((*_FOLDERS.get(), *(folder.resolve() for folder in folders)))
+    if _GUARD not in sys.meta_path:
+        sys.meta_path.insert(0, _GUARD)
 
 
 class _Guard(MetaPathFinder):
@@ -43,19 +53,18 @@ class _Guard(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        folder = _FOLDER.get()
-        if folder is None:
-            return None
-        for finder in sys.meta_path:
-            found = None if finder is self else finder.find_spec(fullname, path, target)
-            if found is not None:
-                if found.origin and found.has_location and Path(found.origin).resolve().is_relative_to(folder):
-                    raise ForeignCode(
-                        f"{fullname!r} would run code that came with the folder itself, {found.origin}; install that "
-                        "code where you keep your own, or give --trust (trust=True) if all of the folder is yours"
-                    )
-                return found
-        return None
+        folders = _FOLDERS.get()
+        finders = [each for each in sys.meta_path if each is not self and hasattr(each, "find_spec")]
+        specs = (each.find_spec(fullname, path, target) for each in finders) if folders else ()
+        found = next((spec for spec in specs if spec is not None), None)
+        if found is not None and found.origin and found.has_location:
+            file = Path(found.origin).resolve()
+            if any(file.is_relative_to(folder) for folder in folders):
+                raise ForeignCode(
+                    f"{fullname!r} would run code that came with the folder itself, {found.origin}; install that code "
+                    "where you keep your own, or give --trust (trust=True) if all of the folder is yours"
+                )
+        return found
 
 
 _GUARD = _Guard()

@@ -9,6 +9,7 @@ import typer
 
 from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 
 def evaluate(
@@ -36,6 +37,8 @@ def evaluate(
 
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
+    if not trust:
+        distrust(run)
     with checking_input():
         from camal_rl.cli.console import show
         from camal_rl.cli.progress import stages_shown

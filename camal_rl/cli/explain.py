@@ -9,6 +9,7 @@ import typer
 
 from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 if TYPE_CHECKING:
     from camal_rl.rl.explain.explanation import Explanation
@@ -48,6 +49,8 @@ def explain(
 
       camal-rl explain runs/toy_grid-default/ppo-seed0 --method hirescam --no-video --out pictures
     """
+    if not trust:
+        distrust(run)
     with checking_input():
         from camal_rl.rl.config import agent_run_config
         from camal_rl.rl.explain.explanation import explanation_settings, prepare_explanation

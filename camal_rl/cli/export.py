@@ -9,6 +9,7 @@ import typer
 
 from camal_rl.cli.arguments import Trust
 from camal_rl.cli.errors import BadInput, checking_input
+from camal_rl.foreign_code import distrust
 
 if TYPE_CHECKING:
     from camal_rl.runs.program_file import Exported
@@ -42,6 +43,8 @@ def export(
 
       camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.safetensors --format safetensors
     """
+    if not trust:
+        distrust(run)
     with checking_input():
         from camal_rl.runs.program_file import ExportMismatch
         from camal_rl.runs.run_folder import RunFolder

@@ -9,6 +9,7 @@ import typer
 
 from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 
 def report(
@@ -32,6 +33,8 @@ def report(
 
       camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
     """
+    if not trust:
+        distrust(*runs)
     with checking_input():
         from camal_rl.cli.progress import stages_shown
         from camal_rl.comparison.groups import check_results, find_runs, group_runs, read_run

@@ -105,7 +105,7 @@ def test_a_name_is_no_link_and_no_picture_in_markdown():
     name = "![x](https://example.com/seen) [y](javascript:z)"
     strange = Table(name, name, (name,), 1, ((Cell(name),),))
     text = render(Document(name, (name,), (), strange), "report.md")
-    assert text.count(name.replace("](", "]\\(")) == 5
+    assert text.count(name.replace("](", "]\\(")) == 6
     assert re.findall(r"\]\((?!#)", text) == []
 
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 import zipfile
+from importlib import import_module
 
 import cloudpickle
 import pytest
@@ -232,6 +233,26 @@ def test_code_that_came_with_a_run_is_not_imported(sent, own_modules, marker, mo
         ):
             load_model(sent)
         assert not marker.exists()
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "report"])
+def test_a_package_that_is_missing_here_is_not_taken_from_the_folder_of_a_run(sent, marker, monkeypatch, capsys, verb):
+    # Whoever works in the folder of a run has it among the folders of Python.
+    (sent.path / "tensorboard_plugin_that_is_missing.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    monkeypatch.chdir(sent.path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def imports_it(*_, **__):
+        import_module("tensorboard_plugin_that_is_missing")
+
+    monkeypatch.setattr("camal_rl.runs.run_folder.check_whole", imports_it)
+    assert run_main(verb, ".") == 2
+    assert "would run code that came with the folder itself" in refusal(capsys)
+    monkeypatch.setattr("camal_rl.rl.task.AgentTask.evaluation", imports_it)
+    monkeypatch.setattr("camal_rl.runs.run_folder.check_whole", lambda _: None)
+    assert run_main("evaluate", ".") == 2
+    assert "would run code that came with the folder itself" in refusal(capsys)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("key", ["encoder", "activation_fn", "policy"])
