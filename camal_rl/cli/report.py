@@ -33,8 +33,6 @@ def report(
 
       camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
     """
-    if not trust:
-        distrust(*runs)
     with checking_input():
         from camal_rl.cli.progress import stages_shown
         from camal_rl.comparison.groups import check_results, find_runs, group_runs, read_run
@@ -43,7 +41,10 @@ def report(
         from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
-        found = [read_run(path, trust) for path in find_runs(runs)]
+        paths = find_runs(runs)
+        if not trust:
+            distrust(*paths)
+        found = [read_run(path, trust) for path in paths]
         check_results(found)
         groups = group_runs(found)
         if folder.exists() and not folder.is_dir():
