@@ -81,17 +81,7 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
             f"a policy file holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__}; save the whole model "
             "with its own save()"
         )
-    data = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "camal_rl": __version__,
-        "policy": policy_path(policy),
-        "observation_space": space_to_json(policy.observation_space),
-        "action_space": space_to_json(policy.action_space),
-        "arguments": asdict(arguments_of(policy)),
-        "num_timesteps": int(getattr(model, "num_timesteps", 0)),
-        "training": _training_of(model),
-    }
+    data = _description(policy, model)
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in own_tensors(policy).items()}
     _check_finite(tensors, "the policy")
     folder = Path(folder)
@@ -173,6 +163,21 @@ def own_tensors(policy: CamPolicy) -> dict[str, Tensor]:
             seen.add(id(value))
             found[name] = value
     return found
+
+
+def _description(policy: CamPolicy, model: Any) -> dict[str, Any]:
+    """Return what the JSON file says of a policy, without its weights."""
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "camal_rl": __version__,
+        "policy": policy_path(policy),
+        "observation_space": space_to_json(policy.observation_space),
+        "action_space": space_to_json(policy.action_space),
+        "arguments": asdict(arguments_of(policy)),
+        "num_timesteps": int(getattr(model, "num_timesteps", 0)),
+        "training": _training_of(model),
+    }
 
 
 def _training_of(model: Any) -> dict[str, Any]:
