@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.envs.guarded_env import MalformedError
-from camal_rl.failures import DivergedError, NotFiniteError, blame, check_amount, check_fits_memory
+from camal_rl.failures import DivergedError, NotFiniteError, blame, check_amount, check_fits_memory, read_evidence
 from camal_rl.module_state import copied_state, non_finite_parameter
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def replay(model: PPOWithTerms, path: Path) -> dict[str, float]:
     Raises:
         ValueError: the file holds no minibatch: what went wrong was no step of an update.
     """
-    found = torch.load(path, map_location=model.device, weights_only=True)
+    found = read_evidence(path, model.device)
     if "observations" not in found["minibatch"]:
         raise ValueError(
             f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), outside of a step"

@@ -86,6 +86,26 @@ class DivergedError(RunFailure, ArithmeticError):
         self.args = (*self.args[:-1], path)
 
 
+def read_evidence(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Read what :meth:`DivergedError.save` wrote; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or foreign; one line that names it.
+    """
+    import torch
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; did its training diverge?")
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # what a foreign file does to the readers of zip and pickle
+        raise ValueError(f"{path} does not hold a step of training ({type(error).__name__}); train again") from error
+    if not isinstance(found, dict) or not {"what", "term", "minibatch"} <= found.keys():
+        raise ValueError(f"{path} does not hold a step of training; train again")
+    return found
+
+
 def blame(settings: Mapping[str, tuple[float, float]], otherwise: str | None = None) -> str:
     """Return which setting most likely made training diverge, and what to do.
 

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast, overload
 
+from camal_rl.foreign_code import ForeignCode
 from camal_rl.spelling import did_you_mean
 
 T = TypeVar("T")
@@ -161,6 +162,8 @@ def _module(name: str, path: str, kind: str) -> ModuleType:
         raise ValueError(
             f"{wanted}: there is no module {missing!r} in the folder where Python was started, nor installed"
         ) from error
+    except ForeignCode:
+        raise
     except Exception as error:  # the code of a user's own module may fail in any way
         last = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {error}"

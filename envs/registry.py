@@ -148,6 +148,19 @@ def family_of(env_id: str) -> tuple[Family, str]:
     )
 
 
+def is_function(env_id: str) -> bool:
+    """Say whether an id is the path of a function that makes environments, and no class or record of one.
+
+    A function that a file names is called with the options that the file gives, whatever it is made for.
+
+    Raises:
+        ValueError: the path leads nowhere.
+    """
+    if ":" not in env_id:
+        return False
+    return not isinstance(CUSTOM_ENVS.find(env_id), type | Family | CustomEnv)
+
+
 def segmentation_spec(env_id: str) -> SegmentationSpec:
     """Return the classes of an environment and its default relevant set, without starting a simulator."""
     family, name = family_of(env_id)

@@ -15,6 +15,14 @@ Imports = Annotated[
     list[str] | None,
     typer.Option("--import", metavar="MODULE", help="Import a module first, for what it registers; may be repeated."),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="The folder is all your own: load a model.zip, which can run code, where there is no model.json, and "
+        "modules that lie in the folder.",
+    ),
+]
 ShowProgress = Annotated[
     bool | None,
     typer.Option(

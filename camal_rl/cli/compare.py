@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
+from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def compare(
         int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Train and evaluate methods over seeds; write a table, statistics and plots.
@@ -60,7 +61,7 @@ def compare(
         settings = load_config(config, overrides or ())
         chosen = methods if methods is not None else f"{settings.baseline},camal"
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
-        runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder)
+        runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder, trust)
         check_new_folder(folder)
         check_runs(runs)
     with explained(folder):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ShowProgress
+from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 
 def evaluate(
@@ -21,6 +22,7 @@ def evaluate(
         str, typer.Option(help="quick, or full: every faithfulness figure, neutral maps, counterfactuals.")
     ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and where it looks.
@@ -35,6 +37,8 @@ def evaluate(
 
       camal-rl evaluate runs/procgen-starpilot/camal-seed0 --suite full
     """
+    if not trust:
+        distrust(run)
     with checking_input():
         from camal_rl.cli.console import show
         from camal_rl.cli.progress import stages_shown
@@ -42,7 +46,7 @@ def evaluate(
         from camal_rl.runs.run_folder import RunFolder
         from camal_rl.runs.task import EvaluationOptions, task_of
 
-        folder = RunFolder(run)
+        folder = RunFolder(run, trust)
         config = folder.config()
         evaluation = task_of(config).evaluation(folder, config, EvaluationOptions(episodes, frames, suite))
     with stages_shown(len(evaluation.stages), progress, "evaluation") as on_stage:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ShowProgress
+from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 if TYPE_CHECKING:
     from camal_rl.rl.explain.explanation import Explanation
@@ -33,6 +34,7 @@ def explain(
     fps: Annotated[int, typer.Option(min=1, max=60, help="Steps for each second of the video.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default <run>/explain.")] = None,
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or only the sheet.")] = True,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Show where a trained run looks: a contact sheet (PNG) and a video of episodes (MP4).
@@ -47,13 +49,15 @@ def explain(
 
       camal-rl explain runs/toy_grid-default/ppo-seed0 --method hirescam --no-video --out pictures
     """
+    if not trust:
+        distrust(run)
     with checking_input():
         from camal_rl.rl.config import agent_run_config
         from camal_rl.rl.explain.explanation import explanation_settings, prepare_explanation
         from camal_rl.runs.folders import check_new_folder
         from camal_rl.runs.run_folder import RunFolder
 
-        folder = RunFolder(run)
+        folder = RunFolder(run, trust)
         settings = explanation_settings(
             agent_run_config(folder),
             level_set,

@@ -7,23 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camal_rl.cli.arguments import Trust
 from camal_rl.cli.errors import BadInput, checking_input
+from camal_rl.foreign_code import distrust
 
 if TYPE_CHECKING:
-    from camal_rl.rl.export import Exported
+    from camal_rl.runs.program_file import Exported
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
     out: Annotated[Path | None, typer.Option(help="File to write; by default <run>/model.<format>.")] = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="pt2 (torch.export) or onnx, which needs onnx and onnxscript.")
+        str,
+        typer.Option(
+            "--format",
+            help="pt2 (torch.export), onnx (needs onnx and onnxscript), or safetensors, with a JSON file beside it.",
+        ),
     ] = "pt2",
+    trust: Trust = False,
 ) -> None:
-    """Write what the agent needs to act as one file that runs without camal_rl and without Stable-Baselines3.
+    """Write what an agent needs to act, or a classifier to answer, as a file that runs without camal_rl.
 
-    Input: images uint8 (B, H, W, C), any B. Output: action logits (or mean and log_std) and value. The file is read
-    again and compared with the policy on random frames before it appears.
+    Input: images uint8 (B, H, W, C), any B. Output: action logits (or mean and log_std) and value; of a classifier the
+    logits. The file is read again and compared with the model on random frames before it appears. The format
+    safetensors is for camal_rl itself (camal_rl.rl.load_policy): it holds no code, and attention maps are there too.
 
     For example:
 
@@ -32,17 +40,22 @@ def export(
       camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.pt2
 
       camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.onnx --format onnx
+
+      camal-rl export runs/procgen-starpilot/camal-seed0 --out starpilot.safetensors --format safetensors
     """
+    if not trust:
+        distrust(run)
     with checking_input():
-        from camal_rl.rl.export import ExportMismatch, check_export, export_policy
-        from camal_rl.rl.model_file import load_model
+        from camal_rl.runs.program_file import ExportMismatch
         from camal_rl.runs.run_folder import RunFolder
+        from camal_rl.runs.task import task_of
 
         target = out if out is not None else run / f"model.{file_format}"
-        policy = load_model(RunFolder(run)).policy.cpu()
-        kind = check_export(policy, target, file_format)
+        folder = RunFolder(run, trust)
+        config = folder.config()
+        write = task_of(config).export(folder, config, target, file_format)
     try:
-        exported = export_policy(policy, target, kind)
+        exported = write()
     except ExportMismatch as error:
         raise BadInput(str(error)) from error
     print(_summary(exported))
@@ -52,5 +65,5 @@ def _summary(exported: Exported) -> str:
     shape = ", ".join(map(str, exported.image_shape))
     return (
         f"{exported.path}: images uint8 (B, {shape}) -> {', '.join(exported.outputs)}; "
-        f"differs from the policy by {exported.difference:.1g} on random frames"
+        f"differs from the model by {exported.difference:.1g} on random frames"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.path.append(here)
     try:
         with warning_in_one_line():
-            code = app(args=None if arguments is None else list(arguments), prog_name="camal-rl", standalone_mode=False)
+            given = None if arguments is None else list(arguments)
+            # What a command does not trust is forgotten with it.
+            context = contextvars.copy_context()
+            code = context.run(app, args=given, prog_name="camal-rl", standalone_mode=False)
     except BadInput as error:
         _fail(str(error))
     except RunFailure as error:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ShowProgress
+from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.foreign_code import distrust
 
 
 def report(
@@ -18,6 +19,7 @@ def report(
         typer.Option(help="Folder to write; by default report inside the one folder given, else runs/report."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading; by default environments and methods.")] = None,
+    trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
@@ -39,7 +41,10 @@ def report(
         from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
-        found = [read_run(path) for path in find_runs(runs)]
+        paths = find_runs(runs)
+        if not trust:
+            distrust(*paths)
+        found = [read_run(path, trust) for path in paths]
         check_results(found)
         groups = group_runs(found)
         if folder.exists() and not folder.is_dir():

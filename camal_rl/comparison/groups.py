@@ -116,13 +116,17 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def read_run(path: Path) -> FoundRun:
+def read_run(path: Path, trust: bool = False) -> FoundRun:
     """Read a run folder.
+
+    Args:
+        path: the folder.
+        trust: whether all of it is the user's own, see :class:`camal_rl.runs.run_folder.RunFolder`.
 
     Raises:
         ValueError: a file that does not hold what its name says; the message names it.
     """
-    folder = RunFolder(path)
+    folder = RunFolder(path, trust)
     config = folder.config()
     return found_run(PlannedRun(config.method_name, config.seed, config, folder))
 

@@ -41,8 +41,18 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     return cast(RunConfig, task_of(config).method_config(config, method, seed))
 
 
-def plan_runs(config: RunConfig, methods: Sequence[str], seeds: int, out: Path) -> list[PlannedRun]:
+def plan_runs(
+    config: RunConfig, methods: Sequence[str], seeds: int, out: Path, trust: bool = False
+) -> list[PlannedRun]:
     """Return the runs of a comparison; seeds count from the configuration's own.
+
+    Args:
+        config: what the methods have in common.
+        methods: their names.
+        seeds: runs of each.
+        out: where the folders of the runs are, or will be.
+        trust: whether runs that are there already are all the user's own, see
+            :class:`camal_rl.runs.run_folder.RunFolder`.
 
     Raises:
         ValueError: no or repeated methods, no seeds, a method that does not exist, or a ``metrics.json`` that cannot be
@@ -57,7 +67,9 @@ def plan_runs(config: RunConfig, methods: Sequence[str], seeds: int, out: Path) 
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
             own = method_config(config, method, seed)
-            runs.append(PlannedRun(method, seed, own, RunFolder(_folder(out, method, seed))))
+            path = _folder(out, method, seed)
+            # What a new folder will hold is made here.
+            runs.append(PlannedRun(method, seed, own, RunFolder(path, trust or RunFolder(path).is_empty())))
     for planned in runs:
         _check_reusable(planned)
     return runs

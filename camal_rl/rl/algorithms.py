@@ -20,18 +20,29 @@ if TYPE_CHECKING:
 DEFAULT_ALGORITHM = "ppo"
 
 
-class Agent(Protocol):
-    """A model that an algorithm makes, as training, evaluation, explanation and export know it.
+class TrainedAgent(Protocol):
+    """A trained model, as evaluation, explanation and export know it."""
+
+    @property
+    def num_timesteps(self) -> int:
+        """Environment steps of training so far."""
+
+    @property
+    def policy(self) -> Any:
+        """The network. Attention maps need a :class:`camal_rl.agents.CamPolicy`."""
+
+    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
+        """Return actions for observations as environments give them, and the state of a recurrent network."""
+
+
+class Agent(TrainedAgent, Protocol):
+    """A model that an algorithm makes, as training knows it.
 
     Models of Stable-Baselines3 have all of it; their callbacks, which training uses, expect such a model.
     """
 
-    num_timesteps: int
-    """Environment steps of training so far."""
     ep_info_buffer: Any
     """The last episodes of training, ``{"r": return, ...}`` each; ``None`` before the first."""
-    policy: Any
-    """The network. Attention maps need a :class:`camal_rl.agents.CamPolicy`."""
 
     def learn(
         self, total_timesteps: int, callback: Any = None, *, tb_log_name: str = "run", progress_bar: bool = False
@@ -40,9 +51,6 @@ class Agent(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the model as one file, which the algorithm's ``load`` reads."""
-
-    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
-        """Return actions for observations as environments give them, and the state of a recurrent network."""
 
 
 AGENT_MEMBERS = ("learn", "save", "predict", "num_timesteps", "ep_info_buffer", "policy")
@@ -66,7 +74,9 @@ class AlgorithmSpec:
             ``env.normalize_reward`` divides by.
         build: makes the untrained model, an :class:`Agent`, of configuration, training environment and run folder.
             What ``policy``, ``camal``, ``terms``, ``seed`` and ``device`` of the configuration say is its to follow.
-        load: reads the file that the model's ``save`` wrote, ``load(path, device="cpu")``.
+        load: reads the file that the model's ``save`` wrote, ``load(path, device="cpu")``. It is called only for a run
+            folder that the user trusts: such a file may run code. A model whose policy is a
+            :class:`camal_rl.agents.CamPolicy` is loaded without it, see :mod:`camal_rl.rl.policy_file`.
         check: raises a ValueError for settings that do not go together, also with those of other sections.
         why_unknown: says more of a dotted key that is no setting, or ``None``.
         without_schedules: the settings with everything constant over training, for ``camal-rl bench``.
@@ -171,7 +181,7 @@ def checked_agent(model: Any, name: str) -> Agent:
     return cast(Agent, model)
 
 
-def attentive_policy(model: Agent) -> CamPolicy:
+def attentive_policy(model: TrainedAgent) -> CamPolicy:
     """Return a model's policy, of which attention maps can be asked.
 
     Raises:

@@ -14,7 +14,7 @@ from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.returns import Actor
 from camal_rl.rl.frames import FrameSet, sample_frames
-from camal_rl.rl.model_file import load_model
+from camal_rl.rl.model_file import has_model, load_model
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.task import AnyRun, AttentionGrid
 
@@ -34,11 +34,12 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
 
     Raises:
         FileNotFoundError: no run has a model.
-        ImportError, ValueError: the environment cannot be made here, or gives no segmentation.
+        ImportError, ValueError: the environment cannot be made here, or gives no segmentation; or a model is damaged,
+            or its file could run code.
     """
-    shown = {method: run for method, run in runs.items() if run.folder.model_file.is_file()}
+    shown = {method: run for method, run in runs.items() if has_model(run.folder)}
     if not shown:
-        raise FileNotFoundError("none of the run folders holds a model.zip")
+        raise FileNotFoundError("none of the run folders holds a model")
     models = {method: load_model(run.folder) for method, run in shown.items()}
     first = next(iter(shown))
     config = shown[first].config

@@ -18,6 +18,7 @@ from camal_rl.atomic import WriteError
 from camal_rl.envs.saved_states import restore_env, save_env, saved_env
 from camal_rl.rl.algorithms import Agent
 from camal_rl.rl.config import LogConfig
+from camal_rl.rl.model_file import save_policy_of
 from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
 from camal_rl.runs.folders import CheckpointWarning
 
@@ -106,7 +107,9 @@ class TrainingCheckpoints:
             RUN: {"seconds": self.elapsed, "schedules": [each.schedule() for each in self._scheduled()]},
         }
         try:
-            write_checkpoint(self.folder, self._step, parts, self.keep)
+            write_checkpoint(
+                self.folder, self._step, parts, self.keep, lambda partial: save_policy_of(self.model, partial)
+            )
         except WriteError as error:
             warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
         self.last_step = self._step

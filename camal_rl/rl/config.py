@@ -11,6 +11,8 @@ from pydantic import Field
 
 from camal_rl.agents.config import CamalConfig
 from camal_rl.agents.encoders import Precision, encoder_class
+from camal_rl.envs.registry import is_function
+from camal_rl.foreign_code import ForeignCode, no_code_from, of_this_project
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
 from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
@@ -304,11 +306,34 @@ def agent_config(config: object) -> ExperimentConfig:
 
 
 def agent_run_config(folder: RunFolder) -> ExperimentConfig:
-    """Return the configuration of an agent's run; a ValueError says that the run is one on images."""
+    """Return the configuration of an agent's run.
+
+    Raises:
+        ValueError: the run is one on images; or, in a folder that is not trusted, code that lies in it, or a function
+            as an environment.
+    """
     config = folder.config()
     if not isinstance(config, ExperimentConfig):
         raise ValueError(
             f"{folder.path} is the run of an image classifier, and this command is for agents; "
-            "camal-rl evaluate and camal-rl report take both"
+            "camal-rl evaluate, export and report take both"
         )
+    if not folder.trust:
+        with no_code_from(folder.path):
+            _check_env(folder, config.env.id)
     return config
+
+
+def _check_env(folder: RunFolder, env_id: str) -> None:
+    try:
+        function = is_function(env_id)
+    except ForeignCode:
+        raise
+    except ValueError:  # told where the environment is made; export needs none
+        return
+    # Those of Python and of packages can do anything: os:system. What the user works on here is made for environments.
+    if function and not of_this_project(env_id.partition(":")[0]):
+        raise ForeignCode(
+            f"{folder.config_file} has a function as env.id, {env_id!r}, which would be called with options of that "
+            "file; give --trust (trust=True) if the folder is your own, or make it a class derived from gymnasium.Env"
+        )

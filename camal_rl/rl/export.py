@@ -7,17 +7,10 @@ environments give them; division by 255 is inside; out come the parameters of th
 from __future__ import annotations
 
 import copy
-import importlib
-import importlib.util
-import io
-import logging
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,43 +27,25 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from camal_rl.agents import CamPolicy
 from camal_rl.agents.encoders import CamEncoder, is_shipped
-from camal_rl.atomic import PARTIAL, explained, put_in_place
-from camal_rl.extras import install_command
-from camal_rl.runs.folders import check_writable
+from camal_rl.rl.policy_file import load_policy, save_policy
+from camal_rl.runs.program_file import (
+    Arrays,
+    Exported,
+    ExportFormat,
+    ExportMismatch,
+    Runner,
+    check_target,
+    write_program,
+)
 from camal_rl.training_modes import evaluating
 
-ExportFormat = Literal["pt2", "onnx"]
+__all__ = ["ExportFormat", "ExportMismatch", "Exported", "acting_program", "check_export", "export_policy"]
+
 Outputs = dict[str, Tensor]
-Arrays = dict[str, npt.NDArray[np.float32]]
-Runner = Callable[[npt.NDArray[np.uint8]], Arrays]
-# ONNX's reference implementation, which reads the file again, adds in another order and in float32 only.
-TOLERANCE: dict[ExportFormat, float] = {"pt2": 1e-5, "onnx": 1e-4}
-_ONNX_PACKAGES = ("onnx", "onnxscript")
 _BATCHES = (1, 5)
 _WITH_LOGITS = (CategoricalDistribution, MultiCategoricalDistribution, BernoulliDistribution)
-
-
-class ExportMismatch(RuntimeError):
-    """The written program does not compute what the policy computes."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Attributes:
-        path: the file.
-        image_shape: ``(H, W, C)`` of the images it takes.
-        outputs: names of what it gives, in order.
-        difference: largest difference from the policy's outputs on random frames; where outputs are larger than 1, as
-            a part of the largest.
-    """
-
-    path: Path
-    image_shape: tuple[int, int, int]
-    outputs: tuple[str, ...]
-    difference: float
 
 
 class ActingNetwork(nn.Module):
@@ -115,20 +90,13 @@ def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> Expo
         OSError: it cannot be written.
         ImportError: packages for ONNX are missing.
     """
-    if file_format not in get_args(ExportFormat):
-        raise ValueError(f"the format must be one of {', '.join(get_args(ExportFormat))}, got {file_format!r}")
-    if out.suffix != f".{file_format}":
-        raise ValueError(
-            f"the name of a {file_format} file ends in .{file_format}, got {out}; or give another --format"
-        )
-    if out.exists():
-        raise FileExistsError(f"{out} exists; give another --out or remove it")
-    check_writable(out)
-    missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-    if file_format == "onnx" and missing:
-        raise ImportError(f"ONNX needs {' and '.join(missing)}; install with: {install_command('onnx')}")
+    kind = check_target(out, file_format)
+    if kind == "safetensors":
+        if not isinstance(policy, CamPolicy):
+            raise ValueError(f"safetensors holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__}")
+        return kind
     _check_policy(policy)
-    return cast(ExportFormat, file_format)
+    return kind
 
 
 def _check_policy(policy: ActorCriticPolicy) -> None:
@@ -146,42 +114,42 @@ def export_policy(policy: ActorCriticPolicy, out: Path, file_format: ExportForma
     """Write what a policy needs to act, read the file again and compare it with the policy.
 
     Args:
-        policy: any SB3 actor-critic policy for images, on the CPU; it stays as it is.
+        policy: any SB3 actor-critic policy for images, on the CPU; it stays as it is. For ``safetensors`` a CamPolicy.
         out: the file, which must not exist; it appears only when it has passed the comparison.
-        file_format: ``pt2`` (``torch.export``) or ``onnx``.
+        file_format: ``pt2`` (``torch.export``), ``onnx``, or ``safetensors``, beside which a JSON file is written
+            (:mod:`camal_rl.rl.policy_file`).
 
     Raises:
         ExportMismatch: an output differs from the policy's by more than the format's ``TOLERANCE``.
         WriteError: the file cannot be written.
     """
     check_export(policy, out, file_format)
+    if file_format == "safetensors":
+        return export_agent(policy, out)
     program = acting_program(policy)
-    with explained(out), _temporary_folder(out) as folder:
-        written = folder / out.name
-        if file_format == "onnx":
-            _save_onnx(program, written, output_names(policy))
-        else:
-            # Through memory: torch's own writer ends the process where the disk is full.
-            buffer = io.BytesIO()
-            torch.export.save(program, buffer)
-            written.write_bytes(buffer.getvalue())
-        difference = _difference(policy, written)
-        if not difference <= TOLERANCE[file_format]:
-            raise ExportMismatch(
-                f"the program differs from the policy by {difference:.2g}, more than {TOLERANCE[file_format]:g}; "
-                "nothing was written"
-            )
-        put_in_place(written, out)
+    names = output_names(policy)
+    difference = write_program(program, out, file_format, names, lambda run: _difference(policy, run))
+    return Exported(out, _image_shape(policy), names, difference)
+
+
+def export_agent(model: Any, out: Path) -> Exported:
+    """Write a policy, or the one of a model, as safetensors and JSON, and read the two again.
+
+    Raises:
+        ExportMismatch: what is read is not what was written.
+        WriteError: a file cannot be written.
+    """
+    policy = model if isinstance(model, CamPolicy) else model.policy
+    save_policy(model, out.parent, out.stem)
+    again = load_policy(out, "cpu", trust=True).state_dict()
+    if not all(torch.equal(value.cpu(), again[name]) for name, value in policy.state_dict().items()):
+        raise ExportMismatch(f"{out} does not hold the weights of the policy")
+    return Exported(out, _image_shape(policy), output_names(policy), 0.0)
+
+
+def _image_shape(policy: ActorCriticPolicy) -> tuple[int, int, int]:
     channels, height, width = cast(tuple[int, int, int], policy.observation_space.shape)
-    return Exported(out, (height, width, channels), output_names(policy), difference)
-
-
-@contextmanager
-def _temporary_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside a file, which is made where it is missing."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=PARTIAL, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    return height, width, channels
 
 
 def output_names(policy: ActorCriticPolicy) -> tuple[str, ...]:
@@ -199,9 +167,6 @@ def acting_program(policy: ActorCriticPolicy) -> ExportedProgram:
         network: nn.Module = copy.deepcopy(ActingNetwork(policy)).requires_grad_(False)
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         program = torch.export.export(network, (images,), dynamic_shapes=shapes)
-    for node in program.graph.nodes:
-        # Paths of this machine do not belong into the file.
-        node.meta.pop("stack_trace", None)
     return program
 
 
@@ -225,35 +190,8 @@ def _random_frames(policy: ActorCriticPolicy, count: int) -> npt.NDArray[np.uint
     return np.random.default_rng(count).integers(0, 256, (count, height, width, channels), np.uint8)
 
 
-def _save_onnx(program: ExportedProgram, path: Path, outputs: tuple[str, ...]) -> None:
-    with _quiet():
-        torch.onnx.export(
-            program,
-            f=path,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=["images"],
-            output_names=outputs,
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop warnings inside the block: the ONNX exporter's are of its own internals."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _difference(policy: ActorCriticPolicy, path: Path) -> float:
+def _difference(policy: ActorCriticPolicy, run: Runner) -> float:
     """Return how far the written program's outputs are from what the policy's own methods return."""
-    run = _onnx_runner(path) if path.suffix == ".onnx" else _pt2_runner(path)
     largest = 0.0
     for count in _BATCHES:
         frames = _random_frames(policy, count)
@@ -284,22 +222,3 @@ def _parameters(action_dist: Distribution) -> list[Tensor]:
     if isinstance(action_dist, DiagGaussianDistribution):
         return [inner.mean, inner.stddev]
     return [part.logits for part in (inner if isinstance(inner, list) else [inner])]
-
-
-def _pt2_runner(path: Path) -> Runner:
-    network = torch.export.load(path).module()
-
-    def run(frames: npt.NDArray[np.uint8]) -> Arrays:
-        with torch.no_grad():
-            return {name: tensor.numpy() for name, tensor in network(torch.from_numpy(frames)).items()}
-
-    return run
-
-
-def _onnx_runner(path: Path) -> Runner:
-    evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator(str(path))
-
-    def run(frames: npt.NDArray[np.uint8]) -> Arrays:
-        return dict(zip(evaluator.output_names, evaluator.run(None, {"images": frames}), strict=True))
-
-    return run

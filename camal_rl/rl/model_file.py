@@ -1,14 +1,24 @@
-"""The file of an agent: written whole, during training too, and checked before it is loaded."""
+"""The files of an agent: written whole, during training too, and checked before they are loaded.
+
+Every agent has a file of its algorithm's own. One of Stable-Baselines3's holds pickles, which run code when they are
+loaded; so a policy that can be is written without any as well (:mod:`camal_rl.rl.policy_file`), and that is loaded.
+"""
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from camal_rl.agents import CamPolicy
 from camal_rl.atomic import replacing
 from camal_rl.rl.algorithms import Agent, checked_agent, find_algorithm
-from camal_rl.rl.config import agent_run_config
+from camal_rl.rl.config import ExperimentConfig, agent_run_config
+from camal_rl.rl.policy_file import read_policy, save_policy
+from camal_rl.runs.json_files import POLICY_SUM
 from camal_rl.runs.run_folder import RunFolder
 
 
@@ -22,20 +32,97 @@ def save_model(model: Agent, path: Path) -> None:
         model.save(partial)
 
 
-def load_model(folder: RunFolder) -> Any:
-    """Load a run's trained model, an :class:`camal_rl.rl.algorithms.Agent`, without an environment.
+@dataclass(eq=False)
+class LoadedAgent:
+    """A trained policy as evaluation, explanation and export know an agent.
+
+    Attributes:
+        policy: the policy, in evaluation mode.
+        num_timesteps: environment steps that it was trained for.
+        training: how it was trained, as far as its file says.
+    """
+
+    policy: CamPolicy
+    num_timesteps: int
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Return actions for observations as environments give them, and no state."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
+
+def save_policy_of(model: Any, folder: Path) -> Path | None:
+    """Write a model's policy into a folder, see :func:`camal_rl.rl.policy_file.save_policy`.
+
+    Returns:
+        The JSON file; ``None`` where the policy is no :class:`camal_rl.agents.CamPolicy`, or is made with something
+        that has no name in a file, of which a warning tells.
+
+    Raises:
+        WriteError: a file cannot be written.
+    """
+    if not isinstance(model.policy, CamPolicy):
+        return None
+    try:
+        return save_policy(model, folder)
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        warnings.warn(
+            f"{told}; the model is only in the file of its algorithm, which --trust loads",
+            PolicyFileWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+class PolicyFileWarning(UserWarning):
+    """A policy cannot be written into a file without code."""
+
+
+def has_model(folder: RunFolder) -> bool:
+    """Say whether a run has a trained model."""
+    return folder.policy_file.is_file() or folder.model_file.is_file()
+
+
+def load_model(folder: RunFolder, trust: bool = False) -> Any:
+    """Load a run's trained model, an :class:`camal_rl.rl.algorithms.TrainedAgent`, without an environment.
+
+    The policy's own file is loaded where there is one, and nothing in it is executed. The file of an algorithm may run
+    code: it is loaded where there is no other, and only if it is trusted.
+
+    Args:
+        folder: the run.
+        trust: whether all of the folder is the user's own, as ``folder.trust`` says too.
 
     Raises:
         FileNotFoundError: the run has no model.
-        ValueError: the file is empty, damaged, or not the one that training wrote; one line that names it.
+        ValueError: the file is empty, damaged, not the one that training wrote, or not trusted; one line that names it.
     """
+    trust = trust or folder.trust
     config = agent_run_config(folder)
+    # A run that was trained on a GPU can be evaluated where there is none.
+    device = "cpu" if config.device == "cpu" else "auto"
+    if folder.policy_file.is_file() or (folder.weights_file.is_file() and not trust):
+        folder.check_model(folder.policy_file, POLICY_SUM)
+        found = read_policy(folder.path, device, trust)
+        return LoadedAgent(found.policy, found.num_timesteps, found.training)
+    file = folder.model_file
+    if file.is_file() and not trust:
+        raise ValueError(
+            f"{file} may hold pickles, which run code when they are loaded, and {folder.path} has no "
+            f"{folder.policy_file.name} with {folder.weights_file.name}, which cannot; give --trust (trust=True) if "
+            "you made this file yourself, otherwise do not load it"
+        )
+    return _load_trusted(folder, config, device)
+
+
+def _load_trusted(folder: RunFolder, config: ExperimentConfig, device: str) -> Agent:
     file = folder.model_file
     folder.check_model(file)
     if zipfile.is_zipfile(file):
         _check_zip(file)
-    # A run that was trained on a GPU can be evaluated where there is none.
-    device = "cpu" if config.device == "cpu" else "auto"
     spec = find_algorithm(config.algorithm_name)
     try:
         model = spec.load(file, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,9 +12,11 @@ from camal_rl.rl.attention_grid import attention_grid
 from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
 from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
 from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
+from camal_rl.rl.export import check_export, export_agent, export_policy
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.step_report import StepReport, mean_return_words
 from camal_rl.rl.training import Trial, prepare, run
+from camal_rl.runs.program_file import Exported
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import chosen_name
 from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
@@ -96,5 +98,14 @@ class AgentTask:
         return attention_grid(runs, count)
 
     def model_file(self, folder: RunFolder) -> Path:
-        """Return the file that holds a run's trained agent."""
-        return folder.model_file
+        """Return the file that holds a run's trained agent: its policy, or the whole model where that is alone."""
+        return folder.policy_file if folder.policy_file.is_file() else folder.model_file
+
+    def export(
+        self, folder: RunFolder, config: ExperimentConfig, out: Path, file_format: str
+    ) -> Callable[[], Exported]:
+        """Load a trained agent and return what writes its policy as a file."""
+        model = load_model(folder)
+        policy = model.policy.cpu()
+        kind = check_export(policy, out, file_format)
+        return lambda: export_agent(model, out) if kind == "safetensors" else export_policy(policy, out, kind)

@@ -30,10 +30,10 @@ from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
-from camal_rl.rl.model_file import save_model
+from camal_rl.rl.model_file import save_model, save_policy_of
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.folders import sha256_of
-from camal_rl.runs.json_files import MODEL_SUM, write_record
+from camal_rl.runs.json_files import MODEL_SUM, POLICY_SUM, write_record
 from camal_rl.runs.resuming import checkpoint_to_resume
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
@@ -216,6 +216,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
         raise
     seconds = time.perf_counter() - started if trial.checkpoints is None else trial.checkpoints.elapsed
     save_model(model, folder.model_file)
+    written = save_policy_of(model, folder.path)
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     summary = {
         "interrupted": signal is not None,
@@ -225,6 +226,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
         "steps_per_second": model.num_timesteps / seconds,
         "last_mean_return": float(np.mean(returns)) if returns else None,
         MODEL_SUM: sha256_of(folder.model_file),
+        **({} if written is None else {POLICY_SUM: sha256_of(written)}),
     }
     write_record(folder.train_file, summary)
     return summary

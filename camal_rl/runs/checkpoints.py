@@ -49,7 +49,7 @@ def write_checkpoint(
     step: int,
     parts: Mapping[str, Any],
     keep: int = 0,
-    more_files: Callable[[Path], None] | None = None,
+    more_files: Callable[[Path], object] | None = None,
 ) -> Path:
     """Write a checkpoint whole or not at all, and remove those that are no longer kept.
 

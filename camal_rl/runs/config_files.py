@@ -59,6 +59,15 @@ def read_layers(source: str) -> list[Layer]:
     return layers
 
 
+def check_whole(source: str) -> None:
+    """Raise a ValueError if a configuration is laid over another one, as that of a run never is.
+
+    A path in it could lead out of the run folder.
+    """
+    if BASE in _mapping(source):
+        raise ValueError(f"it has {BASE}, and the configuration of a run holds every setting itself")
+
+
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     """Return the data of all layers, each laid over those before it."""
     data: dict[str, Any] = {}

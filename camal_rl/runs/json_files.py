@@ -17,6 +17,8 @@ from camal_rl.utf8 import read_utf8
 
 MODEL_SUM = "model_sha256"
 """In ``train.json``: the SHA-256 of the model that training wrote."""
+POLICY_SUM = "policy_sha256"
+"""In ``train.json``: the SHA-256 of the description of an agent's policy, which holds that of the weights."""
 
 
 class ChangedFileWarning(UserWarning):
@@ -104,6 +106,7 @@ def read_training(path: Path) -> dict[str, Any]:
         "seconds": ((int, float, NoneType), "a number or null", False),
         "steps_per_second": ((int, float, NoneType), "a number or null", False),
         MODEL_SUM: ((str,), "a text", False),
+        POLICY_SUM: ((str,), "a text", False),
     }
     for key, (types, words, needed) in kinds.items():
         if (key in data or needed) and type(data.get(key)) not in types:

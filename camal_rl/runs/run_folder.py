@@ -7,11 +7,13 @@ import hashlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
+from camal_rl.foreign_code import no_code_from
+from camal_rl.runs.config_files import check_whole
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, warn_of_change, write_record
@@ -34,9 +36,12 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        trust: whether all of the folder is the user's own. Otherwise code that lies in it is not imported, and a model
+            whose file could run code is not loaded.
     """
 
     path: Path
+    trust: bool = field(default=False, compare=False)
 
     @property
     def config_file(self) -> Path:
@@ -49,8 +54,13 @@ class RunFolder:
         return self.path / "model.zip"
 
     @property
+    def policy_file(self) -> Path:
+        """What the trained agent's policy is made with, beside its weights: JSON. It holds no code."""
+        return self.path / "model.json"
+
+    @property
     def weights_file(self) -> Path:
-        """The weights of a trained image classifier; the configuration says of which model."""
+        """The weights of a trained agent's policy, or of a trained classifier, whose configuration says what it is."""
         return self.path / "model.safetensors"
 
     @property
@@ -168,7 +178,9 @@ class RunFolder:
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not a run folder: it has no {self.config_file.name}")
         try:
-            config = load_config(self.config_file)
+            with no_code_from(None if self.trust else self.path):
+                check_whole(str(self.config_file))
+                config = load_config(self.config_file)
         except (ValueError, TypeError) as error:
             told = " ".join(str(error).split())
             raise ValueError(
@@ -196,8 +208,12 @@ class RunFolder:
         training = self.training()
         return training is not None and not training["interrupted"]
 
-    def check_model(self, file: Path) -> None:
-        """Make sure that a file is the model that training wrote, as far as ``train.json`` knows.
+    def check_model(self, file: Path, key: str = MODEL_SUM) -> None:
+        """Make sure that a file is the one that training wrote, as far as ``train.json`` knows.
+
+        Args:
+            file: the file.
+            key: where ``train.json`` keeps its SHA-256.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -207,11 +223,11 @@ class RunFolder:
             raise FileNotFoundError(f"{self.path} holds no {file.name}; has its training ended?")
         if not file.stat().st_size:
             raise ValueError(f"{file} is empty: it holds no model; bring it back from a copy, or train again")
-        expected = (self.training() or {}).get(MODEL_SUM)
+        expected = (self.training() or {}).get(key)
         if expected is not None and expected != sha256_of(file):
             raise ValueError(
                 f"{file} is not the file that training wrote: its SHA-256 is not that of {self.train_file.name}; bring "
-                f"it back from a copy, or train again (or remove {MODEL_SUM} from {self.train_file.name}, if you have "
+                f"it back from a copy, or train again (or remove {key} from {self.train_file.name}, if you have "
                 "changed the model yourself)"
             )
 

@@ -12,6 +12,7 @@ from camal_rl.overlays import RGBImage
 
 if TYPE_CHECKING:
     from camal_rl.runs.metrics_file import RunMetrics
+    from camal_rl.runs.program_file import Exported
     from camal_rl.runs.run_folder import RunFolder
 
 OnSteps = Callable[[int, int, str], None]
@@ -190,6 +191,15 @@ class Task(Protocol):
 
     def model_file(self, folder: RunFolder) -> Path:
         """Return the file that holds a run's trained model."""
+
+    def export(self, folder: RunFolder, config: Any, out: Path, file_format: str) -> Callable[[], Exported]:
+        """Load a trained run's model and return what writes it as a file that runs without this package.
+
+        Raises:
+            ValueError: a format that there is not, or a model that cannot be written in it.
+            FileExistsError: there is such a file.
+            FileNotFoundError, ImportError: there is no model, or a package is missing.
+        """
 
 
 def tasks() -> tuple[Task, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from camal_rl.failures import DivergedError, blame
+from camal_rl.failures import DivergedError, blame, read_evidence
 from camal_rl.module_state import copied_state, non_finite_parameter
 from camal_rl.supervised.batches import TrainingBatch
 
@@ -82,7 +82,7 @@ def replay(trainer: Trainer, path: Path) -> dict[str, float]:
     """
     from camal_rl.supervised.trainer import _Run
 
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = read_evidence(path)
     if not found["minibatch"]:
         raise ValueError(f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), after a step")
     trainer.model.load_state_dict(found["model"])

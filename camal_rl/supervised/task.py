@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from camal_rl.runs.program_file import Exported, check_target
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
 from camal_rl.supervised.attention_grid import attention_grid
 from camal_rl.supervised.config import MAP_SETTINGS, SupervisedConfig
 from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
+from camal_rl.supervised.export import export_classifier
 from camal_rl.supervised.training import Trial, prepare, run
 
 
@@ -76,3 +78,16 @@ class ClassifierTask:
     def model_file(self, folder: RunFolder) -> Path:
         """Return the file that holds a run's trained classifier."""
         return folder.weights_file
+
+    def export(
+        self, folder: RunFolder, config: SupervisedConfig, out: Path, file_format: str
+    ) -> Callable[[], Exported]:
+        """Load a trained classifier with its images and return what writes it as a file."""
+        kind = check_target(out, file_format)
+        if kind == "safetensors":
+            raise ValueError(
+                f"{folder.weights_file} holds the weights in safetensors already, and {folder.config_file} says of "
+                "which model; give --format pt2 or onnx"
+            )
+        model, size = load_trained(folder, config).model.cpu(), config.data.image_size
+        return lambda: export_classifier(model, size, out, kind)

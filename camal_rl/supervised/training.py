@@ -13,6 +13,7 @@ from torch import nn
 
 from camal_rl.atomic import replacing
 from camal_rl.failures import DivergedError
+from camal_rl.module_state import non_finite_parameter
 from camal_rl.runs.folders import sha256_of, share_file
 from camal_rl.runs.json_files import MODEL_SUM, write_record
 from camal_rl.runs.run_folder import RunFolder
@@ -212,6 +213,8 @@ def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: Imag
         raise ValueError(
             f"{folder.weights_file} cannot be read as weights ({told}); bring it back from a copy, or train it again"
         ) from error
+    if (bad := non_finite_parameter(model)) is not None:
+        raise ValueError(f"{folder.weights_file} holds weights that are not finite, {bad} among them; train it again")
     remember_maps(model, config.camal, config.model.cam_layer)
     cuda = config.device != "cpu" and torch.cuda.is_available()
     return model.to("cuda" if cuda else "cpu").eval()

@@ -101,13 +101,21 @@ def test_a_cell_cannot_break_a_markdown_table():
     assert "| **x\\|y \\*z\\*** |" in text
 
 
+def test_a_name_is_no_link_and_no_picture_in_markdown():
+    name = "![x](https://example.com/seen) [y](javascript:z)"
+    strange = Table(name, name, (name,), 1, ((Cell(name),),))
+    text = render(Document(name, (name,), (), strange), "report.md")
+    assert text.count(name.replace("](", "]\\(")) == 6
+    assert re.findall(r"\]\((?!#)", text) == []
+
+
 def test_missing_pieces_are_told_in_one_line(group):
     page = document([group])
     notes = {part.title: " ".join(part.notes) for part in page.sections[0].parts}
     assert notes["Counterfactuals"].startswith("No counterfactuals were measured")
     assert "No faithfulness curves" in notes["Faithfulness"]
     assert notes["Learning"] == "No learning curves: the runs hold no TensorBoard logs."
-    assert notes["Pictures"] == "No pictures: none of the run folders holds a model.zip."
+    assert notes["Pictures"] == "No pictures: none of the run folders holds a model."
     assert notes["Origin"].startswith("The runs hold no provenance.json")
     unmeasured = replace(group, runs=tuple(replace(run, metrics=None) for run in group.runs))
     parts = {part.title: part for part in document([unmeasured]).sections[0].parts}
@@ -152,8 +160,9 @@ def test_pictures_show_both_methods_on_the_frames_of_the_first(trained, tmp_path
         assert np.abs(decoded(grid.columns[f"{method}, {target}"][4]).astype(int) - expected).max() <= 1
     assert grid.columns == frame_grid(group).columns
     for name in ("ppo", "camal"):
-        (tmp_path / name / "model.zip").unlink()
-    with pytest.raises(FileNotFoundError, match=r"model\.zip"):
+        for model in ("model.zip", "model.json"):
+            (tmp_path / name / model).unlink()
+    with pytest.raises(FileNotFoundError, match="holds a model"):
         frame_grid(group)
 
 

@@ -13,9 +13,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
-from camal_rl.rl import export as export_module
 from camal_rl.rl.export import ExportMismatch, acting_program, export_policy
 from camal_rl.rl.model_file import load_model
+from camal_rl.rl.policy_file import read_policy
+from camal_rl.runs import program_file
 from tests.command_line import refusal, run_main
 
 IMAGE = (64, 64, 3)
@@ -165,7 +166,7 @@ def test_a_program_that_computes_something_else_is_not_written(tmp_path):
     policy = Hotter(
         spaces.Box(0, 255, (3, 64, 64), np.uint8), env.action_space, lambda _: 1.0, features_extractor_class=NatureCNN
     )
-    with pytest.raises(ExportMismatch, match="differs from the policy by"):
+    with pytest.raises(ExportMismatch, match="differs from the model by"):
         export_policy(policy, tmp_path / "a.pt2")
     assert list(tmp_path.iterdir()) == []
 
@@ -174,7 +175,7 @@ def test_the_verb_writes_a_file_that_acts_without_this_package(tmp_path, trained
     out = tmp_path / "new" / "model.pt2"
     assert run_main("export", str(trained.path), "--out", str(out)) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"{out}: images uint8 (B, 64, 64, 3) -> logits, value; differs from the policy by ")
+    assert printed.out.startswith(f"{out}: images uint8 (B, 64, 64, 3) -> logits, value; differs from the model by ")
     assert printed.err == ""
     assert [path.name for path in out.parent.iterdir()] == ["model.pt2"]
     assert b"site-packages" not in out.read_bytes()
@@ -193,7 +194,7 @@ def test_the_verb_writes_a_file_that_acts_without_this_package(tmp_path, trained
     [
         (["nowhere"], "nowhere"),
         (["RUN", "--out", "mine.pt2"], "mine.pt2 exists; give another --out or remove it"),
-        (["RUN", "--format", "tflite"], "the format must be one of pt2, onnx, got 'tflite'"),
+        (["RUN", "--format", "tflite"], "the format must be one of pt2, onnx, safetensors, got 'tflite'"),
         (["RUN", "--out", "a.onnx"], "the name of a pt2 file ends in .pt2, got a.onnx; or give another --format"),
         (["RUN", "--out", "mine.pt2/a.pt2"], "mine.pt2"),
         (
@@ -207,7 +208,7 @@ def test_bad_input_is_one_line_and_leaves_everything_as_it_was(
     tmp_path, monkeypatch, capsys, trained, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export_module, "_ONNX_PACKAGES", ("onnx_is_not_here", "onnxscript_is_not_here"))
+    monkeypatch.setattr(program_file, "_ONNX_PACKAGES", ("onnx_is_not_here", "onnxscript_is_not_here"))
     message = message.replace("needs onnx and onnxscript", "needs onnx_is_not_here and onnxscript_is_not_here")
     (tmp_path / "mine.pt2").write_text("precious")
     before = sorted(trained.path.rglob("*"))
@@ -215,6 +216,19 @@ def test_bad_input_is_one_line_and_leaves_everything_as_it_was(
     assert message in refusal(capsys)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"mine.pt2": "precious"}
     assert sorted(trained.path.rglob("*")) == before
+
+
+def test_safetensors_are_the_whole_policy_with_its_maps(tmp_path, capsys, trained):
+    out = tmp_path / "agent.safetensors"
+    assert run_main("export", str(trained.path), "--format", "safetensors", "--out", str(out)) == 0
+    assert "-> logits, value; differs from the model by 0 on random frames" in capsys.readouterr().out
+    found, own = read_policy(tmp_path / "agent.json"), load_model(trained)
+    assert (found.num_timesteps, found.training) == (256, own.training)
+    for target, cam in own.policy.attention(frames(3)).items():
+        assert torch.equal(found.policy.attention(frames(3))[target], cam)
+    out.unlink()
+    assert run_main("export", str(trained.path), "--format", "safetensors", "--out", str(out)) == 2
+    assert "agent.json exists" in refusal(capsys)
 
 
 def test_policies_that_cannot_be_exported_are_refused(tmp_path):

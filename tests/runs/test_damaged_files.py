@@ -13,6 +13,7 @@ from camal_rl.comparison.report import provenance
 from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render
 from camal_rl.rl.model_file import load_model
+from camal_rl.rl.policy_file import save_policy
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs import checkpoints
 from camal_rl.runs.curves import UnreadableCurvesWarning, read_curves
@@ -21,6 +22,7 @@ from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
+from tests.rl.test_policy_file import damage, make
 
 FOREIGN = (
     b"", b"[]", b"3", b"null", b'"text"', b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"\xff\xfe\x00", b"{}",
@@ -47,6 +49,14 @@ def copied(evaluated, tmp_path):
     """Return a copy of an evaluated run, to be damaged."""
     shutil.copytree(evaluated.path, tmp_path / "run")
     return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def zipped(copied):
+    """Return a copy of a run whose model is in the file of its algorithm alone."""
+    copied.policy_file.unlink()
+    copied.weights_file.unlink()
+    return copied
 
 
 def damaged(data, generator, kinds=("truncated", "flipped", "foreign")):
@@ -103,59 +113,74 @@ def test_a_damaged_file_is_named_or_left_out_with_a_note(copied, name):
         assert len(told) > ATTEMPTS / 4
 
 
-def test_a_damaged_model_is_never_loaded(copied):
-    generator, content = random.Random(0), copied.model_file.read_bytes()
+def test_a_damaged_model_is_never_loaded(zipped):
+    generator, content = random.Random(0), zipped.model_file.read_bytes()
     for _ in range(ATTEMPTS):
-        copied.model_file.write_bytes(damaged(content, generator))
+        zipped.model_file.write_bytes(damaged(content, generator))
         with pytest.raises(ValueError, match=r"model\.zip "):
-            load_model(copied)
+            load_model(zipped, trust=True)
 
 
-def test_a_damaged_model_of_a_run_without_a_checksum_is_never_loaded(copied):
-    training = read_json(copied.train_file)
+def test_a_damaged_model_of_a_run_without_a_checksum_is_never_loaded(zipped):
+    training = read_json(zipped.train_file)
     del training["model_sha256"]
-    write_json(copied.train_file, training)
-    generator, content = random.Random(1), copied.model_file.read_bytes()
+    write_json(zipped.train_file, training)
+    generator, content = random.Random(1), zipped.model_file.read_bytes()
     for size in (0, 1, 100, len(content) // 2, len(content) - 1):
-        copied.model_file.write_bytes(content[:size])
+        zipped.model_file.write_bytes(content[:size])
         with pytest.raises(ValueError, match=r"model\.zip .* bring it back from a copy, or train again"):
-            load_model(copied)
+            load_model(zipped, trust=True)
     for _ in range(20):
         flipped = bytearray(content)
         flipped[generator.randrange(100, len(content) * 9 // 10)] ^= 1 << generator.randrange(8)
-        copied.model_file.write_bytes(flipped)
+        zipped.model_file.write_bytes(flipped)
         with pytest.raises(ValueError, match=r"model\.zip (is damaged|cannot be loaded)"):
-            load_model(copied)
+            load_model(zipped, trust=True)
 
 
 @pytest.mark.parametrize("change", ["empty", "missing"])
-def test_a_model_without_weights_is_refused(copied, change):
-    training = read_json(copied.train_file)
+def test_a_model_without_weights_is_refused(zipped, change):
+    training = read_json(zipped.train_file)
     del training["model_sha256"]
-    write_json(copied.train_file, training)
-    with zipfile.ZipFile(copied.model_file) as archive:
+    write_json(zipped.train_file, training)
+    with zipfile.ZipFile(zipped.model_file) as archive:
         parts = {each.filename: archive.read(each) for each in archive.infolist()}
-    with zipfile.ZipFile(copied.model_file, "w") as archive:
+    with zipfile.ZipFile(zipped.model_file, "w") as archive:
         for name, data in parts.items():
             if name != "policy.pth" or change == "empty":
                 archive.writestr(name, b"" if name == "policy.pth" else data)
     with pytest.raises(ValueError, match=r"model\.zip (is damaged: policy\.pth in it is empty|cannot be loaded)"):
-        load_model(copied)
+        load_model(zipped, trust=True)
 
 
-def test_the_model_of_another_training_is_refused(copied, trained):
-    training = read_json(copied.train_file)
+def test_the_model_of_another_training_is_refused(zipped, trained):
+    training = read_json(zipped.train_file)
     training["model_sha256"] = "0" * 64
-    write_json(copied.train_file, training)
+    write_json(zipped.train_file, training)
     with pytest.raises(ValueError, match=r"model\.zip is not the file that training wrote: its SHA-256 is not that"):
-        load_model(copied)
+        load_model(zipped, trust=True)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "explain", "export"])
-def test_every_verb_refuses_half_a_model_in_one_line(copied, capsys, verb):
-    content = copied.model_file.read_bytes()
-    copied.model_file.write_bytes(content[: len(content) // 2])
-    assert run_main(verb, str(copied.path)) == 2
+def test_every_verb_refuses_a_damaged_policy_in_one_line(evaluated, tmp_path, capsys, verb):
+    policy = make(encoder="compact", seed=2)
+    save_policy(policy, tmp_path / "other")
+    generator = random.Random(verb)
+    for attempt in range(30):
+        folder = RunFolder(tmp_path / str(attempt))
+        folder.path.mkdir()
+        for name in ("config.yaml", "train.json", "model.json", "model.safetensors", "model.zip"):
+            shutil.copy(evaluated.path / name, folder.path / name)
+        if damage(folder.path, tmp_path / "other", generator):
+            assert run_main(verb, str(folder.path)) == 2
+            assert "model." in refusal(capsys)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "explain", "export"])
+def test_every_verb_refuses_half_a_model_in_one_line(zipped, capsys, verb):
+    content = zipped.model_file.read_bytes()
+    zipped.model_file.write_bytes(content[: len(content) // 2])
+    assert run_main(verb, str(zipped.path), "--trust") == 2
     assert "model.zip" in refusal(capsys)
 
 

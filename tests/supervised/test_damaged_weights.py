@@ -4,6 +4,7 @@ import random
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from camal_rl.atomic import PARTIAL
 from camal_rl.runs.json_files import read_json, write_json
@@ -54,6 +55,15 @@ def test_a_flipped_bit_of_the_weights_is_found(copied, capsys):
         copied.weights_file.write_bytes(flipped)
         assert run_main("evaluate", str(copied.path)) == 2
         assert "model.safetensors is not the file that training wrote" in refusal(capsys)
+
+
+def test_weights_that_are_not_finite_are_refused(copied, capsys):
+    tensors = load_file(copied.weights_file)
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, copied.weights_file)
+    without_checksum(copied)
+    assert run_main("evaluate", str(copied.path)) == 2
+    assert "model.safetensors holds weights that are not finite" in refusal(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"[1]"])

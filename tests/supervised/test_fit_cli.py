@@ -146,10 +146,9 @@ def test_evaluate_prints_json_and_refuses_what_is_for_agents(runs, capsys):
     assert json.loads(capsys.readouterr().out) == before
     assert run_main("evaluate", folder, "--episodes", "3") == 2
     assert "--episodes is for agents" in capsys.readouterr().err
-    for verb in ("explain", "export"):
-        assert run_main(verb, folder) == 2
-        told = "is the run of an image classifier, and this command is for agents"
-        assert capsys.readouterr().err.startswith(f"camal-rl: {folder} {told}")
+    assert run_main("explain", folder) == 2
+    told = "is the run of an image classifier, and this command is for agents"
+    assert capsys.readouterr().err.startswith(f"camal-rl: {folder} {told}")
 
 
 def test_weights_of_another_model_are_one_line(runs, tmp_path, capsys):

@@ -41,6 +41,35 @@ def test_a_local_folder_keeps_its_head_and_its_normalization(tmp_path):
     torch.testing.assert_close(plain(images), network(normalized).logits)
 
 
+class Planted:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+def test_a_local_folder_runs_neither_pickles_nor_its_own_code(tmp_path):
+    folder, marker = tmp_path / "folder", tmp_path / "code-was-executed"
+    saved_vit(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForImageClassification": "planted.Net", "AutoConfig": "planted.Config"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "planted.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    build_model(f"transformers:{folder}", 3, 32)
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "planted"}))
+    with pytest.raises(ValueError, match="cannot read an image classifier from"):
+        build_model(f"transformers:{folder}", 3, 32)
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {}}))
+    (folder / "model.safetensors").unlink()
+    torch.save(Planted(marker), folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"cannot read an image classifier from .*safetensors"):
+        build_model(f"transformers:{folder}", 3, 32)
+    assert not marker.exists()
+
+
 def test_a_local_folder_gets_a_new_head_and_another_size(tmp_path):
     network = saved_vit(tmp_path)
     model = build_model(f"transformers:{tmp_path}", 5, 64)

@@ -50,8 +50,8 @@ def render(document: Document, name: str) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """Return text of one line in which nothing begins an HTML tag: names and titles are the user's."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split()))
+    """Return text of one line in which nothing begins an HTML tag, a link or a picture: names may be anybody's."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]\\(")
 
 
 def _markdown_code(text: str) -> str:
@@ -64,4 +64,4 @@ def _markdown_cell(text: str) -> str:
     """Return text that does not end a cell of a Markdown table or start markup in it."""
     for special in ("\\", "|", "*", "<"):
         text = text.replace(special, f"\\{special}")
-    return " ".join(text.split())
+    return " ".join(text.split()).replace("](", "]\\(")

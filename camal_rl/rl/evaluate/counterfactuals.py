@@ -16,7 +16,7 @@ from camal_rl.metrics.counterfactual import (
     decision_change,
     summarize_counterfactuals,
 )
-from camal_rl.rl.algorithms import Agent, attentive_policy
+from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.frames import visit_frames
 from camal_rl.rl.policy_outputs import attention_maps, probabilities, values
 from camal_rl.runs.attention_results import agreement_results, intervention_name, undefined_maps
@@ -26,7 +26,7 @@ HEADS = ("value", "policy")
 
 
 def counterfactual_report(
-    model: Agent,
+    model: TrainedAgent,
     venv: SegmentedVecEnv,
     frames: int,
     every: int,
@@ -67,7 +67,7 @@ def counterfactual_report(
 class _Collector:
     """Answers of the policy to frames and their counterfactuals: interventions by frames."""
 
-    def __init__(self, model: Agent, env: CounterfactualEnv, camal: CamalConfig, seed: int) -> None:
+    def __init__(self, model: TrainedAgent, env: CounterfactualEnv, camal: CamalConfig, seed: int) -> None:
         self.policy, self.env, self.camal = attentive_policy(model), env, camal
         self.generator = torch.Generator().manual_seed(seed)
         self.parts: dict[str, list[Tensor]] = {}

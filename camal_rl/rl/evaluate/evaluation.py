@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from camal_rl.envs import SegmentedVecEnv, family_of
-from camal_rl.rl.algorithms import Agent, attentive_policy
+from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
@@ -62,7 +62,7 @@ def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
 
 def evaluate_run(
     folder: RunFolder,
-    model: Agent,
+    model: TrainedAgent,
     settings: EvaluationConfig,
     on_stage: OnStage = lambda _: None,
     suite: Suite = "quick",
@@ -111,7 +111,7 @@ def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
 
 
 def _returns(
-    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, on_stage: OnStage
+    config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str, on_stage: OnStage
 ) -> list[Result]:
     num_envs = min(settings.num_envs, settings.episodes)
     is_duplicate = _duplicate_check(config, name)
@@ -132,7 +132,7 @@ def _returns(
 
 
 def _attention(
-    config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str, suite: Suite
+    config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str, suite: Suite
 ) -> AttentionReport:
     policy = attentive_policy(model)
     with _frames_env(config, settings, name) as venv:
@@ -140,7 +140,7 @@ def _attention(
     return attention_report(policy, frames, config.camal, settings.seed, suite, name)
 
 
-def _counterfactuals(config: ExperimentConfig, settings: EvaluationConfig, model: Agent, name: str) -> Results:
+def _counterfactuals(config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str) -> Results:
     frames, every, seed = settings.frames, settings.frame_every, settings.seed
     with _frames_env(config, settings, name) as venv:
         return counterfactual_report(model, venv, frames, every, config.camal, seed, name)

@@ -17,7 +17,7 @@ from camal_rl.attention import CamMethod
 from camal_rl.envs import LabelMap, SegmentedVecEnv
 from camal_rl.overlays import RGBImage
 from camal_rl.rl.action_names import action_names
-from camal_rl.rl.algorithms import Agent, attentive_policy
+from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.returns import Actor
@@ -107,7 +107,7 @@ class Explanation:
 
     config: ExperimentConfig
     settings: ExplanationSettings
-    model: Agent
+    model: TrainedAgent
     sheet_venv: SegmentedVecEnv
     video_venv: SegmentedVecEnv | None
     no_segmentation: str | None

@@ -116,7 +116,8 @@ def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> I
         image_size: ``(H, W)``.
 
     Raises:
-        ValueError: there is no model in the folder, or none that classifies images.
+        ValueError: there is no model in the folder, none that classifies images, or one whose weights are not in
+            safetensors.
     """
     path = Path(folder)
     if not (path / "config.json").is_file():
@@ -127,6 +128,9 @@ def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> I
             num_labels=num_classes,
             ignore_mismatched_sizes=True,
             local_files_only=True,
+            # Neither pickled weights nor code that lies in the folder.
+            use_safetensors=True,
+            trust_remote_code=False,
             attn_implementation=ATTENTION,
         )
     except (OSError, ValueError) as error:

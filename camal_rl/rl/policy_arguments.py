@@ -1,0 +1,223 @@
+"""What a policy is made with, as JSON, and back: names and import paths in place of classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, cast
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import nn
+
+from camal_rl.agents import CamPolicy
+from camal_rl.agents.arithmetic import settled_precision
+from camal_rl.agents.encoders import ENCODERS, Precision, encoder_class, encoder_name, is_shipped
+from camal_rl.agents.map_settings import MapSettings
+from camal_rl.registry import load_object
+from camal_rl.runs.checks import explain, shown
+from camal_rl.state_tree import pack, unpack
+
+OWN_POLICY = "CamPolicy"
+SHIPPED_ENCODERS = ("nature", "impala", "compact")
+"""Encoders that a policy can be made with where tensors have shapes and no numbers."""
+_ACTIVATIONS = {name: getattr(nn, name) for name in torch.nn.modules.activation.__all__}
+_Widths = Annotated[list[Annotated[int, Field(ge=1, le=10**9)]], Field(max_length=100)]
+_LONGEST = 10_000
+"""Characters of JSON that the arguments of an encoder or policy of the user's own may take."""
+_ELSEWHERE = {"observation_space", "action_space", "lr_schedule", "optimizer_class", "optimizer_kwargs"}
+
+
+@dataclass(frozen=True)
+class PolicyArguments:
+    """The arguments of :class:`camal_rl.agents.CamPolicy` as plain data.
+
+    Attributes:
+        encoder: name of an encoder that ships, or import path of one of the user's own.
+        features_extractor_kwargs: what it is made with.
+        precision: arithmetic of the encoder, ``auto`` settled.
+        cam_layer: dotted name of the CAM layer, if it is not the encoder's own.
+        maps: which maps the policy gives where nothing is said.
+        net_arch: widths of the layers between encoder and heads.
+        activation_fn: name of their activation in ``torch.nn``, or import path.
+        ortho_init: whether the weights were orthogonal in the beginning.
+        share_features_extractor: whether policy and value have one encoder.
+        normalize_images: whether images are divided by 255.
+        use_sde: whether noise depends on the state.
+        log_std_init: logarithm of the standard deviation of continuous actions in the beginning.
+        full_std: of state-dependent noise.
+        use_expln: of state-dependent noise.
+        squash_output: of state-dependent noise.
+        more: further arguments of a policy class of the user's own.
+    """
+
+    encoder: str
+    features_extractor_kwargs: dict[str, Any]
+    precision: Precision
+    cam_layer: str | None
+    maps: dict[str, Any]
+    net_arch: _Widths | dict[str, _Widths]
+    activation_fn: str
+    ortho_init: bool
+    share_features_extractor: bool
+    normalize_images: bool
+    use_sde: bool
+    log_std_init: Annotated[float, Field(allow_inf_nan=False)]
+    full_std: bool
+    use_expln: bool
+    squash_output: bool
+    more: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: Any) -> PolicyArguments:
+        """Return the arguments that plain data holds.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value is of another kind.
+        """
+        if not isinstance(data, dict):
+            raise ValueError(f"arguments must be a mapping of keys to values, got {shown(data)}")
+        unknown = sorted(data.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            raise ValueError(f"arguments has an unknown key {shown(unknown[0])}")
+        try:
+            found = TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(explain(first, ".".join(map(str, ("arguments", *first["loc"]))))) from error
+        for name in ("features_extractor_kwargs", "more"):
+            _check_length(getattr(found, name), f"arguments.{name}")
+        if isinstance(found.net_arch, dict) and not found.net_arch.keys() <= {"pi", "vf"}:
+            raise ValueError(f"arguments.net_arch must be widths, of pi and vf, got {shown(found.net_arch)}")
+        return found
+
+    def as_kwargs(self, kind: type[CamPolicy]) -> dict[str, Any]:
+        """Return the arguments as a policy class takes them; classes that they name are imported.
+
+        Raises:
+            ValueError: something that they name is not there, or is none; or arguments that are of another class.
+        """
+        if self.more and kind is CamPolicy:
+            raise ValueError(f"arguments.more must be empty for {OWN_POLICY}, got {shown(self.more)}")
+        kwargs = asdict(self)
+        more = unpack({}, kwargs.pop("more"))
+        kwargs["features_extractor_kwargs"] = unpack({}, kwargs["features_extractor_kwargs"])
+        kwargs["activation_fn"] = _activation(self.activation_fn)
+        kwargs["encoder"] = self.encoder if self.encoder in ENCODERS else encoder_class(self.encoder)
+        kwargs["maps"] = MapSettings.of(self.maps)
+        # Weights follow from the file; orthogonal ones would take most of the time.
+        kwargs["ortho_init"] = False
+        return {**kwargs, **more}
+
+
+def arguments_of(policy: CamPolicy) -> PolicyArguments:
+    """Return what a policy is made with.
+
+    Raises:
+        ValueError: an argument that JSON cannot hold, or a class that cannot be imported by its path.
+    """
+    data = policy._get_constructor_parameters()
+    encoder = policy.features_extractor_class
+    precision = settled_precision(encoder, policy.precision, policy.device)
+    own = dict(policy.features_extractor_kwargs)
+    if own.get("precision") == "auto":
+        own["precision"] = precision
+    known = PolicyArguments.__dataclass_fields__.keys() | _ELSEWHERE
+    return PolicyArguments(
+        encoder=encoder_name(encoder) if is_shipped(policy.features_extractor) else _path_or_name(encoder),
+        features_extractor_kwargs=_plain(own, "features_extractor_kwargs"),
+        precision=precision,
+        cam_layer=policy.cam_layer,
+        maps=policy.map_settings.as_dict(),
+        net_arch=_net_arch(policy.net_arch),
+        activation_fn=_activation_name(policy.activation_fn),
+        ortho_init=policy.ortho_init,
+        share_features_extractor=policy.share_features_extractor,
+        normalize_images=policy.normalize_images,
+        use_sde=policy.use_sde,
+        log_std_init=float(policy.log_std_init),
+        full_std=bool(data["full_std"]),
+        use_expln=bool(data["use_expln"]),
+        squash_output=bool(data["squash_output"]),
+        more=_plain({name: value for name, value in data.items() if name not in known}, "policy_kwargs"),
+    )
+
+
+def policy_path(policy: CamPolicy) -> str:
+    """Return ``CamPolicy``, or the import path of a class derived from it."""
+    return OWN_POLICY if type(policy) is CamPolicy else path_of(type(policy))
+
+
+def policy_class(path: str) -> type[CamPolicy]:
+    """Return the class that :func:`policy_path` names.
+
+    Raises:
+        ValueError: it is not there, or not derived from CamPolicy.
+    """
+    found = CamPolicy if path == OWN_POLICY else load_object(path, "policy")
+    if not isinstance(found, type) or not issubclass(found, CamPolicy):
+        raise ValueError(f"policy must be {OWN_POLICY} or a class derived from it, got {shown(path)}")
+    return found
+
+
+def path_of(kind: type[Any]) -> str:
+    """Return the path ``package.module:name`` of a class.
+
+    Raises:
+        ValueError: the class cannot be imported by it.
+    """
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        if load_object(path, "class") is kind:
+            return path
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{kind.__name__} cannot be imported as {path}, as the file of a policy needs it; define it at the top of a "
+        "module"
+    )
+
+
+def _path_or_name(encoder: type[Any]) -> str:
+    """Return the import path of an encoder, or the name of one that is registered and has no path."""
+    try:
+        return path_of(encoder)
+    except ValueError:
+        name = ENCODERS.name_of(encoder)
+        if name is None:
+            raise
+        return name
+
+
+def _net_arch(net_arch: Any) -> Any:
+    if isinstance(net_arch, dict):
+        return {name: [int(width) for width in widths] for name, widths in net_arch.items()}
+    return [int(width) for width in net_arch]
+
+
+def _activation_name(kind: type[nn.Module]) -> str:
+    return kind.__name__ if _ACTIVATIONS.get(kind.__name__) is kind else path_of(kind)
+
+
+def _activation(name: str) -> type[nn.Module]:
+    found = load_object(name, "activation") if ":" in name else _ACTIVATIONS.get(name)
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise ValueError(f"arguments.activation_fn must be an activation of torch.nn, or a path, got {shown(name)}")
+    return found
+
+
+def _plain(values: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return arguments as JSON holds them."""
+    try:
+        tensors, data = pack(values)
+    except TypeError as error:
+        raise ValueError(f"{what} cannot be written into a file of a policy: {error}") from error
+    if tensors:
+        raise ValueError(f"{what} of a policy must be plain data, got an array or tensor at {next(iter(tensors))}")
+    _check_length(data, what)
+    return cast(dict[str, Any], data)
+
+
+def _check_length(data: Any, what: str) -> None:
+    if len(json.dumps(data)) > _LONGEST:
+        raise ValueError(f"{what} of a policy must be at most {_LONGEST} characters of JSON")
