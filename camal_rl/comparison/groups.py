@@ -11,7 +11,8 @@ from typing import Any
 
 from camal_rl.comparison.derived import derived_results
 from camal_rl.comparison.plan import PlannedRun
-from camal_rl.runs.json_files import read_provenance, read_training
+from camal_rl.runs.folders import sha256_of
+from camal_rl.runs.json_files import POLICY_SUM, read_provenance, read_training
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
 from camal_rl.runs.results import Results
 from camal_rl.runs.run_folder import RunFolder
@@ -143,7 +144,26 @@ def found_run(planned: PlannedRun) -> FoundRun:
             "command": (folder.command_file, _read_command),
         }.items()
     }
+    for name, why in _foreign(planned, parts).items():
+        parts[name] = None
+        left_out.append(f"{why}{_LEFT_OUT}")
     return FoundRun(planned.method, planned.seed, planned.config, folder, **parts, left_out=tuple(left_out))
+
+
+def _foreign(planned: PlannedRun, parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return which files of a run are those of another one, and why."""
+    folder, found = planned.folder, {}
+    metrics, training = parts["metrics"], parts["training"]
+    if metrics is not None:
+        own = {"env": planned.config.task, "method": planned.config.method_name, "seed": planned.seed}
+        other = next((key for key, value in own.items() if metrics.run.get(key, value) != value), None)
+        if other is not None:
+            told = f"{other} is {metrics.run[other]!r} in it and {own[other]!r} in {folder.config_file.name}"
+            found["metrics"] = f"{folder.metrics_file} holds the results of another run: {told}"
+    expected = None if training is None else training.get(POLICY_SUM)
+    if expected is not None and folder.policy_file.is_file() and sha256_of(folder.policy_file) != expected:
+        found["training"] = f"{folder.train_file} tells of another training than that of {folder.policy_file.name}"
+    return found
 
 
 def check_results(runs: Sequence[FoundRun]) -> None:
