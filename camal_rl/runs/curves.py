@@ -43,6 +43,9 @@ def _read_folder(path: Path, tags: Sequence[str]) -> dict[str, Curve]:
         scalars = events.Scalars(tag)
         steps = np.array([scalar.step for scalar in scalars], dtype=np.float64)
         values = np.array([scalar.value for scalar in scalars], dtype=np.float64)
+        # A clock that was set back between two parts of a run puts their files in the wrong order.
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
         finite = np.isfinite(values)
         if finite.any():
             curves[tag] = steps[finite], values[finite]

@@ -178,7 +178,9 @@ def _check_read(run: Path, changed: bool) -> str | None:
         except (ValueError, OSError) as error:
             return None if "\n" not in str(error) else f"a line of more than one: {error}"
     # A command is a text: nothing in it can be wrong.
-    records = ("train.json", "metrics.json", "provenance.json", "config.yaml")
+    records = ["train.json", "metrics.json", "config.yaml"]
+    if (run / "provenance.json").is_file():  # runs of earlier versions have none
+        records.append("provenance.json")
     differs = [name for name in records if _missing_or_other(run / name, run.parent / "whole" / name)]
     if changed and differs and not caught and not group.notes:
         return "nothing tells of it"
