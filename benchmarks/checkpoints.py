@@ -28,7 +28,9 @@ from camal_rl.runs.loading import load_config
 from camal_rl.runs.provenance import provenance
 from camal_rl.runs.run_folder import RunFolder
 
-ROLLOUTS = 4
+ROLLOUTS = 6
+STEPS = 32
+"""Steps of a rollout, fewer than those of the configuration: the time of training a step is the same."""
 
 
 class Timed(BaseCallback):
@@ -60,6 +62,7 @@ class Timed(BaseCallback):
 def measured(encoder: str) -> dict[str, Any]:
     """Return seconds, bytes and the share of training time for an encoder."""
     settings = [f"policy.encoder={encoder}", "policy.precision=float32", "threads=1", "device=cpu"]
+    settings.append(f"algorithm.n_steps={STEPS}")
     config = agent_config(load_config("procgen/starpilot", settings))
     with TemporaryDirectory() as temporary:
         venv = make_training_env(config)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.runs.checkpoints import Checkpoint, newest_checkpoint
+from camal_rl.runs.folders import check_new_folder
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
 from camal_rl.runs.task import RunConfig
@@ -28,6 +29,7 @@ def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | Non
         FileNotFoundError: there is something else in the folder, or a run that has ended left no checkpoint.
         ValueError: the configuration of the run cannot be read.
     """
+    check_new_folder(folder.path)
     if folder.is_empty():
         return None
     changed = changed_settings(folder.config(), config)
