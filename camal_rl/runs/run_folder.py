@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
+from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_json
@@ -135,6 +136,9 @@ class RunFolder:
             step: where training goes on; 0 begins it anew.
         """
         self.train_file.unlink(missing_ok=True)
+        for written, checkpoint in checkpoint_folders(self.checkpoints):
+            if written > step:  # damaged ones: they would count as the newest
+                shutil.rmtree(checkpoint, ignore_errors=True)
         if step == 0:
             shutil.rmtree(self.tensorboard, ignore_errors=True)
             self._describe(config, command, computing)

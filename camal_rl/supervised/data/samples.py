@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -60,6 +60,14 @@ class ImageSet(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """Return the sample at ``index``, the same at every call."""
+
+
+@runtime_checkable
+class VariesByEpoch(Protocol):
+    """An image set whose samples are drawn anew in every epoch, the same for the same epoch and index."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the samples of another epoch."""
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
