@@ -62,6 +62,11 @@ class RunFolder:
         return self.path / "diverged.pt"
 
     @property
+    def error_file(self) -> Path:
+        """The traceback of an exception that nobody has foreseen, of a run in a comparison."""
+        return self.path / "error.txt"
+
+    @property
     def train_file(self) -> Path:
         """How training went: JSON, written when it ends."""
         return self.path / "train.json"
@@ -96,7 +101,8 @@ class RunFolder:
         """Say whether nothing of a run is there: the folder is missing, or a run was killed before it wrote a file."""
         if not self.path.is_dir():
             return True
-        return all(each.name == LOCK or each.name.startswith(PARTIAL) for each in self.path.iterdir())
+        no_part = {LOCK, self.error_file.name}
+        return all(each.name in no_part or each.name.startswith(PARTIAL) for each in self.path.iterdir())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -111,6 +117,7 @@ class RunFolder:
         with locked(self.path, "training"):
             remove_partial(self.path)
             remove_partial(self.checkpoints)
+            self.error_file.unlink(missing_ok=True)
             yield
 
     def create(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
@@ -135,7 +142,8 @@ class RunFolder:
             computing: as for :meth:`create`.
             step: where training goes on; 0 begins it anew.
         """
-        self.train_file.unlink(missing_ok=True)
+        for former in (self.train_file, self.metrics_file, self.diverged_file):
+            former.unlink(missing_ok=True)
         for written, checkpoint in checkpoint_folders(self.checkpoints):
             if written > step:  # damaged ones: they would count as the newest
                 shutil.rmtree(checkpoint, ignore_errors=True)

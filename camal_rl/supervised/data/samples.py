@@ -8,8 +8,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from camal_rl.failures import RunFailure
 
-class BadImageFile(ValueError):
+
+class BadImageFile(RunFailure, ValueError):
     """A file of an image set that cannot be used, found when it was read; the message says which and what to do."""
 
 
