@@ -71,14 +71,11 @@ def test_what_happens_to_a_worker_happens_to_no_other(tmp_path):
         "sends half a message": (1, "its process ended with exit code 7, again; the same command tries anew"),
     }  # fmt: skip
     tries = {run.label: len((run.folder.path / "tries").read_text()) for run in runs}
-    assert tries == {
-        "killed once": 2, "always killed": 2, "bug": 1, "diverges": 1, "leaves": 2, "sends half a message": 2, "good": 1,
-    }  # fmt: skip
-    assert len(lines) == 4
-    killed = (
-        "killed once: its process was ended by SIGKILL, as the system does when memory runs out; it is tried once more"
-    )
-    assert killed in lines
+    assert tries == {"killed once": 2, "sends half a message": 2, "bug": 1, "diverges": 1, "good": 1}
+    assert sorted(lines) == [
+        "killed once: its process was ended by SIGKILL, as the system does when memory runs out; it is tried once more",
+        "sends half a message: its process ended with exit code 7; it is tried once more",
+    ]
     assert {labels[index] for index, (share, words) in shares.items() if (share, words) == (1, "done")} == {
         "killed once", "good",
     }  # fmt: skip
@@ -141,8 +138,8 @@ def test_no_worker_and_no_file_outlives_a_comparison_that_is_ended_at_once(tmp_p
 
 
 GRID = [
-    "compare", "toy_grid", *TINY, "total_timesteps=2048", "log.checkpoint_every=512", "log.overlay_every=0",
-    "--seeds", "1", "--jobs", "2", "--no-progress", "--out",
+    "compare", "toy_grid", *TINY, "log.checkpoint_every=256", "log.overlay_every=0", "evaluation.episodes=4",
+    "evaluation.frames=4", "--seeds", "1", "--jobs", "2", "--no-progress", "total_timesteps=1024", "--out",
 ]  # fmt: skip
 
 
