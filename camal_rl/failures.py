@@ -21,6 +21,11 @@ class RunFailure(Exception):
 
     exit_code: ClassVar[int] = 2
 
+    def one_line(self) -> str:
+        """Return the message; of one that comes from another process with its traceback, the end."""
+        last = (str(self).strip().splitlines() or [""])[-1]
+        return " ".join(last.rpartition(f"{type(self).__name__}: ")[2].split()) or type(self).__name__
+
 
 class NotFiniteError(RunFailure, ValueError):
     """An environment gave NaN or infinity; training turns this into a :class:`DivergedError` that knows the step.

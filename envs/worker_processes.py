@@ -8,7 +8,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper, Ve
 
 from camal_rl.envs.guarded_env import FAILURE, EnvironmentFailure, TellingEnv, guarded
 from camal_rl.failures import RunFailure
+from camal_rl.processes import ending, let_signals_through, signals_held_back
 
 Maker = Callable[[], gymnasium.Env[Any, Any]]
 # How a worker ends that finds itself running the program from its start: no other program is likely to use it.
@@ -113,7 +114,7 @@ class WorkerVecEnv(SubprocVecEnv):
     def _start(self, makers: list[Maker]) -> str | None:
         """Start the workers; return what went wrong, with every worker ended, or ``None``."""
         try:
-            with _without_a_file_that_is_none(), _interrupts_held_back():
+            with _without_a_file_that_is_none(), signals_held_back(signal.SIGINT):
                 super().__init__(makers, start_method="spawn")
             for remote in self.remotes:
                 remote.send(("has_attr", "making_error"))
@@ -156,7 +157,7 @@ def ending_with_a_worker(venv: SubprocVecEnv) -> Iterator[None]:
             raise EnvironmentFailure("a worker process no longer answers; every environment was closed") from error
         index, code = ended
         raise EnvironmentFailure(
-            f"environment {index}: its worker process {_ending(code)}; every environment was closed"
+            f"environment {index}: its worker process {ending(code)}; every environment was closed"
         ) from error
 
 
@@ -173,18 +174,6 @@ def _abandon(venv: SubprocVecEnv) -> tuple[int, int | None] | None:
         pipe.close()
     venv.closed, venv.waiting = True, False
     return (ended[0][0], ended[0][1].exitcode) if ended else None
-
-
-def _ending(code: int | None) -> str:
-    """Return in words how a process ended: a negative exit code is a signal."""
-    if code is None or code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"was ended by {name}{hint}"
 
 
 def leave_if_imported_by_a_worker() -> None:
@@ -226,29 +215,10 @@ def _without_a_file_that_is_none() -> Iterator[None]:
         program.__file__ = file
 
 
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Hold back Ctrl-C, which a terminal sends to a whole process group, from the processes that are started meanwhile.
-
-    They hold it back until they ignore it; this process gets it afterwards.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Python's own process for shared resources: its start, with the first worker, would let signals through.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the parent: it can finish its step, write what it has, and close its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    let_signals_through(signal.SIGINT)
 
 
 class _Reporting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,11 +12,11 @@ import typer
 
 from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
+from camal_rl.runs.stopping import exit_code
 
 if TYPE_CHECKING:
-    from camal_rl.comparison.local import OnProgress
+    from camal_rl.comparison.local import OnProgress, Outcome
     from camal_rl.comparison.plan import PlannedRun
-    from camal_rl.failures import RunFailure
 
 
 def compare(
@@ -36,12 +35,19 @@ def compare(
         int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the folder's comparison, which must be there; agents' training may be longer."
+        ),
+    ] = False,
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Train and evaluate methods over seeds; write a table, statistics and plots.
 
-    Runs that the folder already holds, finished and with the same configuration, are used again.
+    Runs that the folder already holds are used again if they are finished, and go on from their newest checkpoint if
+    they are not.
 
     For example:
 
@@ -50,6 +56,8 @@ def compare(
       camal-rl compare procgen/starpilot --methods ppo,camal,energy --seeds 3 total_timesteps=500000
 
       camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
+
+      camal-rl compare toy_grid --seeds 5 --jobs 2 total_timesteps=262144 --resume
     """
     with checking_input(config, overrides):
         from camal_rl.atomic import explained
@@ -61,7 +69,8 @@ def compare(
         settings = load_config(config, overrides or ())
         chosen = methods if methods is not None else f"{settings.baseline},camal"
         folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
-        runs = plan_runs(settings, [name.strip() for name in chosen.split(",") if name.strip()], seeds, folder, trust)
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        runs = plan_runs(settings, names, seeds, folder, resume, trust)
         check_new_folder(folder)
         check_runs(runs)
     with explained(folder):
@@ -71,14 +80,12 @@ def compare(
 
 
 def _compare(runs: Sequence[PlannedRun], folder: Path, jobs: int, progress: bool | None) -> None:
-    failures: dict[int, RunFailure] = {}
-    with contextlib.suppress(KeyboardInterrupt):
-        failures = _execute(runs, jobs, progress)
-    unfinished = [run for index, run in enumerate(runs) if index not in failures and not run.is_evaluated()]
-    if unfinished:
-        message = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; finished ones will be used again"
-        print(message, file=sys.stderr)
-        raise typer.Exit(130)
+    failures, signal = _execute(runs, jobs, progress)
+    unfinished = [run for index, run in enumerate(runs) if index not in failures and not run.is_finished()]
+    if signal is not None and unfinished:
+        told = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; the same command goes on"
+        print(told, file=sys.stderr)
+        raise typer.Exit(exit_code(signal))
     # The first method stays the one that the others are compared with.
     order = list(dict.fromkeys(planned.method for planned in runs))
     finished = [planned for index, planned in enumerate(runs) if index not in failures]
@@ -91,13 +98,13 @@ def _compare(runs: Sequence[PlannedRun], folder: Path, jobs: int, progress: bool
         raise typer.Exit(max(failure.exit_code for failure in failures.values()))
 
 
-def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> dict[int, RunFailure]:
+def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> Outcome:
     from camal_rl.cli.progress import Mode, mode, progress_bar
     from camal_rl.comparison.local import execute_runs
 
     how = mode(progress)
     if how is not Mode.BAR:
-        return execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else lambda *_: None)
+        return execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else _silent, _tell)
     with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
@@ -109,7 +116,15 @@ def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> di
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
 
-        return execute_runs(runs, jobs, sys.argv, on_progress)
+        return execute_runs(runs, jobs, sys.argv, on_progress, _tell)
+
+
+def _silent(index: int, share: float, activity: str) -> None:
+    """Show no progress."""
+
+
+def _tell(line: str) -> None:
+    print(f"camal-rl: {line}", file=sys.stderr)
 
 
 def _lines(runs: Sequence[PlannedRun]) -> OnProgress:

@@ -89,19 +89,6 @@ def warning_in_one_line() -> Iterator[None]:
         yield
 
 
-def bad_image_file(error: ValueError) -> str | None:
-    """Return the line that tells of an image or mask which training or evaluation could not use, ``None`` for a bug.
-
-    Files are read when their turn comes, so this shows late.
-    """
-    from camal_rl.supervised.data.samples import BadImageFile
-
-    if not isinstance(error, BadImageFile):
-        return None
-    # From a worker process of the loader the message comes with its traceback; its last line is the message.
-    return str(error).strip().splitlines()[-1].rpartition(f"{BadImageFile.__name__}: ")[2]
-
-
 _LONGEST_NAME = 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 

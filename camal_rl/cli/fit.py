@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress
-from camal_rl.cli.errors import checking_input
+from camal_rl.cli.errors import checking_input, end_interrupted
 
 
 def fit(
@@ -18,7 +18,7 @@ def fit(
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's newest checkpoint.")] = False,
     progress: ShowProgress = None,
 ) -> None:
     """Train one image classifier and write its run folder.
@@ -30,10 +30,13 @@ def fit(
       camal-rl fit supervised/spurious_shapes seed=1 camal.weight=0 data.mask_fraction=0.01
 
       camal-rl fit mine.yaml data.name=folder data.root=images --run-dir runs/mine
+
+      camal-rl fit mine.yaml data.name=folder data.root=images --run-dir runs/mine --resume
     """
     with checking_input(config, overrides):
-        from camal_rl.cli.progress import Mode, StepLines, mode
+        from camal_rl.cli.progress import Mode, StepLines, mode, write_line
         from camal_rl.runs.loading import load_config
+        from camal_rl.runs.resuming import resume_line
         from camal_rl.runs.run_folder import RunFolder, default_run_dir
         from camal_rl.supervised.config import supervised_config
         from camal_rl.supervised.training import prepare, run
@@ -41,6 +44,8 @@ def fit(
         settings = supervised_config(load_config(config, overrides or ()))
         folder = RunFolder(run_dir or default_run_dir(settings))
         trial = prepare(settings, folder, resume)
+        if resume:
+            write_line(resume_line(folder.path, trial.step))
     how, lines = mode(progress), StepLines("training")
     summary = run(trial, sys.argv, how is Mode.BAR, lines.report if how is Mode.LINES else lambda _, __: None)
     last = ", ".join(f"{name} {value:.3f}" for name, value in summary["last"].items())
@@ -49,6 +54,4 @@ def fit(
         + (f"; {last}" if last else "")
     )
     print(f"run folder: {folder.path}\nTensorBoard: tensorboard --logdir {folder.tensorboard}")
-    if summary["interrupted"]:
-        print("interrupted; the model so far is saved", file=sys.stderr)
-        raise typer.Exit(130)
+    end_interrupted(summary, "fit")

@@ -14,7 +14,7 @@ from camal_rl import __version__
 from camal_rl.cli.bench import bench
 from camal_rl.cli.compare import compare
 from camal_rl.cli.envs import envs
-from camal_rl.cli.errors import BadInput, bad_image_file, cannot_write, warning_in_one_line
+from camal_rl.cli.errors import BadInput, cannot_write, warning_in_one_line
 from camal_rl.cli.evaluate import evaluate
 from camal_rl.cli.explain import explain
 from camal_rl.cli.export import export
@@ -83,16 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BadInput as error:
         _fail(str(error))
     except RunFailure as error:
-        _fail(" ".join(str(error).split()), error.exit_code)
+        _fail(error.one_line(), error.exit_code)
     except _UsageError as error:
         _fail(f"{error.format_message()} (camal-rl --help lists the commands)")
     except OSError as error:
         message = cannot_write(error)
-        if message is None:
-            raise
-        _fail(message)
-    except ValueError as error:
-        message = bad_image_file(error)
         if message is None:
             raise
         _fail(message)

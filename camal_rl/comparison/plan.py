@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from camal_rl.runs.folders import CheckpointWarning
 from camal_rl.runs.metrics_file import read_metrics
+from camal_rl.runs.resuming import changed_settings, drop_growth, told_settings
 from camal_rl.runs.run_folder import RunFolder, run_name
 from camal_rl.runs.task import RunConfig, task_of
 
@@ -26,6 +29,18 @@ class PlannedRun:
         """What tables and bars call the run."""
         return f"{self.method} seed {self.seed}"
 
+    def is_trained(self) -> bool:
+        """Say whether training came to its end, and to that of this configuration, which may be a longer one."""
+        return self.folder.is_trained() and not changed_settings(self.folder.config(), self.config)
+
+    def is_finished(self) -> bool:
+        """Say whether the run is trained and evaluated.
+
+        Raises:
+            ValueError: a file of it holds something else; one line that names it.
+        """
+        return self.is_trained() and self.is_evaluated()
+
     def is_evaluated(self) -> bool:
         """Say whether the run's evaluation, with these settings, is there.
 
@@ -42,22 +57,24 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
 
 
 def plan_runs(
-    config: RunConfig, methods: Sequence[str], seeds: int, out: Path, trust: bool = False
+    config: RunConfig, methods: Sequence[str], seeds: int, out: Path, resume: bool = False, trust: bool = False
 ) -> list[PlannedRun]:
     """Return the runs of a comparison; seeds count from the configuration's own.
 
     Args:
-        config: what the methods have in common.
-        methods: their names.
-        seeds: runs of each.
-        out: where the folders of the runs are, or will be.
+        config: the configuration.
+        methods: what is compared.
+        seeds: for each method.
+        out: the comparison's folder.
+        resume: an earlier comparison is to be gone on with, perhaps with longer training.
         trust: whether runs that are there already are all the user's own, see
             :class:`camal_rl.runs.run_folder.RunFolder`.
 
     Raises:
         ValueError: no or repeated methods, no seeds, a method that does not exist, or a ``metrics.json`` that cannot be
             read.
-        FileExistsError: a run's folder holds something else than a finished run of the same configuration.
+        FileExistsError: a run's folder holds a run of another configuration; the line names the settings.
+        FileNotFoundError: a run's folder holds something else, or there is no comparison to go on with.
     """
     if not methods or len(set(methods)) != len(methods):
         raise ValueError(f"methods must be at least one name, each once, got {','.join(methods) or 'none'}")
@@ -70,8 +87,10 @@ def plan_runs(
             path = _folder(out, method, seed)
             # What a new folder will hold is made here.
             runs.append(PlannedRun(method, seed, own, RunFolder(path, trust or RunFolder(path).is_empty())))
+    if resume and all(planned.folder.is_empty() for planned in runs):
+        raise FileNotFoundError(f"{out} holds no run of this comparison to go on with; leave out --resume to begin one")
     for planned in runs:
-        _check_reusable(planned)
+        _check_reusable(planned, resume)
     return runs
 
 
@@ -85,19 +104,26 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
     """Prepare each method once, so that mistakes show before training starts."""
     seen: set[str] = set()
     for planned in runs:
-        if planned.method not in seen and not planned.folder.is_trained():
-            task_of(planned.config).prepare(planned.config, planned.folder).close()
+        if planned.method not in seen and not planned.is_trained():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CheckpointWarning)  # the worker will tell of it
+                task_of(planned.config).prepare(planned.config, planned.folder, resume=True).close()
         seen.add(planned.method)
 
 
-def _check_reusable(planned: PlannedRun) -> None:
+def _check_reusable(planned: PlannedRun, resume: bool) -> None:
     folder = planned.folder
     if folder.is_empty():
         return
-    if not folder.is_trained():
-        raise FileExistsError(f"{folder.path} holds a run that did not finish; remove it or give another --out")
-    found: Any = folder.config()
-    if replace(found, methods={}) != planned.config:
-        raise FileExistsError(f"{folder.path} holds a run of another configuration; remove it or give another --out")
+    length = task_of(planned.config).length
+    changed = changed_settings(folder.config(), planned.config)
+    if resume:
+        drop_growth(changed, length)
+    if changed:
+        longer = "" if length is None or resume else f"; a larger {length} needs --resume"
+        raise FileExistsError(
+            f"{folder.path} holds a run of another configuration: {told_settings(changed)}; give the same settings, or "
+            f"another --out{longer}"
+        )
     # A file of results that cannot be read is told before anything is trained.
-    planned.is_evaluated()
+    planned.is_finished()

@@ -30,7 +30,7 @@ from camal_rl.runs.checks import (
 from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
-from camal_rl.runs.settings import NAME, Device, RunSettings
+from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class LogConfig:
+class LogConfig(CheckpointSettings):
     """What is written while training runs.
 
     Attributes:
@@ -143,11 +143,6 @@ class LogConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_section(self, "log")
-
-    @property
-    def writes_checkpoints(self) -> bool:
-        """Whether checkpoints are written while training runs, and at its end."""
-        return self.checkpoint_every > 0 or self.checkpoint_minutes > 0
 
 
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")

@@ -41,6 +41,7 @@ class AgentTask:
     map_settings: ClassVar[tuple[str, ...]] = MAP_SETTINGS
     report_parts: ClassVar[tuple[str, ...]] = ("returns", "alignment", "faithfulness", "counterfactuals")
     frame: ClassVar[str] = "frame"
+    length: ClassVar[str | None] = "total_timesteps"
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data is the configuration of an agent: it has a section ``env``."""
@@ -63,9 +64,9 @@ class AgentTask:
         # are left out: this run stays valid when they change.
         return replace(own, seed=seed, threads=1)
 
-    def prepare(self, config: ExperimentConfig, folder: RunFolder) -> Trial:
-        """Make environment and model."""
-        return prepare(config, folder)
+    def prepare(self, config: ExperimentConfig, folder: RunFolder, resume: bool = False) -> Trial:
+        """Make environment and model; training that cannot be resumed begins anew."""
+        return prepare(config, folder, resume, or_anew=True)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
         """Return what the algorithm has to say of a key, as PPO has of an argument that no setting stands for."""

@@ -73,13 +73,14 @@ class Trial:
             self.held_out.venv.close()
 
 
-def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False) -> Trial:
+def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, or_anew: bool = False) -> Trial:
     """Make environment and model, so that every mistake in the configuration shows before anything is written.
 
     Args:
         config: the configuration.
         folder: where the run will be written.
         resume: go on from the folder's newest checkpoint that is whole; where there is none, begin anew.
+        or_anew: begin anew too where the algorithm's training cannot be resumed, instead of refusing it.
 
     Raises:
         FileExistsError: the run folder exists and is not empty; to resume, it is trained to its end, or it is that of
@@ -108,7 +109,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False) -
         if isinstance(model, ResumableAgent):
             scheduled = [each for each in (overlay, held_out) if each is not None]
             checkpoints = TrainingCheckpoints(model, folder.checkpoints, config.log.checkpoint_keep, scheduled)
-        elif resume:
+        elif resume and not or_anew:
             raise ValueError(f"training with algorithm {config.algorithm_name!r} cannot be resumed: {NOT_RESUMABLE}")
         if checkpoints is not None and checkpoint is not None:
             checkpoints.restore(checkpoint)

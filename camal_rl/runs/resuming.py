@@ -33,12 +33,10 @@ def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | Non
     if folder.is_empty():
         return None
     changed = changed_settings(folder.config(), config)
-    grown = length is not None and length in changed and changed[length][0] < changed[length][1]
-    if grown:
-        del changed[str(length)]
+    grown = drop_growth(changed, length)
     if changed:
         raise FileExistsError(
-            f"{folder.path} holds a run of another configuration: {_told(changed)}; {_remedy(length)}"
+            f"{folder.path} holds a run of another configuration: {told_settings(changed)}; {_remedy(length)}"
         )
     ended = folder.is_trained()
     if ended and not grown:
@@ -51,13 +49,29 @@ def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | Non
 
 
 def changed_settings(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that two configurations do not share: dotted key to both values."""
+    """Return the settings that two configurations do not share: dotted key to both values.
+
+    ``methods``, the settings of a comparison's other methods, mean nothing for a run and are left out.
+    """
     old, new = flat_settings(before.as_dict()), flat_settings(now.as_dict())
     keys = dict.fromkeys([*old, *new])
-    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+    return {
+        key: (old.get(key), new.get(key))
+        for key in keys
+        if old.get(key) != new.get(key) and not key.startswith("methods.")
+    }
 
 
-def _told(changed: dict[str, tuple[Any, Any]]) -> str:
+def drop_growth(changed: dict[str, tuple[Any, Any]], length: str | None) -> bool:
+    """Drop from changed settings that of the length, if it is larger now; say whether it is."""
+    grown = length is not None and length in changed and changed[length][0] < changed[length][1]
+    if grown:
+        del changed[str(length)]
+    return grown
+
+
+def told_settings(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Return changed settings in words."""
     named = [f"{key} is {old!r} there and {new!r} here" for key, (old, new) in list(changed.items())[:_MOST_NAMED]]
     more = len(changed) - len(named)
     return ", ".join(named) + (f", and {more} more" if more else "")

@@ -13,6 +13,7 @@ from typing import Any
 
 from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.foreign_code import no_code_from
+from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.config_files import check_whole
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
@@ -79,6 +80,11 @@ class RunFolder:
         return self.path / "diverged.pt"
 
     @property
+    def error_file(self) -> Path:
+        """The traceback of an exception that nobody has foreseen, of a run in a comparison."""
+        return self.path / "error.txt"
+
+    @property
     def train_file(self) -> Path:
         """How training went: JSON, written when it ends."""
         return self.path / "train.json"
@@ -113,7 +119,8 @@ class RunFolder:
         """Say whether nothing of a run is there: the folder is missing, or a run was killed before it wrote a file."""
         if not self.path.is_dir():
             return True
-        return all(each.name == LOCK or each.name.startswith(PARTIAL) for each in self.path.iterdir())
+        no_part = {LOCK, self.error_file.name}
+        return all(each.name in no_part or each.name.startswith(PARTIAL) for each in self.path.iterdir())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -128,6 +135,7 @@ class RunFolder:
         with locked(self.path, "training"):
             remove_partial(self.path)
             remove_partial(self.checkpoints)
+            self.error_file.unlink(missing_ok=True)
             yield
 
     def create(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
@@ -152,7 +160,11 @@ class RunFolder:
             computing: as for :meth:`create`.
             step: where training goes on; 0 begins it anew.
         """
-        self.train_file.unlink(missing_ok=True)
+        for former in (self.train_file, self.metrics_file, self.diverged_file):
+            former.unlink(missing_ok=True)
+        for written, checkpoint in checkpoint_folders(self.checkpoints):
+            if written > step:  # damaged ones: they would count as the newest
+                shutil.rmtree(checkpoint, ignore_errors=True)
         if step == 0:
             shutil.rmtree(self.tensorboard, ignore_errors=True)
             self._describe(config, command, computing)

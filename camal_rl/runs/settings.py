@@ -17,6 +17,25 @@ NAME = "name"
 """The key by which a section says of what dataclass it is, see :attr:`RunSettings.sections_by_name`."""
 
 
+class CheckpointSettings:
+    """What the sections ``log`` of all tasks say alike.
+
+    Attributes:
+        checkpoint_every: steps or epochs between checkpoints; 0 writes none by them.
+        checkpoint_minutes: minutes between checkpoints; 0 writes none by minutes.
+        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
+    """
+
+    checkpoint_every: int
+    checkpoint_minutes: float
+    checkpoint_keep: int
+
+    @property
+    def writes_checkpoints(self) -> bool:
+        """Whether checkpoints are written while training runs, and at its end."""
+        return self.checkpoint_every > 0 or self.checkpoint_minutes > 0
+
+
 class RunSettings:
     """What the configurations of all tasks do alike; they are frozen dataclasses.
 

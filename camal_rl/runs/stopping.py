@@ -33,32 +33,45 @@ def exit_code(number: int) -> int:
     return _SHELL_OFFSET + number
 
 
+_open: list[StopRequest] = []
+
+
 @contextmanager
-def stopping(on_first: Callable[[int], None] | None = None) -> Iterator[StopRequest]:
+def stopping(on_first: Callable[[int], None] | None = None, ends_at_second: bool = True) -> Iterator[StopRequest]:
     """Turn the first Ctrl-C or SIGTERM inside the block into a request to stop.
 
-    From then on these signals do what they do to any program: end it at once. Outside the main thread, where no handler
-    can be set, the request never comes.
+    From then on these signals do what they do to any program: end it at once. Inside another such block nothing is
+    changed, and the request is that one's. Outside the main thread, where no handler can be set, it never comes.
 
     Args:
         on_first: called with the number of the first signal, within its handler; by default a line is written to
             stderr.
+        ends_at_second: whether a second signal ends the program; if not, it changes nothing.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
+    if _open:
+        yield _open[0]
+        return
+
     def handle(number: int, _: FrameType | None) -> None:
+        if request():
+            return
         request.signal = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        if ends_at_second:
+            for each in SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
         (on_first or _tell)(number)
 
     before = {each: signal.signal(each, handle) for each in SIGNALS}
+    _open.append(request)
     try:
         yield request
     finally:
+        _open.remove(request)
         for each, handler in before.items():
             signal.signal(each, handler)
 

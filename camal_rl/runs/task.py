@@ -65,6 +65,10 @@ class RunConfig(Protocol):
 class Trial(Protocol):
     """A run that is ready to start: nothing on disk yet, but everything that is needed exists."""
 
+    @property
+    def step(self) -> int:
+        """The step from which training goes on; 0 begins it."""
+
     def close(self) -> None:
         """Free simulators and files, if the run is not to start."""
 
@@ -147,6 +151,7 @@ class Task(Protocol):
         report_parts: the parts of a report, in order: ``returns``, ``accuracy``, ``alignment``, ``faithfulness``,
             ``counterfactuals``, ``backgrounds``.
         frame: what one picture is called, ``frame`` or ``image``.
+        length: the key of the setting by which a run that has ended can be made longer; ``None`` where none can.
     """
 
     name: ClassVar[str]
@@ -157,6 +162,7 @@ class Task(Protocol):
     map_settings: ClassVar[tuple[str, ...]]
     report_parts: ClassVar[tuple[str, ...]]
     frame: ClassVar[str]
+    length: ClassVar[str | None]
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data, as YAML holds it, is a configuration of this task."""
@@ -164,8 +170,14 @@ class Task(Protocol):
     def method_config(self, config: Any, method: str, seed: int) -> Any:
         """Return the configuration of one method of a comparison; a ValueError says that there is none."""
 
-    def prepare(self, config: Any, folder: RunFolder) -> Trial:
-        """Make everything that training needs, so that mistakes show before anything is written."""
+    def prepare(self, config: Any, folder: RunFolder, resume: bool = False) -> Trial:
+        """Make everything that training needs, so that mistakes show before anything is written.
+
+        Args:
+            config: the configuration.
+            folder: where the run will be written.
+            resume: go on from the newest checkpoint of a run that did not end; where there is none, begin anew.
+        """
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
         """Return what to say of a dotted key of plain data that is no setting, where more is known than that."""

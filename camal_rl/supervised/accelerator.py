@@ -1,4 +1,4 @@
-"""What of a training loop is Hugging Face's: devices, precision, optimizer schedule, checkpoints (Accelerate)."""
+"""What of a training loop is Hugging Face's: devices, precision, optimizer schedule, logging (Accelerate)."""
 
 from __future__ import annotations
 
@@ -77,16 +77,10 @@ def make_accelerator(device: Device, precision: Precision, seed: int, folder: Pa
     )
 
 
-def start_logging(accelerator: Accelerator, first: int) -> None:
-    """Open TensorBoard's file, where one is wanted.
-
-    Args:
-        accelerator: from :func:`make_accelerator`.
-        first: steps that are done; above 0 the run is resumed, and what was logged beyond that step no longer counts.
-    """
+def start_logging(accelerator: Accelerator) -> None:
+    """Open TensorBoard's file, where one is wanted."""
     if accelerator.log_with:
-        purge = {"purge_step": first + 1} if first else {}
-        accelerator.init_trackers(TENSORBOARD, init_kwargs={TENSORBOARD: purge})
+        accelerator.init_trackers(TENSORBOARD)
 
 
 def make_optimizer(parameters: Any, settings: OptimizationConfig) -> AdamW:

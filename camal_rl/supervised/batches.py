@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,6 +51,11 @@ class TrainingCollate:
         if targets is not None and not bool(targets.any()):
             targets = None
         return TrainingBatch(batch.images, batch.labels, targets)
+
+
+def leave_signals_to_the_main_process(_: int) -> None:
+    """Let a process that loads images go on at Ctrl-C, which reaches it too: the step under way needs its batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def mask_targets(batch: Batch, grid: tuple[int, int], coverage: Coverage = "any") -> Tensor:

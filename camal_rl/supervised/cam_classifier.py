@@ -77,6 +77,10 @@ class CamClassifier:
         """Whether maps in training are a product of weights; ``None`` before the first batch has shown it."""
         return self._closed_form
 
+    def restore_closed_form(self, decided: bool | None) -> None:
+        """Take over what :attr:`closed_form` was when training was interrupted."""
+        self._closed_form = decided
+
     @contextmanager
     def capture(self) -> Iterator[list[Tensor]]:
         """Collect the layer's output as ``(B, C, h, w)`` of every forward pass inside; no hook stays afterwards."""

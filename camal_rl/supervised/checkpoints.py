@@ -1,48 +1,200 @@
-"""Checkpoints of a training on images: folders that Accelerate fills, written whole or not at all."""
+"""Checkpoints of a training on images: all that it needs to go on as if it had never stopped."""
 
 from __future__ import annotations
 
-import contextlib
+import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from camal_rl.atomic import WriteError, partial_folder, replacing_folder
-from camal_rl.runs.folders import CheckpointWarning, DamagedFile, share_files
+import torch
+from torch import Tensor, nn
+
+from camal_rl.atomic import WriteError
+from camal_rl.random_states import own_random_states, random_states, restore_own_random_states, restore_random_states
+from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
+from camal_rl.runs.folders import CheckpointWarning, DamagedFile
+from camal_rl.supervised.accelerator import TENSORBOARD
+from camal_rl.supervised.data.listing import RemembersLostMasks
+from camal_rl.supervised.divergence import check_parameters
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
 
+    from camal_rl.supervised.trainer import _Run
 
-def read_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Take the states that a checkpoint holds; an OSError names one that is missing or damaged."""
-    if not checkpoint.is_dir():
-        raise FileNotFoundError(f"{checkpoint} is not a folder of a checkpoint")
+MODEL, OPTIMIZATION, RANDOM, RUN = "model", "optimization", "random", "run"
+"""The parts of a checkpoint."""
+
+
+class FitCheckpoints:
+    """Writes and reads the checkpoints of one call of :meth:`camal_rl.supervised.trainer.Trainer.fit`.
+
+    Under a launcher the main process writes; every process takes part, for its random states are in the checkpoint too,
+    and every process reads.
+
+    Args:
+        run: what trains.
+    """
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+        self.seconds = 0.0
+        self.last_step: int | None = None
+        self._started = self._written_at = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before an interruption too."""
+        return self.seconds + time.monotonic() - self._started
+
+    def asked(self, signal: int | None) -> tuple[int | None, bool]:
+        """Return by which signal training is to stop, if it is, and whether minutes make a checkpoint due.
+
+        All processes of a launcher come to the same answer.
+
+        Args:
+            signal: the signal that came to this process, ``None`` without any.
+        """
+        minutes, accelerator = self.run.trainer.log.checkpoint_minutes, self.run.accelerator
+        due = minutes > 0 and time.monotonic() - self._written_at >= 60 * minutes
+        if accelerator.num_processes == 1:
+            return signal, due
+        own = torch.tensor([[signal or 0, int(due)]], device=accelerator.device)
+        agreed = accelerator.gather(own).amax(dim=0).tolist()
+        return agreed[0] or None, bool(agreed[1])
+
+    def write(self) -> None:
+        """Write a checkpoint of the present state; one that cannot be written does not end training: a warning tells.
+
+        The present state is one between two steps; after an epoch's last step its held-out figures are logged.
+
+        Raises:
+            DivergedError: a parameter is NaN or infinite.
+        """
+        run, folder = self.run, self.run.trainer.folder
+        if folder is None or self.last_step == run.step:
+            return
+        check_parameters(run)  # there is no going on from what is not finite
+        states = _of_all_processes(run.accelerator, random_states())
+        if run.accelerator.is_main_process:
+            self._write(folder / "checkpoints", states)
+        run.accelerator.wait_for_everyone()
+        self.last_step, self._written_at = run.step, time.monotonic()
+
+    def _write(self, folder: Path, states: list[Any]) -> None:
+        run = self.run
+        if run.accelerator.trackers:  # events that were lost with a killed program would leave a gap
+            run.accelerator.get_tracker(TENSORBOARD, unwrap=True).flush()
+        parts = {
+            MODEL: model_state(run.trainer.model),
+            OPTIMIZATION: {
+                "optimizer": run.optimizer.state_dict(),
+                "schedule": run.schedule.state_dict(),
+                "scaler": None if run.accelerator.scaler is None else run.accelerator.scaler.state_dict(),
+            },
+            RANDOM: states,
+            RUN: {"seconds": self.elapsed, **_run_state(run)},
+        }
+        try:
+            write_checkpoint(folder, run.step, parts, run.trainer.log.checkpoint_keep)
+        except (WriteError, TypeError) as error:
+            warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put model, optimizer, random states and the rest into the state of a checkpoint.
+
+        Raises:
+            DamagedFile: it is that of another configuration or version; one line.
+        """
+        run, parts = self.run, checkpoint.parts
+        try:
+            restore_model(run.trainer.model, parts[MODEL])
+            optimization = parts[OPTIMIZATION]
+            run.optimizer.load_state_dict(optimization["optimizer"])
+            run.schedule.load_state_dict(optimization["schedule"])
+            if run.accelerator.scaler is not None:
+                run.accelerator.scaler.load_state_dict(optimization["scaler"])
+            self.seconds = float(parts[RUN]["seconds"])
+            _restore_run(run, parts[RUN])
+            states, processes = parts[RANDOM], run.accelerator.num_processes
+            if len(states) != processes:
+                raise ValueError(f"it was written by {len(states)} processes, and here are {processes}")
+            restore_random_states(states[run.accelerator.process_index])
+        except (KeyError, RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise DamagedFile(_foreign(checkpoint, error)) from error
+        run.step = self.last_step = checkpoint.step
+
+
+def check_checkpoint(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Raise a ValueError, one line, unless a checkpoint is of a training of this model; the model stays as it is."""
     try:
-        accelerator.load_state(str(checkpoint))
-    except Exception as error:  # what a damaged file does to the readers of zip, pickle and torch
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise DamagedFile(f"{checkpoint} cannot be read ({told}); remove it to go on from the one before") from error
+        if not {OPTIMIZATION, RANDOM, RUN} <= checkpoint.parts.keys():
+            raise ValueError(f"it has the parts {sorted(checkpoint.parts)}")
+        there = {name: getattr(value, "shape", None) for name, value in checkpoint.parts[MODEL]["state"].items()}
+        here = {name: getattr(value, "shape", None) for name, value in model.state_dict().items()}
+        if there != here:
+            odd = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+            raise ValueError(f"its model is another one: {odd[0]} differs")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(_foreign(checkpoint, error)) from error
 
 
-def write_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Write a checkpoint; one that cannot be written does not end training: a warning tells of it."""
-    try:
-        # Under a launcher every process writes its part into the folder of the main one.
-        main = accelerator.is_main_process
-        own = replacing_folder(checkpoint) if main else contextlib.nullcontext(partial_folder(checkpoint))
-        with own as partial:
-            _save_state(accelerator, partial)
-    except WriteError as error:
-        warnings.warn(f"{error}; training goes on without it", category=CheckpointWarning, stacklevel=2)
+def model_state(model: nn.Module) -> dict[str, Any]:
+    """Return a model's state: parameters, buffers (those too that ``state_dict`` leaves out), its own generators."""
+    state = model.state_dict()
+    generators = {name: own_random_states(module) for name, module in model.named_modules()}
+    return {
+        "state": state,
+        "buffers": {name: value for name, value in model.named_buffers() if name not in state},
+        "generators": {name: own for name, own in generators.items() if own},
+    }
 
 
-def _save_state(accelerator: Accelerator, folder: Path) -> None:
-    accelerator.wait_for_everyone()
-    try:
-        accelerator.save_state(str(folder))
-    except Exception as error:
-        raise OSError(str(error)) from error  # torch and safetensors have others for a full disk
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        share_files(folder)
+def restore_model(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Put a model into a state of :func:`model_state`.
+
+    Raises:
+        KeyError, RuntimeError, TypeError, ValueError: it is that of another model.
+    """
+    model.load_state_dict(state["state"])
+    buffers, modules = dict(model.named_buffers()), dict(model.named_modules())
+    with torch.no_grad():
+        for name, value in state["buffers"].items():
+            buffers[name].copy_(value)
+    for name, own in state["generators"].items():
+        restore_own_random_states(modules[name], own)
+
+
+def _run_state(run: _Run) -> dict[str, Any]:
+    """Return what a run knows beside its step."""
+    images, attention = run.trainer.train_set, run.attention
+    return {
+        "means": run.means.state(),
+        "saw_a_mask": run.saw_a_mask,
+        "last": run.last,
+        "closed_form": None if attention is None else attention.closed_form,
+        "lost_masks": images.lost_flags if isinstance(images, RemembersLostMasks) else None,
+    }
+
+
+def _restore_run(run: _Run, state: Mapping[str, Any]) -> None:
+    run.means.restore(state["means"], run.accelerator.device)
+    run.saw_a_mask, run.last = bool(state["saw_a_mask"]), dict(state["last"])
+    if run.attention is not None:
+        run.attention.restore_closed_form(state["closed_form"])
+    images, lost = run.trainer.train_set, state["lost_masks"]
+    if isinstance(images, RemembersLostMasks) and isinstance(lost, Tensor):
+        images.lost_flags.copy_(lost)
+
+
+def _of_all_processes(accelerator: Accelerator, state: Any) -> list[Any]:
+    from accelerate.utils import gather_object  # type: ignore[import-untyped]
+
+    return [state] if accelerator.num_processes == 1 else list(gather_object([state]))
+
+
+def _foreign(checkpoint: Checkpoint, error: Exception) -> str:
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{checkpoint.path} is not a checkpoint of this training ({told})"

@@ -24,7 +24,7 @@ from camal_rl.runs.checks import (
     with_settings,
 )
 from camal_rl.runs.folders import portable_name
-from camal_rl.runs.settings import Device, RunSettings
+from camal_rl.runs.settings import CheckpointSettings, Device, RunSettings
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 
@@ -190,20 +190,25 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class LogConfig:
+class LogConfig(CheckpointSettings):
     """What is written while training runs.
 
     Attributes:
         every: steps between entries of the training's own figures; 0 writes none.
         images: held-out images whose accuracy and alignment are logged after every epoch; 0 logs none.
         overlays: of these, how many are drawn with their maps, at the start and the end; 0 draws none.
-        checkpoint_every: epochs between checkpoints to resume from; 0 writes none.
+        checkpoint_every: epochs between checkpoints to resume from; 0 writes none by epochs.
+        checkpoint_minutes: minutes between checkpoints; 0 writes none by minutes. With both 0 one is written only where
+            a signal ends training.
+        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
     """
 
     every: CountOrNone = 20
     images: CountOrNone = 128
     overlays: Annotated[int, Field(ge=0, le=64)] = 6
     checkpoint_every: CountOrNone = 0
+    checkpoint_minutes: Amount = 10.0
+    checkpoint_keep: CountOrNone = 3
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -54,17 +54,17 @@ def check_parameters(run: _Run) -> None:
 
 
 def _diverged(run: _Run, what: str, term: str, batch: TrainingBatch | None) -> DivergedError:
-    settings, weight = run.settings, run.camal.weight_at(run.progress.step / run.steps)
+    settings, weight = run.settings, run.camal.weight_at(run.step / run.steps)
     values = {name: (float(getattr(settings, name)), ordinary) for name, ordinary in _ORDINARY.items()}
     values["camal.weight"] = (weight, _ORDINARY_WEIGHT)
     minibatch = {} if batch is None else {name: value for name, value in batch._asdict().items() if value is not None}
     evidence = {
         "model": copied_state(run.trainer.model),
         "minibatch": {name: value.detach().cpu().clone() for name, value in minibatch.items()},
-        "progress": run.progress.step / run.steps,
+        "progress": run.step / run.steps,
         "settings": {name: value for name, (value, _) in values.items()},
     }
-    return DivergedError(run.progress.step, what, term, blame(values), evidence=evidence)
+    return DivergedError(run.step, what, term, blame(values), evidence=evidence)
 
 
 def replay(trainer: Trainer, path: Path) -> dict[str, float]:

@@ -32,6 +32,7 @@ class ClassifierTask:
     map_settings: ClassVar[tuple[str, ...]] = MAP_SETTINGS
     report_parts: ClassVar[tuple[str, ...]] = ("accuracy", "alignment", "faithfulness", "backgrounds")
     frame: ClassVar[str] = "image"
+    length: ClassVar[str | None] = None
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data is the configuration of a classifier: it has a section ``data`` and none ``env``."""
@@ -41,9 +42,9 @@ class ClassifierTask:
         """Return the configuration of a method, see :meth:`SupervisedConfig.for_method`."""
         return replace(config.for_method(method), seed=seed, threads=1)
 
-    def prepare(self, config: SupervisedConfig, folder: RunFolder) -> Trial:
+    def prepare(self, config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
         """Make images and model."""
-        return prepare(config, folder)
+        return prepare(config, folder, resume)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
         """Return nothing: no more is known of an unknown key."""

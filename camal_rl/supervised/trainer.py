@@ -1,13 +1,12 @@
-"""Trains an image classifier with the CAMAL term; Accelerate carries devices, precision and checkpoints."""
+"""Trains an image classifier with the CAMAL term; Accelerate carries devices and precision."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import torch
@@ -18,7 +17,10 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
+from camal_rl.random_states import random_states_kept
+from camal_rl.runs.checkpoints import Checkpoint
 from camal_rl.runs.settings import Device
+from camal_rl.runs.stopping import StopRequest, stopping
 from camal_rl.supervised.accelerator import (
     check_supported,
     make_accelerator,
@@ -32,14 +34,15 @@ from camal_rl.supervised.batches import (
     check_batch_size,
     check_training_set,
     evenly_spaced_indices,
+    leave_signals_to_the_main_process,
     load_batch,
     to_unit_range,
 )
 from camal_rl.supervised.cam_classifier import CamClassifier, remember_maps
-from camal_rl.supervised.checkpoints import read_checkpoint, write_checkpoint
+from camal_rl.supervised.checkpoints import FitCheckpoints
 from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfig
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
-from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning
+from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning, VariesByEpoch
 from camal_rl.supervised.divergence import check_parameters, check_step
 from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.model_protocols import HasCustomLosses
@@ -49,22 +52,6 @@ from camal_rl.targets import target_tensor
 Metrics = dict[str, Tensor | float]
 OnStep = Callable[[int, int], None]
 """Called after each step with the number of steps that are done and that of all."""
-
-
-@dataclass
-class Progress:
-    """How far training is: what a checkpoint holds beside the states of model, optimizer and schedule."""
-
-    epoch: int = 0
-    step: int = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Return what Accelerate stores."""
-        return asdict(self)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Take what Accelerate has stored."""
-        self.epoch, self.step = state["epoch"], state["step"]
 
 
 class Trainer:
@@ -123,37 +110,39 @@ class Trainer:
             remember_maps(model, self.camal, self.attention.layer)
 
     def fit(
-        self, resume: Path | None = None, progress: bool = False, on_step: OnStep = lambda _, __: None
+        self, resume: Checkpoint | None = None, progress: bool = False, on_step: OnStep = lambda _, __: None
     ) -> dict[str, Any]:
         """Train the model.
 
-        Ctrl-C ends training early and leaves the model as it is by then.
+        Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint is written, and the model
+        stays as it is by then. A second one ends the program at once.
 
         Args:
-            resume: a checkpoint's folder; training goes on as if it had never stopped.
+            resume: from :func:`camal_rl.runs.checkpoints.read_checkpoint`; training goes on as if it had never stopped.
             progress: show a progress bar.
             on_step: called after each step.
 
         Returns:
-            ``interrupted``, ``timesteps`` (optimizer steps), ``epochs``, ``images``, ``seconds``, ``steps_per_second``,
+            ``interrupted``, ``signal`` (its number, if one ended training), ``timesteps`` (optimizer steps),
+            ``epochs``, ``images``, ``seconds``, ``steps_per_second``: of all of training, also before it was resumed;
             ``closed_form`` (whether the maps were a product of weights), ``lost_masks`` (training masks that were too
             small for the image size), and the last held-out metrics as ``last``.
 
         Raises:
             BadImageFile: an image or mask that cannot be used; no mask of the first epoch is left at the image size.
+            DamagedFile: the checkpoint is that of another training.
             DivergedError: a loss, a gradient or a parameter is NaN or infinite; the model keeps the last finite ones.
         """
-        cuda = list(range(torch.cuda.device_count())) if self.device != "cpu" else []
-        with torch.random.fork_rng(cuda):
+        with random_states_kept():
             torch.manual_seed(self.seed)
             run = _Run(self)
             if resume is not None:
-                read_checkpoint(run.accelerator, resume)
+                run.checkpoints.restore(resume)
             return run.train(progress, on_step)
 
 
 class _Run:
-    """One call of :meth:`Trainer.fit`: everything that Accelerate has prepared."""
+    """One call of :meth:`Trainer.fit`: everything that Accelerate has prepared, and how far training is."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.settings, self.camal = trainer, trainer.optimization, trainer.camal
@@ -162,18 +151,21 @@ class _Run:
         self.accelerator = make_accelerator(trainer.device, self.settings.precision, trainer.seed, trainer.folder)
         if isinstance(trainer.model, HasCustomLosses) and self.accelerator.num_processes > 1:
             raise ValueError("a model with losses of its own trains in one process; start it without a launcher")
+        self.order = torch.Generator().manual_seed(trainer.seed)
         loader = self._loader()
         optimizer = make_optimizer(trainer.model.parameters(), self.settings)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(trainer.model, optimizer, loader)
-        self.epochs, self.steps = self._length()
+        self.steps_per_epoch = len(self.loader)
+        self.steps = self.settings.steps or self.settings.epochs * self.steps_per_epoch
         # Accelerate steps a schedule once for every process.
         schedule = make_schedule(optimizer, self.settings, self.steps * self.accelerator.num_processes)
         self.schedule = self.accelerator.prepare(schedule)
-        self.progress = Progress()
-        self.accelerator.register_for_checkpointing(self.progress)
+        self.step = 0
         self.means = StepMeans()
+        self.last: dict[str, float] = {}
         self.saw_a_mask = False
         self.held_out = HeldOutLog(trainer.held_out, trainer.model, self.attention, self.camal, trainer.log)
+        self.checkpoints = FitCheckpoints(self)
 
     def _loader(self) -> DataLoader[Any]:
         images, size = self.trainer.train_set, self.settings.batch_size
@@ -184,67 +176,88 @@ class _Run:
             shuffle=True,
             collate_fn=TrainingCollate(grid, self.camal.coverage),
             num_workers=self.settings.workers,
+            worker_init_fn=leave_signals_to_the_main_process,
             # A short last batch would weigh its images more than the others.
             drop_last=True,
-            generator=torch.Generator().manual_seed(self.trainer.seed),
+            generator=self.order,
         )
 
-    def _length(self) -> tuple[int, int]:
-        """Return the numbers of epochs and of steps."""
-        per_epoch = len(self.loader)
-        steps = self.settings.epochs * per_epoch if self.settings.steps is None else self.settings.steps
-        return -(-steps // per_epoch), steps
-
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
-        """Train to the end."""
-        started, first, first_epoch = time.perf_counter(), self.progress.step, self.progress.epoch
-        interrupted = False
-        start_logging(self.accelerator, first)
-        metrics = self.held_out.metrics()
+        """Train to the end, or until a signal comes."""
+        first, signal = self.step, None
+        start_logging(self.accelerator)
         if not first:
+            self.last = self.held_out.metrics()
             self.held_out.draw(self.accelerator, first)
-            self._write(metrics)
+            self._write(self.last)
         bar = tqdm(total=self.steps, initial=first, disable=not shown, desc="training", unit="step")
         self.model.train()
-        try:
-            for epoch in range(self.progress.epoch, self.epochs):
-                self._epoch(epoch, bar, on_step)
-                if epoch == first_epoch:
-                    self._tell_lost_masks()
-                metrics = self.held_out.metrics()
-                self._write(metrics)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in metrics.items()}, refresh=False)
-                self._checkpoint()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            bar.close()
-            self._unwrap()
-        seconds = time.perf_counter() - started
-        self.held_out.draw(self.accelerator, self.progress.step)
+        with stopping() as request:
+            try:
+                while self.step < self.steps and signal is None:
+                    signal = self._epoch(request, bar, on_step)
+            except KeyboardInterrupt:  # raised by a callback; without a checkpoint
+                signal = SIGINT
+            finally:
+                bar.close()
+                self._unwrap()
+            ended = self.step == self.steps
+            if ended and first < self.steps:
+                self.held_out.draw(self.accelerator, self.step)
+            if ended and self.trainer.log.writes_checkpoints:
+                self.checkpoints.write()
         self.accelerator.end_training()
-        return self._summary(interrupted, seconds, self.progress.step - first, metrics)
+        return self._summary(None if ended else signal)
 
     def _unwrap(self) -> None:
         """Undo what mixed precision has done to the model's forward function."""
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         vars(self.trainer.model).pop("forward", None)
 
-    def _epoch(self, epoch: int, bar: Any, on_step: OnStep) -> None:
-        self.loader.set_epoch(epoch)
-        for batch in self.loader:
-            if self.progress.step == self.steps:
+    def _epoch(self, request: StopRequest, bar: Any, on_step: OnStep) -> int | None:
+        """Train to the end of the present epoch, or to a signal; return its number."""
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        signal, due = None, False
+        for batch in self._batches(epoch, done):
+            if self.step == self.steps:
                 break
             self.saw_a_mask |= batch.targets is not None
             self.means.add(self._step(batch))
-            self.progress.step += 1
+            self.step += 1
             every = self.trainer.log.every
-            if every and self.progress.step % every == 0:
+            if every and self.step % every == 0:
                 self._write(self.means.take())
             bar.update()
-            on_step(self.progress.step, self.steps)
+            on_step(self.step, self.steps)
+            signal, due = self.checkpoints.asked(request.signal)
+            if (signal or due) and self.step % self.steps_per_epoch and self.step < self.steps:
+                self.checkpoints.write()
+                if signal:
+                    return signal
+        self._end_epoch(bar, is_first=epoch == 0)
+        by_epochs = self.trainer.log.checkpoint_every
+        if self.step < self.steps and (signal or due or (by_epochs and (epoch + 1) % by_epochs == 0)):
+            self.checkpoints.write()
+        return signal
+
+    def _batches(self, epoch: int, done: int) -> Iterator[TrainingBatch]:
+        """Return the batches of an epoch, in the order of seed and epoch, without the first ``done``."""
+        from accelerate import skip_first_batches  # type: ignore[import-untyped]
+
+        # Also what worker processes are seeded with depends on nothing else.
+        self.order.manual_seed(self.trainer.seed + epoch)
+        self.loader.set_epoch(epoch)
+        if isinstance(self.trainer.train_set, VariesByEpoch):
+            self.trainer.train_set.set_epoch(epoch)
+        return iter(skip_first_batches(self.loader, done) if done else self.loader)
+
+    def _end_epoch(self, bar: Any, is_first: bool) -> None:
         check_parameters(self)
-        self.progress.epoch = epoch + 1
+        if is_first:
+            self._tell_lost_masks()
+        self.last = self.held_out.metrics()
+        self._write(self.last)
+        bar.set_postfix({name: f"{value:.3f}" for name, value in self.last.items()}, refresh=False)
 
     def _tell_lost_masks(self) -> None:
         """Warn of masks that were too small for the image size; without any other there is nothing to supervise."""
@@ -257,7 +270,7 @@ class _Run:
 
     def _step(self, batch: TrainingBatch) -> Metrics:
         """Take one step and return its metrics."""
-        progress = self.progress.step / self.steps
+        progress = self.step / self.steps
         loss, metrics, logits = self.loss_of(batch, progress)
         self.accelerator.backward(loss)
         norm = None
@@ -317,22 +330,19 @@ class _Run:
 
     def _write(self, metrics: dict[str, float]) -> None:
         if metrics and self.accelerator.trackers:
-            self.accelerator.log(metrics, step=self.progress.step)
+            self.accelerator.log(metrics, step=self.step)
 
-    def _checkpoint(self) -> None:
-        every, folder = self.trainer.log.checkpoint_every, self.trainer.folder
-        if every and folder is not None and self.progress.epoch % every == 0:
-            write_checkpoint(self.accelerator, folder / "checkpoints" / f"epoch-{self.progress.epoch}")
-
-    def _summary(self, interrupted: bool, seconds: float, steps: int, last: dict[str, float]) -> dict[str, Any]:
+    def _summary(self, signal: int | None) -> dict[str, Any]:
+        seconds, whole = self.checkpoints.elapsed, self.step == self.steps
         return {
-            "interrupted": interrupted,
-            "timesteps": self.progress.step,
-            "epochs": self.progress.epoch,
-            "images": steps * min(self.settings.batch_size, len(self.trainer.train_set)),
+            "interrupted": not whole,
+            "signal": signal,
+            "timesteps": self.step,
+            "epochs": -(-self.step // self.steps_per_epoch) if whole else self.step // self.steps_per_epoch,
+            "images": self.step * min(self.settings.batch_size, len(self.trainer.train_set)),
             "seconds": seconds,
-            "steps_per_second": steps / seconds,
+            "steps_per_second": self.step / seconds,
             "closed_form": None if self.attention is None else self.attention.closed_form,
             "lost_masks": lost_masks(self.trainer.train_set),
-            "last": last,
+            "last": self.last,
         }

@@ -14,11 +14,14 @@ from torch import nn
 from camal_rl.atomic import replacing
 from camal_rl.failures import DivergedError
 from camal_rl.module_state import non_finite_parameter
+from camal_rl.runs.checkpoints import Checkpoint
 from camal_rl.runs.folders import sha256_of, share_file
 from camal_rl.runs.json_files import MODEL_SUM, write_record
+from camal_rl.runs.resuming import checkpoint_to_resume
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.accelerator import check_supported, computing
 from camal_rl.supervised.cam_classifier import remember_maps
+from camal_rl.supervised.checkpoints import check_checkpoint
 from camal_rl.supervised.config import SupervisedConfig, supervised_config
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet
 from camal_rl.supervised.divergence import replay
@@ -37,12 +40,19 @@ class Trial:
         folder: where the run will be written.
         trainer: the trainer with the untrained model.
         checkpoint: what training goes on from; ``None`` starts anew.
+        replaces: whether the folder may hold a run that was interrupted.
     """
 
     config: SupervisedConfig
     folder: RunFolder
     trainer: Trainer
-    checkpoint: Path | None
+    checkpoint: Checkpoint | None = None
+    replaces: bool = False
+
+    @property
+    def step(self) -> int:
+        """The step from which training goes on; 0 begins it."""
+        return 0 if self.checkpoint is None else self.checkpoint.step
 
     def close(self) -> None:
         """Do nothing: images and model hold nothing open."""
@@ -54,15 +64,16 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
     Args:
         config: the configuration.
         folder: where the run will be written.
-        resume: go on from the folder's last checkpoint.
+        resume: go on from the folder's newest checkpoint that is whole; where there is none, begin anew.
 
     Raises:
-        FileExistsError: the run folder exists and is not empty; to resume, it is trained already.
-        FileNotFoundError: there is no checkpoint to resume from.
+        FileExistsError: the run folder exists and is not empty; to resume, it is trained to its end, or it is that of
+            another configuration.
         ImportError: an extra is not installed; the message holds the install line.
-        ValueError, TypeError: a value that the data, the model or the trainer refuses.
+        ValueError, TypeError: a value that the data, the model or the trainer refuses, or a checkpoint of something
+            else.
     """
-    checkpoint = last_checkpoint(config, folder) if resume else None
+    checkpoint = checkpoint_to_resume(folder, config) if resume else None
     if not resume:
         folder.check_free()
     check_supported(config.device, config.optimization.precision)
@@ -70,7 +81,9 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
         torch.set_num_threads(config.threads)
     sets = make_sets(config)
     trainer = _make_trainer(config, sets, folder.path)
-    return Trial(config, folder, trainer, checkpoint)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, trainer.model)
+    return Trial(config, folder, trainer, checkpoint, resume)
 
 
 def _make_trainer(config: SupervisedConfig, sets: Mapping[str, ImageSet], folder: Path | None) -> Trainer:
@@ -105,7 +118,8 @@ def run(
 ) -> dict[str, Any]:
     """Train and fill the run folder; return what ``train.json`` holds, see :meth:`Trainer.fit`.
 
-    Ctrl-C ends training early: the model is saved and ``train.json`` says that the run was interrupted.
+    Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint and the model are saved, and
+    ``train.json`` says that the run was interrupted, and by which signal. A second one ends the program at once.
 
     Raises:
         BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
@@ -118,8 +132,10 @@ def run(
 
 
 def _run(trial: Trial, command: Sequence[str], progress: bool, on_step: OnStep) -> dict[str, Any]:
-    if trial.checkpoint is None:
-        here = computing(trial.config.device, trial.config.optimization.precision)
+    here = computing(trial.config.device, trial.config.optimization.precision)
+    if trial.replaces:
+        trial.folder.recreate(trial.config, command, here, trial.step)
+    else:
         trial.folder.create(trial.config, command, here)
     try:
         summary = trial.trainer.fit(trial.checkpoint, progress, on_step)
@@ -218,21 +234,3 @@ def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: Imag
     remember_maps(model, config.camal, config.model.cam_layer)
     cuda = config.device != "cpu" and torch.cuda.is_available()
     return model.to("cuda" if cuda else "cpu").eval()
-
-
-def last_checkpoint(config: SupervisedConfig, folder: RunFolder) -> Path:
-    """Return the newest checkpoint of a run of the same configuration that has not ended.
-
-    Raises:
-        FileExistsError: the run has ended, or is one of another configuration.
-        FileNotFoundError: there is no run, or none of its checkpoints is there.
-    """
-    if folder.config() != config:
-        raise FileExistsError(f"{folder.path} holds a run of another configuration, which cannot be resumed with this")
-    if folder.is_trained():
-        raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume")
-    named = [path for path in folder.checkpoints.glob("epoch-*") if path.name.partition("-")[2].isdecimal()]
-    found = sorted(named, key=lambda path: int(path.name.partition("-")[2]))
-    if not found:
-        raise FileNotFoundError(f"{folder.path} holds no checkpoints; log.checkpoint_every writes them")
-    return found[-1]

@@ -47,6 +47,15 @@ class StepMeans:
         self._counts.clear()
         return means
 
+    def state(self) -> dict[str, Any]:
+        """Return what was added since the means were last taken."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over what :meth:`state` gave; tensors go to the device."""
+        self._sums.update({name: _on(value, device) for name, value in state["sums"].items()})
+        self._counts.update(state["counts"])
+
 
 class HeldOutLog:
     """Accuracy and alignment on a fixed choice of held-out images; the model's random state and modes stay.
@@ -109,6 +118,10 @@ class HeldOutLog:
         )
         tracker: Any = accelerator.get_tracker(TENSORBOARD)
         tracker.log_images({"camal/attention": sheet[None]}, step, dataformats="NHWC")
+
+
+def _on(value: Tensor | float, device: torch.device) -> Tensor | float:
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:

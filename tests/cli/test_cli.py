@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -209,12 +210,16 @@ def test_every_verb_has_help_with_an_example(capsys, verb):
     assert f"camal-rl {verb}" in capsys.readouterr().out.split("For example:")[1]
 
 
-def test_ctrl_c_in_a_comparison_says_what_is_left(in_tmp, capsys, monkeypatch):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_comparison_that_is_interrupted_says_what_is_left(in_tmp, capsys, monkeypatch, number, code):
     from camal_rl.comparison import local
 
-    def press_ctrl_c(*_args):
-        raise KeyboardInterrupt
+    monkeypatch.setattr(local, "execute_runs", lambda *_: local.Outcome({}, number))
+    assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == code
+    assert "interrupted with 4 of 4 runs to do; the same command goes on" in capsys.readouterr().err
 
-    monkeypatch.setattr(local, "execute_runs", press_ctrl_c)
-    assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == 130
-    assert "interrupted with 4 of 4 runs to do" in capsys.readouterr().err
+
+def test_resuming_a_comparison_that_is_not_there_is_one_line(in_tmp, capsys):
+    assert run_main("compare", "toy_grid", *TINY, "--out", "nowhere", "--resume") == 2
+    assert "nowhere holds no run of this comparison to go on with; leave out --resume" in refusal(capsys)
+    assert list(in_tmp.iterdir()) == []

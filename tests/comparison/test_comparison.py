@@ -1,11 +1,6 @@
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -188,9 +183,18 @@ def test_only_finished_runs_of_the_same_configuration_are_used_again(tmp_path, t
     plan_runs(replace(same, methods={"energy": {"weight": 0.9}}), ["camal"], 1, tmp_path)
     with pytest.raises(FileExistsError, match="run of another configuration"):
         plan_runs(replace(same, total_timesteps=999), ["camal"], 1, tmp_path)
+    longer = replace(same, total_timesteps=999)
+    with pytest.raises(
+        FileExistsError, match=r"total_timesteps is 256 there and 999 here; .*a larger total_timesteps needs --resume"
+    ):
+        plan_runs(longer, ["camal"], 1, tmp_path)
+    (planned,) = plan_runs(longer, ["camal"], 1, tmp_path, resume=True)
+    assert not planned.is_trained()
+    with pytest.raises(FileExistsError, match="device is 'auto' there and 'cpu' here; give"):
+        plan_runs(replace(longer, device="cpu"), ["camal"], 1, tmp_path, resume=True)
     (tmp_path / "camal-seed1").mkdir()
     (tmp_path / "camal-seed1" / "config.yaml").write_text("half a run")
-    with pytest.raises(FileExistsError, match="did not finish"):
+    with pytest.raises(ValueError, match="is not the configuration of a run"):
         plan_runs(same, ["camal"], 2, tmp_path)
 
 
@@ -233,33 +237,3 @@ def test_ctrl_c_saves_the_model_and_says_so(tmp_path):
     assert summary["timesteps"] == 128
     assert not trial.folder.is_trained()
     assert CAMALPPO.load(trial.folder.model_file).num_timesteps == 128
-
-
-_POOL = """
-import multiprocessing, os, time
-from concurrent.futures import ProcessPoolExecutor
-from camal_rl.comparison.local import end_with_parent
-
-if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
-        pool.submit(time.sleep, 60).result()
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the test kills with a signal")
-def test_workers_end_when_the_comparison_is_killed(tmp_path):
-    script = tmp_path / "pool.py"
-    script.write_text(_POOL)
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
-        worker = int(parent.stdout.readline())
-        parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker outlived its parent")

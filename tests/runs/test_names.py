@@ -60,7 +60,7 @@ def test_a_folder_that_an_earlier_version_wrote_is_found(tmp_path):
     former = tmp_path / f"{OWN}-seed0"
     former.mkdir()
     (former / "notes.txt").write_text("an unfinished run")
-    with pytest.raises(FileExistsError, match=f"{OWN}-seed0 holds a run that did not finish"):
+    with pytest.raises(FileNotFoundError, match=f"{OWN}-seed0 is not a run folder"):
         plan_runs(load_config("toy_grid"), [OWN], 1, tmp_path)
     (former / "notes.txt").unlink()
     (run,) = plan_runs(load_config("toy_grid"), [OWN], 1, tmp_path)

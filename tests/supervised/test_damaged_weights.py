@@ -7,13 +7,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from camal_rl.atomic import PARTIAL
+from camal_rl.runs import checkpoints
 from camal_rl.runs.json_files import read_json, write_json
 from camal_rl.runs.run_folder import RunFolder
-from camal_rl.supervised import checkpoints
 from tests.command_line import refusal, run_main
 from tests.supervised.test_fit_cli import NAME, TINY
 
 SETTINGS = [*TINY, "camal.weight=0", "log.checkpoint_every=1"]
+FIRST, LAST = "step-000000000002", "step-000000000004"
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +68,32 @@ def test_weights_that_are_not_finite_are_refused(copied, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"[1]"])
-def test_a_damaged_checkpoint_is_one_line_and_the_one_before_serves(copied, capsys, content):
+def test_a_damaged_checkpoint_is_a_warning_and_the_one_before_serves(copied, capsys, content):
     copied.train_file.unlink()
-    for file in (copied.checkpoints / "epoch-2").iterdir():
+    for file in (copied.checkpoints / LAST).iterdir():
         file.write_bytes(content)
-    assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(copied.path), "--resume") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert "epoch-2 cannot be read" in lines[-1]
-    assert lines[-1].endswith("remove it to go on from the one before")
-    shutil.rmtree(copied.checkpoints / "epoch-2")
-    (copied.checkpoints / f"{PARTIAL}epoch-2").mkdir()
+    (copied.checkpoints / f"{PARTIAL}{LAST}").mkdir()
     assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(copied.path), "--resume") == 0
-    assert sorted(path.name for path in copied.checkpoints.iterdir()) == ["epoch-1", "epoch-2"]
+    told = capsys.readouterr().err.splitlines()
+    (warning,) = (line for line in told if "warning" in line)
+    assert LAST in warning
+    assert warning.endswith("the checkpoint before it is used")
+    assert f"training goes on from step 2 in {copied.path}" in told
+    assert sorted(path.name for path in copied.checkpoints.iterdir()) == [FIRST, LAST]
 
 
-def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch, capsys):
-    save = checkpoints._save_state
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), TypeError("state.x is a Generator")])
+def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, monkeypatch, capsys, error):
+    write = checkpoints._write_part
 
-    def full_the_second_time(accelerator, folder):
-        save(accelerator, folder)
-        if "epoch-2" in folder.name:
-            raise OSError(28, "No space left on device")
+    def full_the_second_time(folder, name, tree):
+        write(folder, name, tree)
+        if LAST in folder.name:
+            raise error
 
-    monkeypatch.setattr(checkpoints, "_save_state", full_the_second_time)
+    monkeypatch.setattr(checkpoints, "_write_part", full_the_second_time)
     assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(tmp_path / "run")) == 0
-    assert "epoch-2 cannot be written (No space left on device)" in capsys.readouterr().err
+    assert "training goes on without this checkpoint" in capsys.readouterr().err
     folder = RunFolder(tmp_path / "run")
-    assert [path.name for path in folder.checkpoints.iterdir()] == ["epoch-1"]
+    assert [path.name for path in folder.checkpoints.iterdir()] == [FIRST]
     assert run_main("evaluate", str(folder.path)) == 0

@@ -12,6 +12,7 @@ from transformers import get_cosine_schedule_with_warmup
 import camal_rl.camal_term
 import camal_rl.supervised
 from camal_rl.losses import LOSSES, camal_loss
+from camal_rl.runs.checkpoints import checkpoint_folders, read_checkpoint
 from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
 from camal_rl.supervised.model_protocols import TrainingLosses
 from tests.supervised.fakes import DeepHeadNet, PooledNet, Squares
@@ -148,7 +149,8 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path, dropout):
     settings = {"optimization": OptimizationConfig(epochs=3, batch_size=8), "log": log, "device": "cpu"}
     whole, resumed = PooledNet(dropout=dropout), PooledNet(seed=9, dropout=dropout)
     Trainer(whole, data, folder=tmp_path / "whole", **settings).fit()
-    checkpoint = tmp_path / "whole" / "checkpoints" / "epoch-1"
+    (_, first), *_ = checkpoint_folders(tmp_path / "whole" / "checkpoints")
+    checkpoint = read_checkpoint(first)
     summary = Trainer(resumed, data, folder=tmp_path / "resumed", **settings).fit(resume=checkpoint)
     assert summary["timesteps"] == 9
     assert same(whole, resumed)

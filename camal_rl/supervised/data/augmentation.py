@@ -61,7 +61,7 @@ class Resized:
         """Bring ``images`` to ``size`` x ``size`` pixels."""
         check_integer("image_size", size, 8, 4096)
         self.classes, self.groups, self.images, self._size = images.classes, images.groups, images, size
-        self._lost = _no_flags(len(images))
+        self.lost_flags = _no_flags(len(images))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -76,12 +76,12 @@ class Resized:
         image, mask = _cut(_pixels(sample), sample.mask.numpy(), _Window(0, 0, height, width), self._size)
         resized = _with(sample, image, mask)
         if sample.has_mask and not resized.has_mask:
-            self._lost[index] = True
+            self.lost_flags[index] = True
         return resized
 
     def lost_masks(self) -> int:
         """Return how many of the masks that were read so far had no pixel left at the new size."""
-        return int(self._lost.sum())
+        return int(self.lost_flags.sum())
 
     def listing(self) -> Listing:
         """Return the listing of the images."""
@@ -104,7 +104,7 @@ class Augmented:
         self._size, self._seed, self._augmentation = size, seed, augmentation
         # In shared memory, so that workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._lost = _no_flags(len(images))
+        self.lost_flags = _no_flags(len(images))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -125,12 +125,12 @@ class Augmented:
             image, mask = image[:, ::-1], mask[:, ::-1]
         drawn = _with(sample, _jittered(image, self._augmentation.jitter, generator), mask)
         if sample.has_mask and not drawn.has_mask:
-            self._lost[index] = True
+            self.lost_flags[index] = True
         return drawn
 
     def lost_masks(self) -> int:
         """Return how many masks had no pixel left at the new size in at least one drawing so far."""
-        return int(self._lost.sum())
+        return int(self.lost_flags.sum())
 
     def listing(self) -> Listing:
         """Return the listing of the images."""

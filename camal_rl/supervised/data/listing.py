@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from camal_rl.supervised.data.samples import ImageSet
 
@@ -31,6 +32,17 @@ class CountsLostMasks(Protocol):
 
     def lost_masks(self) -> int:
         """Return how many of the masks that were read so far had no pixel left."""
+
+
+@runtime_checkable
+class RemembersLostMasks(Protocol):
+    """An image set that knows which masks were too small: a checkpoint holds that too.
+
+    Attributes:
+        lost_flags: ``bool (N,)``, of each image whether its mask had no pixel left so far.
+    """
+
+    lost_flags: Tensor
 
 
 def lost_masks(images: ImageSet) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from camal_rl.failures import RunFailure
 
-class BadImageFile(ValueError):
+
+class BadImageFile(RunFailure, ValueError):
     """A file of an image set that cannot be used, found when it was read; the message says which and what to do."""
 
 
@@ -60,6 +62,14 @@ class ImageSet(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """Return the sample at ``index``, the same at every call."""
+
+
+@runtime_checkable
+class VariesByEpoch(Protocol):
+    """An image set whose samples are drawn anew in every epoch, the same for the same epoch and index."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the samples of another epoch."""
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
