@@ -111,11 +111,8 @@ def test_a_label_map_is_refused_at_its_step_unless_it_is_one(labels):
 
 
 LEVELS = st.one_of(st.integers(-5, 300), st.integers(), st.floats(), st.text(max_size=3), st.none(), st.booleans())
-OPTIONS = st.dictionaries(
-    st.sampled_from(["num_levels", "start_level", "num_walls", "theme", "size", "max_steps", "no_such"]),
-    LEVELS,
-    max_size=3,
-)
+NAMES = st.sampled_from(["num_levels", "start_level", "num_walls", "theme", "size", "max_steps", "no_such"])
+OPTIONS = st.dictionaries(NAMES, LEVELS, max_size=3)
 
 
 @bounded
