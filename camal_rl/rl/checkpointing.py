@@ -110,7 +110,7 @@ class TrainingCheckpoints:
             write_checkpoint(
                 self.folder, self._step, parts, self.keep, lambda partial: save_policy_of(self.model, partial)
             )
-        except WriteError as error:
+        except (WriteError, TypeError) as error:  # a term of somebody's own may hold what no checkpoint can
             warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
         self.last_step = self._step
 
