@@ -115,6 +115,7 @@ TERMS: Registry[type[Any]] = Registry(
     "auxiliary term",
     {
         "drac": "camal_rl.agents.drac:DrACTerm",
+        "sgqn": "camal_rl.agents.sgqn:SGQNTerm",
     },
     group="camal_rl.terms",
 )
