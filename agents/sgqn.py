@@ -25,7 +25,7 @@ from camal_rl.random_states import random_states_kept
 from camal_rl.training_modes import evaluating
 
 DECODER_STRIDE = 4
-"""The decoder's first map has a quarter of the image's height and width."""
+"""The decoder's map has a quarter of the image's height and width."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,9 @@ class SGQNTerm(AuxiliaryTerm):
 class AttributionDecoder(nn.Module):
     """Predicts the mask of salient pixels from the encoder's features.
 
+    Every cell of a map with a quarter of the image's height and width gives the logits of its 4 x 4 pixels
+    (sub-pixel convolution, Shi et al. 2016, arXiv 1609.05158).
+
     Args:
         features_dim: of the encoder.
         frames: masks per image, one a frame of a stack.
@@ -126,19 +129,26 @@ class AttributionDecoder(nn.Module):
         self.grid = (math.ceil(size[0] / DECODER_STRIDE), math.ceil(size[1] / DECODER_STRIDE))
         self.linear = nn.Linear(features_dim, 16 * self.grid[0] * self.grid[1])
         self.middle = nn.Conv2d(16, 32, 3, padding=1)
-        self.last = nn.Conv2d(32, frames, 3, padding=1)
+        self.last = nn.Conv2d(32, frames * DECODER_STRIDE**2, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(B, frames, H, W)`` for features ``(B, F)``."""
         maps = torch.relu(self.linear(features)).unflatten(1, (16, *self.grid))
-        maps = torch.relu(self.middle(functional.interpolate(maps, scale_factor=2)))
-        return cast(Tensor, self.last(functional.interpolate(maps, size=self.size)))
+        logits = functional.pixel_shuffle(self.last(torch.relu(self.middle(maps))), DECODER_STRIDE)
+        return logits[:, :, : self.size[0], : self.size[1]]
 
 
 def first_samples(samples: CamalRolloutSamples, count: int) -> CamalRolloutSamples:
     """Return the first ``count`` samples; minibatches are drawn at random."""
-    columns = {name: column[:count] for name, column in samples.columns.items()}
-    return CamalRolloutSamples(*(each[:count] for each in samples[:-1]), columns=columns)
+    return CamalRolloutSamples(
+        observations=samples.observations[:count],
+        actions=samples.actions[:count],
+        old_values=samples.old_values[:count],
+        old_log_prob=samples.old_log_prob[:count],
+        advantages=samples.advantages[:count],
+        returns=samples.returns[:count],
+        columns={name: column[:count] for name, column in samples.columns.items()},
+    )
 
 
 def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[ActionEvaluation, Tensor]:

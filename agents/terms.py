@@ -116,6 +116,7 @@ TERMS: Registry[type[Any]] = Registry(
     {
         "drac": "camal_rl.agents.drac:DrACTerm",
         "sgqn": "camal_rl.agents.sgqn:SGQNTerm",
+        "sgfd": "camal_rl.agents.sgfd:SGFDTerm",
     },
     group="camal_rl.terms",
 )
