@@ -115,6 +115,8 @@ TERMS: Registry[type[Any]] = Registry(
     "auxiliary term",
     {
         "drac": "camal_rl.agents.drac:DrACTerm",
+        "sgqn": "camal_rl.agents.sgqn:SGQNTerm",
+        "sgfd": "camal_rl.agents.sgfd:SGFDTerm",
     },
     group="camal_rl.terms",
 )

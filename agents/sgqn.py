@@ -1,0 +1,216 @@
+"""SGQN: policy and value rest on the pixels that matter to them (Bertoin et al. 2022, arXiv 2209.09203), for PPO."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from torch.nn import functional
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.config import ATTENTION_TARGETS
+from camal_rl.agents.drac import policy_divergence, random_crop
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.agents.sample_evaluation import evaluate_samples
+from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
+from camal_rl.argument_checks import check_number
+from camal_rl.camal_config import MAX_WEIGHT
+from camal_rl.random_states import random_states_kept
+from camal_rl.training_modes import evaluating
+
+DECODER_STRIDE = 4
+"""The decoder's map has a quarter of the image's height and width."""
+
+
+@dataclass(frozen=True)
+class SGQNConfig:
+    """Settings of SGQN.
+
+    Attributes:
+        weight: coefficient of the term, at least 0.
+        quantile: in [0, 1]; a pixel is salient where its saliency is at least this quantile of its frame's. The
+            authors' code has .9 by default, and .98 for cartpole.
+        attribution_weight: of the decoder's cross-entropy beside the consistency, at least 0.
+        frame_fraction: share in (0, 1] of each minibatch that the term looks at; it costs that much less.
+    """
+
+    weight: float = 0.1
+    quantile: float = 0.9
+    attribution_weight: float = 1.0
+    frame_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        check_number("sgqn.weight", self.weight, 0, MAX_WEIGHT)
+        check_number("sgqn.quantile", self.quantile, 0, 1)
+        check_number("sgqn.attribution_weight", self.attribution_weight, 0, MAX_WEIGHT)
+        check_number("sgqn.frame_fraction", self.frame_fraction)
+        if not 0 < self.frame_fraction <= 1:
+            raise ValueError(f"sgqn.frame_fraction is in (0, 1], got {self.frame_fraction}")
+
+
+class SGQNTerm(AuxiliaryTerm):
+    """Consistency under the mask of salient pixels, and a decoder that predicts this mask.
+
+    ``KL(pi(.|s) || pi(.|s * M)) + (V(s) - V(s * M))^2 + attribution_weight * BCE(D(f(t(s))), t(M))``, means over
+    frames, where ``M`` is :func:`salient_pixels` of :func:`saliency_maps`, ``f`` the encoder, ``D`` the decoder
+    (:class:`AttributionDecoder`, the term's module) and ``t`` moves image and mask alike (``random_crop``). Outputs at
+    ``s`` and the mask are constants: gradients flow through the masked and the moved images.
+    """
+
+    name: ClassVar[str] = "sgqn"
+    config_type: ClassVar[type[Any]] = SGQNConfig
+    config: SGQNConfig
+
+    def __init__(self, config: SGQNConfig | None = None, seed: int = 0) -> None:
+        super().__init__(SGQNConfig() if config is None else config, seed)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._policy: ActorCriticPolicy | None = None
+
+    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
+        """Check that observations are images, keep the policy, and make the decoder."""
+        shape = policy.observation_space.shape
+        if shape is None or len(shape) != 3:
+            raise ValueError(
+                f"SGQN masks images, and the observations are {policy.observation_space}; leave sgqn out or "
+                "give it weight 0"
+            )
+        self._policy = policy
+        channels, height, width = shape
+        with random_states_kept():
+            torch.manual_seed(self.seed)
+            frames = channels // channels_per_frame(channels)
+            self.module = AttributionDecoder(policy.features_dim, frames, (height, width))
+
+    def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
+        """Return the inconsistency under the mask plus the decoder's error, on the minibatch's first frames."""
+        if self._policy is None or self.module is None:
+            raise RuntimeError("setup() comes before loss()")
+        policy, count = cast(CamPolicy, self._policy), len(minibatch.observations)
+        chosen = first_samples(minibatch, math.ceil(self.config.frame_fraction * count))
+        images = chosen.observations
+        original, saliency = saliency_maps(policy, chosen)
+        mask = salient_pixels(saliency, self.config.quantile)
+
+        masked = evaluate_samples(policy, chosen._replace(observations=masked_images(images, mask)), 0)
+        divergence = policy_divergence(original.distribution, masked.distribution)
+        error = functional.mse_loss(masked.value, original.value.detach())
+
+        stacked = random_crop(torch.cat([images, mask.to(images.dtype)], dim=1), self._generator)
+        moved, moved_mask = stacked.split([images.shape[1], mask.shape[1]], dim=1)
+        features = evaluate_samples(policy, chosen._replace(observations=moved), 0).encoded["value"].features
+        attribution = functional.binary_cross_entropy_with_logits(self.module(features), moved_mask.float())
+
+        total = divergence + error + self.config.attribution_weight * attribution
+        return TermLoss(total, {"policy": divergence, "value": error, "attribution": attribution})
+
+
+class AttributionDecoder(nn.Module):
+    """Predicts the mask of salient pixels from the encoder's features.
+
+    Every cell of a map with a quarter of the image's height and width gives the logits of its 4 x 4 pixels
+    (sub-pixel convolution, Shi et al. 2016, arXiv 1609.05158).
+
+    Args:
+        features_dim: of the encoder.
+        frames: masks per image, one a frame of a stack.
+        size: height and width of the image.
+    """
+
+    def __init__(self, features_dim: int, frames: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.grid = (math.ceil(size[0] / DECODER_STRIDE), math.ceil(size[1] / DECODER_STRIDE))
+        self.linear = nn.Linear(features_dim, 16 * self.grid[0] * self.grid[1])
+        self.middle = nn.Conv2d(16, 32, 3, padding=1)
+        self.last = nn.Conv2d(32, frames * DECODER_STRIDE**2, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits ``(B, frames, H, W)`` for features ``(B, F)``."""
+        maps = torch.relu(self.linear(features)).unflatten(1, (16, *self.grid))
+        logits = functional.pixel_shuffle(self.last(torch.relu(self.middle(maps))), DECODER_STRIDE)
+        return logits[:, :, : self.size[0], : self.size[1]]
+
+
+def first_samples(samples: CamalRolloutSamples, count: int) -> CamalRolloutSamples:
+    """Return the first ``count`` samples; minibatches are drawn at random."""
+    return CamalRolloutSamples(
+        observations=samples.observations[:count],
+        actions=samples.actions[:count],
+        old_values=samples.old_values[:count],
+        old_log_prob=samples.old_log_prob[:count],
+        advantages=samples.advantages[:count],
+        returns=samples.returns[:count],
+        columns={name: column[:count] for name, column in samples.columns.items()},
+    )
+
+
+def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[ActionEvaluation, Tensor]:
+    """Return the policy's answer for images, and how much each pixel matters to it.
+
+    The saliency of a pixel is the largest ``|d score / d channel|`` of its frame's channels. Scores are ``V(s)`` and
+    the policy's score of the action taken (:func:`camal_rl.agents.policy_score.policy_score`); the map of each is
+    divided by its frame's maximum, and the two are added. No ``.grad`` is touched.
+
+    Args:
+        policy: in evaluation mode meanwhile.
+        samples: ``B`` samples.
+
+    Returns:
+        The evaluation, and the maps ``(B, frames, H, W)`` in [0, 2], detached; zero where no score has a gradient.
+    """
+    given = samples.observations
+    images = (given if given.is_floating_point() else given.float()).detach().clone().requires_grad_()
+    with evaluating(policy):
+        evaluation = evaluate_samples(policy, samples._replace(observations=images), 0)
+    total = torch.zeros((), device=images.device)
+    for target in ATTENTION_TARGETS:
+        score = evaluation.score(target).sum()
+        (gradient,) = torch.autograd.grad(score, images, retain_graph=True)
+        total = total + per_frame(gradient)
+    return evaluation, total
+
+
+def per_frame(gradient: Tensor) -> Tensor:
+    """Return the largest magnitude of each frame's channels, divided by the frame's maximum.
+
+    Args:
+        gradient: ``(B, C, H, W)``; where C is a multiple of 3 it holds RGB frames, otherwise gray ones.
+
+    Returns:
+        ``(B, frames, H, W)`` in [0, 1]; a frame of zeros stays zero.
+    """
+    channels = channels_per_frame(gradient.shape[1])
+    magnitude = gradient.detach().abs().unflatten(1, (-1, channels)).amax(dim=2)
+    largest = magnitude.amax(dim=(2, 3), keepdim=True)
+    return torch.where(largest > 0, magnitude / largest, 0.0)
+
+
+def channels_per_frame(channels: int) -> int:
+    """Return 3 where channels come as RGB frames, 1 where they are gray ones."""
+    return 3 if channels % 3 == 0 else 1
+
+
+def salient_pixels(saliency: Tensor, quantile: float) -> Tensor:
+    """Return where saliency is above 0 and at least a quantile of its frame's pixels.
+
+    Args:
+        saliency: ``(B, frames, H, W)``, at least 0.
+        quantile: in [0, 1], with linear interpolation; 1 leaves the maximum.
+
+    Returns:
+        bool ``(B, frames, H, W)``; empty for a frame without saliency.
+    """
+    threshold = torch.quantile(saliency.flatten(2), quantile, dim=2)[..., None, None]
+    return (saliency >= threshold) & (saliency > 0)
+
+
+def masked_images(images: Tensor, mask: Tensor) -> Tensor:
+    """Return images ``(B, C, H, W)`` that are black where their frame's mask ``(B, frames, H, W)`` is false."""
+    return images * mask.repeat_interleave(images.shape[1] // mask.shape[1], dim=1).to(images.dtype)
