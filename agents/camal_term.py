@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.label_maps import SEGMENTATION_NEEDED, current_label_maps, masks_of, observed_size
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import TARGET_MASKS, CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
@@ -22,8 +22,7 @@ from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
 from camal_rl.attention import normalize_cam
 from camal_rl.camal_config import AttentionTarget, CamalConfig
 from camal_rl.camal_term import camal_term
-from camal_rl.envs.gym_adapter import check_ids, image_size
-from camal_rl.envs.segmentation import SegmentedVecEnv, find_segmented
+from camal_rl.envs.segmentation import SegmentedVecEnv
 from camal_rl.metrics.alignment import energy_pointing_game, iou
 from camal_rl.targets import grid_target, target_tensor
 from camal_rl.training_modes import evaluating
@@ -76,7 +75,7 @@ class CamalTerm(AuxiliaryTerm):
 
     def _warn_of_coarse_grid(self) -> None:
         policy = self._own_policy()
-        height, width = _image_size(policy)
+        height, width = observed_size(policy)
         h, w = policy.cam_grid
         if (h, w) == (1, 1):
             warnings.warn(
@@ -99,15 +98,9 @@ class CamalTerm(AuxiliaryTerm):
 
     def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
         """Return the environment that gives masks, ``None`` where there is none and none is needed."""
-        segmented = find_segmented(env)
-        if segmented is not None and not segmented.has_segmentation:
-            segmented = None
+        segmented = masks_of(env)
         if segmented is None and self.config.weight > 0:
-            raise ValueError(
-                "CAMAL needs an environment with segmentation; make it with camal_rl.envs.make_vec, masks on; a "
-                "Gymnasium environment of your own with make_segmented_vec(MyEnv, num_envs), a vectorized one with "
-                "wrap_vec; or use weight 0"
-            )
+            raise ValueError(f"CAMAL needs {SEGMENTATION_NEEDED}")
         return segmented
 
     # Training -----------------------------------------------------------------------------------------------------
@@ -121,14 +114,7 @@ class CamalTerm(AuxiliaryTerm):
         segmented, policy = self._segmented(env), self._own_policy()
         if segmented is None or (self.config.weight == 0 and not policy.has_maps):
             return {}
-        labels = segmented.segmentation()
-        expected = (segmented.num_envs, *_image_size(policy))
-        if labels.shape != expected or labels.dtype != np.uint8:
-            raise ValueError(
-                f"segmentation() must return uint8 label maps of shape {expected}, one for each observation, "
-                f"got {labels.dtype} of shape {labels.shape}; check_segmented_env() helps to find out why"
-            )
-        check_ids(labels, segmented.spec)
+        labels = current_label_maps(segmented, policy)
         relevant = segmented.spec.relevant_lookup()
         return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, self.config.coverage)}
 
@@ -175,15 +161,3 @@ class CamalTerm(AuxiliaryTerm):
             metrics[f"{target}/iou"] = iou(cam, masks).nanmean().item()
         valid = masks.flatten(1).amax(dim=1) > 0
         return {**metrics, "valid_fraction": valid.float().mean().item(), "area_fraction": masks.mean().item()}
-
-
-def _image_size(policy: CamPolicy) -> tuple[int, int]:
-    """Return height and width of the observations; only uint8 images are channels-first without doubt."""
-    space = policy.observation_space
-    if is_image_space(space, check_channels=False):
-        height, width = cast(tuple[int, ...], space.shape)[-2:]
-        return height, width
-    size = image_size(space)
-    if size is None:
-        raise ValueError(f"masks need images (H, W, C) or (C, H, W) as observations, got {space}")
-    return size

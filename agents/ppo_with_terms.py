@@ -224,6 +224,8 @@ class PPOWithTerms(ImagePPO):
 
         records: Records = defaultdict(list)
         buffer = self.rollout_buffer
+        for term in self.participants:
+            term.update_starts(buffer)
         continue_training = True
         for epoch in range(self.n_epochs):
             kl_divergences = []

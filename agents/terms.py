@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
-from camal_rl.agents.rollout_buffer import CamalRolloutSamples
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.random_states import own_random_states, restore_own_random_states
 from camal_rl.registry import Registry
 from camal_rl.spelling import check_settings
@@ -47,8 +47,8 @@ class AuxiliaryTerm(Protocol):
         seed: seed for random numbers of the term's own, which leave torch's and NumPy's global streams alone.
         module: what the term learns besides the policy, made in :meth:`setup`. It has an optimizer of the policy's
             kind, with the same learning rate, and gradients clipped to the same norm; it is saved with the model.
-        logs_at_weight_zero: whether :meth:`setup`, :meth:`rollout_columns` and :meth:`diagnostics` are called at weight
-            0 as well (with CamPolicy).
+        logs_at_weight_zero: whether :meth:`setup`, :meth:`rollout_columns`, :meth:`update_starts` and
+            :meth:`diagnostics` are called at weight 0 as well (with CamPolicy).
     """
 
     name: ClassVar[str]
@@ -78,6 +78,13 @@ class AuxiliaryTerm(Protocol):
         No other term may use the same name.
         """
         return {}
+
+    def update_starts(self, rollout: CamalRolloutBuffer) -> None:
+        """Take note of a complete rollout, with returns and advantages, before the first minibatch of its update.
+
+        An update that is broken off is made again: what changes here belongs into :meth:`training_state`.
+        """
+        return
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return what the term adds for a minibatch.
@@ -115,6 +122,8 @@ TERMS: Registry[type[Any]] = Registry(
     "auxiliary term",
     {
         "drac": "camal_rl.agents.drac:DrACTerm",
+        "ucb_drac": "camal_rl.agents.ucb_drac:UCBDrACTerm",
+        "background_mix": "camal_rl.agents.background_mix:BackgroundMixTerm",
         "sgqn": "camal_rl.agents.sgqn:SGQNTerm",
         "sgfd": "camal_rl.agents.sgfd:SGFDTerm",
     },
@@ -124,7 +133,7 @@ TERMS: Registry[type[Any]] = Registry(
 
 _MEMBERS = (
     *("name", "config_type", "logs_at_weight_zero", "module", "weight_at", "num_attention_frames", "setup"),
-    *("rollout_columns", "loss", "diagnostics", "training_state", "restore_training_state"),
+    *("rollout_columns", "update_starts", "loss", "diagnostics", "training_state", "restore_training_state"),
 )
 
 

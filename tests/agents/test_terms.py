@@ -41,6 +41,10 @@ class Pull(AuxiliaryTerm):
     def __init__(self, config, seed=0):
         super().__init__(config, seed)
         self.seen = []
+        self.started = []
+
+    def update_starts(self, rollout):
+        self.started.append((len(self.seen), rollout.full, float(np.abs(rollout.returns).min()) > 0))
 
     def rollout_columns(self, env):
         return {"step": np.full((env.num_envs, 1), env.get_attr("count")[0])}
@@ -84,6 +88,8 @@ def test_a_term_is_stored_beside_its_observation_weighted_and_logged():
     model = model_of(terms=[(f"{HERE}:Pull", {"toward": 5})], camal={"weight": 0}).learn(16)
     (pull,) = (term for term in model.auxiliary_terms if term.name == "pull")
     assert len(pull.seen) == 4
+    # Before the four minibatches of the update, with a complete rollout.
+    assert pull.started == [(0, True, True)]
     for steps, frames in pull.seen:
         assert torch.equal(steps.flatten(), frames.long())
     log = model.logger.name_to_value

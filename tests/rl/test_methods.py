@@ -33,6 +33,9 @@ OWN = f"{__name__}:Own"
         ("ppo", None, ()),
         ("camal", "camal", ()),
         ("energy", "energy", ()),
+        ("background_mix", None, ("background_mix",)),
+        ("ucb_drac", None, ("ucb_drac",)),
+        ("camal+background_mix", "camal", ("background_mix",)),
         (OWN, None, (OWN,)),
         (f"camal+{OWN}", "camal", (OWN,)),
         ("camal_rl.losses:energy_loss", "camal_rl.losses:energy_loss", ()),
@@ -60,7 +63,7 @@ def test_what_is_no_method_is_one_line(name, message):
 
 def test_known_methods_are_ppo_the_losses_and_the_terms():
     assert known_methods()[:2] == ("ppo", "camal")
-    assert {"energy", "l1"} < set(known_methods())
+    assert {"energy", "l1", "drac", "ucb_drac", "background_mix"} < set(known_methods())
 
 
 def test_a_term_takes_its_settings_from_the_methods_section():

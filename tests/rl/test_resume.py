@@ -23,6 +23,7 @@ SETTINGS = (
     *("log.overlay_every=32", "log.held_out_every=64", "log.held_out_episodes=2", "evaluation.num_envs=2"),
     *("env.normalize_reward=true", "device=cpu"),
 )
+ALL_TERMS = "camal+drac+ucb_drac+background_mix"
 pytestmark = pytest.mark.filterwarnings("ignore:the CAM grid of encoder")
 
 
@@ -96,7 +97,7 @@ def curves(folder):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     found = {}
-    for methods in ("camal", "camal+drac"):
+    for methods in ("camal", ALL_TERMS):
         settings = config().for_method(methods)
         folder = RunFolder(tmp_path_factory.mktemp("base") / "run")
         train(settings, folder)
@@ -104,7 +105,7 @@ def uninterrupted(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("methods", ["camal", "camal+drac"])
+@pytest.mark.parametrize("methods", ["camal", ALL_TERMS])
 @pytest.mark.parametrize(
     "where",
     [
@@ -197,7 +198,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_line(tmp_path, uninter
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     (folder.path / "config.yaml").write_bytes(base.config_file.read_bytes())
-    _, other = uninterrupted["camal+drac"]
+    _, other = uninterrupted[ALL_TERMS]
     checkpoint_folders(other.checkpoints)[-1][1].rename(tmp_path / "moved")
     folder.checkpoints.mkdir()
     (tmp_path / "moved").rename(folder.checkpoints / "step-000000000128")

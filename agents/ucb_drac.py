@@ -1,0 +1,148 @@
+"""UCB-DrAC: DrAC whose augmentation a bandit chooses (Raileanu et al. 2021, arXiv 2006.12862, sec. 3.2)."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.augmentations import AUGMENTATIONS
+from camal_rl.agents.consistency import check_images, consistency_loss
+from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
+from camal_rl.agents.term_settings import check_count, check_weight
+from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
+
+
+class UpperConfidenceBound:
+    """Chooses the arm with the largest ``Q(f) + c sqrt(log t / N(f))``.
+
+    ``Q(f)`` is the mean of the last ``window`` rewards of arm ``f``, 0 before the first one; ``N(f)`` is 1 and the
+    number of its rewards, ``t`` is 1 and the number of all. Of equally good arms the first is chosen.
+
+    Attributes:
+        counts: rewards of each arm so far.
+        chosen: the arm that was chosen last; ``None`` before the first choice.
+    """
+
+    def __init__(self, arms: int, exploration: float, window: int) -> None:
+        """Make a bandit of so many arms that has seen nothing; ``exploration`` is ``c``."""
+        self.exploration = exploration
+        self.counts = [0] * arms
+        self.chosen: int | None = None
+        self._rewards: list[deque[float]] = [deque(maxlen=window) for _ in range(arms)]
+
+    def bounds(self) -> list[float]:
+        """Return the bound of every arm."""
+        log_total = math.log(1 + sum(self.counts))
+        return [
+            (sum(rewards) / len(rewards) if rewards else 0.0) + self.exploration * math.sqrt(log_total / (1 + count))
+            for rewards, count in zip(self._rewards, self.counts, strict=True)
+        ]
+
+    def choose(self) -> int:
+        """Choose an arm and return it."""
+        bounds = self.bounds()
+        self.chosen = bounds.index(max(bounds))
+        return self.chosen
+
+    def reward(self, value: float) -> None:
+        """Take note of what the chosen arm earned; before the first choice nothing is."""
+        if self.chosen is not None:
+            self.counts[self.chosen] += 1
+            self._rewards[self.chosen].append(value)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that was seen, as plain data."""
+        return {"chosen": self.chosen, "counts": list(self.counts), "rewards": [list(each) for each in self._rewards]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave.
+
+        Raises:
+            ValueError: it is that of another number of arms.
+        """
+        if not len(state["counts"]) == len(state["rewards"]) == len(self.counts):
+            raise ValueError(f"the bandit has {len(self.counts)} arms, and the state is of {len(state['counts'])}")
+        self.chosen, self.counts = state["chosen"], list(state["counts"])
+        self._rewards = [
+            deque(rewards, maxlen=own.maxlen) for rewards, own in zip(state["rewards"], self._rewards, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class UCBDrACConfig:
+    """Settings of UCB-DrAC; the defaults are the paper's.
+
+    Attributes:
+        weight: coefficient of the term, at least 0.
+        exploration: the factor ``c`` of the bandit's exploration, at least 0; 0 takes what was best so far.
+        window: how many of an augmentation's last rewards count, at least 1.
+    """
+
+    weight: float = 0.1
+    exploration: float = 0.1
+    window: int = 10
+
+    def __post_init__(self) -> None:
+        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        check_weight("ucb_drac.weight", self.weight)
+        check_weight("ucb_drac.exploration", self.exploration)
+        check_count("ucb_drac.window", self.window)
+
+
+class UCBDrACTerm(AuxiliaryTerm):
+    """DrAC's loss with one augmentation an update, which a bandit chooses.
+
+    What an augmentation earns is the mean of the returns (the value's targets) of the rollout that the policy collects
+    after the update.
+    """
+
+    name: ClassVar[str] = "ucb_drac"
+    config_type: ClassVar[type[Any]] = UCBDrACConfig
+    config: UCBDrACConfig
+
+    def __init__(self, config: UCBDrACConfig | None = None, seed: int = 0) -> None:
+        super().__init__(UCBDrACConfig() if config is None else config, seed)
+        self.bandit = UpperConfidenceBound(len(AUGMENTATIONS), self.config.exploration, self.config.window)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._policy: ActorCriticPolicy | None = None
+
+    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
+        """Check that observations are images, and keep the policy, which is asked about augmented ones."""
+        check_images(policy, self.name, "UCB-DrAC augments")
+        self._policy = policy
+
+    def update_starts(self, rollout: CamalRolloutBuffer) -> None:
+        """Credit the last update's augmentation with this rollout, and choose the next one."""
+        self.bandit.reward(float(rollout.returns.mean()))
+        self.bandit.choose()
+
+    def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
+        """Return the disagreement between the minibatch's images and their augmented copies."""
+        if self._policy is None or self.bandit.chosen is None:
+            raise RuntimeError("setup() and update_starts() come before loss()")
+        augment = list(AUGMENTATIONS.values())[self.bandit.chosen]
+        images = augment(minibatch.observations, self._generator)
+        return consistency_loss(cast(CamPolicy, self._policy), minibatch, evaluation, images)
+
+    def diagnostics(self, minibatch: CamalRolloutSamples, policy: ActorCriticPolicy) -> Mapping[str, float]:
+        """Return the position of this update's augmentation among all, and how often each was rewarded so far."""
+        chosen = {} if self.bandit.chosen is None else {"chosen": float(self.bandit.chosen)}
+        return {**chosen, **{name: float(n) for name, n in zip(AUGMENTATIONS, self.bandit.counts, strict=True)}}
+
+    def training_state(self) -> dict[str, Any]:
+        """Return the states of the random generator and of the bandit."""
+        return {"random": super().training_state(), "bandit": self.bandit.state()}
+
+    def restore_training_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`training_state` gave."""
+        super().restore_training_state(state["random"])
+        self.bandit.restore(state["bandit"])
