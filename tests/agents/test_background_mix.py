@@ -2,6 +2,7 @@
 
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -150,6 +151,18 @@ def test_the_control_mixes_as_much_elsewhere(agent):
     )
     assert torch.equal(ours.parts["mixed_fraction"], control.parts["mixed_fraction"])
     assert not torch.equal(ours.total, control.total)
+
+
+@pytest.mark.parametrize(
+    "space", [gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(3), gym.spaces.Box(-1, 1, (2,))], ids=str
+)
+def test_every_action_space_trains_on_a_share_of_the_frames(space):
+    class Actions(CountingEnv):
+        def __init__(self):
+            super().__init__()
+            self.action_space = space
+
+    assert 0 <= trained(env=Actions()).logger.name_to_value["background_mix/policy"] < math.inf
 
 
 def test_a_minibatch_of_one_frame_has_nothing_to_mix():
