@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from types import MethodType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy.typing as npt
@@ -133,8 +134,10 @@ TERMS: Registry[type[Any]] = Registry(
 
 _MEMBERS = (
     *("name", "config_type", "logs_at_weight_zero", "module", "weight_at", "num_attention_frames", "setup"),
-    *("rollout_columns", "update_starts", "loss", "diagnostics", "training_state", "restore_training_state"),
+    *("rollout_columns", "loss", "diagnostics"),
 )
+_LATER_MEMBERS = ("update_starts", "training_state", "restore_training_state")
+"""What a term that does not derive from :class:`AuxiliaryTerm` may lack: it gets the defaults."""
 
 
 def register_term(name: str) -> Callable[[AnyTerm], AnyTerm]:
@@ -156,6 +159,9 @@ def make_terms(asked: Terms | None, seed: int) -> dict[str, AuxiliaryTerm]:
     made: dict[str, AuxiliaryTerm] = {}
     for name, settings in _pairs(asked):
         term = settings if name is None else _made(name, settings, seed)
+        for member in _LATER_MEMBERS:
+            if not hasattr(term, member):
+                setattr(term, member, MethodType(getattr(AuxiliaryTerm, member), term))
         key = _name_of(term) if name is None else name
         if key in made:
             raise ValueError(f"term {key!r} is asked for twice")

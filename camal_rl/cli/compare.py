@@ -26,7 +26,7 @@ def compare(
         str | None,
         typer.Option(
             help="Comma-separated: ppo (image classifiers: vanilla, ifam), camal, a peer's loss on maps (energy, l1, "
-            "ppce, rrr, mse), a term (drac), terms together (camal+drac), or your own (package.module:name). By "
+            "ppce, rrr, mse), a term (drac, ucb_drac, background_mix, sgqn, sgfd), terms together (camal+drac), or your own (package.module:name). By "
             "default ppo,camal or vanilla,camal."
         ),
     ] = None,

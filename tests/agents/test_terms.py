@@ -281,3 +281,38 @@ def test_a_term_other_than_camals_needs_no_masks():
 def test_the_settings_of_a_term():
     assert term_config(Pull) == PullConfig()
     assert term_config(Pull, {"weight": 1}) == PullConfig(weight=1)
+
+
+class Loose:
+    """A term that derives from nothing, with what terms had before they could be resumed."""
+
+    name, config_type, logs_at_weight_zero, module = "loose", PullConfig, False, None
+
+    def __init__(self, config, seed=0):
+        self.config, self.seed = config, seed
+
+    def weight_at(self, progress):
+        return self.config.weight
+
+    def num_attention_frames(self, batch_size):
+        return 0
+
+    def setup(self, policy, env):
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    def rollout_columns(self, env):
+        return {}
+
+    def loss(self, minibatch, evaluation, progress):
+        return TermLoss(evaluation.value.square().mean() * torch.rand(1, generator=self.generator).item())
+
+    def diagnostics(self, minibatch, policy):
+        return {}
+
+
+def test_a_term_that_derives_from_nothing_trains_and_is_saved_in_checkpoints():
+    model = model_of(terms=[f"{HERE}:Loose"])
+    model.learn(16)
+    state = model.training_state()["terms"]["loose"]
+    (term,) = (each for each in model.auxiliary_terms if each.name == "loose")
+    assert torch.equal(state["generator"], term.generator.get_state())
