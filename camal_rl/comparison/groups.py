@@ -12,7 +12,7 @@ from typing import Any
 from camal_rl.comparison.derived import derived_results
 from camal_rl.comparison.plan import PlannedRun
 from camal_rl.runs.folders import sha256_of
-from camal_rl.runs.json_files import POLICY_SUM, read_provenance, read_training
+from camal_rl.runs.json_files import CONTENT_SUM, POLICY_SUM, has_sum, read_provenance, read_training
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
 from camal_rl.runs.results import Results
 from camal_rl.runs.run_folder import RunFolder
@@ -144,6 +144,8 @@ def found_run(planned: PlannedRun) -> FoundRun:
             "command": (folder.command_file, _read_command),
         }.items()
     }
+    if planned.folder.config_file.is_file() and not planned.folder.config_is_as_written():
+        left_out.append(f"{folder.config_file} was changed after it was written")
     for name, why in _foreign(planned, parts).items():
         parts[name] = None
         left_out.append(f"{why}{_LEFT_OUT}")
@@ -207,7 +209,10 @@ def _optional(path: Path, read: Callable[[Path], Any], left_out: list[str]) -> A
     if not path.is_file():
         return None
     try:
-        return read(path)
+        found = read(path)
+        if path.suffix == ".json" and not has_sum(path):
+            raise ValueError(f"{path} is not as it was written: its content does not have its {CONTENT_SUM}")
+        return found
     except (ValueError, OSError) as error:
         left_out.append(f"{' '.join(str(error).split())}{_LEFT_OUT}")
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -19,10 +18,6 @@ MODEL_SUM = "model_sha256"
 """In ``train.json``: the SHA-256 of the model that training wrote."""
 POLICY_SUM = "policy_sha256"
 """In ``train.json``: the SHA-256 of the description of an agent's policy, which holds that of the weights."""
-
-
-class ChangedFileWarning(UserWarning):
-    """A file of a run is not as it was written; the message is one line."""
 
 
 CONTENT_SUM = "content_sha256"
@@ -54,7 +49,7 @@ def content_sum(content: Mapping[str, Any]) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; numbers that JSON does not have, ``NaN`` and ``Infinity``, become ``None``.
 
-    The checksum of the content that :func:`write_record` adds is left out; :func:`warn_if_changed` compares it.
+    The checksum of the content that :func:`write_record` adds is left out; :func:`has_sum` compares it.
 
     Raises:
         ValueError: the file holds something else; one line that names it.
@@ -79,20 +74,6 @@ def has_sum(path: Path) -> bool:
     return expected is None or expected == content_sum(read_json(path))
 
 
-def warn_if_changed(path: Path) -> None:
-    """Warn of a file that can be read but is not as it was written: a bit has flipped, or somebody has edited it."""
-    if not has_sum(path):
-        warn_of_change(path, f"its {CONTENT_SUM}")
-
-
-def warn_of_change(path: Path, what: str) -> None:
-    """Warn that a file does not agree with a checksum in it."""
-    line = f"{path} is not as it was written: its content does not have {what}"
-    warnings.warn(
-        f"{line}; bring it back from a copy unless you have changed it yourself", ChangedFileWarning, stacklevel=2
-    )
-
-
 def read_training(path: Path) -> dict[str, Any]:
     """Read a ``train.json``.
 
@@ -112,7 +93,6 @@ def read_training(path: Path) -> dict[str, Any]:
         if (key in data or needed) and type(data.get(key)) not in types:
             got = shown(data[key]) if key in data else "nothing"
             raise ValueError(f"{path} does not tell of a training: {key} must be {words}, got {got}; train again")
-    warn_if_changed(path)
     return data
 
 
@@ -130,7 +110,6 @@ def read_provenance(path: Path) -> dict[str, Any]:
     computing = data.get("computing")
     if computing and not {"device", "precision"} <= computing.keys():
         raise ValueError(f"{path} does not tell where a run comes from: computing is {shown(computing)}; remove it")
-    warn_if_changed(path)
     return data
 
 

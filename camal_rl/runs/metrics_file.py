@@ -10,7 +10,7 @@ from typing import Any
 
 from camal_rl.atomic import write_text
 from camal_rl.runs.former_results import former_metrics
-from camal_rl.runs.json_files import finite, read_json, warn_if_changed, with_sum
+from camal_rl.runs.json_files import finite, read_json, with_sum
 from camal_rl.runs.results import Results, check_fields
 
 VERSION = 2
@@ -89,7 +89,6 @@ def read_metrics(path: Path) -> RunMetrics:
         found = _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(f"{path} does not hold the results of an evaluation: {_one_line(error)}") from error
-    warn_if_changed(path)
     return found
 
 

@@ -17,7 +17,7 @@ from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.config_files import check_whole
 from camal_rl.runs.event_files import cut_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
-from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, warn_of_change, write_record
+from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_record
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
 from camal_rl.runs.provenance import provenance
@@ -199,13 +199,12 @@ class RunFolder:
                 f"{self.config_file} is not the configuration of a run: {told}; bring it back from a copy, or train "
                 "again"
             ) from error
-        self._warn_if_config_changed()
         return config
 
-    def _warn_if_config_changed(self) -> None:
+    def config_is_as_written(self) -> bool:
+        """Say whether ``config.yaml`` agrees with the checksum in its first line; without one it is taken as it is."""
         head, _, text = read_utf8(self.config_file).partition("\n")
-        if head.startswith(_CONFIG_SUM) and head.removeprefix(_CONFIG_SUM).strip() != _sum_of(text):
-            warn_of_change(self.config_file, "the SHA-256 of its first line")
+        return not head.startswith(_CONFIG_SUM) or head.removeprefix(_CONFIG_SUM).strip() == _sum_of(text)
 
     def training(self) -> dict[str, Any] | None:
         """Return what ``train.json`` holds, ``None`` where it is missing.

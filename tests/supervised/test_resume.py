@@ -1,6 +1,5 @@
 """Training on images that was interrupted and resumed equals training that was not, bit for bit."""
 
-import json
 import pickle
 import signal
 from dataclasses import replace
@@ -13,6 +12,7 @@ from torch import nn
 
 from camal_rl.runs.checkpoints import checkpoint_folders, newest_checkpoint, read_checkpoint
 from camal_rl.runs.folders import CheckpointWarning, DamagedFile
+from camal_rl.runs.json_files import read_json
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised import LogConfig, OptimizationConfig, Trainer
@@ -76,7 +76,7 @@ def curves(folder):
 def assert_same_runs(folder, base):
     assert_equal(final_state(folder), final_state(base))
     assert curves(folder) == curves(base)
-    first, second = (json.loads(each.train_file.read_text()) for each in (folder, base))
+    first, second = (read_json(each.train_file) for each in (folder, base))
     for key in ("seconds", "steps_per_second"):
         assert first.pop(key) > 0
         del second[key]
