@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
-from camal_rl.agents.drac import color_jitter
+from camal_rl.agents.augmentations import color_jitter
+from camal_rl.agents.consistency import check_images
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
@@ -91,12 +92,7 @@ class SGFDTerm(AuxiliaryTerm):
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
         """Check that observations are images and features several, keep the policy, and make the classifier."""
-        shape = policy.observation_space.shape
-        if shape is None or len(shape) != 3:
-            raise ValueError(
-                f"SGFD changes the colors of images, and the observations are {policy.observation_space}; leave sgfd "
-                "out or give it weight 0"
-            )
+        check_images(policy, self.name, "SGFD changes the colors of")
         if policy.features_dim < 2:
             raise ValueError(
                 "SGFD needs an encoder of at least 2 features, some that change and some that do not, got "

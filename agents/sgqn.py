@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.augmentations import random_crop
 from camal_rl.agents.config import ATTENTION_TARGETS
-from camal_rl.agents.drac import policy_divergence, random_crop
+from camal_rl.agents.consistency import check_images, consistency_loss
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
@@ -75,14 +76,9 @@ class SGQNTerm(AuxiliaryTerm):
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
         """Check that observations are images, keep the policy, and make the decoder."""
-        shape = policy.observation_space.shape
-        if shape is None or len(shape) != 3:
-            raise ValueError(
-                f"SGQN masks images, and the observations are {policy.observation_space}; leave sgqn out or "
-                "give it weight 0"
-            )
+        check_images(policy, self.name, "SGQN masks")
         self._policy = policy
-        channels, height, width = shape
+        channels, height, width = cast(tuple[int, ...], policy.observation_space.shape)
         with random_states_kept():
             torch.manual_seed(self.seed)
             frames = channels // channels_per_frame(channels)
@@ -98,17 +94,15 @@ class SGQNTerm(AuxiliaryTerm):
         original, saliency = saliency_maps(policy, chosen)
         mask = salient_pixels(saliency, self.config.quantile)
 
-        masked = evaluate_samples(policy, chosen._replace(observations=masked_images(images, mask)), 0)
-        divergence = policy_divergence(original.distribution, masked.distribution)
-        error = functional.mse_loss(masked.value, original.value.detach())
+        consistency = consistency_loss(policy, chosen, original, masked_images(images, mask))
 
         stacked = random_crop(torch.cat([images, mask.to(images.dtype)], dim=1), self._generator)
         moved, moved_mask = stacked.split([images.shape[1], mask.shape[1]], dim=1)
         features = evaluate_samples(policy, chosen._replace(observations=moved), 0).encoded["value"].features
         attribution = functional.binary_cross_entropy_with_logits(self.module(features), moved_mask.float())
 
-        total = divergence + error + self.config.attribution_weight * attribution
-        return TermLoss(total, {"policy": divergence, "value": error, "attribution": attribution})
+        total = consistency.total + self.config.attribution_weight * attribution
+        return TermLoss(total, {**consistency.parts, "attribution": attribution})
 
 
 class AttributionDecoder(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from camal_rl.rl.policy_arguments import SHIPPED_ENCODERS, PolicyArguments, argu
 from camal_rl.rl.space_json import space_from_json, space_to_json
 from camal_rl.runs.checks import shown
 from camal_rl.runs.folders import sha256_of, share_file
-from camal_rl.runs.json_files import finite, read_json, write_json
+from camal_rl.runs.json_files import content_sum, finite, read_json, write_json
 
 FORMAT = "camal_rl policy"
 FORMAT_VERSION = 1
@@ -144,8 +143,7 @@ def policy_files(path: Path) -> tuple[Path, Path]:
 
 def checksum(data: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what a description says, whatever its own checksum in it is."""
-    said = {key: value for key, value in data.items() if key != CHECKSUM}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return content_sum({key: value for key, value in data.items() if key != CHECKSUM})
 
 
 def own_tensors(policy: CamPolicy) -> dict[str, Tensor]:

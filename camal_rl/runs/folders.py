@@ -103,6 +103,11 @@ def share_file(path: Path) -> None:
     path.chmod(mode)
 
 
+def sha256_of_text(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8 as hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()

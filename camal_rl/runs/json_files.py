@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -12,14 +11,13 @@ from typing import Any
 
 from camal_rl.atomic import write_text
 from camal_rl.runs.checks import shown
+from camal_rl.runs.folders import sha256_of_text
 from camal_rl.utf8 import read_utf8
 
 MODEL_SUM = "model_sha256"
 """In ``train.json``: the SHA-256 of the model that training wrote."""
 POLICY_SUM = "policy_sha256"
 """In ``train.json``: the SHA-256 of the description of an agent's policy, which holds that of the weights."""
-
-
 CONTENT_SUM = "content_sha256"
 """In the JSON files of a run: the SHA-256 of the rest of the file, by which damage shows that leaves it readable."""
 
@@ -43,7 +41,7 @@ def with_sum(data: Mapping[str, Any]) -> dict[str, Any]:
 def content_sum(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of plain data; spaces and the order of keys in a file make no difference."""
     text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of_text(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,6 +52,19 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file holds something else; one line that names it.
     """
+    data = _parsed(path)
+    data.pop(CONTENT_SUM, None)
+    return data
+
+
+def has_sum(path: Path) -> bool:
+    """Say whether the content of a JSON file is that of its checksum; a file without one is taken as it is."""
+    data = _parsed(path)
+    expected = data.pop(CONTENT_SUM, None)
+    return expected is None or expected == content_sum(data)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     text = read_utf8(path)
     try:
         data = finite(json.loads(text))
@@ -64,14 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: brackets nested too deeply; make it again, or remove it") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path} cannot be read: it does not hold a JSON object; make it again, or remove it")
-    data.pop(CONTENT_SUM, None)
     return data
-
-
-def has_sum(path: Path) -> bool:
-    """Say whether the content of a JSON file is that of its checksum; a file without one is taken as it is."""
-    expected = json.loads(read_utf8(path)).get(CONTENT_SUM)
-    return expected is None or expected == content_sum(read_json(path))
 
 
 def read_training(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from camal_rl.foreign_code import no_code_from
 from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.config_files import check_whole
 from camal_rl.runs.event_files import cut_events
-from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, unique_name
+from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, sha256_of_text, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_record
 from camal_rl.runs.loading import dump_yaml, load_config
 from camal_rl.runs.lock import LOCK, FolderInUse, locked
@@ -25,10 +24,6 @@ from camal_rl.runs.task import RunConfig
 from camal_rl.utf8 import read_utf8
 
 _CONFIG_SUM = "# sha256 of what follows: "
-
-
-def _sum_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -177,7 +172,7 @@ class RunFolder:
 
     def _write_config(self, config: RunConfig) -> None:
         text = dump_yaml(config)
-        write_text(self.config_file, f"{_CONFIG_SUM}{_sum_of(text)}\n{text}")
+        write_text(self.config_file, f"{_CONFIG_SUM}{sha256_of_text(text)}\n{text}")
 
     def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
         # The configuration is the first file: a run that is killed here can be resumed.
@@ -204,7 +199,7 @@ class RunFolder:
     def config_is_as_written(self) -> bool:
         """Say whether ``config.yaml`` agrees with the checksum in its first line; without one it is taken as it is."""
         head, _, text = read_utf8(self.config_file).partition("\n")
-        return not head.startswith(_CONFIG_SUM) or head.removeprefix(_CONFIG_SUM).strip() == _sum_of(text)
+        return not head.startswith(_CONFIG_SUM) or head.removeprefix(_CONFIG_SUM).strip() == sha256_of_text(text)
 
     def training(self) -> dict[str, Any] | None:
         """Return what ``train.json`` holds, ``None`` where it is missing.

@@ -1,22 +1,18 @@
 """SGFD: weights that decorrelate, which features change, the weighted PPO loss, and what the term leaves alone."""
 
-import copy
 import math
 from collections import defaultdict
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO
 from torch import nn
 
-from camal_rl.agents import CAMALPPO, CamPolicy
+from camal_rl.agents import CAMALPPO
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.sgfd import (
     SGFDConfig,
-    SGFDTerm,
     centered_gram,
     classified,
     decorrelating_weights,
@@ -192,39 +188,6 @@ def test_training_needs_no_masks_and_adds_to_camal():
     assert trained(env=unsegmented_env()).logger.name_to_value["sgfd/classifier"] > 0
     log = trained(camal={"weight": 0.1}).logger.name_to_value
     assert log["camal/loss"] > 0 < log["sgfd/classifier"]
-
-
-def test_weight_zero_is_stock_ppo_bit_for_bit():
-    ours = trained(terms={"sgfd": {"weight": 0}}, steps=32).policy.state_dict()
-    stock = trained(algorithm=PPO, policy=CamPolicy, steps=32).policy.state_dict()
-    assert all(torch.equal(ours[name], stock[name]) for name in stock)
-    weighted = trained(steps=32).policy.state_dict()
-    assert not all(torch.equal(weighted[name], stock[name]) for name in stock)
-
-
-def test_the_global_random_streams_are_left_alone(agent):
-    model, _, samples = agent
-    torches, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    term = SGFDTerm(seed=3)
-    term.setup(model.policy, None)
-    term.loss(samples, evaluate_samples(model.policy, samples, 0), 0.0)
-    assert torch.equal(torch.get_rng_state(), torches)
-    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
-
-
-def test_training_goes_on_from_a_checkpoint_bit_for_bit():
-    whole = trained(steps=16)
-    state = copy.deepcopy(whole.training_state())
-    env = CountingEnv()
-    env.count = 8
-    whole.learn(16, reset_num_timesteps=False)
-    resumed = CAMALPPO("CamPolicy", env, camal={"weight": 0}, terms=["sgfd"], **SETTINGS)
-    resumed.restore_training_state(state)
-    resumed.learn(16, reset_num_timesteps=False)
-    for one, other in ((whole.policy, resumed.policy), (term_of(whole).module, term_of(resumed).module)):
-        theirs, ours = one.state_dict(), other.state_dict()
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert torch.equal(term_of(whole)._generator.get_state(), term_of(resumed)._generator.get_state())
 
 
 def test_a_comparison_knows_the_method():

@@ -31,46 +31,15 @@ def kills(arguments: argparse.Namespace, folder: Path) -> int:
     return bad
 
 
-def checkpoints(arguments: argparse.Namespace, folder: Path) -> int:
-    """Damage checkpoints; return how many were read wrongly, or ended in a traceback."""
-    return _told(damaged_checkpoints(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def models(arguments: argparse.Namespace, folder: Path) -> int:
-    """Damage model files; return how many were read wrongly, or ended in a traceback."""
-    return _told(damaged_models(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def results(arguments: argparse.Namespace, folder: Path) -> int:
-    """Damage what reports read; return how many were read without a word, or ended in a traceback."""
-    return _told(damaged_results(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def configurations(arguments: argparse.Namespace, folder: Path) -> int:
-    """Train with drawn settings; return how many ended in a traceback, or left half a run folder."""
-    return _told(drawn_configurations(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def commands(arguments: argparse.Namespace, folder: Path) -> int:
-    """Run drawn command lines; return how many ended in a traceback."""
-    return _told(drawn_commands(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def disk(arguments: argparse.Namespace, folder: Path) -> int:
-    """Train on a disk that is full after a while; return how many could not be resumed."""
-    return _told(full_disks(folder, arguments.count, arguments.seed), arguments.count)
-
-
-def _told(problems: list[str], count: int) -> int:
-    print("\n".join([*problems, f"{count} tried"]), flush=True)
-    return len(problems)
-
-
-COUNTS = {checkpoints: 200, models: 200, results: 100, configurations: 5000, commands: 500, disk: 10}
-COMMANDS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
-    "kills": kills,
-    **{each.__name__: each for each in COUNTS},
+ATTACKS: dict[str, tuple[Callable[[Path, int, int], list[str]], int]] = {
+    "checkpoints": (damaged_checkpoints, 200),
+    "models": (damaged_models, 200),
+    "results": (damaged_results, 100),
+    "configurations": (drawn_configurations, 5000),
+    "commands": (drawn_commands, 500),
+    "disk": (full_disks, 10),
 }
+"""By name what makes so many attempts in a folder, with a seed, and returns what went wrong; its default count."""
 
 
 def main() -> None:
@@ -83,11 +52,19 @@ def main() -> None:
     killing.add_argument("kind", choices=KINDS)
     killing.add_argument("--sigkill", type=int, default=20)
     killing.add_argument("--sigterm", type=int, default=10)
-    for each, count in COUNTS.items():
-        parsers.add_parser(each.__name__, help=each.__doc__).add_argument("--count", type=int, default=count)
+    for name, (attack, count) in ATTACKS.items():
+        parsers.add_parser(name, help=(attack.__doc__ or "").partition("\n")[0]).add_argument(
+            "--count", type=int, default=count
+        )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        bad = COMMANDS[arguments.command](arguments, arguments.folder or Path(temporary))
+        folder = arguments.folder or Path(temporary)
+        if arguments.command == "kills":
+            bad = kills(arguments, folder)
+        else:
+            problems = ATTACKS[arguments.command][0](folder, arguments.count, arguments.seed)
+            print("\n".join([*problems, f"{arguments.count} tried"]), flush=True)
+            bad = len(problems)
     print("no problems" if not bad else f"{bad} with problems")
     sys.exit(bad > 0)
 
