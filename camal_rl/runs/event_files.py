@@ -1,11 +1,12 @@
-"""TensorBoard's event files of a run that goes on: what was logged beyond its checkpoint is cut off.
-
-Readers of the files then see one run, without a gap or an overlap.
-"""
+"""TensorBoard's event files: what becomes of a run that goes on, and of one that cannot write them any more."""
 
 from __future__ import annotations
 
 import io
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -14,7 +15,10 @@ from tensorboard.compat.tensorflow_stub import errors  # type: ignore[import-unt
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-from camal_rl.atomic import write_bytes
+from camal_rl.atomic import WriteError, write_bytes
+
+_WRITERS = "tensorboard"
+"""The package in which event files are written."""
 
 
 def event_files(folder: Path) -> list[Path]:
@@ -22,8 +26,47 @@ def event_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("events.out.tfevents.*"))
 
 
+def _is_of_writer(error: BaseException | None) -> bool:
+    """Say whether a failure of the system comes from where event files are written."""
+    frames = traceback.walk_tb(error.__traceback__) if isinstance(error, OSError) else ()
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == _WRITERS for frame, _ in frames)
+
+
+@contextmanager
+def writing_events(folder: Path) -> Iterator[None]:
+    """Turn an event file that cannot be written inside the block into one line.
+
+    TensorBoard writes in a thread of its own, which prints its traceback; the next thing that is logged raises the same
+    exception. Inside the block the thread is silent.
+
+    Args:
+        folder: where the files are.
+
+    Raises:
+        WriteError: an event file cannot be written: the disk is full, or the folder is gone or may not be written.
+    """
+    usual = threading.excepthook
+
+    def hook(unhandled: threading.ExceptHookArgs) -> None:
+        if not _is_of_writer(unhandled.exc_value):
+            usual(unhandled)
+
+    threading.excepthook = hook
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, WriteError) or not _is_of_writer(error):
+            raise
+        raise WriteError(
+            f"{folder}: TensorBoard's events cannot be written ({error.strerror or error}); what is in the folder "
+            "stays as it is; make room, or see that the folder is there and may be written, and try again"
+        ) from error
+    finally:
+        threading.excepthook = usual
+
+
 def cut_events(folder: Path, step: int) -> int:
-    """Cut out of every event file below a folder what is beyond ``step``.
+    """Cut out of every event file below a folder what is beyond ``step``, so that what follows makes one run.
 
     What cannot be read, as the end of a file that a killed program was writing, is cut off too. A file without events
     is removed.

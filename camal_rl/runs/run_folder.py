@@ -14,7 +14,7 @@ from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.foreign_code import no_code_from
 from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.config_files import check_whole
-from camal_rl.runs.event_files import cut_events
+from camal_rl.runs.event_files import cut_events, writing_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, sha256_of_text, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_record
 from camal_rl.runs.loading import dump_yaml, load_config
@@ -123,11 +123,11 @@ class RunFolder:
 
         Raises:
             FolderInUse: another training writes into it.
-            WriteError: the folder cannot be made.
+            WriteError: the folder cannot be made, or TensorBoard's events cannot be written.
         """
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, "training"):
+        with locked(self.path, "training"), writing_events(self.tensorboard):
             remove_partial(self.path)
             remove_partial(self.checkpoints)
             self.error_file.unlink(missing_ok=True)

@@ -1,11 +1,15 @@
 """Event files of a run that goes on hold every step once."""
 
+import shutil
+import threading
+
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from camal_rl.runs.event_files import cut_events, event_files, read_records
+from camal_rl.atomic import WriteError
+from camal_rl.runs.event_files import cut_events, event_files, read_records, writing_events
 
 
 def write(folder, steps):
@@ -56,3 +60,29 @@ def test_a_file_without_any_event_is_removed(tmp_path):
     event_files(tmp_path)[0].write_bytes(b"nothing that can be read")
     cut_events(tmp_path, 9)
     assert event_files(tmp_path) == []
+
+
+def log_after_the_folder_is_gone(folder):
+    writer = SummaryWriter(str(folder))
+    writer.flush()
+    shutil.rmtree(folder)
+    for step in range(1000):
+        writer.add_scalar("return", 0.0, step)
+        writer.flush()
+
+
+def test_events_that_cannot_be_written_are_one_line_and_no_threads_traceback(tmp_path, capfd):
+    usual = threading.excepthook
+    with pytest.raises(WriteError, match="events cannot be written") as caught, writing_events(tmp_path / "events"):
+        log_after_the_folder_is_gone(tmp_path / "events")
+    assert str(caught.value).startswith(str(tmp_path / "events"))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+    assert threading.excepthook is usual
+
+
+def test_failures_of_others_inside_the_block_stay_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), writing_events(tmp_path):
+        (tmp_path / "missing").read_bytes()
+    with pytest.raises(WriteError, match="of a checkpoint"), writing_events(tmp_path):
+        raise WriteError("of a checkpoint")
