@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -23,6 +24,7 @@ from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.agents.terms import AuxiliaryTerm
 from camal_rl.agents.training_state import Interruption
+from camal_rl.envs.segmentation import masking_of
 
 
 class ImagePPO(PPO):
@@ -46,6 +48,7 @@ class ImagePPO(PPO):
 
     def _setup_model(self) -> None:
         self._settle_precision()
+        self._note_masking(self.env)
         check_rollout_size(self)
         self.rollout_buffer_class = self._buffer_class()
         super()._setup_model()
@@ -57,6 +60,33 @@ class ImagePPO(PPO):
             return
         encoder = encoder_class(kwargs.get("encoder", "nature"))
         self.policy_kwargs = {**kwargs, "precision": settled_precision(encoder, "auto", self.device)}
+
+    def _note_masking(self, env: VecEnv | None) -> None:
+        """Put what the agent sees of each image into the policy's arguments, where it sees objects only.
+
+        Raises:
+            ValueError: the policy was trained on images that were masked in another way.
+        """
+        if env is None or not issubclass(self.policy_class, CamPolicy):
+            return
+        given, kwargs = masking_of(env), self.policy_kwargs or {}
+        if kwargs.get("masking", given) != given:
+            seen = "images as they are" if given is None else f"images masked by {given!r}"
+            raise ValueError(
+                f"the policy acts on images masked by {kwargs['masking']!r}, and this environment gives {seen}; wrap "
+                f"it as in training: MaskedVecEnv(env, {kwargs['masking']!r})"
+            )
+        if given is not None:
+            self.policy_kwargs = {**kwargs, "masking": given}
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Train in another environment from now on, as SB3 has it.
+
+        Raises:
+            ValueError: the policy was trained on images that were masked in another way; or as SB3 says.
+        """
+        super().set_env(env, force_reset)
+        self._note_masking(self.env)
 
     def _buffer_class(self) -> type[RolloutBuffer] | None:
         """Return the buffer that belongs to the policy; ``None`` is SB3's choice.

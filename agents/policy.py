@@ -61,6 +61,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         maps: which maps :meth:`attention` gives where nothing is said: ``targets``, ``method``,
             ``value_rectification``, ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`).
             They are saved with the policy; :class:`camal_rl.agents.CAMALPPO` sets those that it trains on.
+        masking: how the images are masked that it acts on (:class:`camal_rl.envs.MaskedVecEnv`); a note for files.
         **kwargs: further arguments of ``ActorCriticCnnPolicy``.
     """
 
@@ -73,6 +74,7 @@ class CamPolicy(ActorCriticCnnPolicy):
         precision: Precision = "float32",
         cam_layer: str | None = None,
         maps: MapSettings | Mapping[str, Any] | None = None,
+        masking: str | None = None,
         **kwargs: Any,
     ) -> None:
         if "features_extractor_class" in kwargs:
@@ -80,7 +82,7 @@ class CamPolicy(ActorCriticCnnPolicy):
                 "CamPolicy takes its features extractor as `encoder`, a name or a class: write "
                 'policy_kwargs={"encoder": MyEncoder} in place of "features_extractor_class"'
             )
-        self.encoder, self.precision, self.cam_layer = encoder, precision, cam_layer
+        self.encoder, self.precision, self.cam_layer, self.masking = encoder, precision, cam_layer, masking
         self.map_settings = maps if isinstance(maps, MapSettings) else MapSettings.of(maps)
         self._verified: dict[AttentionTarget, bool] = {}
         extractor = encoder_class(encoder)
@@ -103,13 +105,9 @@ class CamPolicy(ActorCriticCnnPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         del data["features_extractor_class"]
-        data.update(
-            encoder=self.encoder,
-            precision=self.precision,
-            cam_layer=self.cam_layer,
-            maps=self.map_settings.as_dict(),
-        )
-        return data
+        data.update(encoder=self.encoder, precision=self.precision, cam_layer=self.cam_layer)
+        data["maps"] = self.map_settings.as_dict()
+        return data if self.masking is None else {**data, "masking": self.masking}
 
     def _extractors(self) -> dict[AttentionTarget, BaseFeaturesExtractor]:
         if self.share_features_extractor:

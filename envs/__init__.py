@@ -15,6 +15,8 @@ from camal_rl.envs.counterfactual import (
 )
 from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec, wrap_vec
+from camal_rl.envs.masked_vec import MaskedVecEnv
+from camal_rl.envs.masking import MASKINGS, Masking
 from camal_rl.envs.registry import (
     MissingExtraError,
     env_ids,
@@ -30,12 +32,15 @@ from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecE
 
 __all__ = [
     "IDENTITY",
+    "MASKINGS",
     "Counterfactual",
     "CounterfactualEnv",
     "EnvInfo",
     "Family",
     "Intervention",
     "LabelMap",
+    "MaskedVecEnv",
+    "Masking",
     "MissingExtraError",
     "SegmentationSpec",
     "SegmentedGymVecEnv",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.envs.segmentation import find_wrapped
+from camal_rl.envs.segmentation import LabelMap, find_wrapped
 
 Images = npt.NDArray[np.uint8]
 InterventionKind = Literal["identity", "background", "theme", "change", "remove"]
@@ -84,7 +84,12 @@ class CounterfactualEnv(ABC):
 
     A redraw must leave the running game alone: its state, its random streams and all later frames stay what they
     would have been.
+
+    Attributes:
+        labels_redrawn: whether :meth:`redrawn_labels` is there. Agents that see objects only need it.
     """
+
+    labels_redrawn: ClassVar[bool] = False
 
     @abstractmethod
     def interventions(self) -> tuple[Intervention, ...]:
@@ -100,6 +105,15 @@ class CounterfactualEnv(ABC):
         Raises:
             ValueError: not one of this environment's interventions.
         """
+
+    def redrawn_labels(self, intervention: Intervention) -> LabelMap:
+        """Return the label maps ``uint8[num_envs, H, W]`` of the images that :meth:`counterfactual` gives.
+
+        Raises:
+            ValueError: not one of this environment's interventions, or masks are switched off.
+            NotImplementedError: the environment labels no redrawn images.
+        """
+        raise NotImplementedError(f"a {type(self).__name__} gives no label maps of redrawn images")
 
 
 def find_counterfactual(env: VecEnv) -> CounterfactualEnv | None:

@@ -17,11 +17,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from camal_rl.envs.copies import Copyable
+from camal_rl.envs.env_attributes import action_names, image_stack
 from camal_rl.envs.guarded_env import guarded
 from camal_rl.envs.interface_checks import check_stacked_step
 from camal_rl.envs.saved_states import check_envs, restore_envs, saved_envs
 from camal_rl.envs.saved_values import AttributeState
-from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
+from camal_rl.envs.segmentation import TERMINAL_KEY, ImageStack, LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec
 from camal_rl.envs.worker_processes import WorkerVecEnv, ending_with_a_worker
 from camal_rl.failures import RunFailure
 from camal_rl.state_tree import from_bytes, to_bytes
@@ -84,7 +85,8 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
     frame's ``info`` is in ``venv.reset_infos``. Each label map is therefore read from ``infos[i]`` within an episode
-    and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps.
+    and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps, but for that of a
+    ``terminal_observation``, as ``terminal_segmentation``.
     """
 
     state_attributes = ("_label_maps",)
@@ -94,7 +96,8 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""
         super().__init__(venv)
         self.spec = as_spec(spec)
-        self._action_names = _action_names(venv)
+        self._action_names = action_names(venv)
+        self._image_stack = image_stack(venv)
         self._masks = masks
         self._size = image_size(venv.observation_space)
         self._label_maps: LabelMap | None = None
@@ -119,6 +122,11 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
     def action_names(self) -> tuple[str, ...] | None:
         """What people call the actions: the environment's ``action_names``, or its ``get_action_meanings()``."""
         return self._action_names
+
+    @property
+    def image_stack(self) -> ImageStack:
+        """How many frames an observation shows, as far as the environments say: those of ``SegmentedFrameStack``."""
+        return self._image_stack
 
     @property
     def has_segmentation(self) -> bool:
@@ -164,7 +172,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
             else:
                 self._label_maps[index] = self._take(infos[index], index, "step")
         check_ids(self._label_maps, self.spec)
-        return observations, rewards, dones, [_without_key(info) for info in infos]
+        return observations, rewards, dones, [_handed_on(info) for info in infos]
 
     def segmentation(self) -> LabelMap:
         """Return the label maps uint8[num_envs, H, W] of the current observations.
@@ -238,19 +246,10 @@ def _without_key(info: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if key != KEY}
 
 
-def _action_names(venv: VecEnv) -> tuple[str, ...] | None:
-    """Return one name for each discrete action, if the environments have as many: wrappers can change the actions."""
-    space = venv.action_space
-    if not isinstance(space, spaces.Discrete):
-        return None
-    if venv.has_attr("action_names"):
-        names = venv.get_attr("action_names", indices=0)[0]
-    elif venv.has_attr("get_action_meanings"):
-        names = venv.env_method("get_action_meanings", indices=0)[0]
-    else:
-        return None
-    given = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == space.n
-    return tuple(str(name) for name in names) if given else None
+def _handed_on(info: dict[str, Any]) -> dict[str, Any]:
+    """Return an info without its label map; that of the last frame of an episode, which is in no other place, stays."""
+    last = {TERMINAL_KEY: info[KEY]} if "terminal_observation" in info and KEY in info else {}
+    return {**_without_key(info), **last}
 
 
 def wrap_vec(venv: VecEnv, spec: SpecLike | None = None) -> SegmentedGymVecEnv:

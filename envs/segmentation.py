@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,20 @@ from camal_rl.spelling import did_you_mean
 
 LabelMap = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind")
+TERMINAL_KEY = "terminal_segmentation"
+"""Where the info of an episode that ended has the label map of its ``terminal_observation``."""
+
+
+class ImageStack(NamedTuple):
+    """How many frames an observation shows side by side in its channels, the newest last.
+
+    Attributes:
+        frames: 1 without a stack.
+        labels: whose label map comes with it: that of the ``newest`` frame, or the ``union`` of all.
+    """
+
+    frames: int = 1
+    labels: Literal["newest", "union"] = "newest"
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,18 @@ class SegmentedVecEnv(VecEnv):
         return None if wrapped is None else wrapped.action_names
 
     @property
+    def masking(self) -> str | None:
+        """What an agent sees of each image, if it sees objects only (:mod:`camal_rl.envs.masking`); else ``None``."""
+        wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
+        return None if wrapped is None else wrapped.masking
+
+    @property
+    def image_stack(self) -> ImageStack:
+        """How many frames an observation shows; a wrapper shows as many as what it wraps."""
+        wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
+        return ImageStack() if wrapped is None else wrapped.image_stack
+
+    @property
     def has_segmentation(self) -> bool:
         """Whether masks are switched on; where they are off, ``segmentation`` raises."""
         return True
@@ -133,6 +159,12 @@ class SegmentedVecEnv(VecEnv):
 def find_segmented(env: VecEnv) -> SegmentedVecEnv | None:
     """Return the outermost :class:`SegmentedVecEnv` in a chain of SB3 wrappers, or ``None`` if there is none."""
     return find_wrapped(env, SegmentedVecEnv)  # type: ignore[type-abstract]
+
+
+def masking_of(env: VecEnv | None) -> str | None:
+    """Return what an agent sees of each image where it sees objects only, ``None`` where it sees images as they are."""
+    segmented = None if env is None else find_segmented(env)
+    return None if segmented is None else segmented.masking
 
 
 def find_wrapped(env: VecEnv, kind: type[Kind]) -> Kind | None:

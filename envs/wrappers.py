@@ -22,7 +22,7 @@ from gymnasium import spaces
 from camal_rl.envs.copies import Copyable
 from camal_rl.envs.gym_adapter import KEY
 from camal_rl.envs.saved_values import AttributeState
-from camal_rl.envs.segmentation import LabelMap
+from camal_rl.envs.segmentation import ImageStack, LabelMap
 
 Image = npt.NDArray[np.uint8]
 StackLabels = Literal["newest", "union"]
@@ -273,7 +273,7 @@ class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, 
             raise ValueError(f"labels is 'newest' or 'union', got {labels!r}")
         height, width, self._channels = image_shape(env.observation_space)
         self.observation_space = spaces.Box(0, 255, (height, width, self._channels * frames), np.uint8)
-        self._frames = frames
+        self._frames, self._stack_labels = frames, labels
         self._stack: Image = np.zeros(self.observation_space.shape, dtype=np.uint8)
         self._labels: deque[LabelMap] = deque(maxlen=1 if labels == "newest" else frames)
 
@@ -289,6 +289,11 @@ class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, 
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._stack = np.concatenate([self._stack[..., self._channels :], observation], axis=-1)
         return self._stack.copy(), reward, terminated, truncated, self._change_info(info)
+
+    @property
+    def image_stack(self) -> ImageStack:
+        """How many frames an observation shows, and whose label map comes with it."""
+        return ImageStack(self._frames, self._stack_labels)
 
     def _change_info(self, info: dict[str, Any]) -> dict[str, Any]:
         if KEY not in info:

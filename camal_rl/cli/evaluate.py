@@ -54,5 +54,5 @@ def evaluate(
     if as_json:
         print(metrics.text(), end="")
         return
-    show(*run_tables(metrics.results))
+    show(*run_tables(metrics.results, config.acting_note))
     print(f"metrics: {folder.metrics_file}")

@@ -66,4 +66,5 @@ def _summary(exported: Exported) -> str:
     return (
         f"{exported.path}: images uint8 (B, {shape}) -> {', '.join(exported.outputs)}; "
         f"differs from the model by {exported.difference:.1g} on random frames"
+        f"{exported.note and '; '}{exported.note}"
     )

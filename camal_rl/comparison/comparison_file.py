@@ -22,18 +22,20 @@ def comparison_json(group: Group) -> dict[str, Any]:
 
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
     ``std``, ``interval`` (95 %, bootstrap), ``p_against_first`` (two-sided Mann-Whitney test against the first method),
-    ``measuring_error``; null where there is none.
+    ``measuring_error``; null where there is none. ``acting_notes``: what a method is given when it acts, beside images.
     """
+    names = {method: group.plain_name(method) for method in group.methods}
     figures = {}
     for key in compared_keys(group):
         found = estimates(group, key)
         figures[figure_name(key)] = {
-            method: _statistics(each, None if method == group.baseline else found[group.baseline])
+            names[method]: _statistics(each, None if method == group.baseline else found[group.baseline])
             for method, each in found.items()
         }
     return {
         "env": group.env,
-        "methods": list(group.methods),
+        "methods": list(names.values()),
+        "acting_notes": {name: note for method, name in names.items() if (note := group.acting_note(method))},
         "seeds": _seeds(group),
         "length": group.length,
         "figures": figures,

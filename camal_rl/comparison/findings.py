@@ -64,7 +64,18 @@ def findings(group: Group) -> list[str]:
     if not present:
         return ["None of these runs is evaluated, so there are no results; camal-rl evaluate RUN measures them."]
     base, *others = present
-    return [_paragraph(group, method, base) for method in others] or [_alone(group, base)]
+    told = [_paragraph(group, method, base) for method in others] or [_alone(group, base)]
+    return [_noted_once(group, text) for text in told]
+
+
+def _noted_once(group: Group, text: str) -> str:
+    """Say once, first, what a method is given when it acts, in place of a note at every mention."""
+    notes = []
+    for method in (each for each in group.methods if group.acting_note(each) and each in text):
+        plain = group.plain_name(method)
+        text = text.replace(method, plain)
+        notes.append(f"{plain} {group.acting_note(method)} whenever it acts.")
+    return " ".join([*notes, text])
 
 
 def _paragraph(group: Group, method: str, base: str) -> str:

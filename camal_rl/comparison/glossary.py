@@ -118,6 +118,8 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "gets "
             "that sees nothing, about 1 the best possible. R_min and R_max are Procgen's of the easy mode "
             "(arXiv 1912.01588); other simulators have no such range.",
+            "sees masks": "the agent is given the simulator's segmentation whenever it acts, and sees objects only. "
+            "Others see images as they are; masks serve their training at most.",
             "excluded duplicates": "episodes on held-out levels that look like a training level; they do not count.",
         },
         "Image classifiers": {

@@ -17,7 +17,7 @@ from camal_rl.runs.metrics_file import RunMetrics, read_metrics
 from camal_rl.runs.results import Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.settings import flat_settings
-from camal_rl.runs.task import Task, task_of
+from camal_rl.runs.task import RunConfig, Task, task_of
 from camal_rl.utf8 import read_utf8
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
@@ -92,6 +92,14 @@ class Group:
         """Return the runs of a method."""
         return [run for run in self.runs if run.method == method]
 
+    def plain_name(self, method: str) -> str:
+        """Return the name of a method without what :func:`noted_method` added, as commands and files have it."""
+        return method.replace(f" ({self.acting_note(method)})", "", 1)
+
+    def acting_note(self, method: str) -> str:
+        """Return what a method is given when it acts, beside images; empty where that is nothing."""
+        return self.of(method)[0].config.acting_note
+
     def evaluated(self, method: str) -> int:
         """Return how many of a method's runs are evaluated."""
         return sum(run.metrics is not None for run in self.of(method))
@@ -149,7 +157,13 @@ def found_run(planned: PlannedRun) -> FoundRun:
     for name, why in _foreign(planned, parts).items():
         parts[name] = None
         left_out.append(f"{why}{_LEFT_OUT}")
-    return FoundRun(planned.method, planned.seed, planned.config, folder, **parts, left_out=tuple(left_out))
+    method = noted_method(planned.method, planned.config)
+    return FoundRun(method, planned.seed, planned.config, folder, **parts, left_out=tuple(left_out))
+
+
+def noted_method(method: str, config: RunConfig) -> str:
+    """Return what tables, plots and sentences call a method: with what it is given when it acts, and others are not."""
+    return f"{method} ({config.acting_note})" if config.acting_note else method
 
 
 def _foreign(planned: PlannedRun, parts: Mapping[str, Any]) -> dict[str, str]:
@@ -180,8 +194,8 @@ def check_results(runs: Sequence[FoundRun]) -> None:
 
 def planned_group(runs: Sequence[PlannedRun]) -> Group:
     """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
-    methods = tuple(dict.fromkeys(planned.method for planned in runs))
     found = tuple(found_run(planned) for planned in runs)
+    methods = tuple(dict.fromkeys(run.method for run in found))
     notes = tuple(line for run in found for line in run.left_out)
     return Group(runs[0].config.task, methods, found, notes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from camal_rl.comparison.figure_words import target_words, with_arrow
 from camal_rl.comparison.figures import COUNTS
@@ -26,8 +27,17 @@ SWAPS = {
 }
 
 
-def run_tables(results: Results) -> list[Table]:
-    """Return the tables of what a run's evaluation found; sets without masks have no maps to measure."""
+def run_tables(results: Results, note: str = "") -> list[Table]:
+    """Return the tables of what a run's evaluation found; sets without masks have no maps to measure.
+
+    Args:
+        results: of the run.
+        note: what must be said beside every figure of it.
+    """
+    return [replace(table, title=f"{table.title}; the agent {note}") if note else table for table in _tables(results)]
+
+
+def _tables(results: Results) -> list[Table]:
     tables = [accuracy_table(results) if results.level_sets("accuracy") else returns_table(results)]
     if results.targets():
         tables += [alignment_table(results), faithfulness_table(results)]

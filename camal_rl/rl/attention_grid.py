@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from camal_rl.agents.config import ATTENTION_TARGETS
-from camal_rl.envs import segmentation_spec
-from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
+from camal_rl.envs import SegmentedVecEnv, segmentation_spec
+from camal_rl.envs.masked_vec import images_seen
+from camal_rl.overlays import RGBImage, as_rgb, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
 from camal_rl.rl.algorithms import attentive_policy
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.returns import Actor
-from camal_rl.rl.frames import FrameSet, sample_frames
+from camal_rl.rl.frames import FrameSet, visit_frames
 from camal_rl.rl.model_file import has_model, load_model
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.task import AnyRun, AttentionGrid
@@ -42,43 +46,78 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
         raise FileNotFoundError("none of the run folders holds a model")
     models = {method: load_model(run.folder) for method, run in shown.items()}
     first = next(iter(shown))
-    config = shown[first].config
-    assert isinstance(config, ExperimentConfig)
-    if config.env.segmentation is None:
+    configs = {method: _agent_config(run) for method, run in shown.items()}
+    if configs[first].env.segmentation is None:
         raise ValueError("env.segmentation is null: there are no masks to show beside the maps")
-    frames, caption = _frames(config, shown[first].label, models[first], count)
+    maskings = {method: config.env.masking for method, config in configs.items()}
+    seen, frames = _frames(configs[first], models[first], count, maskings.values())
     columns: dict[str, list[RGBImage]] = {
         "image": list(frames.pictures),
         "segmentation": list(colored_segmentation(frames.labels)),
     }
     maps = {}
     for method, model in models.items():
-        maps[method] = attention_maps(attentive_policy(model), frames.images)
+        maps[method] = attention_maps(attentive_policy(model), seen[maskings[method]])
     for target in ATTENTION_TARGETS:
         for method, found in maps.items():
-            pairs = zip(frames.pictures, found[target].numpy(), strict=True)
+            pairs = zip(as_rgb(seen[maskings[method]]), found[target].numpy(), strict=True)
             columns[f"{method}, {target}"] = [heatmap_overlay(image, cam) for image, cam in pairs]
     labels = ", ".join(run.label for run in shown.values())
-    names = segmentation_spec(config.env.id).names
+    names = segmentation_spec(configs[first].env.id).names
+    caption = _caption(configs[first], shown[first].label, count)
     classes = segmentation_sheet(frames.images, frames.labels, names, frames.relevant)
     return AttentionGrid(
         columns, f"{caption} Maps of {labels}; dark: 0, yellow: 1.", _legend(names, frames), {"frames": classes}
     )
 
 
-def _frames(config: ExperimentConfig, label: str, model: Actor, count: int) -> tuple[FrameSet, str]:
-    settings = config.evaluation
-    name, every = settings.attention_sets[-1], _LATER * settings.frame_every
-    venv = make_level_set_env(config, name, count, settings.seed, masks=True)
+def _agent_config(run: AnyRun) -> ExperimentConfig:
+    assert isinstance(run.config, ExperimentConfig)
+    return run.config
+
+
+def _frames(
+    config: ExperimentConfig, model: Actor, count: int, maskings: Iterable[str | None]
+) -> tuple[dict[str | None, npt.NDArray[np.uint8]], FrameSet]:
+    """Return the frames as agents with these maskings see them, and as the simulator draws them."""
+    settings, own = config.evaluation, config.env.masking
+    wanted = dict.fromkeys(each for each in maskings if each is not None)
+    bare = replace(config, env=replace(config.env, masking=next(iter(wanted), None)))
+    venv = make_level_set_env(bare, settings.attention_sets[-1], count, settings.seed, masks=True)
+    seen: dict[str | None, npt.NDArray[np.uint8]] = {}
+
+    def visit(observations: npt.NDArray[np.uint8]) -> None:
+        seen.update({each: images_seen(venv, observations, each) for each in (None, *wanted)})
+
     try:
-        frames = sample_frames(model, venv, count, every, settings.seed)
+        visit_frames(_Seeing(model, venv, own), venv, count, _steps(config), settings.seed, visit)
+        return seen, FrameSet(seen[None], venv.segmentation(), venv.spec.relevant_lookup())
     finally:
         venv.close()
-    rule = (
-        f"Level set {name}, one frame from each of {count} environments after {every} sampled actions of {label}, "
-        f"seed {settings.seed}; no frame is chosen by what it shows."
+
+
+@dataclass(frozen=True)
+class _Seeing:
+    """An actor that sees the frames of an environment as its own masking draws them, whatever others see."""
+
+    model: Actor
+    venv: SegmentedVecEnv
+    masking: str | None
+
+    def predict(self, observation: npt.NDArray[Any], *, deterministic: bool = False) -> tuple[Any, Any]:
+        return self.model.predict(images_seen(self.venv, observation, self.masking), deterministic=deterministic)
+
+
+def _steps(config: ExperimentConfig) -> int:
+    return _LATER * config.evaluation.frame_every
+
+
+def _caption(config: ExperimentConfig, label: str, count: int) -> str:
+    return (
+        f"Level set {config.evaluation.attention_sets[-1]}, one frame from each of {count} environments after "
+        f"{_steps(config)} sampled actions of {label}, seed {config.evaluation.seed}; no frame is chosen by what it "
+        "shows."
     )
-    return frames, rule
 
 
 def _legend(names: tuple[str, ...], frames: FrameSet) -> dict[str, str]:

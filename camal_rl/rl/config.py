@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +14,8 @@ from camal_rl.agents.encoders import Precision, encoder_class
 from camal_rl.envs.registry import is_function
 from camal_rl.foreign_code import ForeignCode, no_code_from, of_this_project
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
-from camal_rl.rl.methods import PPO_METHOD, check_terms, parse_method, weight_of
+from camal_rl.rl.env_config import EnvConfig
+from camal_rl.rl.methods import PPO_METHOD, Method, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
     Amount,
     Copies,
@@ -31,35 +32,6 @@ from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
 from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings
-
-
-@dataclass(frozen=True)
-class EnvConfig:
-    """The environment that is trained on.
-
-    Attributes:
-        id: environment id, for example ``toy_grid/default`` or ``procgen/starpilot``.
-        num_envs: copies that step together.
-        options: what the simulator takes, over those of the level set ``train``.
-        segmentation: ``default`` (the environment's own), ``silhouette`` or ``box``; ``None`` switches masks off
-            (only for weight 0).
-        relevant: class names that matter for the decision; ``None`` keeps the environment's own.
-        normalize_reward: divide rewards by the running standard deviation of the discounted return.
-    """
-
-    id: str
-    num_envs: Copies = 64
-    options: Mapping[str, Any] = field(default_factory=dict)
-    segmentation: Literal["default", "silhouette", "box"] | None = "default"
-    relevant: tuple[str, ...] | None = None
-    normalize_reward: bool = False
-
-    def __post_init__(self) -> None:
-        """Check ranges and that no setting is given twice."""
-        check_section(self, "env")
-        for key in ("segmentation", "relevant"):
-            if key in self.options:
-                raise ValueError(f"set env.{key}, not env.options.{key}")
 
 
 @dataclass(frozen=True)
@@ -145,6 +117,7 @@ class LogConfig(CheckpointSettings):
         check_section(self, "log")
 
 
+SEES_MASKS = "sees masks"
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
 """What of ``camal`` says which maps are measured and against what; at weight 0 nothing else means anything."""
 
@@ -201,8 +174,11 @@ class ExperimentConfig(RunSettings):
         self._make_algorithm_settings()
         find_algorithm(self.algorithm_name).check(self)
         check_terms(self.terms)
-        for method in self.methods:
-            self._joined_by(method)
+        for method, own in self.methods.items():
+            parsed = parse_method(method)
+            self._joined_by(parsed)
+            if parsed.masking is not None and own:
+                raise ValueError(f"methods.{method}: a masking has no settings, got {', '.join(own)}; leave them out")
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
@@ -238,12 +214,12 @@ class ExperimentConfig(RunSettings):
         Raises:
             ValueError: unknown method or setting.
         """
-        camal, terms = self._joined_by(method)
-        return replace(self, camal=camal, terms=terms, methods={})
-
-    def _joined_by(self, method: str) -> tuple[CamalConfig, dict[str, dict[str, Any]]]:
-        """Return what joins PPO's loss in a method: CAMAL's settings and those of the other terms."""
         parsed = parse_method(method)
+        camal, terms = self._joined_by(parsed)
+        return replace(self, camal=camal, terms=terms, methods={}, env=replace(self.env, masking=parsed.masking))
+
+    def _joined_by(self, parsed: Method) -> tuple[CamalConfig, dict[str, dict[str, Any]]]:
+        """Return what joins PPO's loss in a method: CAMAL's settings and those of the other terms."""
         camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
         if parsed.loss is not None:
             own = self.methods.get(parsed.loss, {})
@@ -287,7 +263,13 @@ class ExperimentConfig(RunSettings):
         """``ppo``, or the attention loss and the auxiliary terms whose weight is above 0, joined by ``+``."""
         loss = [self.camal.loss] if self.camal.weight > 0 else []
         terms = [name for name, settings in self.terms.items() if weight_of(name, settings) > 0]
-        return "+".join([*loss, *terms]) or PPO_METHOD
+        masking = [] if self.env.masking is None else [self.env.masking]
+        return "+".join([*loss, *terms, *masking]) or PPO_METHOD
+
+    @property
+    def acting_note(self) -> str:
+        """What the agent is given when it acts, beside images; in words, empty where that is nothing."""
+        return "" if self.env.masking is None else SEES_MASKS
 
 
 def agent_config(config: object) -> ExperimentConfig:

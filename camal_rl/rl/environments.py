@@ -7,9 +7,10 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from camal_rl.envs import SegmentedVecEnv, level_sets, make_vec
+from camal_rl.envs import MaskedVecEnv, SegmentedVecEnv, level_sets, make_vec
 from camal_rl.rl.algorithms import find_algorithm
-from camal_rl.rl.config import EnvConfig, ExperimentConfig
+from camal_rl.rl.config import ExperimentConfig
+from camal_rl.rl.env_config import EnvConfig
 from camal_rl.spelling import did_you_mean
 
 _EVERY_LEVEL = 2**31 - 1
@@ -53,15 +54,25 @@ def make_training_env(config: ExperimentConfig) -> VecEnv:
 
 
 def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:
-    """Make the environment of a level set with raw rewards; ``masks=False`` costs nothing for masks."""
-    options = level_set_options(config.env, name)
-    if not masks:
+    """Make the environment of a level set with raw rewards; ``masks=False`` costs nothing for masks.
+
+    An agent that sees objects only sees them here too, and has masks in any case.
+    """
+    options, masking = level_set_options(config.env, name), config.env.masking
+    if not masks and masking is None:
         options["segmentation"] = None
     elif config.env.segmentation not in (None, "default"):
         options["segmentation"] = config.env.segmentation
     if config.env.relevant is not None:
         options["relevant"] = config.env.relevant
-    return make_vec(config.env.id, num_envs, seed, **options)
+    venv = make_vec(config.env.id, num_envs, seed, **options)
+    if masking is None:
+        return venv
+    try:
+        return MaskedVecEnv(venv, masking)
+    except (TypeError, ValueError) as error:
+        venv.close()
+        raise ValueError(f"env.masking: {error}") from error
 
 
 def _level_range(options: Mapping[str, Any]) -> range:

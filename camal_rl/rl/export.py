@@ -129,7 +129,7 @@ def export_policy(policy: ActorCriticPolicy, out: Path, file_format: ExportForma
     program = acting_program(policy)
     names = output_names(policy)
     difference = write_program(program, out, file_format, names, lambda run: _difference(policy, run))
-    return Exported(out, _image_shape(policy), names, difference)
+    return Exported(out, _image_shape(policy), names, difference, _note(policy))
 
 
 def export_agent(model: Any, out: Path) -> Exported:
@@ -144,12 +144,20 @@ def export_agent(model: Any, out: Path) -> Exported:
     again = load_policy(out, "cpu", trust=True).state_dict()
     if not all(torch.equal(value.cpu(), again[name]) for name, value in policy.state_dict().items()):
         raise ExportMismatch(f"{out} does not hold the weights of the policy")
-    return Exported(out, _image_shape(policy), output_names(policy), 0.0)
+    return Exported(out, _image_shape(policy), output_names(policy), 0.0, _note(policy))
 
 
 def _image_shape(policy: ActorCriticPolicy) -> tuple[int, int, int]:
     channels, height, width = cast(tuple[int, int, int], policy.observation_space.shape)
     return height, width, channels
+
+
+def _note(policy: ActorCriticPolicy) -> str:
+    """Return what must be done to images before they go into a policy's network."""
+    masking = getattr(policy, "masking", None)
+    if masking is None:
+        return ""
+    return f"it expects images masked by {masking}: the network needs masks to act (camal_rl.envs.MaskedVecEnv)"
 
 
 def output_names(policy: ActorCriticPolicy) -> tuple[str, ...]:

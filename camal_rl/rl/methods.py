@@ -1,4 +1,4 @@
-"""Methods of a comparison: what joins PPO's loss, by name."""
+"""Methods of a comparison: what joins PPO's loss, and what the agent sees, by name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from camal_rl.agents.terms import TERMS, term_class, term_config
+from camal_rl.envs.masking import MASKINGS, Masking
 from camal_rl.losses import LOSSES
-from camal_rl.registry import load_object
+from camal_rl.registry import Registry, load_object
 from camal_rl.spelling import did_you_mean
 
 PPO_METHOD = "ppo"
+_KINDS = ("loss", "term", "masking")
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,22 @@ class Method:
     Attributes:
         loss: the attention loss of the CAMAL term; ``None`` without that term.
         terms: names of further auxiliary terms.
+        masking: what the agent sees where it sees objects only; ``None`` where it sees images as they are.
     """
 
     loss: str | None
     terms: tuple[str, ...]
+    masking: str | None = None
 
 
 def parse_method(name: str) -> Method:
     """Return what a method's name stands for.
 
     ``ppo`` is PPO alone. Any other name is that of an attention loss (the CAMAL term with this loss), of an auxiliary
-    term, or the path ``package.module:name`` of either; several are joined by ``+``: ``camal+drac``.
+    term or of a masking, or the path ``package.module:name`` of one; several are joined by ``+``: ``camal+drac``.
 
     Raises:
-        ValueError: a part that is unknown or stands twice, or two attention losses.
+        ValueError: a part that is unknown or stands twice, two attention losses or two maskings.
     """
     if name == PPO_METHOD:
         return Method(None, ())
@@ -43,16 +47,18 @@ def parse_method(name: str) -> Method:
         raise ValueError(f"method {name!r}: {PPO_METHOD} is PPO alone, every other method is PPO with something more")
     if len(set(parts)) != len(parts):
         raise ValueError(f"method {name!r} names a part twice")
-    terms = tuple(part for part in parts if _is_term(part))
-    losses = [part for part in parts if part not in terms]
+    kinds = {part: _kind_of(part) for part in parts}
+    losses, terms, maskings = ([part for part, kind in kinds.items() if kind == each] for each in _KINDS)
     if len(losses) > 1:
         raise ValueError(f"method {name!r} has the attention losses {' and '.join(losses)}; CAMAL's term has one")
-    return Method(losses[0] if losses else None, terms)
+    if len(maskings) > 1:
+        raise ValueError(f"method {name!r} has the maskings {' and '.join(maskings)}; an agent sees one")
+    return Method(losses[0] if losses else None, tuple(terms), maskings[0] if maskings else None)
 
 
 def known_methods() -> tuple[str, ...]:
     """Return the names that :func:`parse_method` takes, without combinations and paths."""
-    return (PPO_METHOD, *LOSSES, *TERMS)
+    return (PPO_METHOD, *LOSSES, *TERMS, *MASKINGS)
 
 
 def check_terms(terms: Mapping[str, Mapping[str, Any]]) -> None:
@@ -69,13 +75,14 @@ def weight_of(name: str, settings: Mapping[str, Any]) -> float:
     return float(term_config(term_class(name), settings, name).weight)
 
 
-def _is_term(part: str) -> bool:
+def _kind_of(part: str) -> str:
     if ":" in part:
-        return hasattr(load_object(part, "method"), "config_type")
-    if part in TERMS:
-        return True
-    if part in LOSSES:
-        return False
+        found = load_object(part, "method")
+        return "masking" if isinstance(found, Masking) else "term" if hasattr(found, "config_type") else "loss"
+    known: tuple[Registry[Any], ...] = (LOSSES, TERMS, MASKINGS)
+    for kind, names in zip(_KINDS, known, strict=True):
+        if part in names:
+            return kind
     hint = did_you_mean(part, known_methods())
     raise ValueError(
         f"unknown method {part!r}; {hint}methods are {', '.join(known_methods())}, your own as package.module:name, "

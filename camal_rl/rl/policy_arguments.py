@@ -49,6 +49,7 @@ class PolicyArguments:
         use_expln: of state-dependent noise.
         squash_output: of state-dependent noise.
         more: further arguments of a policy class of the user's own.
+        masking: how images are masked that the policy acts on; ``None``, and left out of files, where they are not.
     """
 
     encoder: str
@@ -67,6 +68,7 @@ class PolicyArguments:
     use_expln: bool
     squash_output: bool
     more: dict[str, Any]
+    masking: str | None = None
 
     @classmethod
     def of(cls, data: Any) -> PolicyArguments:
@@ -91,6 +93,10 @@ class PolicyArguments:
             raise ValueError(f"arguments.net_arch must be widths, of pi and vf, got {shown(found.net_arch)}")
         return found
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the arguments as files hold them."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("masking", None)}
+
     def as_kwargs(self, kind: type[CamPolicy]) -> dict[str, Any]:
         """Return the arguments as a policy class takes them; classes that they name are imported.
 
@@ -99,7 +105,7 @@ class PolicyArguments:
         """
         if self.more and kind is CamPolicy:
             raise ValueError(f"arguments.more must be empty for {OWN_POLICY}, got {shown(self.more)}")
-        kwargs = asdict(self)
+        kwargs = self.as_dict()
         more = unpack({}, kwargs.pop("more"))
         kwargs["features_extractor_kwargs"] = unpack({}, kwargs["features_extractor_kwargs"])
         kwargs["activation_fn"] = _activation(self.activation_fn)
@@ -140,6 +146,7 @@ def arguments_of(policy: CamPolicy) -> PolicyArguments:
         use_expln=bool(data["use_expln"]),
         squash_output=bool(data["squash_output"]),
         more=_plain({name: value for name, value in data.items() if name not in known}, "policy_kwargs"),
+        masking=policy.masking,
     )
 
 

@@ -96,6 +96,9 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
 def load_policy(path: Path | str, device: torch.device | str = "auto", trust: bool = False) -> CamPolicy:
     """Load a policy that :func:`save_policy` wrote, in evaluation mode; no code in the files is executed.
 
+    A policy whose ``masking`` is not ``None`` needs masks to act: wrap its environment in
+    ``camal_rl.envs.MaskedVecEnv(env, policy.masking)``.
+
     Args:
         path: the folder of a run, of a checkpoint or of an exported policy; or one of the two files.
         device: where it goes; ``auto`` is the GPU where there is one.
@@ -172,7 +175,7 @@ def _description(policy: CamPolicy, model: Any) -> dict[str, Any]:
         "policy": policy_path(policy),
         "observation_space": space_to_json(policy.observation_space),
         "action_space": space_to_json(policy.action_space),
-        "arguments": asdict(arguments_of(policy)),
+        "arguments": arguments_of(policy).as_dict(),
         "num_timesteps": int(getattr(model, "num_timesteps", 0)),
         "training": _training_of(model),
     }

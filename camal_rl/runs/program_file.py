@@ -45,12 +45,14 @@ class Exported:
         outputs: names of what it gives, in order.
         difference: largest difference from the policy's outputs on random frames; where outputs are larger than 1, as
             a part of the largest.
+        note: what must be done to images before they go in; empty where that is nothing.
     """
 
     path: Path
     image_shape: tuple[int, int, int]
     outputs: tuple[str, ...]
     difference: float
+    note: str = ""
 
 
 def check_target(out: Path, file_format: str) -> ExportFormat:

@@ -48,6 +48,14 @@ class RunSettings:
     imports: tuple[str, ...]
     sections_by_name: ClassVar[Mapping[str, Callable[[str | None], type[Any]]]] = MappingProxyType({})
 
+    @property
+    def acting_note(self) -> str:
+        """What is given to this method when it acts, beside images, and to others not; every table says it.
+
+        A few words; empty where that is nothing.
+        """
+        return ""
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a pickled state; a worker process imports what the configuration needs."""
         self.__dict__.update(state)

@@ -58,6 +58,10 @@ class RunConfig(Protocol):
     def method_name(self) -> str:
         """The method that this configuration trains."""
 
+    @property
+    def acting_note(self) -> str:
+        """What is given to the method when it acts, beside images; a few words, empty where that is nothing."""
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
 

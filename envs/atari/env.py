@@ -18,6 +18,7 @@ from camal_rl.envs.levels import SeededLevels
 from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.saved_values import AttributeState, NotSavableError
 from camal_rl.envs.saved_wrappers import restore_chain, save_chain
+from camal_rl.envs.segmentation import ImageStack
 from camal_rl.envs.wrappers import SegmentedFrameStack, SegmentedResize
 
 Image = npt.NDArray[np.uint8]
@@ -58,7 +59,7 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self.action_names = tuple(name.lower() for name in self._frames.action_meanings)
         self._episode = EpisodeOrder()
 
-    def _wrap(self, frames: RawAtariEnv) -> gymnasium.Env[Image, np.int64]:
+    def _wrap(self, frames: RawAtariEnv) -> SegmentedFrameStack:
         chosen = self.options
         env: gymnasium.Env[Any, Any] = SegmentedResize(frames, chosen.size)
         env = SeededLevels(env, chosen.start_level, chosen.num_levels)
@@ -69,6 +70,11 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         if chosen.clip_reward:
             env = TransformReward(env, _sign)
         return SegmentedFrameStack(env, chosen.frame_stack, chosen.stack_labels)
+
+    @property
+    def image_stack(self) -> ImageStack:
+        """How many frames an observation shows, and whose label map comes with it."""
+        return self._env.image_stack
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Start an episode; a seed makes the levels to come reproducible."""

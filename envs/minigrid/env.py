@@ -126,11 +126,25 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         Raises:
             ValueError: unknown intervention, or nothing to redraw before the first reset.
         """
-        require_known(intervention, self._interventions)
         if self._image is None:
             raise ValueError("there is nothing to redraw yet; call reset first")
-        drawn = edited(self._scene(), intervention, self.options)
-        return self._image.copy(), self._centered(self._tiles.paint(self._tiles.lay(drawn)))
+        return self._image.copy(), self._centered(self._tiles.paint(self._laid(intervention)))
+
+    def redrawn_labels(self, intervention: Intervention) -> LabelMap:
+        """Return the label map ``uint8[side, side]`` of the picture that :meth:`redraw` gives.
+
+        Raises:
+            ValueError: unknown intervention, or masks are switched off.
+        """
+        if self.options.segmentation is None:
+            raise ValueError("masks are switched off; make the environment with segmentation='silhouette'")
+        if self._image is None:
+            raise ValueError("there is nothing to redraw yet; call reset first")
+        return self._centered(self._tiles.label(self._laid(intervention)))
+
+    def _laid(self, intervention: Intervention) -> npt.NDArray[Any]:
+        require_known(intervention, self._interventions)
+        return self._tiles.lay(edited(self._scene(), intervention, self.options))
 
     def render(self) -> Image | None:
         """Return MiniGrid's own picture of the same view, 32 pixels a cell, with ``render_mode="rgb_array"``."""
@@ -144,7 +158,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self._game.close()
 
     def _show(self) -> tuple[Image, dict[str, Any]]:
-        numbers = self._tiles.lay(edited(self._scene(), IDENTITY, self.options))
+        numbers = self._laid(IDENTITY)
         self._image = self._centered(self._tiles.paint(numbers))
         info: dict[str, Any] = {}
         if self.options.segmentation is not None:

@@ -12,6 +12,7 @@ from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
 from camal_rl.envs.minigrid.env import make_env
 from camal_rl.envs.minigrid.options import parse_options
 from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.segmentation import LabelMap
 
 
 class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
@@ -24,6 +25,8 @@ class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
         render_mode: ``rgb_array`` for MiniGrid's own large pictures when asked for, or ``None``.
         **options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`.
     """
+
+    labels_redrawn = True
 
     def __init__(
         self, name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
@@ -48,3 +51,11 @@ class MiniGridVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
         """
         current, drawn = zip(*self.venv.env_method("redraw", intervention), strict=True)
         return Counterfactual.between(np.stack(current), np.stack(drawn))
+
+    def redrawn_labels(self, intervention: Intervention) -> LabelMap:
+        """Return the label maps ``uint8[num_envs, side, side]`` of what :meth:`counterfactual` gives.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`, or masks are switched off.
+        """
+        return np.stack(self.venv.env_method("redrawn_labels", intervention))

@@ -28,9 +28,12 @@ from camal_rl.envs.procgen.edits import (
     removable_classes,
     remove_class,
 )
+from camal_rl.envs.procgen.mask_renderer import BoxMaskRenderer
 from camal_rl.envs.procgen.options import ProcgenOptions
+from camal_rl.envs.procgen.silhouette import mask_renderer
 from camal_rl.envs.procgen.simulator import Simulator
-from camal_rl.envs.procgen.state import cells, entities, read_floats, read_int, set_options, world
+from camal_rl.envs.procgen.state import cells, current_time, entities, read_floats, read_int, set_options, world
+from camal_rl.envs.segmentation import LabelMap
 
 SWAPS = 3
 NUM_THEMES = 2
@@ -159,19 +162,39 @@ def remove_object(state: bytearray, item: DrawnObject) -> None:
 class Redrawer:
     """Draws edited states of one game; made when the first counterfactual is asked for."""
 
-    def __init__(self, game: str, num_envs: int, options: ProcgenOptions, relevant: Sequence[str]) -> None:
-        self._game, self._options = game, options
+    def __init__(
+        self, game: str, num_envs: int, options: ProcgenOptions, relevant: Sequence[str], segmentation: str | None
+    ) -> None:
+        self._game, self._options, self._segmentation = game, options, segmentation
         self._candidates = set(relevant) - {"agent"}
-        arguments = options.simulator_arguments() | {"render_mode": None}
-        self._simulator = Simulator(game, num_envs, 0, arguments)
+        self._arguments = options.simulator_arguments() | {"render_mode": None}
+        self._simulator = Simulator(game, num_envs, 0, self._arguments)
+        self._renderer: BoxMaskRenderer | None = None
 
     def counterfactual(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> Counterfactual:
         """Draw the states, which show the frames ``current``, under an intervention."""
+        return Counterfactual.between(current, self._draw(states, self._edits(states, current, intervention)))
+
+    def labels(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> LabelMap:
+        """Return label maps ``uint8[num, 64, 64]`` of what :meth:`counterfactual` draws; the first call starts more.
+
+        Raises:
+            ValueError: masks are switched off.
+        """
+        edits = self._edits(states, current, intervention)
+        if self._renderer is None:
+            self._renderer = mask_renderer(self._game, self._simulator, 0, self._segmentation, self._arguments)
+        if self._renderer is None:
+            raise ValueError("masks are switched off; make the environment with segmentation='box' or 'silhouette'")
+        self._draw(states, edits)
+        self._renderer.expect_new_states([current_time(state) for state in states])
+        return self._renderer.labels().copy()
+
+    def _edits(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> list[Edit]:
         require_known(intervention, procgen_interventions(self._game, self._options))
         if intervention in (NEAREST, LARGEST):
-            return self._without_first_visible(states, current, intervention)
-        edit = _edit_of(intervention, self._game)
-        return Counterfactual.between(current, self._draw(states, [edit] * len(states)))
+            return self._edits_of_first_visible(states, current, intervention)
+        return [_edit_of(intervention, self._game)] * len(states)
 
     def without(
         self, states: Sequence[bytes], current: Images, objects: Sequence[DrawnObject | None]
@@ -179,15 +202,14 @@ class Redrawer:
         """Draw each state without one object, or unchanged for ``None``."""
         if len(objects) != len(states):
             raise ValueError(f"expected {len(states)} objects, one (or None) per environment, got {len(objects)}")
-        edits = [_nothing if item is None else partial(remove_object, item=item) for item in objects]
-        return Counterfactual.between(current, self._draw(states, edits))
+        return Counterfactual.between(current, self._draw(states, [_removal(item) for item in objects]))
 
-    def _without_first_visible(
+    def _edits_of_first_visible(
         self, states: Sequence[bytes], current: Images, intervention: Intervention
-    ) -> Counterfactual:
+    ) -> list[Edit]:
         """Remove the first object of each state's order whose absence shows: others lie behind something."""
         orders = [self._order(state, intervention) for state in states]
-        images = current.copy()
+        edits: list[Edit] = [_nothing] * len(states)
         pending = np.ones(len(states), dtype=bool)
         for rank in range(_MAX_HIDDEN + 1):
             chosen = [
@@ -197,9 +219,10 @@ class Redrawer:
             if not any(chosen):
                 break
             drawn = self.without(states, current, chosen)
-            images[drawn.applies] = drawn.images[drawn.applies]
+            for index in np.flatnonzero(drawn.applies):
+                edits[index] = _removal(chosen[index])
             pending &= ~drawn.applies
-        return Counterfactual.between(current, images)
+        return edits
 
     def _order(self, state: bytes, intervention: Intervention) -> list[DrawnObject]:
         objects = drawn_objects(state, self._game)
@@ -218,8 +241,14 @@ class Redrawer:
         return self._simulator.frames()
 
     def close(self) -> None:
-        """End the simulator's threads and free its memory."""
+        """End the simulators' threads and free their memory."""
+        if self._renderer is not None:
+            self._renderer.close()
         self._simulator.close()
+
+
+def _removal(item: DrawnObject | None) -> Edit:
+    return _nothing if item is None else partial(remove_object, item=item)
 
 
 def _nothing(state: bytearray) -> None:

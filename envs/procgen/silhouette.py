@@ -168,3 +168,15 @@ class SilhouetteMaskRenderer(BoxMaskRenderer):
         """End both simulators' threads and free their memory."""
         super().close()
         self._sprites.close()
+
+
+def mask_renderer(
+    game: str, real: Simulator, seed: int, segmentation: str | None, arguments: dict[str, Any]
+) -> BoxMaskRenderer | None:
+    """Return what draws label maps for a simulator, ``box`` or ``silhouette``; ``None`` where masks are off."""
+    if segmentation is None:
+        return None
+    # Without sprites, boxes are the silhouettes.
+    draws_sprites = segmentation == "silhouette" and not arguments["use_monochrome_assets"]
+    renderer_class = SilhouetteMaskRenderer if draws_sprites else BoxMaskRenderer
+    return renderer_class(game, real, seed, arguments)

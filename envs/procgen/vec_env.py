@@ -16,9 +16,8 @@ from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Inte
 from camal_rl.envs.episodes import EpisodeStatistics
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.counterfactual import DrawnObject, Redrawer, drawn_objects, procgen_interventions
-from camal_rl.envs.procgen.mask_renderer import BoxMaskRenderer
 from camal_rl.envs.procgen.options import check_seed, parse_options
-from camal_rl.envs.procgen.silhouette import SilhouetteMaskRenderer
+from camal_rl.envs.procgen.silhouette import mask_renderer
 from camal_rl.envs.procgen.simulator import Simulator, StepResult
 from camal_rl.envs.procgen.state import check_states, current_time
 from camal_rl.envs.saved_values import NotSavableError, WholeStateVecEnv
@@ -67,6 +66,8 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         MissingExtraError: Procgen is not installed.
     """
 
+    labels_redrawn = True
+
     def __init__(
         self,
         game: str,
@@ -100,12 +101,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
     def _start_simulators(self) -> None:
         arguments = self.options.simulator_arguments()
         self._real = Simulator(self.game, self.num_envs, self._seed, arguments)
-        self._mask_renderer: BoxMaskRenderer | None = None
-        if self.segmentation_mode is not None:
-            # Without sprites, boxes are the silhouettes.
-            draws_sprites = self.segmentation_mode == "silhouette" and not self.options.use_monochrome_assets
-            renderer_class = SilhouetteMaskRenderer if draws_sprites else BoxMaskRenderer
-            self._mask_renderer = renderer_class(self.game, self._real, self._seed, arguments)
+        self._mask_renderer = mask_renderer(self.game, self._real, self._seed, self.segmentation_mode, arguments)
         self._current = self._real.observe()
         self._started, self._needs_restart = False, False
         self._statistics.restart()
@@ -285,6 +281,14 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         """
         return self._redraw().counterfactual(self.get_state(), self._current.frames, intervention)
 
+    def redrawn_labels(self, intervention: Intervention) -> LabelMap:
+        """Return the label maps ``uint8[num_envs, 64, 64]`` of what :meth:`counterfactual` gives.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`, or masks are switched off.
+        """
+        return self._redraw().labels(self.get_state(), self._current.frames, intervention)
+
     def objects(self) -> list[list[DrawnObject]]:
         """Return the objects in sight of every environment, the agent included, terrain and displays excluded."""
         return [drawn_objects(state, self.game) for state in self.get_state()]
@@ -299,7 +303,8 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     def _redraw(self) -> Redrawer:
         if self._redrawer is None:
-            self._redrawer = Redrawer(self.game, self.num_envs, self.options, self.spec.relevant)
+            game, kind = self.game, self.segmentation_mode
+            self._redrawer = Redrawer(game, self.num_envs, self.options, self.spec.relevant, kind)
         return self._redrawer
 
     def seed(self, seed: int | None = None) -> list[int | None]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from camal_rl.envs.counterfactual import Counterfactual, Intervention, require_known
+from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.toy_grid.art import CELL, THEME_ART, Image, Sprite, cue_tile
 from camal_rl.envs.toy_grid.game import ToyGridGames
 from camal_rl.envs.toy_grid.layout import GRID, QUADRANTS, Cell, make_layout
-from camal_rl.envs.toy_grid.level import ART_STREAM, paint_background
+from camal_rl.envs.toy_grid.level import ART_STREAM, LABEL, SIZE, paint_background
 from camal_rl.envs.toy_grid.options import SPEC, THEMES, LevelDesign
 from camal_rl.envs.toy_grid.random_stream import RandomStream
 
@@ -96,6 +97,16 @@ class Scene:
         total = len(art.floors) * len(art.textures)
         return replace(self, floor=(self.floor + number * total // (SWAPS + 1)) % total)
 
+    def label(self, boxes: bool) -> LabelMap:
+        """Return the label map of the picture, uint8[64, 64], of whole cells or of what is drawn in them."""
+        labels = np.zeros((SIZE, SIZE), dtype=np.uint8)
+        if self.cue is not None:
+            labels[:CELL] = LABEL["cue"]
+        for (row, col), name, sprite in self.things:
+            cell = labels[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL]
+            cell[sprite.mask | boxes] = LABEL[name]
+        return labels
+
     def paint(self) -> Image:
         """Return the picture, uint8[64, 64, 3]."""
         floor, texture = divmod(self.floor, len(THEME_ART[self.theme].textures))
@@ -119,6 +130,21 @@ def redraw(games: ToyGridGames, intervention: Intervention, relevant: tuple[str,
     Raises:
         ValueError: unknown intervention, or games that have not been reset yet.
     """
+    images = np.stack([scene.paint() for scene in _edited(games, intervention, relevant)])
+    return Counterfactual.between(games.images, images)
+
+
+def redraw_labels(games: ToyGridGames, intervention: Intervention, relevant: tuple[str, ...]) -> LabelMap:
+    """Return the label maps uint8[n, 64, 64] of the pictures that :func:`redraw` gives.
+
+    Raises:
+        ValueError: unknown intervention, or games that have not been reset yet.
+    """
+    boxes = games.options.segmentation == "box"
+    return np.stack([scene.label(boxes) for scene in _edited(games, intervention, relevant)])
+
+
+def _edited(games: ToyGridGames, intervention: Intervention, relevant: tuple[str, ...]) -> list[Scene]:
     require_known(intervention, INTERVENTIONS)
     if (games.levels < 0).any():
         raise ValueError("there is nothing to redraw yet; call reset first")
@@ -126,8 +152,7 @@ def redraw(games: ToyGridGames, intervention: Intervention, relevant: tuple[str,
     if intervention.kind == "theme":
         design = replace(design, theme=next(name for name in THEMES if name != design.theme))
     where = zip(games.levels.tolist(), games.rows.tolist(), games.cols.tolist(), strict=True)
-    images = np.stack([edit(Scene.of(level, design, (row, col))).paint() for level, row, col in where])
-    return Counterfactual.between(games.images, images)
+    return [edit(Scene.of(level, design, (row, col))) for level, row, col in where]
 
 
 def _edit_of(intervention: Intervention, relevant: tuple[str, ...]) -> Callable[[Scene], Scene]:

@@ -17,9 +17,9 @@ from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Inte
 from camal_rl.envs.episodes import EpisodeStatistics, NoEpisodeError
 from camal_rl.envs.option_checks import check_render_mode
 from camal_rl.envs.saved_values import WholeStateVecEnv
-from camal_rl.envs.segmentation import LabelMap, SegmentedVecEnv
+from camal_rl.envs.segmentation import TERMINAL_KEY, LabelMap, SegmentedVecEnv
 from camal_rl.envs.toy_grid.art import Image
-from camal_rl.envs.toy_grid.counterfactual import INTERVENTIONS, redraw
+from camal_rl.envs.toy_grid.counterfactual import INTERVENTIONS, redraw, redraw_labels
 from camal_rl.envs.toy_grid.game import Ints, ToyGridGames
 from camal_rl.envs.toy_grid.layout import MOVE_NAMES, MOVES
 from camal_rl.envs.toy_grid.level import SIZE
@@ -46,6 +46,8 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
     The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
     needs no generator. When an episode ends, ``info["episode"]`` holds ``r``, ``l`` and ``t`` as SB3's Monitor has it.
     """
+
+    labels_redrawn = True
 
     def __init__(
         self, num_envs: int, seed: int, options: ToyGridOptions, render_mode: str | None = "rgb_array"
@@ -112,6 +114,8 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
                 "is_success": bool(outcome.success[index]),
                 "level": int(self._games.levels[index]),
             }
+            if self.has_segmentation:
+                infos[index][TERMINAL_KEY] = self._games.labels[index].copy()
         self._statistics.step(outcome.rewards, dones, infos)
         if len(finished):
             self._next_episodes(finished)
@@ -136,10 +140,13 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     def segmentation(self) -> LabelMap:
         """Return the label maps uint8[num_envs, 64, 64] of the current observations."""
-        if not self.has_segmentation:
-            raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
+        self._require_labels()
         self._require_levels()
         return self._games.labels.copy()
+
+    def _require_labels(self) -> None:
+        if not self.has_segmentation:
+            raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
 
     def interventions(self) -> tuple[Intervention, ...]:
         """Return what can be redrawn: other floors, themes and cues, and pictures without a class or an object."""
@@ -152,6 +159,15 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             ValueError: not one of :meth:`interventions`.
         """
         return redraw(self._games, intervention, self.spec.relevant)
+
+    def redrawn_labels(self, intervention: Intervention) -> LabelMap:
+        """Return the label maps uint8[num_envs, 64, 64] of what :meth:`counterfactual` gives.
+
+        Raises:
+            ValueError: not one of :meth:`interventions`, or label maps are switched off.
+        """
+        self._require_labels()
+        return redraw_labels(self._games, intervention, self.spec.relevant)
 
     def get_state(self) -> list[bytes]:
         """Return every game's state, the position in its stream of levels included."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from camal_rl.envs.masked_vec import images_seen
 from camal_rl.runs.results import Result
 
 IsDuplicate = Callable[[npt.NDArray[np.uint8]], bool]
@@ -90,11 +91,16 @@ def play_episodes(
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     remaining = episode_quota(episodes, venv.num_envs)
+
+    def start(indices: npt.NDArray[np.int64]) -> None:
+        # A level looks as the simulator draws it, whatever the agent sees of it.
+        tally.start(indices, images_seen(venv, observations, None))
+
     tally = _Tally(venv.num_envs, is_duplicate)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         observations = np.asarray(venv.reset())
-        tally.start(np.arange(venv.num_envs), observations)
+        start(np.arange(venv.num_envs))
         while (remaining > 0).any():
             actions, _ = model.predict(observations, deterministic=deterministic)
             stepped, rewards, dones, _ = venv.step(actions)
@@ -103,7 +109,7 @@ def play_episodes(
             ended = np.flatnonzero(dones)
             tally.finish(ended[remaining[ended] > 0])
             remaining[ended] -= 1
-            tally.start(ended[remaining[ended] > 0], observations)
+            start(ended[remaining[ended] > 0])
             tally.clear(ended)
     return tally.result()
 

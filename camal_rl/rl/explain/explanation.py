@@ -215,8 +215,9 @@ def _reporter(on_progress: OnProgress, activity: str, total: int | None) -> Call
 def _title(explanation: Explanation) -> str:
     config, settings = explanation.config, explanation.settings
     actions = "preferred" if settings.deterministic else "sampled"
+    note = f" ({config.acting_note})" if config.acting_note else ""
     return (
-        f"{config.experiment_name}, {config.method_name} seed {config.seed}, "
+        f"{config.experiment_name}, {config.method_name}{note} seed {config.seed}, "
         f"level set {settings.level_set}, {actions} actions"
     )
 

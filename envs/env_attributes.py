@@ -1,0 +1,31 @@
+"""What the environments inside a vectorized one say of themselves, through all of their wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from camal_rl.envs.segmentation import ImageStack
+
+
+def action_names(venv: VecEnv) -> tuple[str, ...] | None:
+    """Return one name for each discrete action, if the environments have as many: wrappers can change the actions."""
+    space = venv.action_space
+    if not isinstance(space, spaces.Discrete):
+        return None
+    if venv.has_attr("action_names"):
+        names = venv.get_attr("action_names", indices=0)[0]
+    elif venv.has_attr("get_action_meanings"):
+        names = venv.env_method("get_action_meanings", indices=0)[0]
+    else:
+        return None
+    given = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == space.n
+    return tuple(str(name) for name in names) if given else None
+
+
+def image_stack(venv: VecEnv) -> ImageStack:
+    """Return how many frames an observation shows: those of ``SegmentedFrameStack``, the only one that says so."""
+    found = venv.get_attr("image_stack", indices=0)[0] if venv.has_attr("image_stack") else None
+    return found if isinstance(found, ImageStack) else ImageStack()
