@@ -1,7 +1,8 @@
-"""Where a result comes from: versions, revision, machine."""
+"""Where a result comes from: versions, revision, date, machine."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -19,10 +20,11 @@ _EXTRA = re.compile(r"extra\s*==\s*[\"'](?P<extra>[^\"']+)[\"']")
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions, git revision and machine, ready for JSON; ``None`` where something is not known."""
+    """Return versions, git revision, date and machine, ready for JSON; ``None`` where something is not known."""
     return {
         "versions": {"python": platform.python_version(), **package_versions()},
         "git_revision": git_revision(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()},
     }
 
