@@ -107,7 +107,7 @@ def seed_panels(group: Group, keys: Sequence[ResultKey]) -> tuple[Figure, dict[R
 
 
 def dot_panels(shown: Sequence[tuple[str, Mapping[str, Estimate]]]) -> tuple[Figure, list[Axes]]:
-    """Return the plot of some figures, titles with every method's seeds, and its panels, every one with its own axis."""
+    """Return the plot of some figures, titles with every method's seeds, and its panels, each with its own axis."""
     columns = max(1, min(4, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     plot = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")

@@ -63,13 +63,15 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "mean": lambda value, digits: short_number(value.estimate.mean, digits),
         "mean_std": _mean_std,
         "mean_std_p": _mean_std_p,
+        "lowest": lambda value, digits: short_number(min(value.estimate.seeds.values(), default=None), digits),
+        "highest": lambda value, digits: short_number(max(value.estimate.seeds.values(), default=None), digits),
         "interval": lambda value, _: interval_text(value.estimate) or "-",
         "seeds": _seeds(", "),
         "seeds_spaced": _seeds(" "),
         "p": lambda value, _: short_number(value.p, 3),
     }
 )
-"""How a figure is written: the mean over the seeds, with standard deviation, with p, every seed, or p alone."""
+"""How a figure is written: the mean over the seeds, with standard deviation, with p; one seed or all; p alone."""
 
 
 @dataclass(frozen=True)

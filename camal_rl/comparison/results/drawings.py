@@ -18,7 +18,7 @@ from camal_rl.comparison.plots import curve_panels, dot_panels
 from camal_rl.comparison.results.manifest import FigureEntry
 from camal_rl.comparison.results.result_file import ResultFile
 from camal_rl.comparison.results.shelf import Shelf
-from camal_rl.comparison.results.tables import relative
+from camal_rl.comparison.results.tables import relative, sources_text
 from camal_rl.runs.folders import sha256_of_text
 from camal_rl.spelling import check_names
 
@@ -85,10 +85,10 @@ def drawing(entry: FigureEntry, shelf: Shelf, folder: Path) -> Drawing:
 def figure_block(entry: FigureEntry, shelf: Shelf, folder: Path, page: Path) -> str:
     """Return a figure and the line on where it comes from as Markdown."""
     found = shelf.take(entry.file)
-    lines = found.source_lines(entry.methods or None)
     link = f"[{entry.file}.json]({relative(found.path, page)})"
+    lines = [f"{line}; {link}" for line in found.source_lines(entry.methods or None)]
     image = relative((folder / entry.image).resolve(), page.resolve())
-    return "\n".join([f"![{entry.alt}]({image})", "", *(f"Source: {line}; {link}" for line in lines)])
+    return "\n".join([f"![{entry.alt}]({image})", "", *sources_text(lines)])
 
 
 _Drawn = tuple[Any, Callable[[], Figure]]

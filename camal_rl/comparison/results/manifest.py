@@ -21,7 +21,7 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a cell shows and how; a row's word goes before its column's, and that before the table's.
+    """What a cell shows and how; a column's word goes before its row's, and that before the table's.
 
     Attributes:
         file: result file, or several whose seeds belong together; without the ending ``.json``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from camal_rl.comparison.number_words import listed
@@ -30,16 +30,42 @@ class Origin:
     revision: str | None
     date: str | None
     machine: str | None
-    versions: Mapping[str, str]
+    versions: Mapping[str, str] = field(compare=False)
     note: str | None = None
 
-    def words(self, between: Sequence[str] = ()) -> str:
-        """Return the line, with what stands between command and machine."""
-        command = f"`{self.command}`" if self.command else f"command {NOT_KEPT}"
-        revision = f"revision {self.revision or NOT_KEPT}"
-        machine = self.machine or f"machine {NOT_KEPT}"
-        parts = [command, *between, machine, revision, self.date or f"date {NOT_KEPT}", self.note]
-        return "; ".join(part for part in parts if part)
+    @property
+    def shared(self) -> tuple[str | None, ...]:
+        """What the origins that are told in one line have in common."""
+        return (self.command, self.machine, self.note)
+
+
+def origins_words(origins: Mapping[str, Origin], between: Sequence[str] = (), command: bool = True) -> str:
+    """Return the line on origins that share command, machine and note.
+
+    Args:
+        origins: by the names of the methods that they are of.
+        between: what is told between command and machine.
+        command: whether the command is told.
+    """
+    first = next(iter(origins.values()))
+    parts = [_or_not_kept("command", first.command and f"`{first.command}`")] if command else []
+    parts += [*between, _or_not_kept("machine", first.machine)]
+    if len(origins) == 1:
+        parts += [_revision_words(first), _or_not_kept("date", first.date)]
+    else:
+        each = [
+            f"{_revision_words(one)} of {one.date or f'a date {NOT_KEPT}'} ({names})" for names, one in origins.items()
+        ]
+        parts.append(listed(each))
+    return "; ".join(part for part in [*parts, first.note] if part)
+
+
+def _revision_words(origin: Origin) -> str:
+    return f"revision {origin.revision or NOT_KEPT}"
+
+
+def _or_not_kept(fact: str, text: str | None) -> str:
+    return text or f"{fact} {NOT_KEPT}"
 
 
 def read_origin(data: object, where: str) -> Origin:

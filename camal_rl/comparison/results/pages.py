@@ -67,7 +67,7 @@ def read_page(path: Path) -> Page:
 
 def tables_by_hand(page: Page) -> Iterator[int]:
     """Yield the lines at which a table with numbers begins that is written by hand."""
-    lines = outside_code(page.by_hand()).splitlines()
+    lines = _outside_code(page.by_hand())
     for number, line in enumerate(lines, start=1):
         if re.fullmatch(r"\|( ?:?-+:? ?\|)+", line.strip()):
             rows = _while_table(lines[number:])
@@ -78,7 +78,11 @@ def tables_by_hand(page: Page) -> Iterator[int]:
 
 def outside_code(text: str) -> str:
     """Return a page's text with its blocks of code blanked out; every line keeps its number."""
-    fence, lines = "", []
+    return "\n".join(_outside_code(text))
+
+
+def _outside_code(text: str) -> list[str]:
+    fence, lines = "", list[str]()
     for line in text.splitlines():
         opened = _FENCE.match(line)
         if fence or opened:
@@ -89,7 +93,7 @@ def outside_code(text: str) -> str:
                 fence = ""
         else:
             lines.append(line)
-    return "\n".join(lines)
+    return lines
 
 
 def _while_table(lines: list[str]) -> Iterator[str]:
@@ -101,7 +105,7 @@ def _while_table(lines: list[str]) -> Iterator[str]:
 
 def _parts(path: Path) -> Iterator[str | Block]:
     text = read_utf8(path)
-    plain = outside_code(text).splitlines()
+    plain = _outside_code(text)
     before: list[str] = []
     name, start = "", 0
     for number, (line, outside) in enumerate(zip(text.splitlines(), plain, strict=True), start=1):

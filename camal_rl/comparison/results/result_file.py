@@ -1,4 +1,4 @@
-"""Result files: what ``compare`` and ``evaluate`` write, and the JSON of measurements, each with where it comes from."""
+"""Result files: what ``compare`` and ``evaluate`` write, and measurements, each with where it comes from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from camal_rl.comparison.comparison_file import VERSION
 from camal_rl.comparison.estimates import Estimate
 from camal_rl.comparison.figures import figure_name
-from camal_rl.comparison.results.origins import Origin, read_origin, seeds_words
+from camal_rl.comparison.results.origins import Origin, origins_words, read_origin, seeds_words
 from camal_rl.runs.curves import Curve
 from camal_rl.runs.json_files import CONTENT_SUM, has_sum, read_json
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
@@ -87,24 +87,26 @@ class ResultFile:
             raise ValueError(f"{self.path}: {_shortened(str(error))}") from error
         return self.figures[figure][str(chosen)]
 
-    def source_lines(self, methods: Sequence[str] | None = None) -> list[str]:
-        """Return one line for each origin of the runs of some methods, or of all: command, seeds, length, machine."""
+    def source_lines(self, methods: Sequence[str] | None = None, command: bool = True) -> list[str]:
+        """Return where the runs of some methods, or of all, come from: a line for each command.
+
+        Args:
+            methods: names of methods; ``None``: all.
+            command: whether the lines name the command.
+        """
         if not self.runs:
-            return [each.words() for each in self.origins]
+            return [origins_words({"": each}, command=command) for each in self.origins]
         chosen = [run for run in self.runs if methods is None or run.method in methods]
-        found = list(dict.fromkeys(map(_hashable, (run.origin for run in chosen))))
         lines = []
-        for each in found:
-            of_origin = [run for run in chosen if _hashable(run.origin) == each]
-            between = [seeds_words(run.seed for run in of_origin), self.length, self.evaluation]
-            names = ", ".join(dict.fromkeys(run.method for run in of_origin))
-            line = of_origin[0].origin.words([part for part in between if part])
-            lines.append(f"{names}: {line}" if len(found) > 1 else line)
+        for key in dict.fromkeys(run.origin.shared for run in chosen):
+            alike = [run for run in chosen if run.origin.shared == key]
+            between = [seeds_words(run.seed for run in alike), self.length, self.evaluation]
+            names: dict[Origin, list[str]] = {}
+            for run in alike:
+                names.setdefault(run.origin, []).append(run.method)
+            by_names = {", ".join(dict.fromkeys(each)): origin for origin, each in names.items()}
+            lines.append(origins_words(by_names, [part for part in between if part], command))
         return lines
-
-
-def _hashable(origin: Origin) -> tuple[str | None, ...]:
-    return (origin.command, origin.revision, origin.date, origin.machine, origin.note)
 
 
 def read_result_file(path: Path) -> ResultFile:

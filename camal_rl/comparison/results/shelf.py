@@ -45,10 +45,8 @@ class Shelf:
             ValueError: it cannot be read; one line that names it.
         """
         if name not in self.paths:
-            hint = did_you_mean(name, self.paths)
-            raise FileNotFoundError(
-                f"there is no {name}.json in {', '.join(map(str, self.folders))}; {hint}".rstrip("; ")
-            )
+            told = f"there is no {name}.json in {', '.join(map(str, self.folders))}"
+            raise FileNotFoundError(f"{told}; {did_you_mean(name, self.paths)}".rstrip("; "))
         self.used.add(name)
         if name not in self._read:
             self._read[name] = read_result_file(self.paths[name])

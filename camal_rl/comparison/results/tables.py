@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.comparison.estimates import Estimate
-from camal_rl.comparison.results.cells import SIGNIFICANT, Value, at_path, figure_text, record_text
+from camal_rl.comparison.results.cells import SIGNIFICANT, Value, at_path, figure_text, parts, record_text
 from camal_rl.comparison.results.manifest import Line, Shown, TableEntry
 from camal_rl.comparison.results.shelf import Shelf, names_of
 
@@ -34,9 +34,7 @@ class Sources:
         for name, methods in self.methods.items():
             found = shelf.take(name)
             link = f"[{name}.json]({relative(found.path, page)})"
-            for line in found.source_lines(methods or None):
-                told = line if command else line.partition("`; ")[2] or line
-                lines.append(f"{told}; {link}")
+            lines += [f"{line}; {link}" for line in found.source_lines(methods or None, command)]
         return lines
 
 
@@ -56,8 +54,14 @@ def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
     lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
     told = sources.lines(shelf, page, entry.command)
-    mark = "Source" if len(told) == 1 else "Sources"
-    return "\n".join([*lines, "", *(f"{mark}: {line}" for line in told[:1]), *(f"- {line}" for line in told[1:])])
+    return "\n".join([*lines, "", *sources_text(told)])
+
+
+def sources_text(lines: Sequence[str]) -> list[str]:
+    """Return the lines on where numbers come from as Markdown: a sentence, or a list of them."""
+    return (
+        [f"Source: {line}" for line in lines] if len(lines) == 1 else ["Sources:", "", *(f"- {line}" for line in lines)]
+    )
 
 
 def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) -> list[str]:
@@ -70,7 +74,7 @@ def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) ->
             cells.append("")
             continue
         try:
-            cells.append(cell(merged(row, column, entry), shelf, sources))
+            cells.append(cell(merged(column, row, entry), shelf, sources))
         except ValueError as error:
             raise ValueError(f"row {row.title!r}, column {column.title!r}: {error}") from error
     return cells
@@ -141,18 +145,27 @@ def _against(shown: Shown, figure: str, shelf: Shelf) -> Estimate | None:
 
 
 def _record_rows(entry: TableEntry, path: str, shelf: Shelf, sources: Sources) -> Iterator[list[str]]:
-    (name,) = names_of(entry.file) if len(names_of(entry.file)) == 1 else ("",)
-    if not name:
-        raise ValueError("a table of a measurement's records has one file")
-    sources.add(name, None)
-    found = list(records(shelf.take(name).data, path.split(".")))
-    if not found:
-        raise ValueError(f"{name}.json has no records at {path}")
+    """Return the rows of a measurement's records; what one lacks is empty, one that lacks all is left out."""
+    names = names_of(entry.file)
+    if not names:
+        raise ValueError("no file is given")
+    found = []
+    for name in names:
+        sources.add(name, None)
+        found += list(records(shelf.take(name).data, path.split(".")))
+    own = [place for place, column in enumerate(entry.columns) if not _only_keys(column.text or "")]
     texts = [[record_text(column.text or "", record, keys) for column in entry.columns] for keys, record in found]
+    texts = [row for row in texts if any(row[place] is not None for place in own)]
+    if not texts:
+        raise ValueError(f"{', '.join(names)} has no records with these values at {path}")
     for place, column in enumerate(entry.columns):
         if all(row[place] is None for row in texts):
-            raise ValueError(f"column {column.title!r}: no record of {name}.json has the values of {column.text!r}")
+            raise ValueError(f"column {column.title!r}: no record at {path} has the values of {column.text!r}")
     return ([text or "" for text in row] for row in texts)
+
+
+def _only_keys(text: str) -> bool:
+    return all(isinstance(part, str) or part.name.startswith("key.") for part in parts(text))
 
 
 def records(data: Any, path: Sequence[str], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
