@@ -22,6 +22,10 @@ COMPARISON = "comparison.json"
 MOST_BYTES = 200_000
 """What is larger does not belong into a repository."""
 _PAGE = "README.md"
+_BEGINNING = """# Results
+
+Mean ± standard deviation over seeds. What the terms mean: `camal-rl glossary`.
+"""
 _HEADLINES = ("return/", "accuracy/", "worst_group_accuracy/", "epg/", "deletion_effect/")
 
 
@@ -70,7 +74,7 @@ def add_result(file: Path, name: str, folder: Path) -> Path:
     if begins:
         write_text(folder / MANIFEST, write_yaml({"pages": [_PAGE], "tables": table_of_result(name, found)}))
         if not (folder / _PAGE).exists():
-            write_text(folder / _PAGE, f"# Results\n\n<!-- results: {name} -->\n<!-- end -->\n")
+            write_text(folder / _PAGE, f"{_BEGINNING}\n<!-- results: {name} -->\n<!-- end -->\n")
     return target
 
 

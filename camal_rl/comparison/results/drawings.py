@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from camal_rl.comparison.plots import curve_panels, dot_panels
+from camal_rl.comparison.plots import curve_panels, dot_panels, share_axis
 from camal_rl.comparison.results.manifest import FigureEntry
 from camal_rl.comparison.results.result_file import ResultFile
 from camal_rl.comparison.results.shelf import Shelf
@@ -53,7 +53,11 @@ class Drawing:
 
     def is_current(self) -> bool:
         """Say whether the file is there and was drawn from these values, by whatever version of matplotlib."""
-        found = _DRAWN_FROM.search(self.image.read_text(encoding="utf-8")) if self.image.is_file() else None
+        found = (
+            _DRAWN_FROM.search(self.image.read_text(encoding="utf-8", errors="replace"))
+            if self.image.is_file()
+            else None
+        )
         return found is not None and found[1] == self.checksum
 
     def svg(self) -> bytes:
@@ -100,7 +104,16 @@ def _seeds(found: ResultFile, figures: Sequence[str], methods: Sequence[str]) ->
         for name in figures or found.figures
     ]
     values = [[title, {method: dict(each.seeds) for method, each in of.items()}] for title, of in shown]
-    return values, lambda: dot_panels(shown)[0]
+
+    def draw() -> Figure:
+        plot, panels = dot_panels(shown)
+        # What differs in the level set alone is compared on one axis.
+        kinds = [name.rpartition("/")[0] for name in figures or found.figures]
+        for kind in dict.fromkeys(kinds):
+            share_axis([axes for of, axes in zip(kinds, panels, strict=True) if of == kind])
+        return plot
+
+    return values, draw
 
 
 def _curves(found: ResultFile, tags: Sequence[str], methods: Sequence[str]) -> _Drawn:
@@ -117,6 +130,8 @@ def _curves(found: ResultFile, tags: Sequence[str], methods: Sequence[str]) -> _
         plot, panels = curve_panels(shown)
         for tag, axes in panels.items():
             axes.set(xlabel=chosen[tag].steps, title=chosen[tag].title)
+        for tags in dict.fromkeys(each.same_axis for each in chosen.values()):
+            share_axis([axes for tag, axes in panels.items() if tag in tags])
         return plot
 
     values = [

@@ -38,7 +38,8 @@ class Page:
     def by_hand(self) -> str:
         """Return what is written by hand, with every line at its number."""
         return "".join(
-            part if isinstance(part, str) else "\n" * (2 + len(part.text.splitlines())) for part in self.parts
+            part if isinstance(part, str) else "\n" * (2 + (part.text.count("\n") + 1 if part.text else 0))
+            for part in self.parts
         )
 
     def built(self, content: Callable[[str], str]) -> str:
@@ -62,7 +63,7 @@ def read_page(path: Path) -> Page:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the manifest names it as a page")
-    return Page(path, tuple(_parts(path)))
+    return Page(path, tuple(_parts(path, read_utf8(path).replace("\r\n", "\n"))))
 
 
 def tables_by_hand(page: Page) -> Iterator[int]:
@@ -83,7 +84,7 @@ def outside_code(text: str) -> str:
 
 def _outside_code(text: str) -> list[str]:
     fence, lines = "", list[str]()
-    for line in text.splitlines():
+    for line in text.split("\n"):
         opened = _FENCE.match(line)
         if fence or opened:
             lines.append("")
@@ -103,12 +104,11 @@ def _while_table(lines: list[str]) -> Iterator[str]:
         yield line
 
 
-def _parts(path: Path) -> Iterator[str | Block]:
-    text = read_utf8(path)
+def _parts(path: Path, text: str) -> Iterator[str | Block]:
     plain = _outside_code(text)
     before: list[str] = []
     name, start = "", 0
-    for number, (line, outside) in enumerate(zip(text.splitlines(), plain, strict=True), start=1):
+    for number, (line, outside) in enumerate(zip(text.split("\n"), plain, strict=True), start=1):
         begins = _BEGIN.match(outside.strip())
         if begins and name:
             raise ValueError(f"{path}, line {start}: the block {name} has no {_END} before the next one")
@@ -124,4 +124,4 @@ def _parts(path: Path) -> Iterator[str | Block]:
             before.append(line)
     if name:
         raise ValueError(f"{path}, line {start}: the block {name} has no {_END}")
-    yield "".join(each + "\n" for each in before)
+    yield "\n".join(before)

@@ -10,6 +10,7 @@ from typing import Any
 
 from camal_rl.comparison.comparison_file import VERSION
 from camal_rl.comparison.estimates import Estimate
+from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.figures import figure_name
 from camal_rl.comparison.results.origins import Origin, origins_words, read_origin, seeds_words
 from camal_rl.runs.curves import Curve
@@ -31,10 +32,18 @@ class SourceRun:
 
 @dataclass(frozen=True)
 class Curves:
-    """The learning curves of a tag: title, what its steps are, and by method the curve of each seed."""
+    """The learning curves of a tag.
+
+    Attributes:
+        title: what it is.
+        steps: what its steps are.
+        same_axis: the tags, its own among them, that share an axis.
+        methods: by method the curve of each seed.
+    """
 
     title: str
     steps: str
+    same_axis: tuple[str, ...]
     methods: Mapping[str, Sequence[Curve]]
 
 
@@ -123,7 +132,7 @@ def read_result_file(path: Path) -> ResultFile:
         raise ValueError(f"{path} is not as it was written: its content does not have its {CONTENT_SUM}")
     try:
         return next(read for owns, read in _KINDS if owns(data))(path, data)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is no result file: {' '.join(told.split())}") from error
     except ValueError as error:
@@ -138,7 +147,9 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
             "from; the same camal-rl compare, with its finished runs, writes it anew"
         )
     origins = [read_origin(each, f"provenance {place}") for place, each in enumerate(data["provenance"])]
-    runs = tuple(SourceRun(each["method"], _seed(each["seed"]), origins[each["provenance"]]) for each in data["runs"])
+    runs = tuple(_run(each, origins) for each in data["runs"])
+    if not runs or not all(isinstance(each, str) for each in data["words"].values()):
+        raise ValueError("it holds no runs, or words that are no texts")
     known = {(run.method, str(run.seed)) for run in runs}
     figures = {
         name: {method: _estimate(each, method, f"{name}, {method}", known) for method, each in methods.items()}
@@ -148,12 +159,22 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
         tag: Curves(
             each["title"],
             each["steps"],
+            tuple(each["same_axis"]),
             {method: [_curve(one) for one in seeds.values()] for method, seeds in each["methods"].items()},
         )
         for tag, each in data["curves"].items()
     }
     evaluation = _evaluation_words(data.get("evaluation") or {})
     return ResultFile(path, runs, tuple(origins), str(data["length"]), evaluation, figures, data["words"], curves)
+
+
+def _run(data: Mapping[str, Any], origins: Sequence[Origin]) -> SourceRun:
+    method, seed, place = data["method"], _seed(data["seed"]), data["provenance"]
+    if not isinstance(method, str) or type(place) is not int or not 0 <= place < len(origins):
+        raise ValueError(
+            f"a run has a method and one of the {len(origins)} provenances from 0, got {method!r}, {place!r}"
+        )
+    return SourceRun(method, seed, origins[place])
 
 
 def _seed(seed: object) -> int:
@@ -195,7 +216,8 @@ def _metrics(path: Path, data: Mapping[str, Any]) -> ResultFile:
         for each in metrics.results
         if each.value is not None
     }
-    return ResultFile(path, (source,), (source.origin,), _length(metrics), _suite(metrics), figures)
+    words = {figure_name(each.key): figure_words(each.key, arrow=True) for each in metrics.results}
+    return ResultFile(path, (source,), (source.origin,), _length(metrics), _suite(metrics), figures, words)
 
 
 def _length(metrics: RunMetrics) -> str:

@@ -46,7 +46,11 @@ def sources(group: Group) -> dict[str, Any]:
 
 
 def group_curves(group: Group) -> dict[str, Any]:
-    """Return the learning curves of a group's runs, thinned: by tag its title, and by method and seed the points."""
+    """Return the thinned learning curves of a group's runs: by tag ``title``, ``steps``, ``same_axis`` and ``methods``.
+
+    ``steps`` says what its steps are, ``same_axis`` with which tags it shares an axis; ``methods`` holds by method and
+    seed a list of steps and one of values.
+    """
     task = group.task
     found = {run: read_curves(run.folder.tensorboard, list(task.curves)) for run in group.runs}
     count = sum(map(len, found.values()))
@@ -58,7 +62,9 @@ def group_curves(group: Group) -> dict[str, Any]:
             if tag in of_run:
                 methods.setdefault(run.method, {})[str(run.seed)] = thinned(of_run[tag], points)
         if methods:
-            curves[tag] = {"title": title, "steps": group.runs[0].config.step_name, "methods": methods}
+            beside = next((sorted(tags) for tags in task.same_axis if tag in tags), [tag])
+            steps = group.runs[0].config.step_name
+            curves[tag] = {"title": title, "steps": steps, "same_axis": beside, "methods": methods}
     return curves
 
 

@@ -30,12 +30,12 @@ class Sources:
 
     def lines(self, shelf: Shelf, page: Path, command: bool) -> list[str]:
         """Return the lines below a table: where its numbers come from, with links to the files."""
-        lines = []
+        links: dict[str, list[str]] = {}
         for name, methods in self.methods.items():
             found = shelf.take(name)
-            link = f"[{name}.json]({relative(found.path, page)})"
-            lines += [f"{line}; {link}" for line in found.source_lines(methods or None, command)]
-        return lines
+            for line in found.source_lines(methods or None, command):
+                links.setdefault(line, []).append(f"[{name}.json]({relative(found.path, page)})")
+        return [f"{line}; {', '.join(each)}" for line, each in links.items()]
 
 
 def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
@@ -44,6 +44,8 @@ def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
     Raises:
         FileNotFoundError, ValueError: a file, method, figure or value is missing; the message names the row.
     """
+    if not entry.columns or not entry.rows:
+        raise ValueError("a table has at least one column and one row")
     sources = Sources()
     if isinstance(entry.rows, str):
         rows = list(_record_rows(entry, entry.rows, shelf, sources))
