@@ -53,11 +53,9 @@ class Drawing:
 
     def is_current(self) -> bool:
         """Say whether the file is there and was drawn from these values, by whatever version of matplotlib."""
-        found = (
-            _DRAWN_FROM.search(self.image.read_text(encoding="utf-8", errors="replace"))
-            if self.image.is_file()
-            else None
-        )
+        if not self.image.is_file():
+            return False
+        found = _DRAWN_FROM.search(self.image.read_text(encoding="utf-8", errors="replace"))
         return found is not None and found[1] == self.checksum
 
     def svg(self) -> bytes:

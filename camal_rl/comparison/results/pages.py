@@ -22,6 +22,11 @@ class Block:
     line: int
     text: str
 
+    @property
+    def num_lines(self) -> int:
+        """How many lines it takes, its markers among them."""
+        return 2 + (self.text.count("\n") + 1 if self.text else 0)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -37,10 +42,7 @@ class Page:
 
     def by_hand(self) -> str:
         """Return what is written by hand, with every line at its number."""
-        return "".join(
-            part if isinstance(part, str) else "\n" * (2 + (part.text.count("\n") + 1 if part.text else 0))
-            for part in self.parts
-        )
+        return "".join(part if isinstance(part, str) else "\n" * part.num_lines for part in self.parts)
 
     def built(self, content: Callable[[str], str]) -> str:
         """Return the page with every block as it should be.

@@ -171,9 +171,7 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
 def _run(data: Mapping[str, Any], origins: Sequence[Origin]) -> SourceRun:
     method, seed, place = data["method"], _seed(data["seed"]), data["provenance"]
     if not isinstance(method, str) or type(place) is not int or not 0 <= place < len(origins):
-        raise ValueError(
-            f"a run has a method and one of the {len(origins)} provenances from 0, got {method!r}, {place!r}"
-        )
+        raise ValueError(f"a run has a method and one of {len(origins)} provenances, got {method!r} and {place!r}")
     return SourceRun(method, seed, origins[place])
 
 

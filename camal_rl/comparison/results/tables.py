@@ -77,7 +77,7 @@ def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) ->
             continue
         try:
             cells.append(cell(merged(column, row, entry), shelf, sources))
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"row {row.title!r}, column {column.title!r}: {error}") from error
     return cells
 
