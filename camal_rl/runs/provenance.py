@@ -7,7 +7,9 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ def provenance() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def program_provenance() -> dict[str, Any]:
+    """Return :func:`provenance` with the command line of the running program, for what a benchmark measures."""
+    return {"command": shlex.join(["python", *sys.argv]), **provenance()}
 
 
 def package_versions() -> dict[str, str]:
