@@ -127,6 +127,10 @@ WRONG = {
         {"figures": {"return/train": {"ppo": {"seeds": {"0": 10**400}}}}},
         "is no result file",
     ),
+    "a curve without a title": (
+        {"curves": {"a": {"title": None, "steps": "s", "same_axis": ["a"], "methods": {}}}},
+        "title, steps and same_axis of the curves a must be texts",
+    ),
     "a curve with steps alone": (
         {"curves": {"a": {"title": "a", "steps": "s", "same_axis": ["a"], "methods": {"ppo": {"0": [[1], []]}}}}},
         "a curve must be as many steps as values",

@@ -155,15 +155,7 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
         name: {method: _estimate(each, method, f"{name}, {method}", known) for method, each in methods.items()}
         for name, methods in data["figures"].items()
     }
-    curves = {
-        tag: Curves(
-            each["title"],
-            each["steps"],
-            tuple(each["same_axis"]),
-            {method: [_curve(one) for one in seeds.values()] for method, seeds in each["methods"].items()},
-        )
-        for tag, each in data["curves"].items()
-    }
+    curves = {tag: _curves(each, tag) for tag, each in data["curves"].items()}
     evaluation = _evaluation_words(data.get("evaluation") or {})
     return ResultFile(path, runs, tuple(origins), str(data["length"]), evaluation, figures, data["words"], curves)
 
@@ -194,6 +186,14 @@ def _estimate(data: Mapping[str, Any], method: str, where: str, known: set[tuple
     if told is not None and not math.isclose(told, found.mean, rel_tol=_SAME_MEAN, abs_tol=_SAME_MEAN):
         raise ValueError(f"{where}: mean is {told}, and that of the seeds {found.mean}")
     return found
+
+
+def _curves(data: Mapping[str, Any], tag: str) -> Curves:
+    title, steps, same_axis = data["title"], data["steps"], data["same_axis"]
+    if not all(isinstance(each, str) for each in (title, steps, *same_axis)):
+        raise TypeError(f"title, steps and same_axis of the curves {tag} must be texts")
+    methods = {method: [_curve(each) for each in seeds.values()] for method, seeds in data["methods"].items()}
+    return Curves(title, steps, tuple(same_axis), methods)
 
 
 def _curve(points: Sequence[Sequence[float]]) -> Curve:
