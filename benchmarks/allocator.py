@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 
 def updates(keep: bool) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def main() -> None:
     for name, (user, system) in medians.items():
         print(f"{name:8} user {user:6.2f} s  system {system:6.2f} s")
     print(f"CPU time default / keep: {ratio:.2f}")
-    result = {**provenance(), "seconds_user_system": seconds, "ratio": ratio}
+    result = {**program_provenance(), "seconds_user_system": seconds, "ratio": ratio}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -33,7 +33,7 @@ from atari_sources import ClassResult, Result, compare_with_vision, measure_alte
 from camal_rl.envs.atari.games import GAMES, Game
 from camal_rl.envs.atari.options import AtariOptions
 from camal_rl.envs.atari.raw_env import RawAtariEnv
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 
 def share(part: int, whole: int) -> float | None:
@@ -153,7 +153,7 @@ def run(tasks: Sequence[tuple[str, tuple[int, int], int, int]], out: Path) -> No
     """Measure, print the table and write the JSON; what the file holds of other games and variants stays."""
     out.parent.mkdir(parents=True, exist_ok=True)
     simulators = {name: version(name) for name in ("ale-py", "ocatari")}
-    described = {**provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
+    described = {**program_provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
     reports = {_key(each): each for each in json.loads(out.read_text())["games"]} if out.exists() else {}
     print("game              mode diff     motion  precision     recall   altered    sil. P     sil. R      objects")
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:

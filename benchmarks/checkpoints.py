@@ -25,7 +25,7 @@ from camal_rl.rl.config import LogConfig, agent_config
 from camal_rl.rl.environments import make_training_env
 from camal_rl.rl.training import make_model
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 from camal_rl.runs.run_folder import RunFolder
 
 ROLLOUTS = 6
@@ -93,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measured(encoder) for encoder in ("compact", "impala")]
-    arguments.out.write_text(json.dumps({"rows": rows, **provenance()}, indent=1) + "\n")
+    arguments.out.write_text(json.dumps({"rows": rows, **program_provenance()}, indent=1) + "\n")
     for row in rows:
         print(row)
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 
 def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def main() -> None:
     ratio = results[0]["frames_per_cpu_second"] / results[1]["frames_per_cpu_second"]
     print(f"the full suite costs {ratio:.1f} times the quick one, per frame, in CPU time")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    result = {"results": results, "full_over_quick": ratio, "provenance": provenance()}
+    result = {"results": results, "full_over_quick": ratio, "provenance": program_provenance()}
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

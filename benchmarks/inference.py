@@ -27,7 +27,7 @@ from training_speed import Plain
 from camal_rl.agents import CAMALPPO
 from camal_rl.envs import make_vec
 from camal_rl.rl.export import acting_program
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 ENCODERS = ("nature", "compact", "impala")
 BLOCK = 10
@@ -95,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     settings = {"rounds": arguments.rounds, "calls": arguments.calls, "threads": 1}
-    result = {**provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}
+    result = {**program_provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}
     print(
         f"{'encoder':8} {'stock, us':>10} {'CAMAL, us':>10}   CAMAL over stock (min to max)   operations: stock, CAMAL"
     )

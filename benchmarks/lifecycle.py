@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.envs import env_ids
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 MARK = "CAMAL_RL_LIFECYCLE"
 SHARED_MEMORY = Path("/dev/shm")
@@ -258,7 +258,7 @@ def main() -> None:
         trials.append(run_trial(env_id, arguments.num_envs, index // 2 % 2 == 1, end, arguments.steps, delay))
         print(f"{index + 1:3} of {len(plan)}: {trials[-1]}", flush=True)
     report = {
-        "provenance": provenance(),
+        "provenance": program_provenance(),
         "env": env_id,
         "num_envs": arguments.num_envs,
         "cycles": summary(trials[: arguments.cycles]),

@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 NUM_ENVS, BATCH = 64, 2048
 ENCODERS = ("compact", "impala", "nature")
@@ -97,7 +97,9 @@ def main() -> None:
     for row in rows:
         shown = [f"{phase} {row['increase'][phase] / 2**20:.0f} ({ratio:.3f})" for phase, ratio in row["ratio"].items()]
         print(f"{row['buffer']:20} {row['encoder']:8} {', '.join(shown)}")
-    arguments.out.write_text(json.dumps({**provenance(), "n_steps": arguments.n_steps, "rows": rows}, indent=1) + "\n")
+    arguments.out.write_text(
+        json.dumps({**program_provenance(), "n_steps": arguments.n_steps, "rows": rows}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

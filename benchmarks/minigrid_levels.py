@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from camal_rl.envs import minigrid
+from camal_rl.runs.provenance import program_provenance
 
 LEVELS = 200
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     out = parser.parse_args().out
     found = {name: count(name) for name in minigrid.env_names()}
-    result = {"minigrid": version("minigrid"), "levels": LEVELS, "environments": found}
+    result = {"minigrid": version("minigrid"), "levels": LEVELS, "environments": found, **program_provenance()}
     out.write_text(json.dumps(result, indent=1) + "\n")
     for name, counts in found.items():
         print(f"{name:30} {counts['different_training_levels']:4} {counts['held_out_share_seen_in_training']:5.0%}")

@@ -32,7 +32,7 @@ from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.envs import make_vec
 from camal_rl.rl import load_policy, save_policy
 from camal_rl.rl.export import export_policy
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 from camal_rl.supervised.export import export_classifier
 from camal_rl.supervised.models import build_model
 from camal_rl.supervised.training import save_classifier
@@ -204,7 +204,7 @@ def main() -> None:
                     f"  {kind:12} differs by {row['difference']:.1g}, {row['size_ratio']:.2f} times the weights, "
                     f"loads in {row['load_ratio']:.2f} times safetensors' time ({1000 * row['seconds']:.0f} ms)"
                 )
-    result = {**provenance(), "frames": arguments.frames, "models": found}
+    result = {**program_provenance(), "frames": arguments.frames, "models": found}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

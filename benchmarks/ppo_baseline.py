@@ -36,7 +36,7 @@ from camal_rl.rl.evaluate.returns import play_episodes
 from camal_rl.rl.training import make_model
 from camal_rl.runs.checkpoints import newest_checkpoint
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 from camal_rl.runs.run_folder import RunFolder
 
 PARTS = ("pessimistic_value", "glorot", "reward_gamma")
@@ -156,7 +156,7 @@ def main() -> None:
         "train": returns(config, model, "train"),
         "held_out": returns(config, model, "held_out"),
         "rows": rows.rows,
-        **provenance(),
+        **program_provenance(),
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     print({key: result[key] for key in ("last_100_episodes", "train", "held_out")})

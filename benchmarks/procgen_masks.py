@@ -30,7 +30,7 @@ from camal_rl.envs.procgen.palette import LabelPainter, color_table
 from camal_rl.envs.procgen.repaint import flat_color_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.segmentation import SegmentationSpec
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 Image = npt.NDArray[np.uint8]
 
@@ -140,7 +140,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
 
 def machine() -> dict[str, Any]:
     """Describe versions and machine; the load at the start tells how far the speeds can be trusted."""
-    return {**provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
+    return {**program_provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
 
 
 def label_colors(count: int) -> Image:

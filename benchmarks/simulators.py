@@ -23,7 +23,7 @@ import numpy as np
 from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv, env_ids, env_info, make_vec
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 from camal_rl.targets import grid_target
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"
@@ -122,7 +122,7 @@ def main() -> None:
         name = " ".join([f"`{env_id}`", *map(str, options.values())])
         print(f"| {name} | {num_envs} | {result['steps_per_second_without_masks']:,} | {shown} |", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"results": results, "rounds": arguments.rounds, "load_before": round(load, 1), **provenance()}
+    content = {"results": results, "rounds": arguments.rounds, "load_before": round(load, 1), **program_provenance()}
     arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 from camal_rl.supervised import CamalConfig, LogConfig, OptimizationConfig, Trainer
 from camal_rl.supervised.config import SupervisedConfig
 from camal_rl.supervised.data.samples import ImageSet
@@ -93,7 +93,7 @@ def main() -> None:
     images = make_sets(config)["train"]
     settings = {"vanilla": replace(config.camal, weight=0.0), "camal": config.camal}
     kept = {key: value for key, value in vars(arguments).items() if key != "out"}
-    result = {**provenance(), "settings": kept, "load_at_start": os.getloadavg()[0], "models": {}}
+    result = {**program_provenance(), "settings": kept, "load_at_start": os.getloadavg()[0], "models": {}}
     print("| model | vanilla, ms | CAMAL, ms | CAMAL over vanilla (min to max) | map |")
     print("| --- | --- | --- | --- | --- |")
     for name in arguments.models:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from camal_rl.envs import make_vec
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 NUM_ENVS = 64
 STEPS = 3000
@@ -61,7 +61,7 @@ def main() -> None:
     result = {
         "num_envs": NUM_ENVS,
         "threads": 1,
-        **provenance(),
+        **program_provenance(),
         "load_before": round(load, 1),
         "steps_per_second": speeds,
     }

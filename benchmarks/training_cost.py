@@ -27,7 +27,7 @@ from training_speed import NUM_ENVS, add_training_arguments, hyperparameters
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
 from camal_rl.runs.allocator import keep_freed_memory
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 BASE = "weight 0"
 # Weight, share of frames.
@@ -109,7 +109,12 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    result: dict[str, Any] = {**provenance(), "settings": settings, "load_at_start": os.getloadavg()[0], "encoders": {}}
+    result: dict[str, Any] = {
+        **program_provenance(),
+        "settings": settings,
+        "load_at_start": os.getloadavg()[0],
+        "encoders": {},
+    }
     print("| encoder | rollout, update | agent | update | training |\n| --- | --- | --- | --- | --- |")
     for encoder in arguments.encoders:
         seconds = measure(arguments, encoder)

@@ -34,7 +34,7 @@ from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.agents.encoders import CompactEncoder, Precision, resolve_precision
 from camal_rl.envs import make_vec
 from camal_rl.runs.allocator import keep_freed_memory
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 NUM_ENVS = 64
 STOCK, CAMAL, CAMAL_FLOAT32 = "stock SB3", "CAMAL", "CAMAL, float32"
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", choices=OURS, default=list(OURS), help="beside stock and CAMAL")
     arguments = parser.parse_args()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    result = {**provenance(), "settings": settings, "precision": {STOCK: "float32", **precision_of(arguments)}}
+    result = {**program_provenance(), "settings": settings, "precision": {STOCK: "float32", **precision_of(arguments)}}
     result.update(load_at_start=os.getloadavg()[0], encoders={})
     for encoder in arguments.encoders:
         rounds = measure(arguments, encoder)

@@ -28,7 +28,7 @@ from camal_rl.envs.segmentation import LabelMap
 from camal_rl.envs.vizdoom import VizdoomEnv, env_names, make_vec, segmentation_spec
 from camal_rl.envs.vizdoom.options import ENGINE_SIZE, parse_options
 from camal_rl.envs.vizdoom.scenarios import class_of_object
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 REPEAT_PROBABILITY = 0.6
 LATER = 8
@@ -247,7 +247,7 @@ def main() -> None:
     for scenario in arguments.scenarios:
         results.append(measure(scenario, arguments.frames, arguments.steps))
         print(results[-1], flush=True)
-    report = {"provenance": provenance(), "scenarios": [asdict(result) for result in results]}
+    report = {"provenance": program_provenance(), "scenarios": [asdict(result) for result in results]}
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
 
 

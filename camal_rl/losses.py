@@ -60,8 +60,8 @@ def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
 
     The inside part is averaged over the target, so that small objects count as much as large ones. The outside
     part is the share of the attention that falls outside, ``1 - EPG``: many faint cells cost as much as one bright
-    cell. (A squared mean, :func:`camal_square_loss`, hardly feels either: docs/results.md.) A frame with a full
-    target has only the inside part; a map that is zero everywhere costs 1 + 1. Gradients flow through ``cam``.
+    cell. (A squared mean, :func:`camal_square_loss`, hardly feels either: docs/results/toy_grid.md.) A frame with a
+    full target has only the inside part; a map that is zero everywhere costs 1 + 1. Gradients flow through ``cam``.
     """
     valid = _valid_frames(cam, target)
     inside = _region_mean((1 - cam).square(), target)

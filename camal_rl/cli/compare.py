@@ -151,10 +151,10 @@ def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.comparison.findings import findings
     from camal_rl.comparison.groups import planned_group
     from camal_rl.comparison.plots import write_plots
-    from camal_rl.runs.json_files import write_json
+    from camal_rl.comparison.results.sources import comparison_text
 
     group = planned_group(runs)
-    write_json(folder / "comparison.json", comparison_json(group))
+    write_text(folder / "comparison.json", comparison_text(comparison_json(group)))
     write_text(folder / "comparison.md", comparison_markdown(group))
     pictures = write_plots(group, folder / "figures")
     show(comparison_table(group))

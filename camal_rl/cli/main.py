@@ -22,6 +22,7 @@ from camal_rl.cli.fit import fit
 from camal_rl.cli.glossary import glossary
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
+from camal_rl.cli.results import results
 from camal_rl.cli.train import train
 from camal_rl.failures import RunFailure
 
@@ -46,6 +47,7 @@ app.command()(explain)
 app.command()(export)
 app.command()(compare)
 app.command()(report)
+app.add_typer(results)
 app.command()(bench)
 app.command()(glossary)
 

@@ -13,8 +13,12 @@ from camal_rl.comparison.findings import findings
 from camal_rl.comparison.groups import Group
 from camal_rl.comparison.method_tables import interval_text, method_table
 from camal_rl.comparison.number_words import counted, number
+from camal_rl.comparison.results.sources import group_curves, sources
 from camal_rl.comparison.significance import seeds_note
 from camal_rl.comparison.table import Table
+
+VERSION = 2
+"""Files without a version do not say where their runs come from."""
 
 
 def comparison_json(group: Group) -> dict[str, Any]:
@@ -23,6 +27,8 @@ def comparison_json(group: Group) -> dict[str, Any]:
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
     ``std``, ``interval`` (95 %, bootstrap), ``p_against_first`` (two-sided Mann-Whitney test against the first method),
     ``measuring_error``; null where there is none. ``acting_notes``: what a method is given when it acts, beside images.
+    ``words`` says what a figure is. ``runs``, ``provenance`` and ``evaluation`` say where the figures come from,
+    ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
     """
     names = {method: group.plain_name(method) for method in group.methods}
     figures = {}
@@ -33,12 +39,16 @@ def comparison_json(group: Group) -> dict[str, Any]:
             for method, each in found.items()
         }
     return {
+        "version": VERSION,
         "env": group.env,
         "methods": list(names.values()),
         "acting_notes": {name: note for method, name in names.items() if (note := group.acting_note(method))},
         "seeds": _seeds(group),
         "length": group.length,
+        **sources(group),
+        "words": {figure_name(key): figure_words(key, arrow=True) for key in compared_keys(group)},
         "figures": figures,
+        "curves": group_curves(group),
     }
 
 

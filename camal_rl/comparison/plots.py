@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from camal_rl.atomic import explained, replacing
-from camal_rl.comparison.estimates import estimates
+from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.figures import headline_keys
 from camal_rl.comparison.groups import Group
@@ -49,19 +49,32 @@ def learning_curves(runs: Sequence[PlannedRun]) -> Figure:
     task = task_of(runs[0].config)
     curves = {planned: read_curves(planned.folder.tensorboard, list(task.curves)) for planned in runs}
     shown = [tag for tag in task.curves if any(tag in found for found in curves.values())]
-    plot = Figure(figsize=(5 * max(1, len(shown)), 3.6), layout="constrained")
-    for column, tag in enumerate(shown):
-        axes = plot.add_subplot(1, len(shown), column + 1)
-        for method, color in _colors(runs).items():
-            of_method = [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
-            _plot_method(axes, of_method, method, color)
+    plot, panels = curve_panels(
+        {
+            tag: {
+                method: [curves[run][tag] for run in runs if run.method == method and tag in curves[run]]
+                for method in _colors(runs)
+            }
+            for tag in shown
+        }
+    )
+    for tag, axes in panels.items():
         axes.set(xlabel=runs[0].config.step_name, title=task.curves[tag])
+    for tags in task.same_axis:
+        share_axis([axes for tag, axes in panels.items() if tag in tags])
+    return plot
+
+
+def curve_panels(curves: Mapping[str, Mapping[str, Sequence[Curve]]]) -> tuple[Figure, dict[str, Axes]]:
+    """Return the plot of some learning curves, by tag and method, and its panels by tag."""
+    plot = Figure(figsize=(5 * max(1, len(curves)), 3.6), layout="constrained")
+    panels = {tag: plot.add_subplot(1, len(curves), column + 1) for column, tag in enumerate(curves)}
+    for tag, axes in panels.items():
+        for place, (method, of_method) in enumerate(curves[tag].items()):
+            _plot_method(axes, of_method, method, f"C{place}")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    by_tag = dict(zip(shown, plot.axes, strict=True))
-    for tags in task.same_axis:
-        share_axis([axes for tag, axes in by_tag.items() if tag in tags])
-    return plot
+    return plot, panels
 
 
 def share_axis(panels: Sequence[Axes]) -> None:
@@ -89,22 +102,27 @@ def seed_plot(group: Group) -> Figure:
 
 def seed_panels(group: Group, keys: Sequence[ResultKey]) -> tuple[Figure, dict[ResultKey, Axes]]:
     """Return the plot of some figures and its panels by figure, every one with its own axis."""
-    columns = max(1, min(4, len(keys)))
-    rows = max(1, -(-len(keys) // columns))
+    plot, panels = dot_panels([(figure_words(key, arrow=True), estimates(group, key)) for key in keys])
+    return plot, dict(zip(keys, panels, strict=True))
+
+
+def dot_panels(shown: Sequence[tuple[str, Mapping[str, Estimate]]]) -> tuple[Figure, list[Axes]]:
+    """Return the plot of some figures, titles with every method's seeds, and its panels, each with its own axis."""
+    columns = max(1, min(4, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
     plot = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")
-    panels = {key: plot.add_subplot(rows, columns, index + 1) for index, key in enumerate(keys)}
-    methods = group.methods
-    for key, axes in panels.items():
-        for place, estimate in enumerate(estimates(group, key).values()):
+    panels = [plot.add_subplot(rows, columns, index + 1) for index in range(len(shown))]
+    for (title, methods), axes in zip(shown, panels, strict=True):
+        for place, estimate in enumerate(methods.values()):
             values = list(estimate.seeds.values())
             shift = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
             axes.scatter(place + shift, values, color=f"C{place}", alpha=0.7, s=22, zorder=2)
             if values:
                 axes.hlines(np.mean(values), place - 0.3, place + 0.3, color=f"C{place}", linewidth=2.5, zorder=3)
         # Side by side, the names of more methods run into each other.
-        axes.set_xticks(range(len(methods)), methods, rotation=30 if len(methods) > _NAMES_IN_A_ROW else 0)
+        axes.set_xticks(range(len(methods)), list(methods), rotation=30 if len(methods) > _NAMES_IN_A_ROW else 0)
         axes.set_xlim(-0.6, len(methods) - 0.4)
-        axes.set_title(fill(figure_words(key, arrow=True), _TITLE_WIDTH), fontsize=9)
+        axes.set_title(fill(title, _TITLE_WIDTH), fontsize=9)
         axes.grid(alpha=0.3, axis="y")
     return plot, panels
 

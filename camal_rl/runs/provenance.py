@@ -1,12 +1,15 @@
-"""Where a result comes from: versions, revision, machine."""
+"""Where a result comes from: versions, revision, date, machine."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,18 @@ _EXTRA = re.compile(r"extra\s*==\s*[\"'](?P<extra>[^\"']+)[\"']")
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions, git revision and machine, ready for JSON; ``None`` where something is not known."""
+    """Return versions, git revision, date and machine, ready for JSON; ``None`` where something is not known."""
     return {
         "versions": {"python": platform.python_version(), **package_versions()},
         "git_revision": git_revision(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def program_provenance() -> dict[str, Any]:
+    """Return :func:`provenance` with the command line of the running program, for what a benchmark measures."""
+    return {"command": shlex.join(["python", *sys.argv]), **provenance()}
 
 
 def package_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
+from camal_rl.runs.origin import run_origin
 from camal_rl.runs.results import Result, Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.supervised.attention_report import attention_report
@@ -99,10 +100,10 @@ def evaluate_classifier(
             swaps += background_swap(lambda batch: predicted(model, batch), images, settings.seed, name)
         on_stage(f"backgrounds on {name}")
     facts = {"env": config.task, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
-    training = folder.training()
+    made = {"training": folder.training(), "provenance": run_origin(folder)}
     asked = {**asdict(settings), "sets": list(settings.sets)}
     results = accuracies + masks + swaps + looks
-    metrics = RunMetrics({**facts, "training": training}, "quick", asked, results, maps)
+    metrics = RunMetrics({**facts, **made}, "quick", asked, results, maps)
     write_metrics(folder.metrics_file, metrics)
     return metrics
 

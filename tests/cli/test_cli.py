@@ -178,6 +178,12 @@ def test_compare_writes_everything_and_uses_finished_runs_again(in_tmp, capsys):
     results = read_metrics(folder / "camal-seed0" / "metrics.json").results
     mean = results.value("return", level_set="held_out", control="stochastic")
     assert comparison["figures"]["return/held_out"]["camal"]["seeds"] == {"0": mean}
+    assert [run["provenance"] for run in comparison["runs"]] == [0, 0]
+    assert comparison["provenance"][0]["computing"]["device"] == "cpu"
+    steps, values = comparison["curves"]["rollout/ep_rew_mean"]["methods"]["camal"]["0"]
+    assert len(steps) == len(values) >= 1
+    kept = read_metrics(folder / "camal-seed0" / "metrics.json").run["provenance"]
+    assert kept == comparison["provenance"][0]
     assert "| return on held_out |" in (folder / "comparison.md").read_text()
     # Image, relevant, and value and policy maps of two methods, for five frames.
     picture = cv2.imread(str(folder / "figures" / "attention.png"))

@@ -12,7 +12,7 @@ from tests.docs.runner import MISSING, Runner
 QUICK = ("envs", "masks", "export", "explain")
 QUICK_ON = {
     "README.md": ("envs", "masks", "evaluate", "explain"),
-    "CONTRIBUTING.md": ("envs", "masks", "train", "evaluate", "glossary"),
+    "CONTRIBUTING.md": ("envs", "masks", "train", "evaluate", "glossary", "results"),
 }
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.py"))
 

@@ -8,7 +8,7 @@ import pytest
 from camal_rl.runs.metrics_file import MapDescription, read_metrics
 from camal_rl.runs.results import Result, ResultKey
 
-KEPT = Path(__file__).parents[2] / "benchmarks" / "results"
+KEPT = Path(__file__).parents[2] / "docs" / "results" / "files"
 EFFECT = {"deletion_effect": 1.0, "deletion_auc": 0.5, "insertion_auc": 0.25, "average_drop": None, "undefined": 1}
 
 

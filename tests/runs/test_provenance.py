@@ -1,10 +1,13 @@
+import datetime
 import importlib.metadata
 
 import pytest
 
 from camal_rl import __version__
 from camal_rl.runs import provenance
-from camal_rl.runs.provenance import package_versions, required_packages
+from camal_rl.runs.origin import FACTS, origin, plain_command, run_origin
+from camal_rl.runs.provenance import package_versions, program_provenance, required_packages
+from camal_rl.runs.run_folder import RunFolder
 
 REQUIRED = {
     "camal-rl": [
@@ -61,3 +64,26 @@ def test_the_real_package_names_itself_first_and_its_simulators():
             assert found[name] == importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             assert name not in found
+
+
+def test_what_a_program_measures_names_its_command_and_the_day(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks/speed.py", "--out", "a file.json"])
+    found = program_provenance()
+    assert found["command"] == "python benchmarks/speed.py --out 'a file.json'"
+    assert datetime.date.fromisoformat(found["date"])
+
+
+def test_a_run_keeps_the_facts_of_its_folder_and_null_for_what_cannot_be_read(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert run_origin(folder) == dict.fromkeys(FACTS)
+    folder.command_file.write_text("/home/me/.venv/bin/camal-rl train 'my game'\n")
+    folder.provenance_file.write_text('{"git_revision": "abc", "date": "2026-01-02", "resumed": []}')
+    told = {"command": "camal-rl train 'my game'", "git_revision": "abc", "date": "2026-01-02"}
+    assert run_origin(folder) == {**dict.fromkeys(FACTS), **told}
+    folder.provenance_file.write_text("{")
+    assert run_origin(folder) == origin("camal-rl train 'my game'", None)
+
+
+@pytest.mark.parametrize("command", ["", "  ", "camal-rl 'train"])
+def test_what_is_no_command_line_is_none(command):
+    assert plain_command(command) is None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from camal_rl.comparison.groups import FoundRun, Group
 from camal_rl.comparison.report.document import Folded
 from camal_rl.comparison.table import Cell, Table
 from camal_rl.runs.loading import dump_yaml
+from camal_rl.runs.origin import plain_command
 
 # These differ between any two runs and are told elsewhere.
 _NO_DIFFERENCE = ("seed", "name")
@@ -70,7 +69,7 @@ def provenance_table(group: Group) -> Table | None:
 
 def commands(group: Group) -> list[Folded]:
     """Return the command lines that made the runs, each once."""
-    lines = dict.fromkeys(_plain_command(run.command) for run in group.runs if run.command)
+    lines = dict.fromkeys(line for run in group.runs if run.command and (line := plain_command(run.command)))
     return [Folded("Commands that made the runs", "\n".join(lines))] if lines else []
 
 
@@ -78,6 +77,7 @@ def _facts(group: Group) -> dict[str, Callable[[FoundRun], str]]:
     packages = dict.fromkeys(name for run in group.runs for name in (run.provenance or {}).get("versions", {}))
     facts: dict[str, Callable[[FoundRun], str]] = {
         "git revision": lambda run: str((run.provenance or {}).get("git_revision") or ""),
+        "date": lambda run: str((run.provenance or {}).get("date") or ""),
         "machine": lambda run: _machine((run.provenance or {}).get("machine", {})),
         "training computed in": lambda run: _computing((run.provenance or {}).get("computing", {})),
     }
@@ -94,12 +94,6 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def _computing(computing: Mapping[str, str]) -> str:
     """Return the arithmetic and where; empty for a run of an earlier version, which did not write it down."""
     return f"{computing['precision']} on {computing['device']}" if computing else ""
-
-
-def _plain_command(command: str) -> str:
-    """Return the command without the folder of the program, which says nothing about the run."""
-    program, *arguments = shlex.split(command)
-    return shlex.join([Path(program).name, *arguments])
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:

@@ -21,6 +21,7 @@ from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
+from camal_rl.runs.origin import run_origin
 from camal_rl.runs.results import Result, Results
 from camal_rl.runs.run_folder import RunFolder
 
@@ -107,7 +108,7 @@ def evaluate_run(
 
 def _run_facts(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
     facts = {"env": config.env.id, "name": config.experiment_name, "method": config.method_name, "seed": config.seed}
-    return {**facts, "training": folder.training()}
+    return {**facts, "training": folder.training(), "provenance": run_origin(folder)}
 
 
 def _returns(

@@ -1,0 +1,110 @@
+"""Keep a result: a small file in a folder of results, and a manifest and a page where there are none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from camal_rl.atomic import explained, write_text
+from camal_rl.comparison.results.manifest import MANIFEST, read_manifest
+from camal_rl.comparison.results.result_file import ResultFile, read_result_file
+from camal_rl.comparison.results.sources import comparison_text
+from camal_rl.runs.checks import check_folder_name
+from camal_rl.runs.json_files import read_json, with_sum
+from camal_rl.runs.metrics_file import RunMetrics, read_metrics
+from camal_rl.runs.origin import run_origin
+from camal_rl.runs.results import Results
+from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.yaml_text import write_yaml
+
+COMPARISON = "comparison.json"
+MOST_BYTES = 200_000
+"""What is larger does not belong into a repository."""
+_PAGE = "README.md"
+_BEGINNING = """# Results
+
+Mean ± standard deviation over seeds. What the terms mean: `camal-rl glossary`.
+"""
+_HEADLINES = ("return/", "accuracy/", "worst_group_accuracy/", "epg/", "deletion_effect/")
+
+
+def find_result(source: Path) -> Path:
+    """Return the result file that a path stands for: itself, or that of a comparison's or a run's folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if source.is_file():
+        return source
+    for name in (COMPARISON, RunFolder(source).metrics_file.name):
+        if (source / name).is_file():
+            return source / name
+    raise FileNotFoundError(
+        f"{source} holds no {COMPARISON} and no metrics.json: camal-rl compare and camal-rl evaluate write them"
+    )
+
+
+def add_result(file: Path, name: str, folder: Path) -> Path:
+    """Write a result file into a folder of results, in place of an earlier one of its name; return its path.
+
+    Args:
+        file: ``comparison.json``, ``metrics.json`` or the JSON of a measurement. Curves over the share of removed
+            pixels are left out of ``metrics.json``: no table shows them.
+        name: what it is called there, without ending.
+        folder: the folder of results; without a manifest it gets one, and a page.
+
+    Raises:
+        ValueError: a name that cannot be that of a file, a file that is no result, or one that is too large.
+        WriteError: a file cannot be written.
+    """
+    check_folder_name("--name", name)
+    found = read_result_file(file)
+    text = _text(file, found)
+    if len(text.encode()) > MOST_BYTES:
+        raise ValueError(
+            f"{file} would take {len(text.encode()):,} bytes, and a kept result {MOST_BYTES:,} at most; compare fewer "
+            "methods or level sets at a time"
+        )
+    begins = not (folder / MANIFEST).is_file()
+    target = folder / ("files" if begins else read_manifest(folder).files[0]) / f"{name}.json"
+    with explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, text)
+    if begins:
+        write_text(folder / MANIFEST, write_yaml({"pages": [_PAGE], "tables": table_of_result(name, found)}))
+        if not (folder / _PAGE).exists():
+            write_text(folder / _PAGE, f"{_BEGINNING}\n<!-- results: {name} -->\n<!-- end -->\n")
+    return target
+
+
+def table_of_result(name: str, found: ResultFile) -> dict[str, Any]:
+    """Return the part of a manifest that shows a result as a table: its first figures, one column a method."""
+    if not found.runs:
+        return {name: {"file": name, "rows": "PATH", "columns": [{"title": "TITLE", "text": "{KEY}"}]}}
+    figures = [each for each in found.figures if each.startswith(_HEADLINES)] or list(found.figures)
+    rows = [{"title": found.words.get(each, each), "figure": each} for each in figures]
+    columns = [{"title": method, "method": method} for method in found.methods]
+    return {name: {"title": "figure", "file": name, "columns": columns, "rows": rows}}
+
+
+def _text(file: Path, found: ResultFile) -> str:
+    data = read_json(file)
+    if "figures" in data:
+        return comparison_text(data)
+    if found.runs:
+        return _with_origin(read_metrics(file), file.parent).text(checksum=True)
+    return _measurement_text(data)
+
+
+def _with_origin(metrics: RunMetrics, folder: Path) -> RunMetrics:
+    """Return an evaluation without its long curves; one of an earlier version learns where its run comes from."""
+    run = {**metrics.run, "provenance": metrics.run.get("provenance") or run_origin(RunFolder(folder))}
+    kept = Results(each for each in metrics.results if not each.figure.endswith("_curve"))
+    return RunMetrics(run, metrics.suite, metrics.settings, kept, metrics.maps)
+
+
+def _measurement_text(data: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(with_sum(data), indent=1) + "\n"
