@@ -54,8 +54,8 @@ class AgentTask:
             ValueError: unknown method, or a weight of 0 for something that the method's name holds.
         """
         own = config.for_method(method)
-        if own.method_name != method:
-            missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
+        missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
+        if missing:
             where = "camal" if missing[0] == own.camal.loss else f"methods.{missing[0]}"
             raise ValueError(
                 f"{where}.weight is 0, which makes {method} the same as {own.method_name}; give a weight above 0"
