@@ -1,7 +1,7 @@
 """Claim: what each method costs per environment step over PPO, all in one run.
 
 The agents of one configuration, which differ in the method alone, take turns at a rollout and its update, every other
-round in the other order: PPO, all methods, PPO without masks, and PPO once more, whose ratio shows how far these figures
+round in the other order: PPO, all methods, PPO without masks, and PPO once more, whose ratio shows how far figures
 are to be trusted. PPO has masks as in `camal-rl compare`, which logs alignment for every method. A ratio is the agent's
 time over PPO's in the same round; given are the median and the quartiles. Times are CPU times of the process, all
 threads together (`--clock wall` on a machine of one's own).
