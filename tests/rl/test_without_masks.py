@@ -92,7 +92,7 @@ def test_ppo_trains_without_masks(tmp_path):
 
 def test_what_is_measured_after_training_is_checked_before_it(tmp_path, capsys):
     env = f"env.id={__name__}:Bare"
-    assert compare("ppo", tmp_path / "c", env, "env.segmentation=null", "evaluation.frames=8") == 2
+    assert compare("ppo", tmp_path / "c", env, "env.segmentation=null", "camal.weight=0") == 2
     told = refusal(capsys)
     assert "attention is measured against masks" in told
     assert "set evaluation.frames=0" in told
