@@ -80,7 +80,10 @@ class GuardedEnv(_Transparent):
             check_reward(reward)
             check_flag("terminated", terminated)
             check_flag("truncated", truncated)
-            return observation, reward, bool(terminated), bool(truncated), check_info(info, "step()")
+            info = check_info(info, "step()")
+            if terminated or truncated:  # the reset that follows may draw into the same arrays
+                observation, info = _copied(observation), {key: _copied(value) for key, value in info.items()}
+            return observation, reward, bool(terminated), bool(truncated), info
         except ValueError as error:
             raise self._malformed(error) from error
 
@@ -144,6 +147,10 @@ class TellingEnv(_Transparent):
     def _nothing(self) -> Any:
         space = self.env.observation_space
         return np.zeros(space.shape, space.dtype) if isinstance(space, spaces.Box) else space.sample()
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _told(call: Callable[[], None]) -> str | None:

@@ -287,7 +287,7 @@ def make_segmented_vec(
         env: a registered id, or a function that makes one environment.
         num_envs: number of copies.
         spec: what the ids mean, also as a dictionary with the keys ``names`` and ``relevant``; ``None`` takes the
-            environment's attribute ``segmentation_spec``.
+            environment's attribute ``segmentation_spec``; without masks it needs none.
         seed: copy ``i`` is seeded with ``seed + i`` at its first reset.
         subproc: one process for each copy instead of all in this one. In a script, this needs
             ``if __name__ == "__main__":`` around it, as everything that starts processes does.
@@ -312,19 +312,20 @@ def make_segmented_vec(
     venv: VecEnv = WorkerVecEnv(makers) if subproc else DummyVecEnv(list(makers))
     try:
         venv.seed(seed)
-        return SegmentedGymVecEnv(venv, _spec_of(venv) if given is None else given, masks)
+        return SegmentedGymVecEnv(venv, _spec_of(venv, masks) if given is None else given, masks)
     except BaseException:
         venv.close()
         raise
 
 
-def _spec_of(venv: VecEnv) -> SegmentationSpec:
+def _spec_of(venv: VecEnv, masks: bool = True) -> SegmentationSpec:
     spec = venv.get_attr("segmentation_spec", indices=0)[0] if venv.has_attr("segmentation_spec") else None
-    if spec is None:
+    if spec is None and masks:
         raise ValueError(
-            "the environment has no attribute segmentation_spec; give spec=SegmentationSpec(names, relevant)"
+            "the environment has no attribute segmentation_spec; give spec=SegmentationSpec(names, relevant), or, for "
+            "a method that needs no masks, switch them off (env.segmentation=null)"
         )
-    return as_spec(spec)
+    return as_spec(SegmentationSpec(("background",), ()) if spec is None else spec)
 
 
 class _Maker:

@@ -101,13 +101,21 @@ def _folder(out: Path, method: str, seed: int) -> Path:
 
 
 def check_runs(runs: Sequence[PlannedRun]) -> None:
-    """Prepare each method once, so that mistakes show before training starts."""
+    """Prepare each method once, so that mistakes show before training starts.
+
+    Raises:
+        ValueError: a method cannot be trained so, as where it needs masks that the environment does not have; the
+            message begins with the method.
+    """
     seen: set[str] = set()
     for planned in runs:
         if planned.method not in seen and not planned.is_trained():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CheckpointWarning)  # the worker will tell of it
-                task_of(planned.config).prepare(planned.config, planned.folder, resume=True).close()
+                try:
+                    task_of(planned.config).prepare(planned.config, planned.folder, resume=True).close()
+                except ValueError as error:
+                    raise ValueError(f"method {planned.method}: {error}") from error
         seen.add(planned.method)
 
 

@@ -44,6 +44,6 @@ class EnvConfig:
                 raise ValueError(f"env.masking: {error}") from error
             if self.segmentation is None:
                 raise ValueError(f"env.masking={self.masking} needs masks: set env.segmentation=default")
-        for key in ("segmentation", "relevant"):
+        for key in ("segmentation", "relevant", "masking"):
             if key in self.options:
                 raise ValueError(f"set env.{key}, not env.options.{key}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from camal_rl.envs import MaskedVecEnv, SegmentedVecEnv, level_sets, make_vec
+from camal_rl.random_states import random_states_kept
 from camal_rl.rl.algorithms import find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.env_config import EnvConfig
@@ -73,6 +75,13 @@ def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed:
     except (TypeError, ValueError) as error:
         venv.close()
         raise ValueError(f"env.masking: {error}") from error
+
+
+def check_masks(config: ExperimentConfig) -> None:
+    """Raise a ValueError if an environment of the experiment gives no label maps, or malformed ones, at its reset."""
+    with random_states_kept(), closing(make_level_set_env(config, "train", 1, config.seed, masks=True)) as venv:
+        venv.reset()
+        venv.segmentation()
 
 
 def _level_range(options: Mapping[str, Any]) -> range:

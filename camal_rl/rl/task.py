@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, attentive_policy, find_algorithm
 from camal_rl.rl.attention_grid import attention_grid
 from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
+from camal_rl.rl.environments import check_masks
 from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
 from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
 from camal_rl.rl.export import check_export, export_agent, export_policy
@@ -54,8 +55,8 @@ class AgentTask:
             ValueError: unknown method, or a weight of 0 for something that the method's name holds.
         """
         own = config.for_method(method)
-        if own.method_name != method:
-            missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
+        missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
+        if missing:
             where = "camal" if missing[0] == own.camal.loss else f"methods.{missing[0]}"
             raise ValueError(
                 f"{where}.weight is 0, which makes {method} the same as {own.method_name}; give a weight above 0"
@@ -65,7 +66,17 @@ class AgentTask:
         return replace(own, seed=seed, threads=1)
 
     def prepare(self, config: ExperimentConfig, folder: RunFolder, resume: bool = False) -> Trial:
-        """Make environment and model; training that cannot be resumed begins anew."""
+        """Make environment and model; training that cannot be resumed begins anew.
+
+        Raises:
+            ValueError: as :func:`camal_rl.rl.training.prepare`; or the evaluation, which follows, needs masks that the
+                environment does not have.
+        """
+        if config.env.segmentation is None and config.evaluation.frames:
+            try:
+                check_masks(config)
+            except ValueError as error:
+                raise ValueError(f"attention is measured against masks: {error}; set evaluation.frames=0") from error
         return prepare(config, folder, resume, or_anew=True)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ from camal_rl.rl.checkpointing import (
     TrainingCheckpoints,
 )
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
-from camal_rl.rl.environments import level_set_options, make_level_set_env, make_training_env
+from camal_rl.rl.environments import check_masks, level_set_options, make_level_set_env, make_training_env
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
 from camal_rl.rl.model_file import save_model, save_policy_of
@@ -101,6 +101,8 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
         held_out = held_out_callback(config)
         if held_out is not None:
             stack.callback(held_out.venv.close)
+        if overlay is None and config.env.segmentation is not None:
+            check_masks(config)  # drawing overlays has seen them
         venv = make_training_env(config)
         stack.callback(venv.close)
         model = make_model(config, venv, folder)

@@ -97,7 +97,9 @@ class AtariOptions:
 
     def _check_masks(self) -> None:
         if self.table.exactness == "none":
-            raise ValueError(f"atari/{self.game} has no masks: {self.table.note}; add segmentation=None")
+            raise ValueError(
+                f"atari/{self.game} has no masks: {self.table.note}; add segmentation=None (env.segmentation=null)"
+            )
         if self.variant not in self.table.checked:
             mode, difficulty = self.variant
             raise ValueError(

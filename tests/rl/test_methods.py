@@ -6,6 +6,7 @@ import pytest
 
 from camal_rl.agents import AuxiliaryTerm, TermLoss
 from camal_rl.comparison.plan import method_config
+from camal_rl.envs import Masking
 from camal_rl.rl.methods import Method, known_methods, parse_method
 from camal_rl.runs.loading import load_config
 
@@ -25,6 +26,7 @@ class Own(AuxiliaryTerm):
 
 
 OWN = f"{__name__}:Own"
+MINE = Masking(lambda images, labels, spec: images[..., :1], lambda channels: 1)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +48,53 @@ def test_a_name_is_that_of_a_loss_of_a_term_or_of_several(name, loss, terms):
 
 
 @pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("object_mask", Method(None, (), "object_mask")),
+        ("camal+object_mask", Method("camal", (), "object_mask")),
+        ("drac+class_mask", Method(None, ("drac",), "class_mask")),
+        ("camal_rl.envs.masking:MASKINGS", Method("camal_rl.envs.masking:MASKINGS", ())),
+        (f"{__name__}:MINE", Method(None, (), f"{__name__}:MINE")),
+    ],
+)
+def test_a_name_is_that_of_a_masking_too(name, method):
+    assert parse_method(name) == method
+
+
+def test_a_masking_is_what_the_agent_of_its_method_sees_and_of_no_other():
+    config = load_config("toy_grid", ["env.masking=class_mask"])
+    assert config.method_name == "camal+class_mask"
+    assert (config.acting_note, load_config("toy_grid").acting_note) == ("sees masks", "")
+    seen = {name: method_config(config, name, 0).env.masking for name in ("ppo", "camal", "camal+object_mask")}
+    assert seen == {"ppo": None, "camal": None, "camal+object_mask": "object_mask"}
+    assert method_config(config, "ppo", 0) == method_config(load_config("toy_grid"), "ppo", 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["env.masking=objectmask"], r"env.masking: unknown masking 'objectmask'; did you mean 'object_mask'"),
+        (["env.masking=object_mask", "env.segmentation=null", "camal.weight=0"], "env.masking=object_mask needs masks"),
+        (["methods={object_mask: {weight: 1}}"], "methods.object_mask: a masking has no settings, got weight"),
+        (["env.options={masking: object_mask}"], "set env.masking, not env.options.masking"),
+    ],
+)
+def test_bad_settings_of_maskings_are_one_line(settings, message):
+    with pytest.raises(ValueError, match=message):
+        load_config("toy_grid", settings)
+
+
+@pytest.mark.parametrize("name", ["drac+camal", "object_mask+camal", "object_mask+drac+camal"])
+def test_the_parts_of_a_method_come_in_any_order(name):
+    config = method_config(load_config("toy_grid"), name, 0)
+    assert sorted(config.method_name.split("+")) == sorted(name.split("+"))
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("object_mask+class_mask", "has the maskings object_mask and class_mask; an agent sees one"),
+        ("obejct_mask", "did you mean 'object_mask'"),
         ("camall", r"unknown method 'camall'; did you mean 'camal'\? methods are ppo, camal"),
         ("ppo+camal", "ppo is PPO alone"),
         ("camal+energy", "has the attention losses camal and energy"),
