@@ -52,6 +52,11 @@ class Profile:
     high: Scores
 
 
+def mean_score(scores: TaskScores) -> float:
+    """Return the mean over the tasks of the mean of their runs."""
+    return float(_mean_score(_strata(scores, "scores")))
+
+
 def interquartile_mean(scores: TaskScores) -> float:
     """Return the mean of the middle half of all scores.
 
@@ -159,6 +164,10 @@ def run_scores(scores: npt.ArrayLike, name: str) -> Scores:
     return _finite(values, name)
 
 
+def _mean_score(tasks: _Strata) -> Scores:
+    return np.mean([task.mean(axis=-1) for task in tasks], axis=0)
+
+
 def _interquartile_mean(tasks: _Strata) -> Scores:
     # In this order ties, too, are cut the same way whatever the order of the tasks.
     tasks = sorted(tasks, key=lambda task: task.shape[-1])
@@ -191,6 +200,7 @@ def _shares_above(tasks: _Strata, thresholds: Scores) -> Scores:
 
 
 _BATCHED: Mapping[Callable[..., float], Callable[[_Strata], Scores]] = {
+    mean_score: _mean_score,
     interquartile_mean: _interquartile_mean,
     optimality_gap: _optimality_gap,
 }

@@ -19,6 +19,7 @@ from camal_rl.aggregates import (
     Interval,
     bootstrap_interval,
     interquartile_mean,
+    mean_score,
     probability_of_improvement,
     run_scores,
 )
@@ -67,7 +68,7 @@ def mean_interval(scores: npt.ArrayLike) -> Interval | None:
     """Return the 95 % bootstrap interval of the mean of ``(runs,)``, always the same; None for fewer than two runs."""
     if np.size(scores) < 2:
         return None
-    return bootstrap_interval(scores, np.random.default_rng(0), statistic=lambda sample: float(sample.mean()))
+    return bootstrap_interval(scores, np.random.default_rng(0), statistic=mean_score)
 
 
 def hedges_g(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
