@@ -8,7 +8,7 @@ from typing import Any
 from camal_rl.comparison.effects import Effect, effects, effects_table, seeds_table
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
-from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys
+from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys, judged_keys
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.groups import Group
 from camal_rl.comparison.method_tables import method_table
@@ -23,12 +23,11 @@ def comparison_json(group: Group) -> dict[str, Any]:
 
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
     ``std``, ``interval`` (95 %, bootstrap), ``measuring_error``; and against the first method ``p_against_first``
-    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the figures of the table in ``comparison.md``, and given
-    for those), ``hedges_g`` with ``hedges_g_interval`` (95 %), and ``probability_above_first``. null where there is
-    none.
+    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the figures that decide which method is better, those of
+    the table of differences in ``comparison.md``, and given for them), ``hedges_g`` with ``hedges_g_interval`` (95 %),
+    and ``probability_above_first``. null where there is none.
     """
-    headline = headline_keys(group)
-    corrected = {(each.key, each.method): each.corrected_p for each in effects(group, headline)}
+    corrected = {(each.key, each.method): each.corrected_p for each in effects(group, judged_keys(group))}
     figures: dict[str, dict[str, Any]] = {}
     compared = compared_keys(group)
     beside = {(each.key, each.method): each for each in effects(group, compared)}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
-from camal_rl.comparison.figures import headline_keys
+from camal_rl.comparison.figures import headline_keys, judged_keys
 from camal_rl.comparison.groups import Group
 from camal_rl.comparison.method_tables import interval_text
 from camal_rl.comparison.number_words import number, p_value
-from camal_rl.comparison.significance import corrected
+from camal_rl.comparison.significance import corrected, correction_note
 from camal_rl.comparison.table import Cell, Table, table_of
 from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import Interval
@@ -19,7 +20,7 @@ from camal_rl.statistics import Interval
 _EFFECTS = (
     "Differences are in the unit of the figure. Hedges' g is the difference in standard deviations over seeds, with "
     "its 95 % interval. P(higher): how often a seed of the method is higher than one of {}. Holm: p corrected over the "
-    "rows of the method."
+    "rows of the method, as in the summary."
 )
 
 
@@ -73,7 +74,10 @@ def effects(group: Group, keys: Sequence[ResultKey]) -> list[Effect]:
 
 
 def effects_table(group: Group) -> Table:
-    """Return the effects on the headline figures, one row for each figure and method."""
+    """Return the effects on the figures that decide, one row for each figure and method."""
+    found = effects(group, judged_keys(group))
+    tests = Counter((each.method, (each.base.count, each.own.count)) for each in found if each.p is not None)
+    note = correction_note((pair, rows) for (_, pair), rows in tests.items())
     rows: list[list[str | Cell]] = [
         [
             figure_words(each.key, arrow=True),
@@ -84,11 +88,11 @@ def effects_table(group: Group) -> Table:
             p_value(each.p),
             p_value(each.corrected_p),
         ]
-        for each in effects(group, headline_keys(group))
+        for each in found
     ]
     header = ("difference", "Hedges' g", "P(higher)", "p", "Holm")
     title = f"Differences from {group.baseline}"
-    return table_of(title, ("figure", "method"), header, rows, _EFFECTS.format(group.baseline))
+    return table_of(title, ("figure", "method"), header, rows, f"{_EFFECTS.format(group.baseline)} {note}".strip())
 
 
 def seeds_table(group: Group) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from camal_rl.aggregates import RESAMPLES, Interval
 from camal_rl.comparison.figures import TRAIN
-from camal_rl.comparison.games import Aggregate, Summary
+from camal_rl.comparison.games import Aggregate, Summary, few_seeds
 from camal_rl.comparison.method_tables import estimate_cell
 from camal_rl.comparison.number_words import counted, listed, number, spanned
 from camal_rl.comparison.table import Cell, Table, table_of
@@ -35,15 +35,20 @@ def games_table(found: Sequence[Aggregate]) -> Table:
             seeds = spanned(estimate.count for estimate in estimates.values() if estimate.count)
             rows.append([each.level_set, game, seeds, *(estimate_cell(estimates[method]) for method in methods)])
         games = counted(len(each.games), "game")
-        for title, read in _ROWS if each.summaries else ():
-            cells = [_cell(read(each.summaries[method]) if method in each.summaries else None) for method in methods]
-            rows.append([each.level_set, f"{games}: {title}", "", *cells])
+        for title, read in _ROWS:
+            shown = {method: interval for method, one in each.summaries.items() if (interval := read(one)) is not None}
+            if shown:
+                cells = [_cell(shown.get(method)) for method in methods]
+                rows.append([each.level_set, f"{games}: {title}", "", *cells])
     caption = _CAPTION.format(found[0].baseline or "the first method")
     return table_of("Normalized return", ("levels", "game", "seeds"), methods, rows, caption)
 
 
 def games_findings(found: Sequence[Aggregate]) -> list[str]:
-    """Return a paragraph for each level set, training levels last: what methods reach, and whether they improve."""
+    """Return a paragraph for each level set, training levels last: what methods reach, and whether they improve.
+
+    The last one says where the seeds are too few.
+    """
     told = []
     for each in sorted(found, key=lambda each: each.level_set == TRAIN):
         reached = [f"{method} {_with_span(summary.interquartile_mean)}" for method, summary in each.summaries.items()]
@@ -51,7 +56,7 @@ def games_findings(found: Sequence[Aggregate]) -> list[str]:
             games = counted(len(each.games), "game")
             means = f"Interquartile mean of the normalized return over {games} on {each.level_set}: {listed(reached)}."
             told.append(f"{means} {_verdict(each)}".strip())
-    return told
+    return [*told, *filter(None, [few_seeds(found)])]
 
 
 def span_text(interval: Interval) -> str:

@@ -67,9 +67,9 @@ class Aggregate:
         """Return a method's normalized returns by game, one for each seed."""
         return {game: list(found[method].seeds.values()) for game, found in self.games.items()}
 
-    def seeds(self, method: str) -> list[int]:
-        """Return the number of a method's seeds on each game."""
-        return [found[method].count for found in self.games.values()]
+    def least_seeds(self, method: str) -> int:
+        """Return the number of a method's seeds on the game that has fewest."""
+        return min(found[method].count for found in self.games.values())
 
 
 def aggregates(groups: Sequence[Group]) -> tuple[list[Aggregate], list[str]]:
@@ -85,8 +85,28 @@ def aggregates(groups: Sequence[Group]) -> tuple[list[Aggregate], list[str]]:
     level_sets = list(dict.fromkeys(name for group in usable for name in _level_sets(group)))
     found = [_aggregate(usable, methods, level_set) for level_set in level_sets]
     found = [each for each in found if len(each.games) >= LEAST_GAMES]
-    notes += [*_left_out(usable, level_sets), *_incomplete(found), *_settings(usable), *_few_seeds(found)]
+    notes += [*_left_out(usable, level_sets), *_incomplete(found, methods), *_settings(usable)]
     return found, notes
+
+
+def few_seeds(found: Sequence[Aggregate]) -> str:
+    """Return a sentence or two where intervals are missing or too narrow for a claim, nothing where they are not."""
+    fewest: dict[str, int] = {}
+    for each in found:
+        for method in each.summaries:
+            fewest[method] = min(fewest.get(method, each.least_seeds(method)), each.least_seeds(method))
+    told = []
+    single = [method for method, count in fewest.items() if count == 1]
+    if single:
+        told.append(f"No intervals of {listed(single)}: how much seeds differ is not known where a game has only one.")
+    least = min((count for count in fewest.values() if count > 1), default=ENOUGH_SEEDS)
+    if least < ENOUGH_SEEDS:
+        narrow = 100 * (1 - math.sqrt(1 - 1 / least))
+        told.append(
+            f"With {counted(least, 'seed')} on a game, intervals are too narrow by about {narrow:.0f} %, too much for "
+            f"a claim; {ENOUGH_SEEDS} seeds or more mend that."
+        )
+    return " ".join(told)
 
 
 def _level_sets(group: Group) -> list[str]:
@@ -125,14 +145,14 @@ def _summary(aggregate: Aggregate, method: str, baseline: str | None) -> Summary
     own = aggregate.scores(method)
     mean, gap = (
         bootstrap_interval(own, np.random.default_rng(0), statistic)
-        if min(aggregate.seeds(method)) > 1
+        if aggregate.least_seeds(method) > 1
         else _without_ends(statistic(own))
         for statistic in (interquartile_mean, optimality_gap)
     )
     if baseline is None:
         return Summary(mean, gap, None)
     base = aggregate.scores(baseline)
-    if min(*aggregate.seeds(method), *aggregate.seeds(baseline)) > 1:
+    if min(aggregate.least_seeds(method), aggregate.least_seeds(baseline)) > 1:
         return Summary(mean, gap, improvement_interval(own, base, np.random.default_rng(0)))
     return Summary(mean, gap, _without_ends(probability_of_improvement(own, base)))
 
@@ -161,11 +181,11 @@ def _left_out(groups: Sequence[Group], level_sets: Iterable[str]) -> list[str]:
     return told
 
 
-def _incomplete(found: Sequence[Aggregate]) -> list[str]:
+def _incomplete(found: Sequence[Aggregate], methods: Iterable[str]) -> list[str]:
     """Say which methods are not in the aggregates, each once for all level sets on which the same games are missing."""
     missing: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for each in found:
-        for method in each.methods:
+        for method in methods:
             games = tuple(game for game, of_game in each.games.items() if not of_game[method].count)
             if games:
                 missing.setdefault((method, games), []).append(each.level_set)
@@ -194,24 +214,3 @@ def _settings(groups: Sequence[Group]) -> list[str]:
         f"{key} of {listed(methods)} is not the same on every game: {', '.join(values)}"
         for (key, values), methods in differing.items()
     ]
-
-
-def _few_seeds(found: Sequence[Aggregate]) -> list[str]:
-    """Say where intervals are missing or too narrow for a claim."""
-    fewest = {method: min(each.seeds(method)) for each in reversed(found) for method in each.summaries}
-    if not fewest:
-        return []
-    told = []
-    single = [method for method, count in fewest.items() if count == 1]
-    if single:
-        told.append(
-            f"no intervals of {listed(single)}: with a single seed on a game nobody knows how much seeds differ there"
-        )
-    least = min((count for count in fewest.values() if count > 1), default=ENOUGH_SEEDS)
-    if least < ENOUGH_SEEDS:
-        narrow = 100 * (1 - math.sqrt(1 - 1 / least))
-        told.append(
-            f"with {counted(least, 'seed')} on a game, intervals are too narrow by about {narrow:.0f} %, too much for "
-            f"a claim; {ENOUGH_SEEDS} seeds or more mend that"
-        )
-    return told

@@ -74,11 +74,10 @@ def _p_cells(p_values: Sequence[float | None], corrections: bool) -> list[Cell]:
 
 
 def _correction_note(group: Group, tests: Mapping[str, Sequence[float | None]]) -> str:
-    rows: dict[tuple[int, int], int] = {}
-    for method, p_values in tests.items():
-        pair = group.evaluated(group.baseline), group.evaluated(method)
-        rows[pair] = max(rows.get(pair, 0), sum(p is not None for p in p_values))
-    return correction_note(rows)
+    first = group.evaluated(group.baseline)
+    return correction_note(
+        ((first, group.evaluated(method)), sum(p is not None for p in p_values)) for method, p_values in tests.items()
+    )
 
 
 def _worth_a_row(found: Iterable[Estimate], counts: bool) -> bool:

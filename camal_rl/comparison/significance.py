@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from camal_rl.comparison.estimates import estimates
 from camal_rl.comparison.figures import headline_keys
@@ -36,7 +36,7 @@ def corrected(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(adjusted) for p in p_values]
 
 
-def correction_note(tests: Mapping[tuple[int, int], int]) -> str:
+def correction_note(tests: Iterable[tuple[tuple[int, int], int]]) -> str:
     """Return one sentence if so many rows leave no corrected p below the limit, nothing where they do.
 
     Where no p at all can be below it, :func:`significance_note` says so.
@@ -45,12 +45,12 @@ def correction_note(tests: Mapping[tuple[int, int], int]) -> str:
         tests: numbers of seeds that are compared with each other, and in how many rows.
     """
     told = []
-    for (first, second), rows in sorted(tests.items()):
+    for (first, second), rows in sorted(set(tests)):
         smallest = smallest_p(first, second)
-        if min(first, second) > 1 and smallest < SIGNIFICANT <= (of_all := rows * smallest):
+        if min(first, second) > 1 and smallest < SIGNIFICANT <= rows * smallest:
             told.append(
                 f"With {first} against {counted(second, 'seed')} and {counted(rows, 'row')} no p can stay below "
-                f"{SIGNIFICANT} after Holm's correction: the smallest possible is {min(1.0, of_all):.2f}."
+                f"{SIGNIFICANT} after Holm's correction: the smallest possible is {min(1.0, rows * smallest):.2f}."
             )
     return " ".join(told)
 

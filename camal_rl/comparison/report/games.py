@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from camal_rl.aggregates import Interval, performance_profile
 from camal_rl.comparison.game_tables import games_findings, games_table
@@ -44,13 +46,15 @@ def intervals_plot(found: Sequence[Aggregate]) -> Picture:
     """Return every method's aggregates with their 95 % intervals, one row of panels for each level set."""
     colors = _colors(found)
     with style():
-        height = sum(0.9 + 0.26 * len(each.summaries) for each in found)
-        plot = Figure(figsize=(WIDTH, height), layout="constrained")
-        rows = plot.subplots(
-            len(found), len(_PANELS), squeeze=False, height_ratios=[2.5 + len(each.summaries) for each in found]
-        )
+        height = sum(0.95 + 0.26 * len(each.summaries) for each in found)
+        columns = [
+            panel for panel in _PANELS if any(panel[2](one) for each in found for one in each.summaries.values())
+        ]
+        plot = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.08))
+        ratios = [1 + len(each.summaries) for each in found]
+        rows = plot.subplots(len(found), len(columns), squeeze=False, sharex="col", height_ratios=ratios)
         for each, panels in zip(found, rows, strict=True):
-            for axes, (title, chance, read) in zip(panels, _PANELS, strict=True):
+            for axes, (title, chance, read) in zip(panels, columns, strict=True):
                 shown = {method: interval for method, one in each.summaries.items() if (interval := read(one))}
                 _draw_intervals(axes, shown, list(each.summaries), colors)
                 axes.set_title(f"{title.format(each.baseline)}, {each.level_set}")
@@ -107,6 +111,9 @@ def _draw_intervals(axes: Axes, shown: dict[str, Interval], methods: Sequence[st
                 place, interval.high - interval.low, left=interval.low, height=0.55, color=colors[method], alpha=0.35
             )
         axes.plot([interval.estimate], [place], marker="o", markersize=4.5, color=colors[method])
+    axes.use_sticky_edges = False
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(labelbottom=True)
     axes.set_yticks(range(len(methods)), methods)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.grid(alpha=0.3, axis="x")

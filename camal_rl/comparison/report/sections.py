@@ -25,6 +25,8 @@ from camal_rl.runs.curves import UnreadableCurvesWarning
 Given = TypeVar("Given")
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
+# More environments are counted in the heading.
+_NAMED = 3
 _NO_AGGREGATE = "no aggregate over environments, which needs normalized returns on two or more"
 _FULL = "camal-rl evaluate RUN --suite full measures them"
 
@@ -38,7 +40,8 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
         on_stage: called with the name of each of :data:`STAGES` when it is done, for every group.
     """
     methods = dict.fromkeys(method for group in groups for method in group.methods)
-    default = f"{listed([group.env for group in groups])}: {', '.join(methods)}"
+    envs = listed([group.env for group in groups]) if len(groups) <= _NAMED else counted(len(groups), "environment")
+    default = f"{envs}: {', '.join(methods)}"
     over_games, why_not = games_section(groups)
     facts = [*_facts(groups), *([f"{_NO_AGGREGATE}: {'; '.join(why_not)}"] if why_not else [])]
     sections = (*_given(over_games), *(_section(group, on_stage) for group in groups))
