@@ -38,7 +38,8 @@ def method_table(
         intervals: show the bootstrap interval of every mean.
         folded: show the table only on request.
         counts: say in the header how many runs of each method are evaluated.
-        corrections: say below each p what it is after Holm's correction over the rows of the table.
+        corrections: say below each p what it is after Holm's correction over the rows of the table, and where these
+            are too many for the seeds.
     """
     shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
     shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
@@ -60,7 +61,7 @@ def method_table(
     ]
     header = [f"{method} (n = {group.evaluated(method)})" if counts else method for method in group.methods]
     header += [f"p, {method} against {group.baseline}" for method in tests]
-    note = _correction_note(group, tests)
+    note = _correction_note(group, tests) if corrections else ""
     return table_of(title, labels, header, cells, " ".join(text for text in (caption, note) if text), folded)
 
 

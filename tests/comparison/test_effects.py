@@ -122,6 +122,7 @@ def test_too_many_rows_for_so_few_seeds_are_told():
     assert method_table(group, "t", ("set",), rows, "Caption.").caption == f"Caption. {told}"
     assert method_table(group, "t", ("set",), rows[:6], "Caption.").caption == "Caption."
     assert effects_table(group).caption.endswith(told)
+    assert method_table(group, "t", ("set",), rows, corrections=False).caption == ""
 
 
 def test_the_note_on_corrections_leaves_to_others_what_cannot_be_significant_at_all():

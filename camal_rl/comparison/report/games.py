@@ -19,7 +19,7 @@ from camal_rl.comparison.number_words import counted
 from camal_rl.comparison.report.document import Part, Picture, Section
 from camal_rl.comparison.report.plots import WIDTH, picture, style
 
-_THRESHOLDS = 101
+_THRESHOLDS = 201
 _PANELS: Sequence[tuple[str, float | None, Callable[[Summary], Interval | None]]] = (
     ("interquartile mean \N{UPWARDS ARROW}", None, lambda summary: summary.interquartile_mean),
     ("optimality gap \N{DOWNWARDS ARROW}", None, lambda summary: summary.optimality_gap),
