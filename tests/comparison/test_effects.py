@@ -90,7 +90,9 @@ def test_without_spread_or_seeds_there_is_no_effect_size_and_no_error(first, sec
 def test_a_figure_that_one_method_lacks_has_no_effect():
     group = made_group({NEW: [[1.0, 2.0], []], TRAIN: [[1.0, 2.0], [3.0, 4.0]]})
     assert [each.key for each in effects(group, [NEW, TRAIN])] == [TRAIN]
-    assert (Estimate({}).chance_above(Estimate({"0": 1.0})), Estimate({}).effect_against(Estimate({}))) == (None, None)
+    single, several = Estimate({"0": 1.0}), Estimate({"0": 1.0, "1": 2.0})
+    assert (single.chance_above(several), several.chance_above(single)) == (None, None)
+    assert (Estimate({}).effect_against(several), Estimate({}).chance_above(Estimate({}))) == (None, None)
 
 
 def test_below_each_p_is_what_holm_makes_of_it_over_the_rows_of_the_method():
