@@ -43,13 +43,7 @@ def method_table(
     """
     shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
     shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
-    # What is only counted judges nothing.
-    tests = {
-        method: [None if count else found[method].p_against(found[group.baseline]) for _, count, found in shown]
-        for method in group.methods[1:]
-    }
-    # Without a second seed there is nothing to test.
-    tests = {method: p_values for method, p_values in tests.items() if any(p is not None for p in p_values)}
+    tests = _tests(group, [(found, count) for _, count, found in shown])
     p_cells = (
         zip(*(_p_cells(p_values, corrections) for p_values in tests.values()), strict=True)
         if tests
@@ -63,6 +57,21 @@ def method_table(
     header += [f"p, {method} against {group.baseline}" for method in tests]
     note = _correction_note(group, tests) if corrections else ""
     return table_of(title, labels, header, cells, " ".join(text for text in (caption, note) if text), folded)
+
+
+def _tests(group: Group, rows: Sequence[tuple[Mapping[str, Estimate], bool]]) -> dict[str, list[float | None]]:
+    """Return each method's p-values against the first, a row each; methods without any are left out.
+
+    Args:
+        group: the runs.
+        rows: every method's values, and whether they only count something, which judges nothing.
+    """
+    tests = {
+        method: [None if count else found[method].p_against(found[group.baseline]) for found, count in rows]
+        for method in group.methods[1:]
+    }
+    # Without a second seed there is nothing to test.
+    return {method: p_values for method, p_values in tests.items() if any(p is not None for p in p_values)}
 
 
 def _p_cells(p_values: Sequence[float | None], corrections: bool) -> list[Cell]:
