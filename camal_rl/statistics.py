@@ -1,23 +1,51 @@
-"""Statistics over training runs: robust averages, intervals and comparisons of two methods.
+"""Statistics over training runs of one task: spread, intervals, and comparisons of two methods.
 
-Scores are ``(runs,)`` or ``(runs, tasks)`` as in rliable (Agarwal et al. 2021, arXiv 2108.13264): one
-number per seed and game. Randomness comes from an explicit generator.
+Scores are ``(runs,)``: one number for each seed. What is over several tasks, and every bootstrap interval, comes from
+:mod:`camal_rl.aggregates`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
-Scores = npt.NDArray[np.float64]
+from camal_rl.aggregates import (
+    CONFIDENCE,
+    Interval,
+    bootstrap_interval,
+    interquartile_mean,
+    mean_score,
+    probability_of_improvement,
+    run_scores,
+)
+
+__all__ = [
+    "EXACT_ARRANGEMENTS",
+    "Interval",
+    "Spread",
+    "bootstrap_interval",
+    "hedges_g",
+    "holm",
+    "interquartile_mean",
+    "mann_whitney_p",
+    "mean_interval",
+    "probability_of_improvement",
+    "smallest_p",
+    "spread",
+]
 
 EXACT_ARRANGEMENTS = 200_000
 """Up to this many ways to split the runs, tied samples are compared exactly (10 against 10 runs: 184,756)."""
+
+# Runs that differ by no more than the rounding of their values do not differ.
+_ROUNDING = 1e-12
+# From this t on, the error of the mean is nothing beside that of the standard deviation: less than 1e-3 of the bounds.
+_LARGE_T = 1000.0
 
 
 @dataclass(frozen=True)
@@ -29,77 +57,58 @@ class Spread:
     count: int
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A statistic of the scores and its bootstrap interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
 def spread(scores: npt.ArrayLike) -> Spread:
     """Return mean, sample standard deviation and number of ``scores (runs,)``."""
-    values = _runs(scores, "scores")
+    values = run_scores(scores, "scores")
     std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Spread(float(values.mean()), std, len(values))
-
-
-def interquartile_mean(scores: npt.ArrayLike) -> float:
-    """Return the mean of the middle half of all scores, ``(runs,)`` or ``(runs, tasks)``.
-
-    Less swayed by one outstanding run than the mean, less wasteful than the median (arXiv 2108.13264). The
-    number of scores cut at each end is a quarter, rounded down.
-    """
-    ordered = np.sort(_runs_by_task(scores, "scores"), axis=None)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
-
-
-def bootstrap_interval(
-    scores: npt.ArrayLike,
-    rng: np.random.Generator,
-    statistic: Callable[[Scores], float] = interquartile_mean,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-) -> Interval:
-    """Return a percentile bootstrap interval, stratified: runs are drawn anew within each task.
-
-    Args:
-        scores: ``(runs,)`` or ``(runs, tasks)``. With fewer than about 5 runs such intervals are too narrow.
-        rng: source of randomness.
-        statistic: takes scores ``(runs, tasks)`` (one column for one task).
-        confidence: in (0, 1).
-        resamples: number of bootstrap samples.
-    """
-    values = _runs_by_task(scores, "scores")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
-    runs, tasks = values.shape
-    draws = [statistic(values[rng.integers(runs, size=(runs, tasks)), np.arange(tasks)]) for _ in range(resamples)]
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(statistic(values)), float(low), float(high))
 
 
 def mean_interval(scores: npt.ArrayLike) -> Interval | None:
     """Return the 95 % bootstrap interval of the mean of ``(runs,)``, always the same; None for fewer than two runs."""
     if np.size(scores) < 2:
         return None
-    return bootstrap_interval(scores, np.random.default_rng(0), statistic=lambda sample: float(sample.mean()))
+    return bootstrap_interval(scores, np.random.default_rng(0), statistic=mean_score)
 
 
-def probability_of_improvement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Return how likely a run of ``first`` beats one of ``second`` on a random task; ties count half.
+def hedges_g(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
+    """Return by how many standard deviations the mean of ``first`` is above that of ``second``, and the interval.
 
-    Both ``(runs,)`` or ``(runs, tasks)`` with the same tasks; the numbers of runs may differ.
+    Hedges' g (Hedges 1981, doi:10.3102/10769986006002107): ``J (mean1 - mean2) / s`` with the pooled standard deviation
+    ``s`` and what removes the bias of few runs, ``J = gamma(n / 2) / (sqrt(n / 2) gamma((n - 1) / 2))`` for
+    ``n = runs1 + runs2 - 2``. The interval is that of the noncentral t distribution, exact for runs that are normal
+    with one variance.
+
+    Args:
+        first: ``(runs,)``.
+        second: ``(runs,)``; the numbers of runs may differ.
+        confidence: in (0, 1).
+
+    Returns:
+        ``None`` with fewer than two runs of either method, and where the runs of neither differ from each other.
     """
-    left, right = _runs_by_task(first, "first"), _runs_by_task(second, "second")
-    if left.shape[1] != right.shape[1]:
-        raise ValueError(f"both methods need the same tasks, got {left.shape[1]} and {right.shape[1]} tasks")
-    difference = left[:, None, :] - right[None, :, :]
-    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    left, right = run_scores(first, "first"), run_scores(second, "second")
+    if min(len(left), len(right)) < 2:
+        return None
+    free = len(left) + len(right) - 2
+    pooled = math.sqrt((left.var() * len(left) + right.var() * len(right)) / free)
+    if pooled <= _ROUNDING * max(np.abs(left).max(), np.abs(right).max()):
+        return None
+    unit = math.sqrt(1 / len(left) + 1 / len(right))
+    t = float((left.mean() - right.mean()) / (pooled * unit))
+    correction = math.exp(special.gammaln(free / 2) - special.gammaln((free - 1) / 2)) / math.sqrt(free / 2)
+    low, high = (_noncentrality(free, level, t) for level in ((1 + confidence) / 2, (1 - confidence) / 2))
+    return Interval(correction * unit * t, correction * unit * low, correction * unit * high)
+
+
+def _noncentrality(free: int, level: float, t: float) -> float:
+    """Return for which noncentrality ``t`` is the quantile ``level`` of the noncentral t distribution."""
+    if abs(t) <= _LARGE_T:
+        return float(special.nctdtrinc(free, level, t))
+    of_variance = 1 - level if t > 0 else level
+    return t * math.sqrt(stats.chi2.ppf(of_variance, free) / free)
 
 
 def mann_whitney_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
@@ -109,7 +118,7 @@ def mann_whitney_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     all splits of the pooled runs up to :data:`EXACT_ARRANGEMENTS` of them, beyond that the normal
     approximation with tie correction.
     """
-    left, right = _runs(first, "first"), _runs(second, "second")
+    left, right = run_scores(first, "first"), run_scores(second, "second")
     pooled = np.concatenate([left, right])
     if len(np.unique(pooled)) == len(pooled):
         return float(stats.mannwhitneyu(left, right, alternative="two-sided", method="exact").pvalue)
@@ -136,7 +145,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     In ascending order the i-th of n is multiplied by ``n - i`` (i from 0), kept monotone and at most 1.
     """
-    values = _runs(p_values, "p_values")
+    values = run_scores(p_values, "p_values")
     if ((values < 0) | (values > 1)).any():
         raise ValueError(f"p-values must be in [0, 1], got {list(p_values)}")
     order = np.argsort(values, kind="stable")
@@ -144,23 +153,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return [float(value) for value in adjusted]
-
-
-def _runs(scores: npt.ArrayLike, name: str) -> Scores:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"{name} must be (runs,) with at least one run, got shape {values.shape}")
-    return _finite(values, name)
-
-
-def _runs_by_task(scores: npt.ArrayLike, name: str) -> Scores:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim not in (1, 2) or values.size == 0:
-        raise ValueError(f"{name} must be (runs,) or (runs, tasks), not empty, got shape {values.shape}")
-    return _finite(values.reshape(len(values), -1), name)
-
-
-def _finite(values: Scores, name: str) -> Scores:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity; leave out or repeat the runs that failed")
-    return values

@@ -25,13 +25,16 @@ def report(
     """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
 
     Writes report.html, one file that needs no network, and report.md with its pictures in report_files, over earlier
-    ones. Runs are grouped by environment and method; what a run lacks is told in one line.
+    ones. Runs are grouped by environment and method; what a run lacks is told in one line. Several games whose returns
+    have constants to normalize by get a table of all, aggregates with intervals, and performance profiles.
 
     For example:
 
       camal-rl report runs/toy_grid-default/compare
 
       camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
+
+      camal-rl report runs/bigfish/compare runs/coinrun/compare runs/starpilot/compare --out runs/three_games
     """
     with checking_input():
         from camal_rl.cli.progress import stages_shown

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
+from camal_rl.comparison.effects import Effect, effects, effects_table, seeds_table
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
-from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys
+from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys, judged_keys
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.groups import Group
-from camal_rl.comparison.method_tables import interval_text, method_table
-from camal_rl.comparison.number_words import counted, number
+from camal_rl.comparison.method_tables import method_table
+from camal_rl.comparison.number_words import counted
 from camal_rl.comparison.results.sources import group_curves, sources
 from camal_rl.comparison.significance import seeds_note
 from camal_rl.comparison.table import Table
+from camal_rl.statistics import Interval
 
 VERSION = 2
 """Files without a version do not say where their runs come from."""
@@ -25,18 +26,25 @@ def comparison_json(group: Group) -> dict[str, Any]:
     """Return what ``comparison.json`` holds: of each figure and method per-seed values and their statistics.
 
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
-    ``std``, ``interval`` (95 %, bootstrap), ``p_against_first`` (two-sided Mann-Whitney test against the first method),
-    ``measuring_error``; null where there is none. ``acting_notes``: what a method is given when it acts, beside images.
-    ``words`` says what a figure is. ``runs``, ``provenance`` and ``evaluation`` say where the figures come from,
-    ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
+    ``std``, ``interval`` (95 %, bootstrap), ``measuring_error``; and against the first method ``p_against_first``
+    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the figures that decide which method is better, those of
+    the table of differences in ``comparison.md``, and given for them), ``hedges_g`` with ``hedges_g_interval`` (95 %),
+    and ``probability_above_first``. null where there is none. ``acting_notes``: what a method is given when it acts,
+    beside images. ``words`` says what a figure is. ``runs``, ``provenance`` and ``evaluation`` say where the figures
+    come from, ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
     """
     names = {method: group.plain_name(method) for method in group.methods}
-    figures = {}
-    for key in compared_keys(group):
-        found = estimates(group, key)
+    corrected = {(each.key, each.method): each.corrected_p for each in effects(group, judged_keys(group))}
+    figures: dict[str, dict[str, Any]] = {}
+    compared = compared_keys(group)
+    beside = {(each.key, each.method): each for each in effects(group, compared)}
+    for key in compared:
         figures[figure_name(key)] = {
-            names[method]: _statistics(each, None if method == group.baseline else found[group.baseline])
-            for method, each in found.items()
+            names[method]: {
+                **_statistics(each),
+                **_against_first(beside.get((key, method)), corrected.get((key, method))),
+            }
+            for method, each in estimates(group, key).items()
         }
     return {
         "version": VERSION,
@@ -46,22 +54,35 @@ def comparison_json(group: Group) -> dict[str, Any]:
         "seeds": _seeds(group),
         "length": group.length,
         **sources(group),
-        "words": {figure_name(key): figure_words(key, arrow=True) for key in compared_keys(group)},
+        "words": {figure_name(key): figure_words(key, arrow=True) for key in compared},
         "figures": figures,
         "curves": group_curves(group),
     }
 
 
-def _statistics(estimate: Estimate, first: Estimate | None) -> dict[str, Any]:
-    interval = estimate.interval()
+def _statistics(estimate: Estimate) -> dict[str, Any]:
     return {
         "seeds": dict(estimate.seeds),
         "mean": None if math.isnan(estimate.mean) else estimate.mean,
         "std": None if math.isnan(estimate.std) else estimate.std,
-        "interval": None if interval is None else [interval.low, interval.high],
-        "p_against_first": None if first is None else estimate.p_against(first),
+        "interval": _ends(estimate.interval()),
         "measuring_error": estimate.measuring_error,
     }
+
+
+def _against_first(effect: Effect | None, corrected_p: float | None) -> dict[str, Any]:
+    size = None if effect is None else effect.size
+    return {
+        "p_against_first": None if effect is None else effect.p,
+        "p_holm": corrected_p,
+        "hedges_g": None if size is None else size.estimate,
+        "hedges_g_interval": _ends(size),
+        "probability_above_first": None if effect is None else effect.chance,
+    }
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 def comparison_table(group: Group) -> Table:
@@ -70,24 +91,19 @@ def comparison_table(group: Group) -> Table:
     spread = "mean ± std over " if len(seeds) > 1 else ""
     title = f"{group.env}, {group.length}, {spread}{counted(len(seeds), 'seed')} of each method"
     rows = [((figure_words(key, arrow=True),), key) for key in headline_keys(group)]
-    return method_table(group, title, ("figure",), rows, seeds_note(group), counts=False)
+    return method_table(group, title, ("figure",), rows, seeds_note(group), counts=False, corrections=False)
 
 
 def comparison_markdown(group: Group) -> str:
-    """Return what came out in words, the table and every method's per-seed values as Markdown."""
+    """Return what came out in words, the table, how large differences are, and every seed's values, as Markdown."""
     table = comparison_table(group)
     lines = [f"# {table.title}", ""]
     lines += [line for paragraph in findings(group) for line in (paragraph, "")]
-    lines += _markdown_table(table.header, [[cell.text for cell in row] for row in table.rows])
-    lines += ["", *([table.caption, ""] if table.caption else []), "## Every seed", ""]
-    seeds = [str(seed) for seed in _seeds(group)]
-    detail = []
-    for key in headline_keys(group):
-        for method, each in estimates(group, key).items():
-            values = (number(each.seeds.get(seed)) for seed in seeds)
-            detail.append([figure_words(key), method, interval_text(each) or "-", *values])
-    lines += _markdown_table(["figure", "method", "95 % interval", *(f"seed {seed}" for seed in seeds)], detail)
-    lines += ["", "What the terms mean: `camal-rl glossary`, or docs/glossary.md."]
+    lines += _markdown_table(table)
+    for further in (effects_table(group), seeds_table(group)):
+        if further.rows:
+            lines += [f"## {further.title}", "", *_markdown_table(further)]
+    lines.append("What the terms mean: `camal-rl glossary`, or docs/glossary.md.")
     return "\n".join(lines) + "\n"
 
 
@@ -95,6 +111,7 @@ def _seeds(group: Group) -> list[int]:
     return sorted({run.seed for run in group.runs})
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    return lines + [f"| {' | '.join(row)} |" for row in rows]
+def _markdown_table(table: Table) -> list[str]:
+    lines = [f"| {' | '.join(table.header)} |", f"|{' --- |' * len(table.header)}"]
+    lines += [f"| {' | '.join(cell.in_line() for cell in row)} |" for row in table.rows]
+    return [*lines, "", *([table.caption, ""] if table.caption else [])]

@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from camal_rl.comparison.groups import Group
 from camal_rl.runs.results import ResultKey
-from camal_rl.statistics import Interval, mann_whitney_p, mean_interval, spread
+from camal_rl.statistics import (
+    Interval,
+    hedges_g,
+    mann_whitney_p,
+    mean_interval,
+    probability_of_improvement,
+    spread,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,28 @@ class Estimate:
         """
         if min(self.count, other.count) < 2:
             return None
-        return mann_whitney_p(list(self.seeds.values()), list(other.seeds.values()))
+        return _p(tuple(self.seeds.values()), tuple(other.seeds.values()))
+
+    def effect_against(self, other: Estimate) -> Interval | None:
+        """Return Hedges' g against another method; None where seeds are too few or do not differ."""
+        if min(self.count, other.count) < 2:
+            return None
+        return hedges_g(list(self.seeds.values()), list(other.seeds.values()))
+
+    def chance_above(self, other: Estimate) -> float | None:
+        """Return how likely a seed of this method is higher than one of another, ties count half.
+
+        None if either has fewer than two seeds.
+        """
+        if min(self.count, other.count) < 2:
+            return None
+        return probability_of_improvement(list(self.seeds.values()), list(other.seeds.values()))
+
+
+@lru_cache(maxsize=4096)
+def _p(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    # Tables, files and sentences ask for the same p, and an exact one with ties takes a while.
+    return mann_whitney_p(first, second)
 
 
 def estimates(group: Group, key: ResultKey) -> dict[str, Estimate]:

@@ -9,7 +9,7 @@ from camal_rl.comparison.estimates import Estimate, estimates, keys
 from camal_rl.comparison.figure_words import figure_words, target_words
 from camal_rl.comparison.figures import TRAIN, judged_keys, last_maps
 from camal_rl.comparison.groups import Group
-from camal_rl.comparison.number_words import counted, listed, number
+from camal_rl.comparison.number_words import counted, listed, number, p_value, p_words
 from camal_rl.comparison.significance import SIGNIFICANT, significance_note
 from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import holm
@@ -225,7 +225,7 @@ def _certainty(group: Group, method: str, base: str) -> list[str]:
     if note or not tested:
         return [note] if note else []
     seeds = counted(max(own for _, own in counts), "seed")
-    sure = [f"{figure_words(key)} (p = {number(p)})" for key, _, p in tested if p < SIGNIFICANT]
+    sure = [f"{figure_words(key)} ({p_words(p)})" for key, _, p in tested if p < SIGNIFICANT]
     if not sure:
         return [f"Over {seeds} none of these differences is significant."]
     single = (
@@ -239,7 +239,7 @@ def _corrected(tested: Sequence[tuple[ResultKey, _Pair, float]]) -> str:
     adjusted = holm([p for _, _, p in tested])
     sure = [(key, pair) for (key, pair, _), p in zip(tested, adjusted, strict=True) if p < SIGNIFICANT]
     if not sure:
-        return f"after Holm's correction none is significant (smallest p {number(min(adjusted))})"
+        return f"after Holm's correction none is significant (smallest p {p_value(min(adjusted))})"
     gains = [figure_words(key) for key, pair in sure if pair.difference > 0]
     losses = [figure_words(key) for key, pair in sure if pair.difference < 0]
     told = [f"{kind} on {listed(names)}" for kind, names in (("gains", gains), ("losses", losses)) if names]

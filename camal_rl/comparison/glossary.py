@@ -100,6 +100,15 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "p": "two-sided Mann-Whitney test over the seeds of two methods, exact, not corrected for the number of "
             "rows. Its smallest possible value is 2 / C(n + k, n): .10 for 3 against 3 seeds, .029 for 4 against 4, "
             ".008 for 5 against 5. Where no p below .05 is possible, tables say so.",
+            "Holm": "p corrected for testing all rows of the table for one method: the smallest p times the number of "
+            "rows, the next times one less, and so on, never falling, at most 1. Whoever calls the rows below .05 "
+            "different is wrong about any of them in at most 5 % of such tables. Where so many rows leave no value "
+            "below .05, tables say so.",
+            "Hedges' g": "difference of two methods' means in pooled standard deviations over seeds, corrected for "
+            "few seeds; with its 95 % interval from the noncentral t distribution. There is none where no seed differs "
+            "from another of its method.",
+            "P(higher)": "how often a seed of a method is higher than one of the first method, ties counted half: "
+            "Mann-Whitney's U over the number of pairs. .5: neither. Cliff's delta is 2 P - 1.",
             "95 % interval": "bootstrap interval of the mean over the seeds. That of fewer than five seeds is too "
             "narrow.",
             "undefined": "frames without the figure: no map, or nothing relevant in sight. They count nowhere.",
@@ -121,6 +130,20 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sees masks": "the agent is given the simulator's segmentation whenever it acts, and sees objects only. "
             "Others see images as they are; masks serve their training at most.",
             "excluded duplicates": "episodes on held-out levels that look like a training level; they do not count.",
+        },
+        "Several games": {
+            "aggregate": "what normalized returns of several games say together. Every game has the same weight, "
+            "however many seeds it has; only methods with results on all games are in it. The definitions are those of "
+            "rliable (arXiv 2108.13264).",
+            "IQM": "interquartile mean: the mean of the middle half of all seeds on all games.",
+            "optimality gap": "1 minus the mean of min(normalized return, 1): by how much a method falls short of the "
+            "best. 0 is best.",
+            "P(improvement)": "how often a seed of a method beats one of the first method on a random game, ties "
+            "counted half. .5: neither is better. An interval that holds .5 shows no difference.",
+            "performance profile": "which share of the seeds, averaged over the games, has more than a normalized "
+            "return, for every value of it.",
+            "stratified bootstrap": "the intervals of aggregates: seeds are drawn anew within each game, 2,000 times. "
+            "With n seeds a game they are too narrow by the factor sqrt((n - 1) / n): .71 for 2, .82 for 3, .89 for 5.",
         },
         "Image classifiers": {
             "accuracy": "share of the images whose class is recognized.",

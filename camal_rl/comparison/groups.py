@@ -247,7 +247,7 @@ def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
     """Return the runs with what tells a method's variants apart in their names, where there are several."""
     named = list(runs)
     for method in dict.fromkeys(run.method for run in runs):
-        own = {run: _essential(run) for run in runs if run.method == method}
+        own = {run: essential_settings(run) for run in runs if run.method == method}
         keys = [key for key in _all_keys(own.values()) if len({str(each.get(key)) for each in own.values()}) > 1]
         for run, settings in own.items() if keys else ():
             difference = ", ".join(f"{key.rpartition('.')[2]}={settings.get(key)}" for key in keys)
@@ -255,7 +255,8 @@ def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
     return named
 
 
-def _essential(run: FoundRun) -> dict[str, Any]:
+def essential_settings(run: FoundRun) -> dict[str, Any]:
+    """Return the settings, by dotted key, that decide what is learned."""
     settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
     if run.settings()["camal.weight"]:
         return settings

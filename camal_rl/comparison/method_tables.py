@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figures import COUNTS
 from camal_rl.comparison.groups import Group
-from camal_rl.comparison.number_words import number
+from camal_rl.comparison.number_words import number, p_value
+from camal_rl.comparison.significance import corrected, correction_note
 from camal_rl.comparison.table import Cell, Table, table_of
 from camal_rl.runs.results import ResultKey
 
@@ -24,6 +25,7 @@ def method_table(
     intervals: bool = False,
     folded: bool = False,
     counts: bool = True,
+    corrections: bool = True,
 ) -> Table:
     """Return a table with the mean and spread of every method, and the p of each against the first.
 
@@ -36,23 +38,56 @@ def method_table(
         intervals: show the bootstrap interval of every mean.
         folded: show the table only on request.
         counts: say in the header how many runs of each method are evaluated.
+        corrections: say below each p what it is after Holm's correction over the rows of the table, and where these
+            are too many for the seeds.
     """
     shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
     shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
-    p_values = [{m: found[m].p_against(found[group.baseline]) for m in group.methods[1:]} for _, _, found in shown]
-    # Without a second seed there is nothing to test.
-    tested = [method for method in group.methods[1:] if any(each[method] is not None for each in p_values)]
+    tests = _tests(group, [(found, count) for _, count, found in shown])
+    p_cells = (
+        zip(*(_p_cells(p_values, corrections) for p_values in tests.values()), strict=True)
+        if tests
+        else [()] * len(shown)
+    )
     cells: list[list[str | Cell]] = [
-        [
-            *texts,
-            *(estimate_cell(found[method], intervals, count) for method in group.methods),
-            *(number(p[method]) for method in tested),
-        ]
-        for (texts, count, found), p in zip(shown, p_values, strict=True)
+        [*texts, *(estimate_cell(found[method], intervals, count) for method in group.methods), *of_row]
+        for (texts, count, found), of_row in zip(shown, p_cells, strict=True)
     ]
     header = [f"{method} (n = {group.evaluated(method)})" if counts else method for method in group.methods]
-    header += [f"p, {method} against {group.baseline}" for method in tested]
-    return table_of(title, labels, header, cells, caption, folded)
+    header += [f"p, {method} against {group.baseline}" for method in tests]
+    note = _correction_note(group, tests) if corrections else ""
+    return table_of(title, labels, header, cells, " ".join(text for text in (caption, note) if text), folded)
+
+
+def _tests(group: Group, rows: Sequence[tuple[Mapping[str, Estimate], bool]]) -> dict[str, list[float | None]]:
+    """Return each method's p-values against the first, a row each; methods without any are left out.
+
+    Args:
+        group: the runs.
+        rows: every method's values, and whether they only count something, which judges nothing.
+    """
+    tests = {
+        method: [None if count else found[method].p_against(found[group.baseline]) for found, count in rows]
+        for method in group.methods[1:]
+    }
+    # Without a second seed there is nothing to test.
+    return {method: p_values for method, p_values in tests.items() if any(p is not None for p in p_values)}
+
+
+def _p_cells(p_values: Sequence[float | None], corrections: bool) -> list[Cell]:
+    """Return the p-values of a column; below each, where there are several, what it is after Holm's correction."""
+    several = corrections and sum(p is not None for p in p_values) > 1
+    return [
+        Cell(p_value(p), f"Holm\N{NO-BREAK SPACE}{p_value(adjusted)}" if several and p is not None else "")
+        for p, adjusted in zip(p_values, corrected(p_values), strict=True)
+    ]
+
+
+def _correction_note(group: Group, tests: Mapping[str, Sequence[float | None]]) -> str:
+    first = group.evaluated(group.baseline)
+    return correction_note(
+        ((first, group.evaluated(method)), sum(p is not None for p in p_values)) for method, p_values in tests.items()
+    )
 
 
 def _worth_a_row(found: Iterable[Estimate], counts: bool) -> bool:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_SMALLEST_P = 0.0005
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number for a table; a missing one is a dash."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value for a table; one that would be written as zero is ``< 0.001``."""
+    return "< 0.001" if p is not None and p < _SMALLEST_P else number(p)
+
+
+def p_words(p: float) -> str:
+    """Return a p-value for a sentence: ``p = 0.008``, ``p < 0.001``."""
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def listed(items: list[str]) -> str:

@@ -14,6 +14,10 @@ class Cell:
     detail: str = ""
     marked: bool = False
 
+    def in_line(self) -> str:
+        """Return both lines as one, the second in brackets."""
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
 
 @dataclass(frozen=True)
 class Table:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from camal_rl.comparison.table import Cell, Table
+from camal_rl.comparison.table import Table
 
 _GAP = "  "
 _RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
@@ -33,7 +33,7 @@ def text_table(table: Table, width: int | None = None) -> str:
     Returns:
         Title, header, rows and caption. Within the width, unless a single piece of text is wider than that.
     """
-    rows = [tuple(_text(cell) for cell in row) for row in table.rows]
+    rows = [tuple(cell.in_line() for cell in row) for row in table.rows]
     body = _body(table.header, rows, table.labels, width)
     return "\n".join([*wrapped(table.title, width), *body, *(wrapped(table.caption, width) if table.caption else ())])
 
@@ -64,10 +64,6 @@ def in_columns(items: Sequence[str], width: int) -> list[str]:
     count = max(1, (width + len(_GAP)) // (each + len(_GAP)))
     rows = [items[start : start + count] for start in range(0, len(items), count)]
     return [_GAP.join(text + " " * (each - cell_len(text)) for text in row).rstrip() for row in rows]
-
-
-def _text(cell: Cell) -> str:
-    return f"{cell.text} ({cell.detail})" if cell.detail else cell.text
 
 
 def _body(header: Sequence[str], rows: Rows, labels: int, width: int | None) -> list[str]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from camal_rl.statistics import (
     bootstrap_interval,
+    hedges_g,
     holm,
     interquartile_mean,
     mann_whitney_p,
@@ -111,6 +112,57 @@ def test_holm():
     assert holm([0.2]) == [0.2]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_holm_is_that_of_statsmodels(count):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    # Rounded, so that there are ties.
+    values = np.random.default_rng(count).uniform(0, 0.2, count).round(2)
+    assert holm(values) == pytest.approx(multitest.multipletests(values, method="holm")[1])
+
+
+def test_hedges_g_by_hand():
+    # Variances 1 and 4: pooled 2.5. Of 4 degrees of freedom J is gamma(2) / (sqrt(2) gamma(1.5)) = sqrt(2 / pi).
+    found = hedges_g([1, 2, 3], [2, 4, 6])
+    assert found.estimate == pytest.approx(-2 / math.sqrt(2.5) * math.sqrt(2 / math.pi))
+    turned = hedges_g([2, 4, 6], [1, 2, 3])
+    assert [turned.estimate, turned.low, turned.high] == pytest.approx([-found.estimate, -found.high, -found.low])
+    # The usual approximation of J, 1 - 3 / (4 n - 1), for more runs.
+    first, second = np.arange(8.0), np.arange(8.0) ** 1.5
+    cohen = (first.mean() - second.mean()) / math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
+    assert hedges_g(first, second).estimate == pytest.approx(cohen * (1 - 3 / (4 * 14 - 1)), rel=1e-3)
+
+
+@pytest.mark.parametrize(("shift", "runs"), [(0, (2, 2)), (0.3, (5, 5)), (-2, (5, 3)), (9, (8, 8))])
+def test_the_interval_of_hedges_g_is_where_the_noncentral_t_has_its_quantiles(shift, runs):
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(shift, size=runs[0]), rng.normal(size=runs[1])
+    found, wider = hedges_g(first, second), hedges_g(first, second, confidence=0.99)
+    t, unit, free = stats.ttest_ind(first, second).statistic, math.sqrt(sum(1 / each for each in runs)), sum(runs) - 2
+    correction = found.estimate / (t * unit)
+    below, above = (stats.nct.cdf(t, free, end / (correction * unit)) for end in (found.low, found.high))
+    assert (below, above) == pytest.approx((0.975, 0.025), abs=1e-5)
+    assert wider.low < found.low < found.estimate < found.high < wider.high
+
+
+def test_the_interval_of_hedges_g_is_the_same_on_both_sides_of_its_approximation():
+    spread_of_one = np.array([-1.0, 0.0, 1.0])
+    exact, approximate = (hedges_g(spread_of_one + gap, spread_of_one) for gap in (815.0, 818.0))
+    assert [exact.low / 815, exact.high / 815] == pytest.approx(
+        [approximate.low / 818, approximate.high / 818], rel=1e-3
+    )
+    lower = hedges_g(spread_of_one - 818, spread_of_one)
+    assert (lower.low, lower.high) == pytest.approx((-approximate.high, -approximate.low))
+    assert all(math.isfinite(end) for end in vars(hedges_g(spread_of_one + 1e9, spread_of_one)).values())
+
+
+def test_without_spread_there_is_no_effect_size():
+    assert hedges_g([1.0], [2.0, 3.0]) is None
+    assert hedges_g([1.0, 1.0], [2.0, 2.0]) is None
+    # .1 + .2 and .3 differ by their rounding alone.
+    assert hedges_g([0.1 + 0.2, 0.3], [0.3, 0.3]) is None
+    assert hedges_g([0.0, 0.0], [0.0, 0.0]) is None
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
@@ -121,6 +173,8 @@ def test_holm():
         (lambda: probability_of_improvement(np.zeros((2, 3)), np.zeros((2, 2))), "3 and 2 tasks"),
         (lambda: mann_whitney_p([1, 2], [math.inf]), "second must be finite"),
         (lambda: holm([0.5, 1.2]), r"\[0, 1\]"),
+        (lambda: hedges_g([1, 2], [math.nan, 1]), "second must be finite"),
+        (lambda: hedges_g([1, 2], [3, 4], confidence=0), "between 0 and 1"),
         (lambda: bootstrap_interval([1, 2], np.random.default_rng(0), confidence=95), "between 0 and 1"),
         (lambda: bootstrap_interval([1, 2], np.random.default_rng(0), resamples=0), "resamples"),
     ],

@@ -76,12 +76,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything about one environment; ``summary`` holds one paragraph for each method."""
+    """Everything about one environment, or about all of them.
+
+    Attributes:
+        title: heading.
+        summary: paragraphs, one for each method or level set.
+        notes: what is missing, or too little, one line each.
+        parts: what is told.
+        of_all: the section is about all environments.
+    """
 
     title: str
     summary: tuple[str, ...]
     notes: tuple[str, ...]
     parts: tuple[Part, ...]
+    of_all: bool = False
 
     def anchor(self, part: Part | None = None) -> str:
         """Return the name that links use for the section or one of its parts."""
@@ -105,6 +114,11 @@ class Document:
     sections: tuple[Section, ...]
     glossary: Table
     terms: tuple[Table, ...] = ()
+
+    @property
+    def leading(self) -> tuple[Section, ...]:
+        """The sections whose summaries come first: what is about all environments, where there is that."""
+        return tuple(section for section in self.sections if section.of_all) or self.sections
 
     def pictures(self) -> list[Picture]:
         """Return every picture that a page with files beside it needs."""

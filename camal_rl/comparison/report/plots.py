@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
 }
 _CURVE = "{}_curve"
 # At this width of a plot in inches its text is about as large as the page's small print.
-_WIDTH, _PANEL = 10.4, 3.6
+WIDTH, _PANEL = 10.4, 3.6
 _DASHES: tuple[Any, ...] = ("-", ":", "--", "-.", (0, (1, 3)))
 
 
@@ -61,13 +61,13 @@ def attention_plot(group: Group) -> Picture | None:
 
 def curves_plot(group: Group) -> Picture | None:
     """Return the learning curves; None if no run has any in its TensorBoard logs."""
-    with _style():
+    with style():
         plot = learning_curves(group.runs)
         if not plot.axes:
             return None
         _resize(plot, 3.0)
         caption = "Training: thin lines are seeds, thick ones their mean over the steps that all of them cover."
-        return _picture(group, plot, "learning-curves", "Learning curves", caption)
+        return picture(group.env, plot, "learning-curves", "Learning curves", caption)
 
 
 def faithfulness_plots(group: Group) -> list[Picture]:
@@ -76,7 +76,7 @@ def faithfulness_plots(group: Group) -> list[Picture]:
     A target's plots share their axes over the level sets.
     """
     drawn: dict[tuple[str, str], Figure] = {}
-    with _style():
+    with style():
         for name in names(group, "level_set", figure=_CURVE.format("deletion")):
             for target in names(group, "target", figure=_CURVE.format("deletion"), level_set=name):
                 drawn[name, target] = _faithfulness_plot(group, name, target)
@@ -90,7 +90,7 @@ def faithfulness_plots(group: Group) -> list[Picture]:
 def _faithfulness_plot(group: Group, name: str, target: str) -> Figure:
     maps = names(group, "map", figure=_CURVE.format("deletion"), level_set=name, target=target)
     dashes = dict(zip(maps, _DASHES, strict=False))
-    plot = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    plot = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     for column, mode in enumerate(("deletion", "insertion")):
         axes = plot.add_subplot(1, 2, column + 1)
         for place, method in enumerate(group.methods):
@@ -111,7 +111,7 @@ def _faithfulness_plot(group: Group, name: str, target: str) -> Figure:
 def _faithfulness_picture(group: Group, name: str, target: str, plot: Figure) -> Picture:
     alt = f"Faithfulness curves of the {target_words(target)}, level set {name}"
     caption = f"{alt}: mean over seeds; pixels in the order of each map, most salient first."
-    return _picture(group, plot, f"faithfulness-{name}-{target}", alt, caption)
+    return picture(group.env, plot, f"faithfulness-{name}-{target}", alt, caption)
 
 
 def _curves(group: Group, method: str, key: ResultKey) -> list[Curve]:
@@ -129,14 +129,14 @@ def _curves(group: Group, method: str, key: ResultKey) -> list[Curve]:
 def _dots(group: Group, shown: Sequence[ResultKey], name: str, title: str) -> Picture | None:
     if not shown:
         return None
-    with _style():
+    with style():
         plot, panels = seed_panels(group, shown)
         for key, axes in panels.items():
             _add_intervals(axes, estimates(group, key).values())
         share_over_level_sets(panels)
         _resize(plot, 2.2)
         caption = f"{title}: one dot for each seed, a bar at the mean, a thin line over its 95 % bootstrap interval."
-        return _picture(group, plot, name, title, caption)
+        return picture(group.env, plot, name, title, caption)
 
 
 def _add_intervals(axes: Axes, each: Iterable[Estimate]) -> None:
@@ -150,16 +150,18 @@ def _resize(plot: Figure, height: float) -> None:
     """Give a plot the width of the page, or less for few panels, and each row the height in inches."""
     grid = plot.axes[0].get_subplotspec()
     rows, columns = (1, 1) if grid is None else (grid.get_gridspec().nrows, grid.get_gridspec().ncols)
-    plot.set_size_inches(min(_WIDTH, _PANEL * columns), height * rows)
+    plot.set_size_inches(min(WIDTH, _PANEL * columns), height * rows)
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Draw in the style of the report."""
     with mpl.rc_context(_STYLE):
         yield
 
 
-def _picture(group: Group, plot: Figure, name: str, alt: str, caption: str) -> Picture:
+def picture(about: str, plot: Figure, name: str, alt: str, caption: str) -> Picture:
+    """Return a plot as SVG; ``about``, an environment perhaps, and ``name`` make up the name of its file."""
     buffer = io.BytesIO()
     plot.savefig(buffer, format="svg", metadata={"Date": None})
-    return Picture(f"{slug(group.env)}-{name}", "svg", buffer.getvalue(), alt, caption)
+    return Picture(f"{slug(about)}-{name}", "svg", buffer.getvalue(), alt, caption)

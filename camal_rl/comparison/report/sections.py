@@ -5,22 +5,29 @@ from __future__ import annotations
 import datetime
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from camal_rl import __version__
+from camal_rl.comparison.effects import effects_table, seeds_table
 from camal_rl.comparison.estimates import names
 from camal_rl.comparison.figure_words import CONTROLS
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.glossary import glossary_terms, metrics_glossary
 from camal_rl.comparison.groups import Group
-from camal_rl.comparison.number_words import counted, spanned
+from camal_rl.comparison.number_words import counted, listed, spanned
 from camal_rl.comparison.report import plots, provenance, tables
-from camal_rl.comparison.report.document import Document, FrameGrid, Part, Picture, Section
+from camal_rl.comparison.report.document import Document, FrameGrid, Part, Section
+from camal_rl.comparison.report.games import games_section
 from camal_rl.comparison.report.pictures import frame_grid
 from camal_rl.comparison.significance import seeds_note
 from camal_rl.runs.curves import UnreadableCurvesWarning
 
+Given = TypeVar("Given")
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
+# More environments are counted in the heading.
+_NAMED = 3
+_NO_AGGREGATE = "no aggregate over environments, which needs normalized returns on two or more"
 _FULL = "camal-rl evaluate RUN --suite full measures them"
 
 
@@ -33,13 +40,17 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
         on_stage: called with the name of each of :data:`STAGES` when it is done, for every group.
     """
     methods = dict.fromkeys(method for group in groups for method in group.methods)
-    default = f"{' and '.join(group.env for group in groups)}: {', '.join(methods)}"
-    sections = tuple(_section(group, on_stage) for group in groups)
-    return Document(title or default, tuple(_facts(groups)), sections, metrics_glossary(), tuple(glossary_terms()))
+    envs = listed([group.env for group in groups]) if len(groups) <= _NAMED else counted(len(groups), "environment")
+    default = f"{envs}: {', '.join(methods)}"
+    over_games, why_not = games_section(groups)
+    facts = [*_facts(groups), *([f"{_NO_AGGREGATE}: {'; '.join(why_not)}"] if why_not else [])]
+    sections = (*_given(over_games), *(_section(group, on_stage) for group in groups))
+    return Document(title or default, tuple(facts), sections, metrics_glossary(), tuple(glossary_terms()))
 
 
 def _section(group: Group, on_stage: OnStage) -> Section:
     parts = [_RESULTS[name](group) for name in group.task.report_parts]
+    parts.append(_effects(group))
     on_stage("results")
     parts.append(_learning(group))
     on_stage("learning curves")
@@ -93,6 +104,12 @@ def _counterfactuals(group: Group) -> Part:
     found = tables.counterfactual_tables(group)
     notes = () if found else (f"No counterfactuals were measured: {_FULL}, where the simulator can change a scene.",)
     return Part("Counterfactuals", notes, tables=tuple(found))
+
+
+def _effects(group: Group) -> Part:
+    found = tuple(table for table in (effects_table(group), seeds_table(group)) if table.rows)
+    notes = () if found else ("No figure was measured.",)
+    return Part("Seeds and effect sizes", notes, tables=found)
 
 
 _RESULTS: Mapping[str, Callable[[Group], Part]] = {
@@ -177,5 +194,5 @@ def _measured(group: Group) -> dict[str, Iterable[object]]:
     return {words: values for words, values in told.items() if values}
 
 
-def _given(picture: Picture | None) -> tuple[Picture, ...]:
-    return () if picture is None else (picture,)
+def _given(optional: Given | None) -> tuple[Given, ...]:
+    return () if optional is None else (optional,)

@@ -60,6 +60,7 @@ class ResultFile:
         figures: per-seed values by name of the figure and method.
         words: what a figure is, by name, where it is known.
         curves: learning curves by tag.
+        acting_notes: what a method is given when it acts, beside images, by method.
         data: the whole content of a measurement.
     """
 
@@ -71,6 +72,7 @@ class ResultFile:
     figures: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Curves] = field(default_factory=dict)
+    acting_notes: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -110,6 +112,8 @@ class ResultFile:
         for key in dict.fromkeys(run.origin.shared for run in chosen):
             alike = [run for run in chosen if run.origin.shared == key]
             between = [seeds_words(run.seed for run in alike), self.length, self.evaluation]
+            notes = ((each, self.acting_notes.get(each)) for each in dict.fromkeys(run.method for run in alike))
+            between += [f"{method} {note} whenever it acts" for method, note in notes if note]
             names: dict[Origin, list[str]] = {}
             for run in alike:
                 names.setdefault(run.origin, []).append(run.method)
@@ -157,7 +161,9 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
     }
     curves = {tag: _curves(each, tag) for tag, each in data["curves"].items()}
     evaluation = _evaluation_words(data.get("evaluation") or {})
-    return ResultFile(path, runs, tuple(origins), str(data["length"]), evaluation, figures, data["words"], curves)
+    notes = {str(method): str(note) for method, note in data.get("acting_notes", {}).items()}
+    length = str(data["length"])
+    return ResultFile(path, runs, tuple(origins), length, evaluation, figures, data["words"], curves, notes)
 
 
 def _run(data: Mapping[str, Any], origins: Sequence[Origin]) -> SourceRun:
