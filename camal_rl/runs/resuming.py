@@ -45,7 +45,8 @@ def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | Non
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None and ended:
         raise FileNotFoundError(f"{folder.path} holds no checkpoint to go on from; train anew in another folder")
-    return checkpoint
+    # One of a training that was stopped before its first step holds environments that were reset: they would be again.
+    return checkpoint if checkpoint is not None and checkpoint.step else None
 
 
 def changed_settings(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:

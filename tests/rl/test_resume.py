@@ -39,6 +39,8 @@ class SignalAfter(BaseCallback):
         self.steps, self.updates = steps, updates
 
     def _on_training_start(self):
+        if self.steps == 0:
+            signal.raise_signal(signal.SIGTERM)
         if self.updates is None:
             return
         count = 0
@@ -109,6 +111,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize(
     "where",
     [
+        {"steps": 0},  # before the first step: the environments are reset
         {"steps": 1},  # in the first rollout
         {"steps": 8},  # at its last step: the update waits
         {"steps": 13},
@@ -116,7 +119,7 @@ def uninterrupted(tmp_path_factory):
         {"updates": 19},
     ],
 )
-def test_a_signal_in_rollout_or_update_changes_nothing(tmp_path, uninterrupted, methods, where):
+def test_a_signal_before_or_in_rollout_or_update_changes_nothing(tmp_path, uninterrupted, methods, where):
     settings, base = uninterrupted[methods]
     folder = RunFolder(tmp_path / "run")
     summary = train(settings, folder, callbacks=[SignalAfter(**where)])
