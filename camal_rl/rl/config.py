@@ -180,10 +180,7 @@ class ExperimentConfig(RunSettings):
             if parsed.masking is not None and own:
                 raise ValueError(f"methods.{method}: a masking has no settings, got {', '.join(own)}; leave them out")
         if self.camal.weight > 0 and self.env.segmentation is None:
-            raise ValueError(
-                "camal.weight above 0 needs masks: set env.segmentation=default, or camal.weight=0 where the "
-                "environment has none"
-            )
+            raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
     def _make_algorithm_settings(self) -> None:
         """Put the settings in the place of plain data, and check them."""

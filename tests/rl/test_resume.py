@@ -24,6 +24,7 @@ SETTINGS = (
     *("env.normalize_reward=true", "device=cpu"),
 )
 ALL_TERMS = "camal+drac+ucb_drac+background_mix"
+MASKED = "camal+object_mask"
 pytestmark = pytest.mark.filterwarnings("ignore:the CAM grid of encoder")
 
 
@@ -99,7 +100,7 @@ def curves(folder):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     found = {}
-    for methods in ("camal", ALL_TERMS):
+    for methods in ("camal", ALL_TERMS, MASKED):
         settings = config().for_method(methods)
         folder = RunFolder(tmp_path_factory.mktemp("base") / "run")
         train(settings, folder)
@@ -107,7 +108,7 @@ def uninterrupted(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("methods", ["camal", ALL_TERMS])
+@pytest.mark.parametrize("methods", ["camal", ALL_TERMS, MASKED])
 @pytest.mark.parametrize(
     "where",
     [
