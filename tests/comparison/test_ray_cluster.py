@@ -172,7 +172,9 @@ def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster
     arguments = ("--methods", ",".join(METHODS), "--seeds", "2", "--out", str(out), "--no-progress")
     with meanwhile(kill_the_second_machine):
         code = run_main("compare", "toy_grid", *SMALL, *arguments, "--backend", "ray", "--address", cluster.address)
-    told = capsys.readouterr().err.splitlines()
+    out_text, err = capsys.readouterr()
+    told = err.splitlines()
+    assert "raylet" not in out_text
     assert code == 0, told
     assert len(told) == 1
     assert told[0].endswith("its process was lost with its machine; it goes on elsewhere")
@@ -184,9 +186,6 @@ def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster
     assert name in interrupted
     assert records[name]["resumed"][0]["step"] >= 128
     assert not list(out.glob(".partial-*"))
-    models = {path: path.stat().st_mtime_ns for path in out.glob("*/model.zip")}
-    assert run_main("compare", "toy_grid", *SMALL, *arguments) == 0
-    assert {path: path.stat().st_mtime_ns for path in models} == models
 
 
 def test_a_process_that_ray_ends_for_want_of_memory_is_told_as_such():
