@@ -55,10 +55,15 @@ def end_if_interrupted(runs: Sequence[PlannedRun], outcome: Outcome) -> None:
 
 def end_if_failed(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
     """Tell of every run that failed, and leave with the largest of their exit codes if there are any."""
-    for index, failure in sorted(failures.items()):
-        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
+    tell_failures(runs, failures)
     if failures:
         raise typer.Exit(max(failure.exit_code for failure in failures.values()))
+
+
+def tell_failures(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
+    """Print a line for every run that failed."""
+    for index, failure in sorted(failures.items()):
+        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
 
 
 def _silent(index: int, share: float, activity: str) -> None:

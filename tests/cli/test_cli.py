@@ -204,7 +204,9 @@ def test_help_shows_examples_and_starts_without_torch(tmp_path):
     assert done.stdout == "False False\n"
 
 
-@pytest.mark.parametrize("verb", ["envs", "masks", "train", "evaluate", "explain", "compare", "report", "glossary"])
+@pytest.mark.parametrize(
+    "verb", ["envs", "masks", "train", "evaluate", "explain", "compare", "sweep", "report", "glossary"]
+)
 def test_every_verb_has_help_with_an_example(capsys, verb):
     assert run_main(verb, "--help") == 0
     assert f"camal-rl {verb}" in capsys.readouterr().out.split("For example:")[1]

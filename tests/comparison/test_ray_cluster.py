@@ -42,7 +42,7 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp()
-    os.environ["RAY_TMPDIR"] = folder
+    os.environ |= {"RAY_TMPDIR": folder, "RAY_raylet_start_wait_time_s": "300"}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)
     yield made
