@@ -6,6 +6,7 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,9 @@ from camal_rl.runs.tuning import FIRST_TUNING_SEED, Tuning
 
 RECORD, BEST = "sweep.json", "best.yaml"
 DONE, FAILED, UNFINISHED = "done", "failed", "unfinished"
+
+
+_provenance = cache(provenance)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Sweep:
     trust: bool = False
     failures: dict[tuple[int, int], str] = field(default_factory=dict)
     _configs: dict[tuple[str, ...], RunConfig | str] = field(default_factory=dict)
+    _done: dict[int, Scored] = field(default_factory=dict)
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
@@ -145,16 +150,19 @@ class Sweep:
         Raises:
             FileExistsError: a folder holds a run of another sweep.
         """
-        found = []
-        for trial in trials:
-            config = cast(RunConfig, self._config_or_refusal(trial.settings))
-            for seed in self.tuning_seeds:
-                own = method_config(config, config.method_name, seed)
-                path = self.folder / f"trial{trial.number:04d}-seed{seed}"
-                folder = RunFolder(path, self.trust or RunFolder(path).is_empty())
-                found.append(PlannedRun(f"trial {trial.number}", seed, own, folder))
+        found = [planned for trial in trials for planned in self._planned(trial)]
         for planned in found:
             check_reusable(planned)
+        return found
+
+    def _planned(self, trial: Trial) -> list[PlannedRun]:
+        config = cast(RunConfig, self._config_or_refusal(trial.settings))
+        found = []
+        for seed in self.tuning_seeds:
+            own = method_config(config, config.method_name, seed)
+            path = self.folder / f"trial{trial.number:04d}-seed{seed}"
+            folder = RunFolder(path, self.trust or RunFolder(path).is_empty())
+            found.append(PlannedRun(f"trial {trial.number}", seed, own, folder))
         return found
 
     def examples(self, trials: Sequence[Trial]) -> list[Trial]:
@@ -194,10 +202,18 @@ class Sweep:
         self.failures.update(noted)
 
     def scored(self, trial: Trial) -> Scored:
-        """Return what came of a trial, from its run folders."""
+        """Return what came of a trial, from its run folders; those of one that is done are read once."""
+        if trial.number not in self._done:
+            found = self._scored(trial)
+            if found.state != DONE:
+                return found
+            self._done[trial.number] = found
+        return self._done[trial.number]
+
+    def _scored(self, trial: Trial) -> Scored:
         if (refusal := self._refusal(trial.settings)) is not None:
             return Scored(trial, FAILED, {}, 0, 0, refusal)
-        runs = self.runs([trial])
+        runs = self._planned(trial)
         values, steps, started = {}, 0, 0
         lines = [self.failures[place] for seed in self.tuning_seeds if (place := (trial.number, seed)) in self.failures]
         for planned in runs:
@@ -264,7 +280,7 @@ class Sweep:
                 {"trial": trial, "seed": seed, "line": line} for (trial, seed), line in sorted(self.failures.items())
             ],
             "command": shlex.join(command),
-            **provenance(),
+            **_provenance(),
         }
 
     def table(self, ranked: Sequence[Scored]) -> Table:

@@ -1,5 +1,6 @@
 """What a sweep varies: lists, ranges, and what is neither."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def test_values_are_separated_by_commas_outside_brackets_and_quotes():
 def test_ranges_are_of_fractions_or_whole_numbers_as_the_setting_is():
     space = parse_space(["lr=0:1", "epochs=1:3", "other=1:4", "own=.5:2", "log=1e-4:1e-2:log", "name=1:2"], HINTS)
     assert [(each.key, each.whole, each.log) for each in space.varied] == [
-        ("lr", False, False), ("epochs", True, False), ("other", True, False), ("own", False, False), ("log", False, True),
+        ("lr", False, False), ("epochs", True, False), ("other", True, False), ("own", False, False),
+        ("log", False, True),
     ]  # fmt: skip
     assert space.fixed == ("name=1:2",)
     assert space.combinations is None
@@ -61,9 +63,8 @@ def test_a_range_is_drawn_evenly_or_by_its_logarithm():
     ],
 )
 def test_what_is_no_space_is_one_line(items, line):
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match=re.escape(line)):
         parse_space(items, HINTS)
-    assert line in str(refused.value)
 
 
 def test_a_grid_tries_every_combination_once():
@@ -101,9 +102,8 @@ def test_random_trials_of_ranges_are_drawn_evenly():
     ],
 )
 def test_numbers_of_trials_that_mean_nothing_are_one_line(search, items, trials, line):
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match=re.escape(line)):
         search(options(parse_space(items, {}), trials))
-    assert line in str(refused.value)
 
 
 def test_what_was_told_of_is_not_proposed_again():
