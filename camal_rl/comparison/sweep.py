@@ -168,7 +168,7 @@ class Sweep:
     def examples(self, trials: Sequence[Trial]) -> list[Trial]:
         """Return a few accepted trials in which every value of a list stands that is tried, and the first one."""
         seen: set[tuple[str, str]] = set()
-        found = []
+        found: list[Trial] = []
         listed = {each.key for each in self.space.varied if isinstance(each, Choice)}
         for trial in self.accepted(trials):
             values = {(key, value) for key, value in trial.settings.items() if key in listed}

@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 
 from camal_rl.comparison.ray_cluster import import_ray
+from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.json_files import read_json
 
 _COMPARE = (
-    *("compare", "toy_grid", "--methods", "ppo,camal,drac", "--seeds", "2", "--no-progress", "policy.encoder=nature"),
+    *("compare", "toy_grid", "--methods", "ppo,camal", "--seeds", "2", "--no-progress", "policy.encoder=nature"),
     *("policy.precision=float32", "device=cpu", "algorithm.n_epochs=2", "env.num_envs=8", "algorithm.n_steps=16"),
     *("algorithm.batch_size=64", "total_timesteps=1280", "log.checkpoint_every=128", "log.overlay_every=0"),
     *("log.held_out_every=0", "evaluation.episodes=4", "evaluation.frames=8", "evaluation.num_envs=2"),
 )
 _LIMIT = 1800.0
+_MACHINES = 2
 
 
 def killed_machines(folder: Path, count: int, seed: int) -> list[str]:
@@ -30,7 +32,7 @@ def killed_machines(folder: Path, count: int, seed: int) -> list[str]:
     seconds = _Compare(whole, "--jobs", "2").wait_for_end()
     for number in range(count):
         out = folder / f"ray{number}"
-        told = _with_a_killed_machine(out, moments.uniform(0.2, 0.9) * seconds)
+        told = _with_a_killed_machine(out, moments.uniform(0.0, 0.2) * seconds)
         problems += [f"{number}: {problem}" for problem in (*told, *_different(whole, out))]
         starts = {path.parent.name: len(read_json(path).get("resumed", ())) for path in out.glob("*/provenance.json")}
         print(f"{number}: goes on from a checkpoint: {[name for name, again in starts.items() if again]}", flush=True)
@@ -60,7 +62,7 @@ class _Compare:
 
 
 def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
-    """Run the comparison on two machines, and kill the second one after so many seconds."""
+    """Run the comparison on two machines, and kill the second one so many seconds after both have a run under way."""
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
@@ -71,6 +73,8 @@ def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
             second = cluster.add_node(num_cpus=1)
             comparison = _Compare(out, "--backend", "ray", "--address", cluster.address)
             try:
+                while comparison.process.poll() is None and _under_way(out) < _MACHINES:
+                    time.sleep(0.05)
                 time.sleep(seconds)
                 cluster.remove_node(second, allow_graceful=False)
                 comparison.wait_for_end()
@@ -83,6 +87,12 @@ def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
             cluster.shutdown()
             del os.environ["RAY_TMPDIR"]
     return []
+
+
+def _under_way(out: Path) -> int:
+    """Return how many runs have a checkpoint and are not trained to their end."""
+    folders = [path for path in out.glob("*-seed*") if checkpoint_folders(path / "checkpoints")]
+    return sum(not (path / "train.json").exists() for path in folders)
 
 
 def _different(expected: Path, found: Path) -> list[str]:
