@@ -29,3 +29,28 @@ ShowProgress = Annotated[
         "--progress/--no-progress", help="How far it is, on stderr: a bar on a terminal, a line now and then elsewhere."
     ),
 ]
+BackendName = Annotated[
+    str,
+    typer.Option(help="Where runs are executed: local (processes on this machine), ray (a cluster), or your own."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Runs at the same time, one thread each; by default one for each core, on Ray as many as have room."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="ray: the cluster, HOST:PORT, or auto for the one that this machine is part of. By default a cluster of "
+        "its own on this machine."
+    ),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(help="ray: GPUs of each run, whole or a part of one such as .25. By default none: runs see no GPU."),
+]
+CpusPerRun = Annotated[
+    float | None,
+    typer.Option(help="ray: CPUs that each run takes, 1 by default; more leave more memory to each."),
+]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camal_rl.cli.arguments import ConfigName, Overrides, ShowProgress, Trust
+from camal_rl.cli.arguments import (
+    Address,
+    BackendName,
+    ConfigName,
+    CpusPerRun,
+    GpusPerRun,
+    Jobs,
+    Overrides,
+    ShowProgress,
+    Trust,
+)
+from camal_rl.cli.cells import end_if_failed, end_if_interrupted, execute_shown
 from camal_rl.cli.errors import checking_input
-from camal_rl.runs.stopping import exit_code
 
 if TYPE_CHECKING:
-    from camal_rl.comparison.local import OnProgress, Outcome
+    from camal_rl.comparison.backends import Execute
     from camal_rl.comparison.plan import PlannedRun
 
 
@@ -32,9 +41,11 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for each method.")] = 3,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time, one thread each; by default one for each core.")
-    ] = None,
+    backend: BackendName = "local",
+    jobs: Jobs = None,
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
+    cpus_per_run: CpusPerRun = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
     resume: Annotated[
         bool,
@@ -59,90 +70,44 @@ def compare(
       camal-rl compare supervised/spurious_shapes --methods vanilla,camal,energy,ifam --seeds 5 --jobs 2
 
       camal-rl compare toy_grid --seeds 5 --jobs 2 total_timesteps=262144 --resume
+
+      camal-rl compare procgen/starpilot --seeds 8 --backend ray --address auto --gpus-per-run .25
     """
-    with checking_input(config, overrides):
-        from camal_rl.atomic import explained
-        from camal_rl.comparison.plan import check_runs, plan_runs
-        from camal_rl.runs.folders import check_new_folder
-        from camal_rl.runs.loading import load_config
-        from camal_rl.runs.lock import locked
+    with ExitStack() as stack:
+        with checking_input(config, overrides):
+            from camal_rl.atomic import explained
+            from camal_rl.comparison.backends import make_backend
+            from camal_rl.comparison.plan import check_runs, plan_runs
+            from camal_rl.runs.folders import check_new_folder
+            from camal_rl.runs.loading import load_config
+            from camal_rl.runs.lock import locked
 
-        settings = load_config(config, overrides or ())
-        chosen = methods if methods is not None else f"{settings.baseline},camal"
-        folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
-        names = [name.strip() for name in chosen.split(",") if name.strip()]
-        runs = plan_runs(settings, names, seeds, folder, resume, trust)
-        check_new_folder(folder)
-        check_runs(runs)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, "comparison"):
-        _compare(runs, folder, jobs if jobs is not None else os.cpu_count() or 1, progress)
+            settings = load_config(config, overrides or ())
+            chosen = methods if methods is not None else f"{settings.baseline},camal"
+            folder = out if out is not None else Path("runs") / settings.experiment_name / "compare"
+            names = [name.strip() for name in chosen.split(",") if name.strip()]
+            options = {"jobs": jobs, "address": address, "gpus_per_run": gpus_per_run, "cpus_per_run": cpus_per_run}
+            place = make_backend(backend, options)
+            runs = plan_runs(settings, names, seeds, folder, resume, trust)
+            check_new_folder(folder)
+            execute = stack.enter_context(place.opened(folder))
+            check_runs(runs)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(folder, "comparison"))
+        _compare(execute, runs, folder, progress)
 
 
-def _compare(runs: Sequence[PlannedRun], folder: Path, jobs: int, progress: bool | None) -> None:
-    failures, signal = _execute(runs, jobs, progress)
-    unfinished = [run for index, run in enumerate(runs) if index not in failures and not run.is_finished()]
-    if signal is not None and unfinished:
-        told = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; the same command goes on"
-        print(told, file=sys.stderr)
-        raise typer.Exit(exit_code(signal))
+def _compare(execute: Execute, runs: Sequence[PlannedRun], folder: Path, progress: bool | None) -> None:
+    outcome = execute_shown(execute, runs, progress)
+    end_if_interrupted(runs, outcome)
     # The first method stays the one that the others are compared with.
     order = list(dict.fromkeys(planned.method for planned in runs))
-    finished = [planned for index, planned in enumerate(runs) if index not in failures]
+    finished = [planned for index, planned in enumerate(runs) if index not in outcome.failures]
     finished.sort(key=lambda planned: order.index(planned.method))
     if finished:
         _report(finished, folder)
-    for index, failure in sorted(failures.items()):
-        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
-    if failures:
-        raise typer.Exit(max(failure.exit_code for failure in failures.values()))
-
-
-def _execute(runs: Sequence[PlannedRun], jobs: int, progress: bool | None) -> Outcome:
-    from camal_rl.cli.progress import Mode, mode, progress_bar
-    from camal_rl.comparison.local import execute_runs
-
-    how = mode(progress)
-    if how is not Mode.BAR:
-        return execute_runs(runs, jobs, sys.argv, _lines(runs) if how is Mode.LINES else _silent, _tell)
-    with progress_bar(percent=True) as bar:
-        whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
-        tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
-        shares = [0.0] * len(runs)
-
-        def on_progress(index: int, share: float, activity: str) -> None:
-            shares[index] = share
-            description = f"{runs[index].label}: {activity.partition(',')[0]}"
-            bar.update(tasks[index], completed=share, description=description, visible=share < 1)
-            bar.update(whole, completed=sum(shares))
-
-        return execute_runs(runs, jobs, sys.argv, on_progress, _tell)
-
-
-def _silent(index: int, share: float, activity: str) -> None:
-    """Show no progress."""
-
-
-def _tell(line: str) -> None:
-    print(f"camal-rl: {line}", file=sys.stderr)
-
-
-def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
-    """Return what writes a line now and then: how much is done, and what every unfinished run does."""
-    from camal_rl.cli.progress import Ticker, write_line
-
-    ticker, shares, doing = Ticker(), [0.0] * len(runs), [""] * len(runs)
-
-    def on_progress(index: int, share: float, activity: str) -> None:
-        shares[index], doing[index] = share, activity
-        whole = sum(shares) / len(runs)
-        if ticker.due(whole):
-            busy = [f"{runs[place].label} {what}" for place, what in enumerate(doing) if what and shares[place] < 1]
-            told = [f"{whole:.0%} of {len(runs)} runs", ticker.left(whole)]
-            write_line("; ".join([", ".join(part for part in told if part), *busy]))
-
-    return on_progress
+    end_if_failed(runs, outcome.failures)
 
 
 def _report(runs: Sequence[PlannedRun], folder: Path) -> None:

@@ -23,6 +23,7 @@ from camal_rl.cli.glossary import glossary
 from camal_rl.cli.masks import masks
 from camal_rl.cli.report import report
 from camal_rl.cli.results import results
+from camal_rl.cli.sweep import sweep
 from camal_rl.cli.train import train
 from camal_rl.failures import RunFailure
 
@@ -46,6 +47,7 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(export)
 app.command()(compare)
+app.command()(sweep)
 app.command()(report)
 app.add_typer(results)
 app.command()(bench)

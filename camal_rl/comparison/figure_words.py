@@ -62,6 +62,18 @@ CONTROLS = (
 ARROWS = "↑ higher is better, ↓ lower is better; figures without an arrow judge nothing."
 
 
+def higher_is_better(figure: str) -> bool | None:
+    """Return which direction of a figure is better; ``None`` where it judges nothing, or is none."""
+    own = {name: higher for (name, control), (_, higher) in _OF_RUNS.items() if control in (None, "stochastic")}
+    return METRICS_BY_NAME[figure].higher_is_better if figure in METRICS_BY_NAME else own.get(figure)
+
+
+def judging_figures() -> list[str]:
+    """Return the figures of which one direction is better."""
+    own = dict.fromkeys(name for name, _ in _OF_RUNS)
+    return [name for name in (*own, *METRICS_BY_NAME) if higher_is_better(name) is not None]
+
+
 def words(name: str) -> str:
     """Return a metric's key as words."""
     return _ABBREVIATIONS.get(name, name.replace("_", " "))

@@ -21,7 +21,7 @@ from camal_rl.runs.task import RunConfig, Task, task_of
 from camal_rl.utf8 import read_utf8
 
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
-_INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.")
+_INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.", "tuning")
 _LEFT_OUT = " (left out here)"
 
 

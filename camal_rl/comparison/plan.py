@@ -90,7 +90,7 @@ def plan_runs(
     if resume and all(planned.folder.is_empty() for planned in runs):
         raise FileNotFoundError(f"{out} holds no run of this comparison to go on with; leave out --resume to begin one")
     for planned in runs:
-        _check_reusable(planned, resume)
+        check_reusable(planned, resume)
     return runs
 
 
@@ -119,7 +119,8 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
         seen.add(planned.method)
 
 
-def _check_reusable(planned: PlannedRun, resume: bool) -> None:
+def check_reusable(planned: PlannedRun, resume: bool = False) -> None:
+    """Raise unless a run's folder is empty or holds a run of the same configuration, see :func:`plan_runs`."""
     folder = planned.folder
     if folder.is_empty():
         return

@@ -37,19 +37,33 @@ Send = Callable[[tuple[Any, ...]], None]
 
 
 def work(planned: PlannedRun, command: Sequence[str], messages: connection.Connection) -> None:
-    """Train and evaluate a run; the main function of a worker process.
+    """Train and evaluate a run; the main function of a worker process of this machine.
 
-    A first signal ends it: training after the step under way, with a checkpoint; anything else at once. Further ones
-    are left to the main process, with which the worker ends, however that ends. The last message is ``DONE``,
-    ``INTERRUPTED`` or ``FAILED``.
+    Further signals than the first are left to the main process, with which the worker ends, however that ends.
     """
     end_with_parent()
+    execute_run(planned, command, messages.send, lambda: let_signals_through(*SIGNALS))
+
+
+def execute_run(
+    planned: PlannedRun, command: Sequence[str], send: Send, when_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Train and evaluate a run in this process, from its newest checkpoint, with one torch thread.
+
+    A first signal ends it: training after the step under way, with a checkpoint; anything else at once. A second one
+    changes nothing.
+
+    Args:
+        planned: the run.
+        command: the command line, for its folder.
+        send: takes each message; the last one is ``DONE``, ``INTERRUPTED`` or ``FAILED``. No signal interrupts it.
+        when_ready: called when a signal can come.
+    """
     torch.set_num_threads(1)
-    patience = _Patience(messages)
-    with stopping(on_first=patience.interrupt, ends_at_second=False) as request:
-        _send_warnings(patience.send)
+    patience = _Patience(send)
+    with stopping(on_first=patience.interrupt, ends_at_second=False) as request, _warnings_sent(patience.send):
         try:
-            let_signals_through(*SIGNALS)
+            when_ready()
             last: tuple[Any, ...] = (_execute(planned, command, patience, request),)
         except KeyboardInterrupt:
             last = (INTERRUPTED,)
@@ -78,8 +92,8 @@ def end_with_parent() -> None:
 class _Patience:
     """What a signal interrupts: not training, which ends by itself after a step, and no message half sent."""
 
-    def __init__(self, messages: connection.Connection) -> None:
-        self._messages, self._waits = messages, False
+    def __init__(self, send: Send) -> None:
+        self._send, self._waits = send, False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -93,7 +107,7 @@ class _Patience:
     def send(self, message: tuple[Any, ...]) -> None:
         """Send a message to the main process."""
         with self.waiting():
-            self._messages.send(message)
+            self._send(message)
 
     def interrupt(self, _: int) -> None:
         """End what is under way, if it does not end by itself; called by the signal."""
@@ -125,9 +139,9 @@ def _prepared(task: Task, planned: PlannedRun) -> Trial:
         raise RunFailure(_words(error)) from error
 
 
-def _send_warnings(send: Send) -> None:
+@contextmanager
+def _warnings_sent(send: Send) -> Iterator[None]:
     """Send this package's warnings as lines; those of others come as Python prints them."""
-    usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if category.__module__.partition(".")[0] == "camal_rl":
@@ -135,7 +149,9 @@ def _send_warnings(send: Send) -> None:
         else:
             usual(message, category, *place, **more)
 
-    warnings.showwarning = show
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _keep_traceback(planned: PlannedRun, error: Exception) -> str:

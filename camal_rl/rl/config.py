@@ -32,6 +32,7 @@ from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
 from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings
+from camal_rl.runs.tuning import Tuning, check_not_tuned_on
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class ExperimentConfig(RunSettings):
         log: what is written while training runs.
         imports: modules that are imported before anything is checked, here and in worker processes, for what they
             register: encoders, losses, environments, metrics, algorithms.
+        tuning: the sweep that found these settings, if one did; its seeds are refused.
         algorithm_name: name of the algorithm, or its path ``package.module:name``; ``algorithm.name`` in plain data.
     """
 
@@ -165,12 +167,14 @@ class ExperimentConfig(RunSettings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     imports: tuple[str, ...] = ()
+    tuning: Tuning | None = None
     algorithm_name: str = field(default=DEFAULT_ALGORITHM, metadata={KEY: f"algorithm.{NAME}"})
 
     def __post_init__(self) -> None:
         """Check ranges and what depends on more than one section."""
         check_section(self, "")
         check_folder_name("name", self.name)
+        check_not_tuned_on(self.seed, self.tuning)
         self._make_algorithm_settings()
         find_algorithm(self.algorithm_name).check(self)
         check_terms(self.terms)

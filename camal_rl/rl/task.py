@@ -43,6 +43,8 @@ class AgentTask:
     report_parts: ClassVar[tuple[str, ...]] = ("returns", "alignment", "faithfulness", "counterfactuals")
     frame: ClassVar[str] = "frame"
     length: ClassVar[str | None] = "total_timesteps"
+    objective: ClassVar[str] = "return@train"
+    tuning_sets: ClassVar[tuple[str, ...]] = ("train",)
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data is the configuration of an agent: it has a section ``env``."""

@@ -33,12 +33,28 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         ValueError: not YAML, an unknown key (the message names the one that may be meant), or a bad value.
     """
     data = merged(read_layers(str(source)))
+    return config_from_dict(with_overrides(data, read_overrides(overrides, _hints(data, overrides))))
+
+
+def setting_hints(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the annotations of a configuration's settings by dotted key.
+
+    Args:
+        source: as for :func:`load_config`.
+        overrides: settings over it; names of sections among them say which settings there are.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_config` does.
+    """
+    return _hints(merged(read_layers(str(source))), overrides)
+
+
+def _hints(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     roots = dict.fromkeys([*data, *(path[0] for path in paths_of(overrides))])
     kind = task_for(roots).config_type
     chosen = _with_choices(data, overrides, kind)
     _import(chosen)
-    known = dict(known_keys(kind, chosen))
-    return config_from_dict(with_overrides(data, read_overrides(overrides, known)))
+    return dict(known_keys(kind, chosen))
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

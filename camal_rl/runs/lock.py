@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ except ImportError:  # Windows
 LOCK = ".lock"
 """The file that is locked. A killed process leaves it, without the lock."""
 _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_SECONDS_BETWEEN_TRIES = 0.2
 
 
 class FolderInUse(FileExistsError):
@@ -50,6 +52,22 @@ def locked(folder: Path, what: str) -> Iterator[None]:
             (folder / LOCK).unlink(missing_ok=True)
         _open_locks.discard(descriptor)
         os.close(descriptor)
+
+
+def wait_until_free(folder: Path, seconds: float) -> None:
+    """Wait until nobody has the lock of a folder, at most so long; a folder that is not there is free.
+
+    What was ended on another machine may hold it for a moment longer.
+    """
+    deadline = time.monotonic() + seconds
+    while folder.is_dir():
+        try:
+            with locked(folder, "program"):
+                return
+        except FolderInUse:
+            if time.monotonic() >= deadline:
+                return
+        time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _open_locked(folder: Path, what: str) -> int:

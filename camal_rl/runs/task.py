@@ -156,6 +156,8 @@ class Task(Protocol):
             ``counterfactuals``, ``backgrounds``.
         frame: what one picture is called, ``frame`` or ``image``.
         length: the key of the setting by which a run that has ended can be made longer; ``None`` where none can.
+        objective: what a sweep optimizes by default, ``<figure>@<level set>``.
+        tuning_sets: level sets or parts of the images on which settings may be chosen without spending a test.
     """
 
     name: ClassVar[str]
@@ -167,6 +169,8 @@ class Task(Protocol):
     report_parts: ClassVar[tuple[str, ...]]
     frame: ClassVar[str]
     length: ClassVar[str | None]
+    objective: ClassVar[str]
+    tuning_sets: ClassVar[tuple[str, ...]]
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data, as YAML holds it, is a configuration of this task."""

@@ -25,6 +25,7 @@ from camal_rl.runs.checks import (
 )
 from camal_rl.runs.folders import portable_name
 from camal_rl.runs.settings import CheckpointSettings, Device, RunSettings
+from camal_rl.runs.tuning import Tuning, check_not_tuned_on
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
 
@@ -234,6 +235,7 @@ class SupervisedConfig(RunSettings):
         log: what is written while training runs.
         imports: modules that are imported before anything is checked, here and in worker processes, for what they
             register: losses, metrics.
+        tuning: the sweep that found these settings, if one did; its seeds are refused.
     """
 
     data: DataConfig
@@ -248,11 +250,13 @@ class SupervisedConfig(RunSettings):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     imports: tuple[str, ...] = ()
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
         """Check ranges and that every method's settings exist."""
         check_section(self, "")
         check_folder_name("name", self.name)
+        check_not_tuned_on(self.seed, self.tuning)
         for method in self.methods:
             self.for_method(method)
         if self.camal.weight > 0 and self.data.mask_fraction == 0:

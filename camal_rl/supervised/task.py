@@ -33,6 +33,8 @@ class ClassifierTask:
     report_parts: ClassVar[tuple[str, ...]] = ("accuracy", "alignment", "faithfulness", "backgrounds")
     frame: ClassVar[str] = "image"
     length: ClassVar[str | None] = None
+    objective: ClassVar[str] = "accuracy@validation"
+    tuning_sets: ClassVar[tuple[str, ...]] = ("train", "validation")
 
     def owns(self, data: Mapping[str, Any]) -> bool:
         """Say whether plain data is the configuration of a classifier: it has a section ``data`` and none ``env``."""

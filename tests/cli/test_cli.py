@@ -210,7 +210,9 @@ def test_help_shows_examples_and_starts_without_torch(tmp_path):
     assert done.stdout == "False False\n"
 
 
-@pytest.mark.parametrize("verb", ["envs", "masks", "train", "evaluate", "explain", "compare", "report", "glossary"])
+@pytest.mark.parametrize(
+    "verb", ["envs", "masks", "train", "evaluate", "explain", "compare", "sweep", "report", "glossary"]
+)
 def test_every_verb_has_help_with_an_example(capsys, verb):
     assert run_main(verb, "--help") == 0
     assert f"camal-rl {verb}" in capsys.readouterr().out.split("For example:")[1]
@@ -219,8 +221,9 @@ def test_every_verb_has_help_with_an_example(capsys, verb):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_comparison_that_is_interrupted_says_what_is_left(in_tmp, capsys, monkeypatch, number, code):
     from camal_rl.comparison import local
+    from camal_rl.comparison.outcomes import Outcome
 
-    monkeypatch.setattr(local, "execute_runs", lambda *_: local.Outcome({}, number))
+    monkeypatch.setattr(local._Workers, "execute", lambda *_: Outcome({}, number))
     assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == code
     assert "interrupted with 4 of 4 runs to do; the same command goes on" in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ import pytest
 
 from camal_rl.comparison import worker
 from camal_rl.comparison.local import _Workers
+from camal_rl.comparison.outcomes import Cells
 from camal_rl.failures import DivergedError
 from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.run_folder import RunFolder
@@ -59,10 +60,8 @@ def test_what_happens_to_a_worker_happens_to_no_other(tmp_path):
     labels = ["killed once", "sends half a message", "bug", "diverges", "good"]
     runs = [FakeRun(label, RunFolder(tmp_path / label)) for label in labels]
     lines, shares = [], {}
-    workers = _Workers(
-        runs, [], lambda index, share, words: shares.update({index: (share, words)}), lines.append, fake_work
-    )
-    failures, number = workers.execute(3)
+    cells = Cells(runs, lambda index, share, words: shares.update({index: (share, words)}), lines.append)
+    failures, number = _Workers(cells, [], fake_work).execute(3)
     assert number is None
     told = {labels[index]: (failure.exit_code, str(failure)) for index, failure in failures.items()}
     assert told == {
@@ -87,11 +86,12 @@ import sys, time
 from pathlib import Path
 from tests.comparison.test_workers import FakeRun, sleeps
 from camal_rl.comparison.local import _Workers
+from camal_rl.comparison.outcomes import Cells
 from camal_rl.runs.run_folder import RunFolder
 
 if __name__ == "__main__":
     runs = [FakeRun("a", RunFolder(Path(sys.argv[1]) / "a"))]
-    _Workers(runs, [], lambda *_: None, print, sleeps).execute(2)
+    _Workers(Cells(runs, lambda *_: None, print), [], sleeps).execute(2)
 """
 
 

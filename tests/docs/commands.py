@@ -6,8 +6,10 @@ import typer
 
 from camal_rl.cli.main import app
 from camal_rl.comparison.plan import plan_runs
+from camal_rl.comparison.sweep import Sweep
+from camal_rl.comparison.sweep_space import parse_space
 from camal_rl.rl.config import agent_config
-from camal_rl.runs.loading import load_config
+from camal_rl.runs.loading import load_config, setting_hints
 from camal_rl.supervised.config import supervised_config
 
 RUN_VERBS = ("evaluate", "explain", "export")
@@ -49,6 +51,10 @@ def check_command(words):
     """Raise an error unless verb, options, configuration and settings are accepted."""
     given = parameters(words)
     if "config" not in given:
+        return
+    if words[1] == "sweep":
+        space = parse_space(given["settings"], setting_hints(given["config"]))
+        Sweep(given["config"], space, given["search"], None, given["seeds"], Path("nowhere")).check()
         return
     config = KIND_OF_CONFIG.get(words[1], lambda any_kind: any_kind)(
         load_config(given["config"], given["overrides"] or ())

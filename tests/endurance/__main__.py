@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.endurance.cluster import killed_machines
 from tests.endurance.files import damaged_checkpoints, damaged_models, damaged_results
 from tests.endurance.full_disk import full_disks
 from tests.endurance.kills import KINDS, KillTest
@@ -38,6 +39,7 @@ ATTACKS: dict[str, tuple[Callable[[Path, int, int], list[str]], int]] = {
     "configurations": (drawn_configurations, 5000),
     "commands": (drawn_commands, 500),
     "disk": (full_disks, 10),
+    "cluster": (killed_machines, 3),
 }
 """By name what makes so many attempts in a folder, with a seed, and returns what went wrong; its default count."""
 

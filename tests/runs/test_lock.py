@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from camal_rl.rl.training import prepare, run
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.lock import LOCK, FolderInUse, locked
+from camal_rl.runs.lock import LOCK, FolderInUse, locked, wait_until_free
 from camal_rl.runs.run_folder import RunFolder
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
@@ -96,3 +97,15 @@ def test_the_command_line_refuses_a_folder_in_use(in_tmp, capsys, holder, verb, 
     option = {"train": "--run-dir", "compare": "--out"}[verb]
     assert run_main(verb, "toy_grid", *TINY, option, str(tmp_path)) == 2
     assert "is in use by another" in refusal(capsys)
+
+
+def test_waiting_for_a_folder_ends_when_it_is_free_or_the_time_is_over(tmp_path):
+    wait_until_free(tmp_path / "not-there", 60)
+    wait_until_free(tmp_path, 60)
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path, "training"):
+        wait_until_free(tmp_path, 0)
+        freeing = threading.Thread(target=wait_until_free, args=(tmp_path, 60))
+        freeing.start()
+    freeing.join()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,91 @@
+"""Runs that a backend executes: how far they are, on stderr, and which of them failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from camal_rl.runs.stopping import exit_code
+
+if TYPE_CHECKING:
+    from camal_rl.comparison.backends import Execute
+    from camal_rl.comparison.outcomes import OnProgress, Outcome
+    from camal_rl.comparison.plan import PlannedRun
+    from camal_rl.failures import RunFailure
+
+
+def execute_shown(execute: Execute, runs: Sequence[PlannedRun], progress: bool | None) -> Outcome:
+    """Execute runs and show how far they are: each one and all, with the time left.
+
+    Args:
+        execute: of a backend.
+        runs: the runs.
+        progress: what ``--progress`` says.
+    """
+    from camal_rl.cli.progress import Mode, mode, progress_bar
+
+    how = mode(progress)
+    if how is not Mode.BAR:
+        return execute(runs, sys.argv, _lines(runs) if how is Mode.LINES else _silent, _tell)
+    with progress_bar(percent=True) as bar:
+        whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
+        tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
+        shares = [0.0] * len(runs)
+
+        def on_progress(index: int, share: float, activity: str) -> None:
+            shares[index] = share
+            description = f"{runs[index].label}: {activity.partition(',')[0]}"
+            bar.update(tasks[index], completed=share, description=description, visible=share < 1)
+            bar.update(whole, completed=sum(shares))
+
+        return execute(runs, sys.argv, on_progress, _tell)
+
+
+def end_if_interrupted(runs: Sequence[PlannedRun], outcome: Outcome) -> None:
+    """Leave with the exit code of the signal that ended runs, 130 or 143, if one did and some are not done."""
+    unfinished = [run for index, run in enumerate(runs) if index not in outcome.failures and not run.is_finished()]
+    if outcome.signal is not None and unfinished:
+        told = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; the same command goes on"
+        print(told, file=sys.stderr)
+        raise typer.Exit(exit_code(outcome.signal))
+
+
+def end_if_failed(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
+    """Tell of every run that failed, and leave with the largest of their exit codes if there are any."""
+    tell_failures(runs, failures)
+    if failures:
+        raise typer.Exit(max(failure.exit_code for failure in failures.values()))
+
+
+def tell_failures(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
+    """Print a line for every run that failed."""
+    for index, failure in sorted(failures.items()):
+        print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
+
+
+def _silent(index: int, share: float, activity: str) -> None:
+    """Show no progress."""
+
+
+def _tell(line: str) -> None:
+    print(f"camal-rl: {line}", file=sys.stderr)
+
+
+def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
+    """Return what writes a line now and then: how much is done, and what every unfinished run does."""
+    from camal_rl.cli.progress import Ticker, write_line
+
+    ticker, shares, doing = Ticker(), [0.0] * len(runs), [""] * len(runs)
+
+    def on_progress(index: int, share: float, activity: str) -> None:
+        shares[index], doing[index] = share, activity
+        whole = sum(shares) / len(runs)
+        if ticker.due(whole):
+            busy = [f"{runs[place].label} {what}" for place, what in enumerate(doing) if what and shares[place] < 1]
+            told = [f"{whole:.0%} of {len(runs)} runs", ticker.left(whole)]
+            write_line("; ".join([", ".join(part for part in told if part), *busy]))
+
+    return on_progress

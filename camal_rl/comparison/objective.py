@@ -1,0 +1,72 @@
+"""What a sweep optimizes: one figure on one level set, of a run's results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camal_rl.comparison.derived import derived_results
+from camal_rl.comparison.figure_words import higher_is_better, judging_figures
+from camal_rl.runs.results import Results
+from camal_rl.runs.task import RunConfig, task_of
+from camal_rl.spelling import did_you_mean
+
+_MAIN = (None, "stochastic", "mean")
+"""The variants of a measurement that count: sampled actions, the mean fill."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure on a level set; of maps, the mean over the model's own.
+
+    Attributes:
+        figure: name of the metric.
+        level_set: where it is measured.
+        maximizes: whether higher is better.
+        spends_a_test: whether settings that are chosen by it were chosen on levels that are there to test them.
+    """
+
+    figure: str
+    level_set: str
+    maximizes: bool
+    spends_a_test: bool
+
+    def __str__(self) -> str:
+        """Return it as it is typed."""
+        return f"{self.figure}@{self.level_set}"
+
+    def value(self, results: Results) -> float | None:
+        """Return the objective of a run, ``None`` where it was not measured or is undefined."""
+        found = [
+            each.value
+            for each in (*results, *derived_results(results))
+            if (each.figure, each.level_set) == (self.figure, self.level_set)
+            and each.map in (None, "own")
+            and each.control in _MAIN
+        ]
+        known = [value for value in found if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+def parse_objective(text: str | None, config: RunConfig) -> Objective:
+    """Return the objective that a text stands for, ``<figure>@<level set>``; that of the task for ``None``.
+
+    Raises:
+        ValueError: no such figure, one that judges nothing, or a level set that is not evaluated.
+    """
+    task = task_of(config)
+    given = task.objective if text is None else text
+    figure, _, level_set = given.partition("@")
+    known = judging_figures()
+    if not figure or not level_set:
+        raise ValueError(f"an objective is FIGURE@LEVEL_SET, for example {task.objective}, got {given!r}")
+    if figure not in known:
+        hint = did_you_mean(figure, known)
+        raise ValueError(f"there is no objective {figure!r}; {hint}figures that judge are {', '.join(known)}")
+    evaluation = config.as_dict()["evaluation"]
+    measured = dict.fromkeys([*evaluation.get("sets", []), *evaluation.get("attention_sets", [])])
+    if level_set not in measured:
+        raise ValueError(
+            f"the objective {given} is not measured: evaluation.sets has {', '.join(measured)}; add {level_set!r} to "
+            f"it, evaluation.sets=[{','.join((level_set, *measured))}], or give another --objective"
+        )
+    return Objective(figure, level_set, bool(higher_is_better(figure)), level_set not in task.tuning_sets)

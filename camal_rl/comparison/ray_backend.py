@@ -1,0 +1,229 @@
+"""Execute the runs of a comparison on a Ray cluster, each as one task."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from camal_rl.atomic import PARTIAL, WriteError, write_text
+from camal_rl.comparison.backends import Execute
+from camal_rl.comparison.outcomes import Cells, Ending, Outcome, Tell
+from camal_rl.comparison.plan import PlannedRun
+from camal_rl.comparison.ray_cluster import check_room, connected, import_ray
+from camal_rl.comparison.ray_worker import COPY, NOT_SHARED, Job, Mailbox, Token, execute_job
+from camal_rl.comparison.worker import BUG, FAILED, INTERRUPTED, WARNING
+from camal_rl.failures import RunFailure
+from camal_rl.runs.run_archive import pack_folder, unpack_folder
+from camal_rl.runs.stopping import stopping
+
+_MACHINES = 6
+"""How many machines a run may lose before it counts as failed: one that is too large may be what ends them."""
+_LEAST = 1e-4
+"""The smallest amount of a resource that Ray counts."""
+_POLL_SECONDS = 0.5
+_SECONDS_BETWEEN_LOOKS = 10.0
+
+
+@dataclass(frozen=True)
+class RayBackend:
+    """A Ray cluster, see :class:`camal_rl.comparison.backends.Backend`.
+
+    Each run is a task in a process of its own, with the code that :class:`camal_rl.comparison.local.LocalBackend` runs.
+    One whose process is killed is tried once more; one whose machine goes away goes on elsewhere.
+
+    Attributes:
+        address: ``HOST:PORT`` of the cluster, ``auto`` for the one that this machine is part of; ``None``: one of its
+            own on this machine.
+        jobs: how many run at the same time; ``None``: as many as there is room for.
+        gpus_per_run: GPUs of each run, a whole number or a part of one; 0: it sees none.
+        cpus_per_run: CPUs that a run takes. It computes with one thread all the same.
+
+    Raises:
+        ValueError: numbers of GPUs or CPUs that Ray has not.
+    """
+
+    address: str | None = None
+    jobs: int | None = None
+    gpus_per_run: float = 0.0
+    cpus_per_run: float = 1.0
+
+    def __post_init__(self) -> None:
+        for flag, amount, least in (
+            ("--gpus-per-run", self.gpus_per_run, 0.0),
+            ("--cpus-per-run", self.cpus_per_run, 1e-4),
+        ):
+            if not math.isfinite(amount) or amount < least or (amount > 1 and amount != int(amount)):
+                raise ValueError(f"{flag} must be a part of one, such as .25, or a whole number, got {amount:g}")
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """What a run takes, by Ray's names."""
+        return {"CPU": self.cpus_per_run, **({"GPU": self.gpus_per_run} if self.gpus_per_run else {})}
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[Execute]:
+        """Connect to the cluster, make sure that it has room for a run, and return what executes runs."""
+        ray = import_ray()
+        with connected(ray, self.address):
+            check_room(ray, self.resources)
+            yield lambda runs, command, on_progress, tell: _Tasks(
+                ray, self, Cells(runs, on_progress, tell), command, tell
+            ).execute(folder)
+
+
+class _Tasks:
+    """The tasks of one comparison."""
+
+    def __init__(self, ray: Any, backend: RayBackend, cells: Cells, command: Sequence[str], tell: Tell) -> None:
+        self.ray, self.backend, self.cells, self.command, self.tell = ray, backend, cells, tuple(command), tell
+        self.running: dict[Any, Job] = {}
+        self.indices: dict[int, int] = {}
+        self.numbers = itertools.count()
+        self.copies_files = False
+        # A process of its own for each run, as on one machine: nothing of one is left for the next.
+        self.task = ray.remote(
+            num_cpus=backend.cpus_per_run, num_gpus=backend.gpus_per_run, max_retries=0, max_calls=1
+        )(execute_job)
+        self.mailbox = self._mailbox()
+        self.looked = time.monotonic()
+        self.told_to_wait = False
+
+    def _mailbox(self) -> Any:
+        here = self.ray.get_runtime_context().get_node_id()
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+        return self.ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=strategy)(Mailbox).remote()
+
+    def execute(self, folder: Path) -> Outcome:
+        """Run all of them, or those that run when a signal comes."""
+        with _token(folder) as token, stopping() as request:
+            told = False
+            while self.running or (self.cells.waiting and not request()):
+                while self.cells.waiting and not request() and len(self.running) < (self.backend.jobs or math.inf):
+                    self._start(self.cells.waiting.popleft(), token)
+                if request() and not told:
+                    self._stop()
+                    told = True
+                ended, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=_POLL_SECONDS)
+                self._receive()
+                for reference in ended:
+                    self._settle(reference, stops=request())
+                self._look_for_room()
+        return Outcome(self.cells.failures, request.signal)
+
+    def _start(self, index: int, token: Token) -> None:
+        planned = self.cells.runs[index]
+        has_files = not planned.folder.is_empty()
+        files = pack_folder(planned.folder.path) if has_files and self.copies_files else None
+        job = Job(
+            next(self.numbers), _absolute(planned), self.command, token, Path.cwd(), self.backend.gpus_per_run > 0,
+            has_files, files,
+        )  # fmt: skip
+        self.indices[job.number] = index
+        self.running[self.task.remote(job, self.mailbox)] = job
+
+    def _stop(self) -> None:
+        """Have every run end as Ctrl-C does: after the step under way, with a checkpoint."""
+        for reference in self.running:
+            self.ray.cancel(reference)
+
+    def _receive(self) -> None:
+        """Take the messages that are there."""
+        try:
+            messages = self.ray.get(self.mailbox.take.remote())
+        except self.ray.exceptions.RayError:
+            return  # its process was killed; another one takes its place
+        running = {job.number for job in self.running.values()}
+        for number, message in messages:
+            if number not in running:
+                continue  # of a machine that was given up
+            index = self.indices[number]
+            if message[0] == COPY:
+                try:
+                    unpack_folder(message[1], self.cells.runs[index].folder.path)
+                except (ValueError, WriteError) as error:
+                    self.cells.receive(index, (WARNING, f"{error}; the run goes on"))
+            else:
+                self.cells.receive(index, message)
+
+    def _settle(self, reference: Any, stops: bool) -> None:
+        """Take account of a task that has ended."""
+        job = self.running.pop(reference)
+        index = self.indices[job.number]
+        last, ending, archive = self._result(reference)
+        if last == (NOT_SHARED,):
+            self.copies_files = True
+            self.cells.waiting.appendleft(index)
+            return
+        if archive is not None:
+            try:
+                unpack_folder(archive, self.cells.runs[index].folder.path)
+            except (ValueError, WriteError) as error:
+                last = (FAILED, str(error), RunFailure.exit_code)
+        self.cells.settle(index, last, ending, stops)
+
+    def _result(self, reference: Any) -> tuple[tuple[Any, ...], Ending, bytes | None]:
+        """Return what a task gave: last message and archive, or how it ended without."""
+        try:
+            last, archive = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            return *ending_of(error, self.ray.exceptions), None
+        return last, Ending(""), archive
+
+    def _look_for_room(self) -> None:
+        """Tell once where no machine of those that are left can take a run."""
+        if self.told_to_wait or not self.running or time.monotonic() - self.looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        self.looked = time.monotonic()
+        try:
+            check_room(self.ray, self.backend.resources)
+        except ValueError as error:
+            self.tell(f"{error}; the runs wait for one")
+            self.told_to_wait = True
+
+
+def ending_of(error: Exception, errors: Any) -> tuple[tuple[Any, ...], Ending]:
+    """Return what a task's exception stands for: a last message, empty for a process that sent none, and its ending.
+
+    Args:
+        error: what ``ray.get`` raised.
+        errors: the module ``ray.exceptions``.
+    """
+    if isinstance(error, errors.TaskCancelledError):
+        return (INTERRUPTED,), Ending("was stopped by a signal")
+    if isinstance(error, errors.RayTaskError):
+        return (FAILED, f"its process cannot run: {_last_line(error)}", BUG), Ending("failed")
+    if isinstance(error, errors.OutOfMemoryError):
+        return (), Ending("was ended by Ray, since the memory of its machine ran out")
+    if isinstance(error, errors.WorkerCrashedError):
+        return (), Ending("crashed or was killed, as the system does when memory runs out")
+    lost = isinstance(error, errors.NodeDiedError | errors.ObjectLostError)
+    how = "was lost with its machine" if lost else f"ended: {_last_line(error)}"
+    return (), Ending(how, _MACHINES, "it goes on elsewhere")
+
+
+@contextmanager
+def _token(folder: Path) -> Iterator[Token]:
+    """Write the file by which workers know whether they see the folder."""
+    token = Token(folder.absolute() / f"{PARTIAL}cluster-{uuid.uuid4().hex}", uuid.uuid4().hex)
+    write_text(token.file, token.text)
+    try:
+        yield token
+    finally:
+        with contextlib.suppress(OSError):
+            token.file.unlink()
+
+
+def _absolute(planned: PlannedRun) -> PlannedRun:
+    return replace(planned, folder=replace(planned.folder, path=planned.folder.path.absolute()))
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

@@ -1,0 +1,168 @@
+"""One run of a comparison as a Ray task: where it writes, and how its messages and files get to the driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from camal_rl.comparison.plan import PlannedRun
+from camal_rl.comparison.worker import FAILED, PROGRESS, execute_run
+from camal_rl.runs.checkpoints import checkpoint_folders
+from camal_rl.runs.lock import wait_until_free
+from camal_rl.runs.run_archive import pack_folder, unpack_folder
+from camal_rl.runs.run_folder import RunFolder
+
+COPY, NOT_SHARED = "copy", "not shared"
+"""Further messages: ``COPY`` an archive of the run's folder; ``NOT_SHARED`` that the driver's folder is not seen."""
+
+_SECONDS_BETWEEN_PROGRESS = 1.0
+_LOCK_SECONDS = 60.0
+
+
+class Mailbox:
+    """Holds messages of tasks until the driver takes them; an actor on the driver's machine."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[int, tuple[Any, ...]]] = []
+
+    def put(self, number: int, message: tuple[Any, ...]) -> None:
+        """Add a message of the task of that number."""
+        self._messages.append((number, message))
+
+    def take(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """Return the messages since the last call."""
+        taken, self._messages = self._messages, []
+        return taken
+
+
+@dataclass(frozen=True)
+class Token:
+    """A file by which a worker finds out whether it sees the driver's folder.
+
+    Attributes:
+        file: the file's absolute path.
+        text: what it holds.
+    """
+
+    file: Path
+    text: str
+
+    def is_seen(self) -> bool:
+        """Say whether the file is there, and the same one."""
+        try:
+            return self.file.read_text() == self.text
+        except (OSError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task is to do.
+
+    Attributes:
+        number: of the task, no two have the same.
+        planned: the run, with the driver's folder.
+        command: the command line.
+        token: says whether the driver's folder is seen.
+        here: the driver's current folder.
+        sees_gpus: whether the run asks for GPUs.
+        has_files: whether the run's folder holds something to go on from.
+        files: an archive of that, once it is known to be needed.
+    """
+
+    number: int
+    planned: PlannedRun
+    command: tuple[str, ...]
+    token: Token
+    here: Path
+    sees_gpus: bool
+    has_files: bool
+    files: bytes | None = None
+
+
+def execute_job(job: Job, mailbox: Any) -> tuple[tuple[Any, ...], bytes | None]:
+    """Train and evaluate a run; the function of a Ray task.
+
+    Returns:
+        The last message, and an archive of the run's folder where the driver's own is not seen.
+    """
+    if not job.sees_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    shared = job.token.is_seen()
+    if shared:
+        with suppress(OSError):  # as worker processes of the driver's machine do, for paths in settings
+            os.chdir(job.here)
+        wait_until_free(job.planned.folder.path, _LOCK_SECONDS)
+        post = _Post(job.number, mailbox)
+        execute_run(job.planned, job.command, post.send)
+        return post.last, None
+    if job.has_files and job.files is None:
+        return (NOT_SHARED,), None
+    with _own_folder(job) as planned:
+        post = _Post(job.number, mailbox, planned.folder)
+        execute_run(planned, job.command, post.send)
+        last = post.last
+        if last[0] == FAILED:
+            last = (FAILED, last[1].replace(str(planned.folder.path), str(job.planned.folder.path)), *last[2:])
+        return last, post.archive
+
+
+@contextmanager
+def _own_folder(job: Job) -> Iterator[PlannedRun]:
+    """Yield the run with a folder on this machine in place of the driver's."""
+    temporary = Path(tempfile.mkdtemp(prefix="camal-rl-"))
+    try:
+        path = temporary / job.planned.folder.path.name
+        if job.files is not None:
+            unpack_folder(job.files, path)
+        yield replace(job.planned, folder=replace(job.planned.folder, path=path))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Post:
+    """Sends a run's messages: progress now and then, and a copy of a folder of its own with each new checkpoint.
+
+    Attributes:
+        last: the last message, which the task itself returns.
+        archive: the folder when that came; ``None`` where it is the driver's.
+    """
+
+    def __init__(self, number: int, mailbox: Any, own: RunFolder | None = None) -> None:
+        self.number, self.mailbox, self.own = number, mailbox, own
+        self.last: tuple[Any, ...] = ()
+        self.archive: bytes | None = None
+        self._told = float("-inf")
+        self._copied = 0 if own is None else _newest_step(own)
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Send a message."""
+        kind = message[0]
+        if kind == PROGRESS:
+            if time.monotonic() - self._told >= _SECONDS_BETWEEN_PROGRESS:
+                self._told = time.monotonic()
+                self.mailbox.put.remote(self.number, message)
+                self._copy()
+        elif kind == FAILED or len(message) == 1:
+            self.last = message
+            self.archive = None if self.own is None else pack_folder(self.own.path)
+        else:
+            self.mailbox.put.remote(self.number, message)
+
+    def _copy(self) -> None:
+        if self.own is None or (step := _newest_step(self.own)) == self._copied:
+            return
+        self._copied = step
+        # Waiting for its arrival would free this task's CPU for another one meanwhile.
+        self.mailbox.put.remote(self.number, (COPY, pack_folder(self.own.path)))
+
+
+def _newest_step(folder: RunFolder) -> int:
+    return max((step for step, _ in checkpoint_folders(folder.checkpoints)), default=0)
