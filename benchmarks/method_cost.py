@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from camal_rl.rl.bench import make_agent, steps_of_round, train_round
 from camal_rl.rl.config import agent_config
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.provenance import provenance
+from camal_rl.runs.provenance import program_provenance
 
 BASE, CONTROL, WITHOUT_MASKS = "ppo", "ppo again", "ppo, masks off"
 METHODS = (
@@ -96,8 +95,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    command = " ".join(["python", "benchmarks/method_cost.py", *sys.argv[1:]])
-    result: dict[str, Any] = {**provenance(), "command": command, "settings": settings}
+    result: dict[str, Any] = {**program_provenance(), "settings": settings}
     result |= {"load_at_start": os.getloadavg()[0], "configurations": {}}
     for name in arguments.configs:
         agents = agents_of(name, arguments.methods.split(","), arguments.seed)

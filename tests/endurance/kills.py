@@ -204,7 +204,8 @@ def _different(expected: Path, found: Path) -> list[str]:
         return [f"{found} holds other tensors"]
     # `fit` leaves NumPy's global generator as it finds it, and draws nothing from it.
     names = [name for name in first if not (expected.stem == "random" and ".numpy." in name)]
-    return [f"{name} of {found} differs" for name in names if not torch.equal(first[name], second[name])]
+    unlike = [name for name in names if not torch.equal(first[name], second[name])]
+    return [f"{len(unlike)} of {len(names)} tensors of {found} differ, {unlike[0]} the first"] if unlike else []
 
 
 def _scalars(run: Path) -> list[tuple[int, str, float]]:
