@@ -19,6 +19,7 @@ from tests.endurance.files import SMALL_RUN, call
 
 # Exit codes of a run that was accepted: to the end, a failure of the environment, diverged.
 _ACCEPTED = (0, 3)
+_TOLD_EVERY = 250
 _SMALL_FIT = (
     *("data.image_size=32", "device=cpu", "threads=1", "log.images=8", "log.overlays=2", "optimization.steps=2"),
     *("data.options.train_length=64", "data.options.validation_length=16", "data.options.test_length=16"),
@@ -150,6 +151,8 @@ def _tried(
         torch.set_num_threads(threads)
         if problem is not None:
             problems.append(f"{line}: {problem}")
+        if sum(codes.values()) % _TOLD_EVERY == 0:  # what a killed program has tried is known
+            print(f"exit codes so far: {dict(sorted(codes.items()))}, {len(problems)} with problems", flush=True)
 
     attempt()
     print("exit codes:", dict(sorted(codes.items())), flush=True)
