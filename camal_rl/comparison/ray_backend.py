@@ -58,7 +58,7 @@ class RayBackend:
     def __post_init__(self) -> None:
         for flag, amount, least in (
             ("--gpus-per-run", self.gpus_per_run, 0.0),
-            ("--cpus-per-run", self.cpus_per_run, 1e-4),
+            ("--cpus-per-run", self.cpus_per_run, _LEAST),
         ):
             if not math.isfinite(amount) or amount < least or (amount > 1 and amount != int(amount)):
                 raise ValueError(f"{flag} must be a part of one, such as .25, or a whole number, got {amount:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -181,8 +181,3 @@ def _plain(path: Path) -> Path:
 
 def _inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
-
-
-def lines_of(built: Built) -> Iterator[str]:
-    """Yield what is wrong: problems, and where there are none the differences."""
-    yield from built.problems or built.differences()
