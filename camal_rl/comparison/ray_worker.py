@@ -22,7 +22,8 @@ from camal_rl.runs.run_folder import RunFolder
 COPY, NOT_SHARED = "copy", "not shared"
 """Further messages: ``COPY`` an archive of the run's folder; ``NOT_SHARED`` that the driver's folder is not seen."""
 
-_SECONDS_BETWEEN_PROGRESS = 1.0
+SECONDS_BETWEEN_PROGRESS = 1.0
+"""How long the messages of a run that only tell how far it is lie apart at least."""
 _LOCK_SECONDS = 60.0
 
 
@@ -146,7 +147,7 @@ class _Post:
         """Send a message."""
         kind = message[0]
         if kind == PROGRESS:
-            if time.monotonic() - self._told >= _SECONDS_BETWEEN_PROGRESS:
+            if time.monotonic() - self._told >= SECONDS_BETWEEN_PROGRESS:
                 self._told = time.monotonic()
                 self.mailbox.put.remote(self.number, message)
                 self._copy()

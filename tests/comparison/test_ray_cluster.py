@@ -13,16 +13,18 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from camal_rl.comparison import ray_backend
+from camal_rl.comparison import ray_backend, ray_worker
 from camal_rl.comparison.outcomes import ATTEMPTS
 from camal_rl.comparison.plan import PlannedRun, plan_runs
 from camal_rl.comparison.ray_backend import RayBackend, ending_of
 from camal_rl.comparison.ray_cluster import import_ray
+from camal_rl.comparison.ray_worker import COPY, execute_job
 from camal_rl.comparison.worker import execute_run
 from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.json_files import read_json
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.stopping import stopping
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
 
@@ -94,6 +96,37 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+class PutsAndWaits:
+    """A mailbox that sends a message at once, and comes back when the run may go on: no run ends before its time."""
+
+    def __init__(self, mailbox, is_to_wait, may_go_on):
+        self.mailbox, self.is_to_wait, self.may_go_on = mailbox, is_to_wait, may_go_on
+        self.put = self
+        ray_worker.SECONDS_BETWEEN_PROGRESS = 0  # of this process alone, which ends with its run
+
+    def remote(self, number, message):
+        self.mailbox.put.remote(number, message)
+        if self.is_to_wait(message):
+            wait_until(self.may_go_on)
+
+
+def wait_for_ctrl_c(job, mailbox):
+    """Execute a job that, once it has sent a copy of its files, goes on when it is to stop."""
+
+    def is_to_stop():
+        with stopping() as request:
+            return request()
+
+    return execute_job(job, PutsAndWaits(mailbox, lambda message: message[0] == COPY, is_to_stop))
+
+
+def wait_for_go(job, mailbox):
+    """Execute a job that, once it has a checkpoint, goes on when there is a file ``go`` beside the comparison."""
+    folder = job.planned.folder
+    may_go_on = (folder.path.parent.parent / "go").exists
+    return execute_job(job, PutsAndWaits(mailbox, lambda _: checkpoint_folders(folder.checkpoints), may_go_on))
+
+
 def under_way(out):
     """Return the runs that have a checkpoint and are not trained to the end."""
     folders = [RunFolder(path) for path in out.iterdir() if path.is_dir()]
@@ -142,8 +175,10 @@ def test_files_come_back_from_machines_that_do_not_see_the_folder(cluster, alone
         wait_until(lambda: under_way(tmp_path))
         os.kill(os.getpid(), signal.SIGINT)
 
-    with RayBackend(cluster.address).opened(tmp_path) as execute, meanwhile(press_ctrl_c):
-        failures, number = execute([planned], ["camal-rl", "compare"], lambda *_: None, print)
+    with monkeypatch.context() as patched:
+        patched.setattr(ray_backend, "execute_job", wait_for_ctrl_c)
+        with RayBackend(cluster.address).opened(tmp_path) as execute, meanwhile(press_ctrl_c):
+            failures, number = execute([planned], ["camal-rl", "compare"], lambda *_: None, print)
     assert (failures, number) == ({}, signal.SIGINT)
     assert planned.folder.training()["interrupted"]
     steps = planned.folder.training()["timesteps"]
@@ -155,7 +190,8 @@ def test_files_come_back_from_machines_that_do_not_see_the_folder(cluster, alone
     assert [path.name for path in tmp_path.iterdir()] == ["ppo-seed0"]
 
 
-def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster, alone, tmp_path, capsys):
+def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster, alone, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ray_backend, "execute_job", wait_for_go)
     out = tmp_path / "cmp"
     (second,) = cluster.worker_nodes
     interrupted = []
@@ -168,6 +204,7 @@ def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster
         for each in (processes, *workers):
             each.kill()
         cluster.remove_node(second, allow_graceful=False)
+        (tmp_path / "go").touch()
 
     arguments = ("--methods", ",".join(METHODS), "--seeds", "2", "--out", str(out), "--no-progress")
     with meanwhile(kill_the_second_machine):
