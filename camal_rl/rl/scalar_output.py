@@ -49,7 +49,8 @@ class ScalarLogCallback(BaseCallback):
         self.outputs = [ScalarOutput(name, log) for name, log in logs.items()]
 
     def _on_training_start(self) -> None:
-        self.logger.output_formats.extend(self.outputs)
+        for output in self.outputs:
+            self.logger.output_formats.append(output)
 
     def _on_step(self) -> bool:
         return True
