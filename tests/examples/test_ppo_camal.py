@@ -4,6 +4,8 @@ import importlib.util
 import json
 import sys
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -146,3 +148,23 @@ def test_the_file_is_short_and_uses_no_algorithm_of_stable_baselines():
     assert [line for line in imported if "stable_baselines3" in line] == [
         "from stable_baselines3.common.vec_env import VecEnv, VecNormalize"
     ]
+
+
+class Continuous(gymnasium.Env):
+    """An environment with masks whose actions are not discrete."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), dtype=np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+    segmentation_spec = {"names": ["background", "thing"], "relevant": ["thing"]}  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros((16, 16, 3), np.uint8), {"segmentation": np.zeros((16, 16), np.uint8)}
+
+
+def test_actions_that_are_not_discrete_are_refused_in_one_line(example, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(example, tmp_path / "run", "--env-id", f"{__name__}:Continuous")
+    err = capsys.readouterr().err
+    assert (end.value.code, len(err.splitlines())) == (2, 1)
+    assert "needs discrete ones" in err
