@@ -142,18 +142,18 @@ def _read_arguments():
     """Run a file as far as it has read its arguments."""
     import argparse
 
-    import tyro
+    def ends_after(real):
+        def parse(*arguments, **named):
+            real(*arguments, **named)
+            sys.exit(0)
 
-    def parse(self, *arguments, **named):
-        real(self, *arguments, **named)
-        sys.exit(0)
+        return parse
 
-    def read(*arguments, **named):
-        real_cli(*arguments, **named)
-        sys.exit(0)
+    argparse.ArgumentParser.parse_args = ends_after(argparse.ArgumentParser.parse_args)
+    with contextlib.suppress(ImportError):
+        import tyro
 
-    real, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, parse
-    real_cli, tyro.cli = tyro.cli, read
+        tyro.cli = ends_after(tyro.cli)
     sys.path[0] = str(Path(sys.argv[0]).parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -91,7 +91,7 @@ def test_an_operation_in_place_after_the_score_is_refused():
 # Normalization ------------------------------------------------------------------------------------------------------
 
 
-def test_batch_normalization_above_the_layer_makes_maps_of_zero_in_training_mode():
+def test_batch_normalization_above_the_layer_makes_maps_of_noise_in_training_mode():
     head = nn.Sequential(nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1))
     network = Network(head)
     features, value = network(images())
