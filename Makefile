@@ -72,6 +72,7 @@ rooms: wheel
 # Type checkers do not see through an editable install whose folders are mapped: they check the wheel's copy.
 types: wheel
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg -p camal_rl
+	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg $(CURDIR)/examples
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info

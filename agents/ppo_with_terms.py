@@ -171,7 +171,7 @@ class PPOWithTerms(ImagePPO):
     def dump_logs(self, iteration: int = 0) -> None:
         """Write logs as SB3 does; not those of a rollout that were written before training was interrupted."""
         if not self.interruption.update_waits:
-            super().dump_logs(iteration + self.interruption.steps_before // (self.n_steps * self.n_envs))
+            super().dump_logs(iteration + self.interruption.rollouts_before)
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
         """Return what the terms store with the current observations.

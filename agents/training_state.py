@@ -35,7 +35,7 @@ class Interruption:
         rollout_start: the random states at the start of the present rollout.
         resumed: the random states that the first rollout after a restored state starts with.
         update_waits: whether the rollout is complete, and its update is still to be made.
-        steps_before: environment steps of restored training.
+        rollouts_before: rollouts of restored training, without one whose update waits.
         seconds_before: seconds that they took.
     """
 
@@ -43,7 +43,7 @@ class Interruption:
     rollout_start: Mapping[str, Any] | None = None
     resumed: Mapping[str, Any] | None = None
     update_waits: bool = False
-    steps_before: int = 0
+    rollouts_before: int = 0
     seconds_before: float = 0.0
 
     def start_rollout(self) -> None:
@@ -98,7 +98,9 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
         restore_random_states(state["random"])
         interruption = model.interruption
         interruption.resumed, interruption.update_waits = state["random"], bool(state["update_waits"])
-        interruption.steps_before, interruption.seconds_before = model.num_timesteps, seconds
+        rollouts = model.num_timesteps // (model.n_steps * model.n_envs)
+        interruption.rollouts_before = rollouts - int(interruption.update_waits)
+        interruption.seconds_before = seconds
         if state["rollout"] is not None:
             _restore_rollout(model, state["rollout"])
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:

@@ -61,7 +61,8 @@ def class_activation_map(
     if gradient is None:
         raise ValueError(
             "score does not depend on features in the autograd graph; compute the score from exactly this "
-            "tensor, with gradients enabled and with features that require them"
+            "tensor, with gradients enabled and with features that require them (torch.compile and some settings of "
+            "DistributedDataParallel separate what one module returns: docs/own_loop.md)"
         )
     return cam_from_gradient(features if create_graph else features.detach(), gradient, method, rectify)
 

@@ -19,6 +19,7 @@ from camal_rl.envs.saved_states import restore_env, save_env, saved_env
 from camal_rl.rl.algorithms import Agent
 from camal_rl.rl.config import LogConfig
 from camal_rl.rl.model_file import save_policy_of
+from camal_rl.rl.scalar_output import ScalarOutput
 from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
 from camal_rl.runs.folders import CheckpointWarning
 
@@ -149,6 +150,8 @@ class TrainingCheckpoints:
         for output in getattr(cast(Any, self.model).logger, "output_formats", ()):
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.flush()
+            elif isinstance(output, ScalarOutput):
+                output.flush()
 
 
 NOT_RESUMABLE = (

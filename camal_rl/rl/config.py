@@ -30,6 +30,7 @@ from camal_rl.runs.checks import (
 )
 from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.scalar_logs import check_loggers
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
 from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings
 from camal_rl.runs.tuning import Tuning, check_not_tuned_on
@@ -103,6 +104,8 @@ class LogConfig(CheckpointSettings):
         held_out_every: environment steps between measurements of the return on the first held-out set of
             ``evaluation.sets``; 0 measures none. Training is the same with and without.
         held_out_episodes: episodes of each of them.
+        loggers: where figures are written besides TensorBoard: ``csv``, ``wandb``, or a logger of your own
+            (:class:`camal_rl.runs.scalar_logs.ScalarLog`) by name or path.
     """
 
     checkpoint_every: CountOrNone = 250_000
@@ -112,10 +115,12 @@ class LogConfig(CheckpointSettings):
     overlay_frames: Annotated[int, Field(ge=1, le=64)] = 6
     held_out_every: CountOrNone = 0
     held_out_episodes: Count = 64
+    loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check ranges, and that there are such loggers."""
         check_section(self, "log")
+        check_loggers(self.loggers)
 
 
 SEES_MASKS = "sees masks"

@@ -31,11 +31,13 @@ from camal_rl.rl.environments import check_masks, level_set_options, make_level_
 from camal_rl.rl.evaluate.held_out import HeldOutReturn, held_out_callback
 from camal_rl.rl.frames import random_frames
 from camal_rl.rl.model_file import save_model, save_policy_of
+from camal_rl.rl.scalar_output import ScalarLogCallback
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.folders import sha256_of
 from camal_rl.runs.json_files import MODEL_SUM, POLICY_SUM, write_record
 from camal_rl.runs.resuming import checkpoint_to_resume
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.scalar_logs import check_usable, logging_to
 from camal_rl.runs.settings import flat_settings
 from camal_rl.runs.stopping import stopping
 
@@ -87,6 +89,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
             another configuration (only ``total_timesteps`` may be larger).
         ValueError, TypeError: a value that the environment or the agent refuses, or a checkpoint of something else.
         MissingExtraError: the simulator is not installed.
+        ImportError: a logger is not installed.
     """
     checkpoint = checkpoint_to_resume(folder, config, "total_timesteps") if resume else None
     if not resume:
@@ -94,6 +97,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but torch finds no CUDA device; use device=cpu or device=auto")
     _check_level_sets(config)
+    check_usable(config.log.loggers)
     if config.threads:
         torch.set_num_threads(config.threads)
     overlay = overlay_callback(config)
@@ -239,8 +243,9 @@ def _learn(trial: Trial, progress: bool, callbacks: Sequence[BaseCallback]) -> i
     """Train to the end and return ``None``, or to the first signal and return its number; write the last checkpoint."""
     config, model, checkpoints = trial.config, trial.model, trial.checkpoints
     arguments: dict[str, Any] = {"reset_num_timesteps": False} if trial.step else {}
-    used = [*_callbacks(trial), *callbacks]
-    with stopping() as request:
+    logs = logging_to(config.log.loggers, trial.folder.path, config.as_dict(), trial.step)
+    with logs as opened, stopping() as request:
+        used = [ScalarLogCallback(opened), *_callbacks(trial), *callbacks]
         if checkpoints is None:
             used.append(StopCallback(request))
         else:

@@ -15,7 +15,6 @@ from camal_rl.atomic import WriteError
 from camal_rl.random_states import own_random_states, random_states, restore_own_random_states, restore_random_states
 from camal_rl.runs.checkpoints import Checkpoint, write_checkpoint
 from camal_rl.runs.folders import CheckpointWarning, DamagedFile
-from camal_rl.supervised.accelerator import TENSORBOARD
 from camal_rl.supervised.data.listing import RemembersLostMasks
 from camal_rl.supervised.divergence import check_parameters
 
@@ -85,8 +84,7 @@ class FitCheckpoints:
 
     def _write(self, folder: Path, states: list[Any]) -> None:
         run = self.run
-        if run.accelerator.trackers:  # events that were lost with a killed program would leave a gap
-            run.accelerator.get_tracker(TENSORBOARD, unwrap=True).flush()
+        run.figures.flush()
         parts = {
             MODEL: model_state(run.trainer.model),
             OPTIMIZATION: {

@@ -24,6 +24,7 @@ from camal_rl.runs.checks import (
     with_settings,
 )
 from camal_rl.runs.folders import portable_name
+from camal_rl.runs.scalar_logs import check_loggers
 from camal_rl.runs.settings import CheckpointSettings, Device, RunSettings
 from camal_rl.runs.tuning import Tuning, check_not_tuned_on
 from camal_rl.spelling import did_you_mean
@@ -202,6 +203,8 @@ class LogConfig(CheckpointSettings):
         checkpoint_minutes: minutes between checkpoints; 0 writes none by minutes. With both 0 one is written only where
             a signal ends training.
         checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
+        loggers: where figures are written besides TensorBoard: ``csv``, ``wandb``, or a logger of your own
+            (:class:`camal_rl.runs.scalar_logs.ScalarLog`) by name or path.
     """
 
     every: CountOrNone = 20
@@ -210,10 +213,12 @@ class LogConfig(CheckpointSettings):
     checkpoint_every: CountOrNone = 0
     checkpoint_minutes: Amount = 10.0
     checkpoint_keep: CountOrNone = 3
+    loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check ranges, and that there are such loggers."""
         check_section(self, "log")
+        check_loggers(self.loggers)
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,10 @@ from camal_rl.attention import normalize_cam, zero_maps
 from camal_rl.losses import attention_loss
 from camal_rl.random_states import random_states_kept
 from camal_rl.runs.checkpoints import Checkpoint
+from camal_rl.runs.scalar_logs import check_usable
 from camal_rl.runs.settings import Device
 from camal_rl.runs.stopping import StopRequest, stopping
-from camal_rl.supervised.accelerator import (
-    check_supported,
-    make_accelerator,
-    make_optimizer,
-    make_schedule,
-    start_logging,
-)
+from camal_rl.supervised.accelerator import check_supported, make_accelerator, make_optimizer, make_schedule
 from camal_rl.supervised.batches import (
     TrainingBatch,
     TrainingCollate,
@@ -44,6 +39,7 @@ from camal_rl.supervised.config import CamalConfig, LogConfig, OptimizationConfi
 from camal_rl.supervised.data.listing import lost_masks, lost_masks_line
 from camal_rl.supervised.data.samples import BadImageFile, ImageSet, UnusedDataWarning, VariesByEpoch
 from camal_rl.supervised.divergence import check_parameters, check_step
+from camal_rl.supervised.figure_log import FigureLog
 from camal_rl.supervised.logits import logits_of
 from camal_rl.supervised.model_protocols import HasCustomLosses
 from camal_rl.supervised.training_log import HeldOutLog, StepMeans
@@ -98,6 +94,7 @@ class Trainer:
         self.log = LogConfig() if log is None else log
         self.seed, self.device, self.folder = seed, device, folder
         check_supported(device, self.optimization.precision)
+        check_usable(() if folder is None else self.log.loggers)
         check_training_set(train_set, needs_masks=self.camal.weight > 0)
         check_batch_size(train_set, self.optimization.batch_size)
         self.attention: CamClassifier | None = None
@@ -165,6 +162,7 @@ class _Run:
         self.last: dict[str, float] = {}
         self.saw_a_mask = False
         self.held_out = HeldOutLog(trainer.held_out, trainer.model, self.attention, self.camal, trainer.log)
+        self.figures = FigureLog(trainer, self.accelerator)
         self.checkpoints = FitCheckpoints(self)
 
     def _loader(self) -> DataLoader[Any]:
@@ -184,12 +182,15 @@ class _Run:
 
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
         """Train to the end, or until a signal comes."""
+        with self.figures.opened(self.step):
+            return self._train(shown, on_step)
+
+    def _train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
         first, signal = self.step, None
-        start_logging(self.accelerator)
         if not first:
             self.last = self.held_out.metrics()
             self.held_out.draw(self.accelerator, first)
-            self._write(self.last)
+            self.figures.write(self.last, self.step)
         bar = tqdm(total=self.steps, initial=first, disable=not shown, desc="training", unit="step")
         self.model.train()
         with stopping() as request:
@@ -226,7 +227,7 @@ class _Run:
             self.step += 1
             every = self.trainer.log.every
             if every and self.step % every == 0:
-                self._write(self.means.take())
+                self.figures.write(self.means.take(), self.step)
             bar.update()
             on_step(self.step, self.steps)
             signal, due = self.checkpoints.asked(request.signal)
@@ -256,7 +257,7 @@ class _Run:
         if is_first:
             self._tell_lost_masks()
         self.last = self.held_out.metrics()
-        self._write(self.last)
+        self.figures.write(self.last, self.step)
         bar.set_postfix({name: f"{value:.3f}" for name, value in self.last.items()}, refresh=False)
 
     def _tell_lost_masks(self) -> None:
@@ -327,10 +328,6 @@ class _Run:
             "camal/valid_fraction": parts.valid_fraction,
             "camal/zero_maps": zero_maps(cam.detach()).float().mean(),
         }
-
-    def _write(self, metrics: dict[str, float]) -> None:
-        if metrics and self.accelerator.trackers:
-            self.accelerator.log(metrics, step=self.step)
 
     def _summary(self, signal: int | None) -> dict[str, Any]:
         seconds, whole = self.checkpoints.elapsed, self.step == self.steps

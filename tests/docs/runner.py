@@ -103,7 +103,21 @@ def _become(request):
         sys.exit(1)
 
 
-OPTIONAL = ("ale_py", "av", "Box2D", "captum", "minigrid", "onnx", "onnxscript", "procgen", "transformers", "vizdoom")
+OPTIONAL = (
+    *(
+        "ale_py",
+        "av",
+        "Box2D",
+        "captum",
+        "minigrid",
+        "onnx",
+        "onnxscript",
+        "procgen",
+        "transformers",
+        "tyro",
+        "vizdoom",
+    ),
+)
 
 
 def _run_file():
@@ -128,11 +142,18 @@ def _read_arguments():
     """Run a file as far as it has read its arguments."""
     import argparse
 
-    def parse(self, *arguments, **named):
-        real(self, *arguments, **named)
-        sys.exit(0)
+    def ends_after(real):
+        def parse(*arguments, **named):
+            real(*arguments, **named)
+            sys.exit(0)
 
-    real, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, parse
+        return parse
+
+    argparse.ArgumentParser.parse_args = ends_after(argparse.ArgumentParser.parse_args)
+    with contextlib.suppress(ImportError):
+        import tyro
+
+        tyro.cli = ends_after(tyro.cli)
     sys.path[0] = str(Path(sys.argv[0]).parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 

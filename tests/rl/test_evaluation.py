@@ -177,23 +177,23 @@ class _Family:
 def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
     monkeypatch.setattr(evaluation, "family_of", lambda env_id: (_Family(), "game"))
     config = load_config("toy_grid")
-    check = evaluation._duplicate_check(config, "held_out")
+    check = evaluation.duplicate_check(config.env, "held_out")
     assert check(np.zeros((64, 64, 3), np.uint8))
     assert not check(np.full((64, 64, 3), 200, np.uint8))
-    assert evaluation._duplicate_check(config, "train") is None
+    assert evaluation.duplicate_check(config.env, "train") is None
     (found,) = evaluation._normalized("any/game", np.array([2.0, 10.0]), "train", "stochastic")
     assert found == Result(figure="normalized_return", level_set="train", control="stochastic", value=0.5, count=2)
 
 
 def test_families_without_duplicates_or_scores_have_none():
-    assert evaluation._duplicate_check(load_config("toy_grid"), "held_out") is None
+    assert evaluation.duplicate_check(load_config("toy_grid").env, "held_out") is None
     assert evaluation._normalized("toy_grid/default", np.array([1.0]), "train", "stochastic") == []
 
 
 def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():
     pytest.importorskip("procgen")
     config = load_config("procgen/starpilot", ["env.options.num_levels=8"])
-    check = evaluation._duplicate_check(config, "held_out")
+    check = evaluation.duplicate_check(config.env, "held_out")
     seen = make_level_set_env(config, "train", 16, 3, masks=False).reset()
     new = make_level_set_env(config, "held_out", 16, 3, masks=False).reset()
     assert all(check(frame) for frame in seen)

@@ -14,6 +14,7 @@ import torch
 from camal_rl.envs import SegmentedVecEnv, family_of
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
+from camal_rl.rl.env_config import EnvConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
@@ -115,7 +116,7 @@ def _returns(
     config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str, on_stage: OnStage
 ) -> list[Result]:
     num_envs = min(settings.num_envs, settings.episodes)
-    is_duplicate = _duplicate_check(config, name)
+    is_duplicate = duplicate_check(config.env, name)
     results = []
     for actions, deterministic in ACTIONS.items():
         # A new environment with the same seed, so that both kinds of action meet the same levels.
@@ -168,13 +169,13 @@ def _gaps(results: Results) -> list[Result]:
     return found
 
 
-def _duplicate_check(config: ExperimentConfig, set_name: str) -> IsDuplicate | None:
+def duplicate_check(env: EnvConfig, set_name: str) -> IsDuplicate | None:
     """Return a check for levels that look like training levels, for held-out sets of families that can have them."""
-    family, name = family_of(config.env.id)
+    family, name = family_of(env.id)
     fingerprints, fingerprint = family.training_fingerprints, family.frame_fingerprint
     if fingerprints is None or fingerprint is None or not set_name.startswith("held_out"):
         return None
-    known = fingerprints(name, level_set_options(config.env, "train"))
+    known = fingerprints(name, level_set_options(env, "train"))
 
     def is_duplicate(frame: npt.NDArray[np.uint8]) -> bool:
         return fingerprint(frame) in known
