@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +16,16 @@ from tensorboard.compat.tensorflow_stub import errors  # type: ignore[import-unt
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-from camal_rl.atomic import WriteError, write_bytes
+from camal_rl.atomic import WriteError, explained, write_bytes
 
+_PREFIX = "events.out.tfevents."
 _WRITERS = "tensorboard"
 """The package in which event files are written."""
 
 
 def event_files(folder: Path) -> list[Path]:
     """Return the event files below a folder, in the order of their names."""
-    return sorted(folder.rglob("events.out.tfevents.*"))
+    return sorted(folder.rglob(f"{_PREFIX}*"))
 
 
 def _is_of_writer(error: BaseException | None) -> bool:
@@ -93,6 +95,27 @@ def cut_events(folder: Path, step: int) -> int:
             writer.write(record)
         write_bytes(file, stream.getvalue())
     return changed
+
+
+def let_new_files_follow(folder: Path) -> None:
+    """See to it that event files which are written from now on are read after those below a folder.
+
+    TensorBoard reads the files of a folder in the order of their names, which begin with the second of their writing.
+    Where that order would be wrong, since the clock was set back or a file is of this very second, the files that are
+    there get names that come first.
+
+    Raises:
+        WriteError: a file cannot be renamed.
+    """
+    now = int(time.time())
+    for place in sorted({file.parent for file in event_files(folder)}):
+        files = sorted(place.glob(f"{_PREFIX}*"))
+        names = [file.name.removeprefix(_PREFIX).partition(".") for file in files]
+        if all(second.isdigit() and int(second) < now for second, _, _ in names):
+            continue
+        for index, (file, (_, _, rest)) in enumerate(zip(files, names, strict=True)):
+            with explained(file):
+                file.rename(place / f"{_PREFIX}{index:010d}.{rest}")
 
 
 def read_records(file: Path) -> tuple[list[tuple[bytes, Event]], bool]:

@@ -14,7 +14,7 @@ from camal_rl.atomic import PARTIAL, explained, remove_partial, write_text
 from camal_rl.foreign_code import no_code_from
 from camal_rl.runs.checkpoints import checkpoint_folders
 from camal_rl.runs.config_files import check_whole
-from camal_rl.runs.event_files import cut_events, writing_events
+from camal_rl.runs.event_files import cut_events, let_new_files_follow, writing_events
 from camal_rl.runs.folders import check_new_folder, check_writable, sha256_of, sha256_of_text, unique_name
 from camal_rl.runs.json_files import MODEL_SUM, read_provenance, read_training, write_record
 from camal_rl.runs.loading import dump_yaml, load_config
@@ -165,6 +165,7 @@ class RunFolder:
             self._describe(config, command, computing)
             return
         cut_events(self.tensorboard, step)
+        let_new_files_follow(self.tensorboard)
         now = {"step": step, "command": shlex.join(command), **provenance(), "computing": dict(computing)}
         told = read_provenance(self.provenance_file) if self.provenance_file.is_file() else {}
         write_record(self.provenance_file, {**told, "resumed": [*told.get("resumed", ()), now]})

@@ -55,7 +55,7 @@ def test_a_run_writes_into_the_folder_that_it_sees(job, mailbox):
 
 @pytest.fixture
 def all_progress(monkeypatch):
-    monkeypatch.setattr("camal_rl.comparison.ray_worker._SECONDS_BETWEEN_PROGRESS", 0.0)
+    monkeypatch.setattr("camal_rl.comparison.ray_worker.SECONDS_BETWEEN_PROGRESS", 0.0)
 
 
 def test_a_run_that_does_not_see_the_folder_sends_copies_and_goes_on_from_one(job, mailbox, all_progress, tmp_path):

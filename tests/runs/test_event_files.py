@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from camal_rl.atomic import WriteError
-from camal_rl.runs.event_files import cut_events, event_files, read_records, writing_events
+from camal_rl.runs.event_files import cut_events, event_files, let_new_files_follow, read_records, writing_events
 
 
 def write(folder, steps):
@@ -60,6 +60,28 @@ def test_a_file_without_any_event_is_removed(tmp_path):
     event_files(tmp_path)[0].write_bytes(b"nothing that can be read")
     cut_events(tmp_path, 9)
     assert event_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("second", ["9999999999", "NOW"])
+def test_what_is_written_next_is_read_last_whatever_the_clock_says(tmp_path, second, monkeypatch):
+    now = 1_800_000_000
+    monkeypatch.setattr("time.time", lambda: now + 0.5)
+    for part in range(3):
+        write(tmp_path / "run_1", range(10 * part, 10 * part + 10))
+        newest = next(file for file in event_files(tmp_path) if f".{now}." in file.name)
+        # Numbers of files within a process are compared as texts, so that the tenth comes before the ninth.
+        newest.rename(newest.with_name(f"events.out.tfevents.{second.replace('NOW', str(now))}.host.9{9 - part}"))
+        let_new_files_follow(tmp_path)
+    assert steps_of(tmp_path / "run_1") == list(range(30))
+    assert len(event_files(tmp_path)) == 3
+
+
+def test_files_of_earlier_seconds_keep_their_names(tmp_path):
+    write(tmp_path, range(2))
+    (file,) = event_files(tmp_path)
+    earlier = file.rename(tmp_path / "events.out.tfevents.1000000000.host.1")
+    let_new_files_follow(tmp_path)
+    assert event_files(tmp_path) == [earlier]
 
 
 def log_after_the_folder_is_gone(folder):
