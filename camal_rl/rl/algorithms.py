@@ -197,9 +197,9 @@ def attentive_policy(model: TrainedAgent) -> AttentivePolicy:
     """
     if not isinstance(model.policy, AttentivePolicy):
         raise TypeError(
-            f"attention maps need a camal_rl.agents.CamPolicy, or CamQPolicy, the model's policy is a "
-            f"{type(model.policy).__name__}; "
-            "set evaluation.frames=0, log.overlay_every=0 and camal.weight=0 to do without maps"
+            f"attention maps need a camal_rl.agents.CamPolicy, the model's policy is a {type(model.policy).__name__} "
+            "(that of DQN is a CamQPolicy); set evaluation.frames=0, log.overlay_every=0 and camal.weight=0 to do "
+            "without maps"
         )
     return model.policy
 

@@ -117,7 +117,8 @@ def check_export(policy: BasePolicy, out: Path, file_format: str) -> ExportForma
     if kind == "safetensors":
         if not isinstance(policy, AttentivePolicy):
             raise ValueError(
-                f"safetensors holds a camal_rl.agents.CamPolicy or CamQPolicy, got a {type(policy).__name__}"
+                f"safetensors holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__} "
+                "(that of DQN is a CamQPolicy)"
             )
         return kind
     _check_policy(policy)

@@ -77,8 +77,8 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
     policy = model if isinstance(model, AttentivePolicy) else getattr(model, "policy", model)
     if not isinstance(policy, AttentivePolicy):
         raise TypeError(
-            f"a policy file holds a camal_rl.agents.CamPolicy or CamQPolicy, got a {type(policy).__name__}; save the "
-            "whole model with its own save()"
+            f"a policy file holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__} (that of DQN is a "
+            "CamQPolicy); save the whole model with its own save()"
         )
     data = _description(policy, model)
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in own_tensors(policy).items()}
