@@ -270,8 +270,11 @@ def _title(explanation: Explanation) -> str:
 
 
 def _maps(camal: CamalConfig) -> str:
-    value, policy = camal.value_rectification, camal.policy_rectification
-    signs = value if value == policy else f"{value} (value), {policy} (policy)"
+    by_target = camal.rectification
+    same = len(set(by_target.values())) == 1
+    signs = (
+        next(iter(by_target.values())) if same else ", ".join(f"{sign} ({name})" for name, sign in by_target.items())
+    )
     return f"maps: {camal.method}, {signs}; each is divided by its maximum; yellow counts most"
 
 
