@@ -69,7 +69,7 @@ def test_the_page_holds_frames_labels_maps_and_answers_exactly(episode, page):
     np.testing.assert_array_equal([image_of(data, step) for step in range(4)], recording.frames)
     np.testing.assert_array_equal([png(each) for each in data["labels"]], labels.maps)
     np.testing.assert_allclose(data["returns"], recording.returns, atol=1e-4)
-    np.testing.assert_allclose(data["answers"]["probabilities"], outputs.probabilities, atol=1e-4)
+    np.testing.assert_allclose(data["answers"]["scores"], outputs.probabilities, atol=1e-4)
     for name, maps in outputs.maps.items():
         shown = np.frombuffer(base64.b64decode(data["answers"]["maps"][name]), np.uint8).reshape(maps.shape)
         np.testing.assert_allclose(shown / 255, maps, atol=1 / 255)
@@ -98,7 +98,7 @@ def test_redrawn_frames_are_the_simulators_and_the_answers_those_of_the_policy(t
         place = told["places"][step]
         found = policy_outputs(model.policy, images)
         np.testing.assert_allclose(told["answers"]["values"][place], found.values[0], atol=2e-3)
-        np.testing.assert_allclose(told["answers"]["probabilities"][place], found.probabilities[0], atol=2e-3)
+        np.testing.assert_allclose(told["answers"]["scores"][place], found.probabilities[0], atol=2e-3)
 
 
 def test_asking_the_simulator_leaves_the_episode_as_it_would_have_been(trained, episode):
@@ -111,17 +111,20 @@ def test_asking_the_simulator_leaves_the_episode_as_it_would_have_been(trained, 
 def test_numbers_that_json_has_no_sign_for_are_told_as_not_finite(tmp_path):
     recording = Recording(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), np.array([0.0, np.inf]), True)
     maps = np.stack([np.full((2, 2), np.nan), np.ones((2, 2))]).astype(np.float32)
-    probabilities = np.full((2, 2), 0.5, np.float32)
-    outputs = PolicyOutputs(np.array([np.nan, 0.25], np.float32), probabilities, recording.actions, {"q": maps})
+    q_values = np.array([[np.nan, -1.0], [3.0, 1.0]], np.float32)
+    outputs = PolicyOutputs(np.array([np.nan, 3.0], np.float32), None, recording.actions, {"q": maps}, q_values)
     text = PageText("t", "m", ("a", "b"))
     write_episode_page(tmp_path / "a.html", recording, outputs, None, [], text)
     data = data_of(tmp_path / "a.html")
-    assert data["answers"]["values"] == [None, 0.25]
+    assert data["answers"]["values"] == [None, 3.0]
+    assert data["answers"]["scores"] == [[None, -1.0], [3.0, 1.0]]
+    assert data["answers"]["shares"] == [[0.25, 0.0], [1.0, 0.5]]
+    assert data["answers"]["preferred"] == [1, 0]
     assert data["returns"] == [0.0, None]
     assert data["answers"]["undefined"] == {"q": [0]}
     assert base64.b64decode(data["answers"]["maps"]["q"]) == bytes([0, 0, 0, 0, 255, 255, 255, 255])
     assert (data["labels"], data["classes"], data["interventions"]) == (None, None, [])
-    assert data["map_titles"] == {"q": "q map"}
+    assert data["map_titles"] == {"q": "Q map: action taken"}
 
 
 def test_what_does_not_belong_together_is_refused(tmp_path, episode):
@@ -227,7 +230,7 @@ def test_the_browser_shows_what_the_simulator_redraws_and_what_the_agent_then_de
     chosen = opened.locator("#what-if tr.chosen td").nth(1).inner_text().replace("\N{MINUS SIGN}", "-")
     assert chosen == told
     bar = opened.locator("#bars .number").first.inner_text()
-    assert bar == f"{each['answers']['probabilities'][each['places'][0]][0]:.2f}"
+    assert bar == f"{each['answers']['scores'][each['places'][0]][0]:.2f}"
 
 
 def test_everything_can_be_done_by_the_keyboard(opened, episode):

@@ -17,12 +17,12 @@ from jinja2.utils import htmlsafe_json_dumps
 from camal_rl.atomic import explained, write_text
 from camal_rl.envs import Intervention
 from camal_rl.overlays import as_rgb, class_colors, heat_colors
+from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
 from camal_rl.rl.explain.episode import Recording
 from camal_rl.rl.explain.what_if import Redrawn
 from camal_rl.rl.policy_outputs import PolicyOutputs
 
 _DIGITS = 4
-_MAP_TITLES = {"value": "value map", "policy": "policy map: action taken"}
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ def write_episode_page(
         raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
     if labels is not None and len(labels.maps) != len(recording):
         raise ValueError(f"expected {len(recording)} label maps, one for each frame, got {len(labels.maps)}")
-    if len(text.action_names) != outputs.probabilities.shape[1]:
-        raise ValueError(f"expected {outputs.probabilities.shape[1]} action names, got {len(text.action_names)}")
+    if len(text.action_names) != outputs.action_scores.shape[1]:
+        raise ValueError(f"expected {outputs.action_scores.shape[1]} action names, got {len(text.action_names)}")
     data = _page_data(recording, outputs, labels, redrawn, text)
     environment = Environment(
         loader=PackageLoader("camal_rl.rl.explain"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template("episode.html.j2").render(text=text, data=htmlsafe_json_dumps(data))
+    scores = SCORE_TITLES[outputs.score_name]
+    page = environment.get_template("episode.html.j2").render(text=text, scores=scores, data=htmlsafe_json_dumps(data))
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
@@ -111,42 +112,45 @@ def _page_data(
         "size": [frames.shape[2], frames.shape[1]],
         "value": text.value,
         "actions": list(text.action_names),
-        "map_titles": {name: _MAP_TITLES.get(name, f"{name} map") for name in outputs.maps},
+        "score": outputs.score_name,
+        "map_titles": {name: MAP_TITLES[name] for name in outputs.maps},
         "heat": base64.b64encode(heat_colors().tobytes()).decode(),
         "taken": recording.actions.tolist(),
         "rewards": _rounded(recording.rewards),
         "returns": _rounded(recording.returns),
         "ended": recording.ended,
         "frames": [_png(frame) for frame in frames],
-        "answers": _answers(outputs),
+        "answers": _answers(outputs, outputs),
         "classes": None if labels is None else _classes(labels),
         "labels": None if labels is None else [_png(each) for each in labels.maps],
-        "interventions": [_intervention(each, frames, len(recording)) for each in redrawn],
+        "interventions": [_intervention(each, frames, outputs) for each in redrawn],
     }
 
 
-def _answers(outputs: PolicyOutputs) -> dict[str, Any]:
+def _answers(outputs: PolicyOutputs, episode: PolicyOutputs) -> dict[str, Any]:
     maps = {name: _bytes(each) for name, each in outputs.maps.items()}
     grids = {name: [each.shape[2], each.shape[1]] for name, each in outputs.maps.items()}
     return {
         "values": _rounded(outputs.values),
-        "probabilities": _rounded(outputs.probabilities),
+        "preferred": np.nan_to_num(outputs.action_scores, nan=-np.inf).argmax(axis=1).tolist(),
+        "scores": _rounded(outputs.action_scores),
+        "shares": _rounded(bar_shares(outputs, episode)),
         "maps": maps,
         "grids": grids,
         "undefined": {name: (~_finite(each)).nonzero()[0].tolist() for name, each in outputs.maps.items()},
     }
 
 
-def _intervention(redrawn: Redrawn, frames: npt.NDArray[np.uint8], steps: int) -> dict[str, Any]:
+def _intervention(redrawn: Redrawn, frames: npt.NDArray[np.uint8], episode: PolicyOutputs) -> dict[str, Any]:
     """Return an intervention with the frames that it changes; ``places[t]`` is the index of step t's, or -1."""
-    places = np.full(steps, -1)
+    places = np.full(len(episode), -1)
     places[redrawn.steps] = np.arange(len(redrawn.steps))
     pieces = [_changed_piece(frames[step], image) for step, image in zip(redrawn.steps, redrawn.images, strict=True)]
     return {
         **_words(redrawn.intervention),
         "places": places.tolist(),
         "pieces": pieces,
-        "answers": _answers(redrawn.outputs),
+        "answers": _answers(redrawn.outputs, episode),
     }
 
 

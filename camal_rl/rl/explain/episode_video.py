@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.agents.config import AttentionTarget
 from camal_rl.overlays import RGBImage, as_rgb, enlarged, heatmap_overlay, to_grayscale
+from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
 from camal_rl.rl.explain.episode import Recording
 from camal_rl.rl.policy_outputs import PolicyOutputs
 
@@ -33,12 +33,6 @@ _BAR: Color = (110, 130, 150)
 _TAKEN: Color = (255, 170, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SCALE = 0.45
-_MAP_TITLES: dict[AttentionTarget, str] = {
-    "value": "value map",
-    "policy": "policy map: action taken",
-    "q": "Q map: action taken",
-}
-_SCORES = {"p": "probability of each action", "Q": "Q-value of each action"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +69,8 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
         raise ValueError(f"expected {outputs.action_scores.shape[1]} action names, got {len(text.action_names)}")
     panel = enlarged(as_rgb(recording.frames[0]), _PANEL)
     layout = _Layout.of(panel, len(text.action_names), 1 + len(outputs.maps))
-    backdrop = _backdrop(layout, text, _SCORES[outputs.score_name])
-    shares = _shares(outputs)
+    backdrop = _backdrop(layout, text, SCORE_TITLES[outputs.score_name])
+    shares = bar_shares(outputs, outputs)
     curve = _Curve.of(layout, outputs.values)
     curve.draw_axes(backdrop)
     for step in range(len(recording)):
@@ -170,7 +164,7 @@ def _draw_panels(picture: RGBImage, layout: _Layout, recording: Recording, outpu
     for column, (name, maps) in enumerate(outputs.maps.items(), start=1):
         cam = maps[step]
         panel = heatmap_overlay(gray, cam) if np.isfinite(cam).all() else frame
-        _draw_panel(picture, layout, column, panel, _MAP_TITLES[name] + _remark(cam))
+        _draw_panel(picture, layout, column, panel, MAP_TITLES[name] + _remark(cam))
 
 
 def _draw_panel(
@@ -214,15 +208,6 @@ def _draw_bars(
         end = left + round((right - left) * float(shares[step, action]))
         cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), color, cv2.FILLED)
         _write(picture, f"{score:.2f}", right + 8, top + layout.row // 2 + 5)
-
-
-def _shares(outputs: PolicyOutputs) -> npt.NDArray[np.float32]:
-    """Return the length of each action's bar in [0, 1]: its probability, or its Q-value within those of the episode."""
-    scores = np.nan_to_num(outputs.action_scores, posinf=0.0, neginf=0.0)
-    if outputs.q_values is None:
-        return scores
-    low, high = scores.min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.envs import CounterfactualEnv, Intervention, SegmentedVecEnv, find_counterfactual
 from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 
@@ -59,7 +59,7 @@ class Witness:
                 images[step] = found.images[0].copy()
 
     def redrawn(
-        self, policy: CamPolicy, actions: npt.NDArray[np.int64], camal: CamalConfig | None = None
+        self, policy: AttentivePolicy, actions: npt.NDArray[np.int64], camal: CamalConfig | None = None
     ) -> list[Redrawn]:
         """Return the interventions that change a frame, with what the policy answers to the changed ones.
 

@@ -47,8 +47,6 @@ function shownAnswers() {
   return place < 0 ? { answers: data.answers, place: state.step } : { answers: change.answers, place, change };
 }
 
-const best = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
-
 async function draw() {
   const wanted = JSON.stringify([state.step, state.map, [...state.classes], state.change]);
   canvas.dataset.wanted = wanted;
@@ -111,14 +109,13 @@ function drawClasses(labels) {
 function tell() {
   const { step } = state;
   const { answers, place, change } = shownAnswers();
-  const value = answers.values[place], probabilities = answers.probabilities[place];
-  const before = { value: data.answers.values[step], probabilities: data.answers.probabilities[step] };
-  const taken = data.taken[step];
-  const difference = change && value !== null && before.value !== null ? ` (${signed(value - before.value)})` : "";
+  const value = answers.values[place], before = data.answers.values[step];
+  const taken = data.taken[step], preferred = data.actions[answers.preferred[place]];
+  const difference = change && value !== null && before !== null ? ` (${signed(value - before)})` : "";
   const facts = {
     [data.value]: number(value) + difference,
-    "action taken": `${data.actions[taken]}, p = ${number(before.probabilities[taken])}`,
-    "prefers": data.actions[best(probabilities)] + (change ? `, here as ${change.name}` : ""),
+    "action taken": `${data.actions[taken]}, ${data.score} = ${number(data.answers.scores[step][taken])}`,
+    "prefers": preferred + (change ? `, after: ${change.name}` : ""),
     "reward": number(data.rewards[step]),
     "return so far": number(data.returns[step]),
   };
@@ -130,12 +127,12 @@ function tell() {
     const row = at("bars").children[action];
     row.classList.toggle("taken", action === taken);
     const [after, was] = row.querySelectorAll("i");
-    after.style.width = `${100 * probabilities[action]}%`;
-    was.style.width = change ? `${100 * before.probabilities[action]}%` : "0";
-    row.lastElementChild.textContent = number(probabilities[action]);
+    after.style.width = `${100 * answers.shares[place][action]}%`;
+    was.style.width = change ? `${100 * data.answers.shares[step][action]}%` : "0";
+    row.lastElementChild.textContent = number(answers.scores[place][action]);
   });
   at("bars-key").hidden = !change;
-  tellChanges(before);
+  tellChanges();
   const words = `step ${step + 1} of ${steps}`;
   at("step").value = step;
   at("where").textContent = words;
@@ -143,15 +140,15 @@ function tell() {
   at("curve").lastElementChild.setAttribute("x2", step);
   const said =
     `${words}${change ? `, ${change.name}` : ""}: ${data.value} ${facts[data.value]}, ` +
-    `takes ${data.actions[taken]}, prefers ${data.actions[best(probabilities)]}`;
+    `takes ${data.actions[taken]}, prefers ${preferred}`;
   canvas.setAttribute("aria-label", `Frame at ${said}`);
   if (state.playing === null) at("said").textContent = said;
 }
 
-function tellChanges(before) {
+function tellChanges() {
   const rows = at("what-if").tBodies[0].rows;
-  const preferred = best(before.probabilities);
-  rows[0].cells[1].textContent = number(before.value);
+  const before = data.answers.values[state.step], preferred = data.answers.preferred[state.step];
+  rows[0].cells[1].textContent = number(before);
   rows[0].cells[2].textContent = data.actions[preferred];
   rows[0].classList.toggle("chosen", state.change === null);
   data.interventions.forEach((each, index) => {
@@ -164,11 +161,11 @@ function tellChanges(before) {
       row.cells[2].className = "";
       return;
     }
-    const value = each.answers.values[place], probabilities = each.answers.probabilities[place];
-    const known = value !== null && before.value !== null;
-    row.cells[1].textContent = number(value) + (known ? ` (${signed(value - before.value)})` : "");
-    row.cells[2].textContent = data.actions[best(probabilities)];
-    row.cells[2].className = best(probabilities) === preferred ? "" : "flip";
+    const value = each.answers.values[place], then = each.answers.preferred[place];
+    const known = value !== null && before !== null;
+    row.cells[1].textContent = number(value) + (known ? ` (${signed(value - before)})` : "");
+    row.cells[2].textContent = data.actions[then];
+    row.cells[2].className = then === preferred ? "" : "flip";
   });
 }
 
