@@ -1,4 +1,4 @@
-"""A minibatch as PPO and attention maps need it."""
+"""A minibatch as an algorithm and attention maps need it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from camal_rl.agents.encoded_images import EncodedImages
 from camal_rl.agents.policy_score import policy_score
 
 
-@dataclass(frozen=True)
-class ActionEvaluation:
-    """What PPO needs of a minibatch, and what attention needs besides.
+class AttentionEvaluation:
+    """What attention maps need of a policy's answer to images.
 
-    ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form; ``encoded``
-    holds the pass behind each attention target (the same object where the encoder is shared). Maps are made of the
-    first ``num_attention_frames`` images, of all where that is ``None``, of none where it is 0.
+    Attributes:
+        actions: the actions that the maps explain, ``(B,)`` or as the policy's distribution takes them.
+        encoded: the pass behind each attention target (the same object where the encoder is shared).
+        num_attention_frames: maps are made of the first so many images, of all where it is ``None``, of none where it
+            is 0.
     """
 
     actions: Tensor
-    value: Tensor
-    log_prob: Tensor
-    entropy: Tensor | None
-    distribution: Distribution
     encoded: Mapping[AttentionTarget, EncodedImages]
-    num_attention_frames: int | None = None
+    num_attention_frames: int | None
 
     def cam_features(self, target: AttentionTarget) -> Tensor:
         """Return the CAM layer's output behind a target, ``(n, C, h, w)`` with n at least ``num_attention_frames``."""
@@ -51,5 +48,44 @@ class ActionEvaluation:
         return features if self.num_attention_frames in (None, len(features)) else features[self.attention_frames]
 
     def score(self, target: AttentionTarget) -> Tensor:
+        """Return what the maps of a target explain, ``(B,)``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ActionEvaluation(AttentionEvaluation):
+    """What PPO needs of a minibatch, and what attention needs besides.
+
+    ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form. The rest is
+    as in :class:`AttentionEvaluation`.
+    """
+
+    actions: Tensor
+    value: Tensor
+    log_prob: Tensor
+    entropy: Tensor | None
+    distribution: Distribution
+    encoded: Mapping[AttentionTarget, EncodedImages]
+    num_attention_frames: int | None = None
+
+    def score(self, target: AttentionTarget) -> Tensor:
         """Return what the maps of a target explain, ``(B,)``: ``V(s)``, or the policy's score."""
         return self.value if target == "value" else policy_score(self.distribution, self.log_prob)
+
+
+@dataclass(frozen=True)
+class QEvaluation(AttentionEvaluation):
+    """The Q-values ``(B, A)`` of a minibatch, and what attention needs besides.
+
+    ``actions`` are the whole numbers ``(B,)`` whose Q-values the maps explain. The rest is as in
+    :class:`AttentionEvaluation`.
+    """
+
+    q_values: Tensor
+    actions: Tensor
+    encoded: Mapping[AttentionTarget, EncodedImages]
+    num_attention_frames: int | None = None
+
+    def score(self, target: AttentionTarget) -> Tensor:
+        """Return ``Q(s, a)`` of ``actions``, ``(B,)``."""
+        return self.q_values.gather(1, self.actions[:, None]).squeeze(1)

@@ -30,6 +30,6 @@ def computing(network: nn.Module) -> dict[str, str]:
         :class:`CamEncoder`, otherwise that of its parameters.
     """
     first = next(network.parameters())
-    encoder = getattr(network, "features_extractor", network)  # SB3's name, which custom networks need not have
-    own = encoder.arithmetic(first.device) if isinstance(encoder, CamEncoder) else first.dtype
+    encoder = next((module for module in network.modules() if isinstance(module, CamEncoder)), None)
+    own = first.dtype if encoder is None else encoder.arithmetic(first.device)
     return {"device": first.device.type, "precision": str(own).removeprefix("torch.")}

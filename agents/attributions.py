@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Literal, cast, get_args
 
 import torch
-from stable_baselines3.common.distributions import CategoricalDistribution
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
-from camal_rl.agents.map_settings import MapSettings
+from camal_rl.agents.attentive_policy import AttentivePolicy
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.heads import has_discrete_actions, heads, policy_probabilities, policy_values, preferred_actions
+from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Images, image_batch
-from camal_rl.agents.policy import CamPolicy
-from camal_rl.agents.policy_score import policy_score
 from camal_rl.attention import (
     CAM_METHODS,
     CamMethod,
@@ -26,7 +25,6 @@ from camal_rl.attention import (
 )
 from camal_rl.feature_layout import LayerTrace, NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
-from camal_rl.metrics import policy_divergence
 from camal_rl.saliency.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
 from camal_rl.saliency.guided_backprop import guided_backprop_map
 from camal_rl.saliency.perturbation_maps import perturbation_map
@@ -47,49 +45,46 @@ EXPLAIN_METHODS: tuple[ExplainMethod, ...] = get_args(ExplainMethod)
 
 LAST_LAYER = "last"
 
+__all__ = [
+    "EXPLAIN_METHODS",
+    "ExplainMethod",
+    "explain",
+    "policy_probabilities",
+    "policy_scores",
+    "policy_values",
+    "preferred_actions",
+]
 
-def policy_scores(policy: ActorCriticPolicy) -> dict[AttentionTarget, Score]:
-    """Return the two scores ``(images (n, C, H, W), actions) -> (n,)`` that maps of a policy explain.
+
+def policy_scores(policy: BasePolicy) -> dict[AttentionTarget, Score]:
+    """Return the scores ``(images (n, C, H, W), actions) -> (n,)`` that maps of a policy explain, by target.
 
     ``value`` is V(s) and ignores the actions; ``policy`` is :func:`camal_rl.agents.policy_score.policy_score`, for
-    discrete actions log pi(a|s) of the given ones: those that the policy prefers on the unperturbed images
-    (:func:`preferred_actions`), so that they stay fixed while images change. Images are on the scale of the observation
-    space (0 .. 255), uint8 or floating point; gradients flow.
+    discrete actions log pi(a|s) of the given ones; a Q-network has ``q`` alone, Q(s, a) of the given actions. They are
+    those that the policy prefers on the unperturbed images (:func:`camal_rl.agents.heads.preferred_actions`), so that
+    they stay fixed while images change. Images are on the scale of the observation space (0 .. 255), uint8 or floating
+    point; gradients flow.
     """
-
-    def value(images: Tensor, actions: Tensor | None = None) -> Tensor:
-        return policy_values(policy, images).flatten()
-
-    def action(images: Tensor, actions: Tensor) -> Tensor:
-        distribution = policy.get_distribution(images)
-        return policy_score(distribution, distribution.log_prob(actions))
-
-    return {"value": value, "policy": action}
-
-
-def preferred_actions(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return the most probable actions of images ``(n, C, H, W)``, as the policy's distribution knows them."""
-    with torch.no_grad():
-        return policy.get_distribution(images).get_actions(deterministic=True)
+    return {target: head.score for target, head in heads(policy).items()}
 
 
 def explain(
-    policy: ActorCriticPolicy,
+    policy: BasePolicy,
     images: Images,
     method: ExplainMethod | None = None,
-    target: AttentionTarget = "policy",
+    target: AttentionTarget | None = None,
     layer: str = LAST_LAYER,
     rectify: Rectification | None = None,
     chunk_size: int = 64,
 ) -> Tensor:
-    """Return maps ``(N, H, W)`` in [0, 1] of what drives a policy's value or its preferred action.
+    """Return maps ``(N, H, W)`` in [0, 1] of what drives a policy's value, its preferred action, or that one's Q-value.
 
     * gradcam, hirescam, layercam, gradcam++, normgrad: :func:`camal_rl.attention.class_activation_map` at ``layer``,
       enlarged to the image.
     * integrated_gradients, occlusion: :func:`camal_rl.saliency.attribution.captum_map` against the image's mean color.
     * guided_backprop: :func:`camal_rl.saliency.guided_backprop.guided_backprop_map`.
     * perturbation: :func:`camal_rl.saliency.perturbation_maps.perturbation_map` of
-      ``KL(pi(x) || pi(x'))`` or ``|V - V'|``.
+      ``KL(pi(x) || pi(x'))``, ``|V - V'|`` or ``|Q(a) - Q'(a)|``.
 
     The scores are those of :func:`policy_scores`. Windows (occlusion, perturbation) have an eighth of the image's
     smaller side and move by half of theirs. Each map is divided by its maximum; an all-zero map stays zero, a NaN
@@ -98,17 +93,17 @@ def explain(
     Nothing is left behind, also after an exception: no hook, no gradient, no changed training mode.
 
     Args:
-        policy: a :class:`camal_rl.agents.CamPolicy` or any actor-critic policy of SB3 on images.
+        policy: a policy with attention maps, or any actor-critic policy or policy of DQN of SB3 on images.
         images: ``(N, H, W, C)`` as environments give them, or channels first ``(N, C, H, W)``; uint8 or floats on
             the observation space's scale. One image, or a list of images, will do.
-        method: one of :data:`EXPLAIN_METHODS`; by default the class activation map that a CamPolicy was trained with,
-            ``gradcam`` for any other policy.
-        target: ``value`` or ``policy``.
+        method: one of :data:`EXPLAIN_METHODS`; by default the class activation map that a policy with attention
+            maps was trained with, ``gradcam`` for any other.
+        target: ``value`` or ``policy`` (the default) of an actor-critic policy, ``q`` of a Q-network.
         layer: for class activation maps: dotted name of a module inside the features extractor, e.g. ``cnn.0``, or
-            ``last``: a CamPolicy's own CAM layer; elsewhere the output of the last convolution that runs, after the
-            modules that follow it on the same grid (normalization, activation).
-        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`; by default the one that a
-            CamPolicy was trained with, for any other policy that of :class:`camal_rl.agents.CamalConfig`.
+            ``last``: the CAM layer of a policy with attention maps; elsewhere the output of the last convolution that
+            runs, after the modules that follow it on the same grid (normalization, activation).
+        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`; by default the one that
+            a policy with attention maps was trained with, for any other that of :class:`camal_rl.agents.CamalConfig`.
         chunk_size: largest number of images given to the policy at once; does not change the result.
 
     Returns:
@@ -119,8 +114,11 @@ def explain(
         TypeError, ValueError: unknown method, target or layer, images that do not fit, or an option that does not
             apply.
     """
-    settings = policy.map_settings if isinstance(policy, CamPolicy) else MapSettings()
+    settings = policy.map_settings if isinstance(policy, AttentivePolicy) else MapSettings()
     method = method or settings.method
+    known = tuple(heads(policy))
+    target = known[-1] if target is None else target
+    check_targets((target,), known)
     _check_options(policy, method, target, layer, rectify, chunk_size)
     rectify = rectify or settings.rectification()[target]
     maps = []
@@ -137,20 +135,14 @@ def explain(
     return torch.cat(maps)
 
 
-def _pixel_map(
-    policy: ActorCriticPolicy, images: Tensor, method: str, target: AttentionTarget, chunk_size: int
-) -> Tensor:
+def _pixel_map(policy: BasePolicy, images: Tensor, method: str, target: AttentionTarget, chunk_size: int) -> Tensor:
+    head = heads(policy)[target]
     window = max(1, min(images.shape[2:]) // 8)
     stride = max(1, window // 2)
     if method == "perturbation":
-        output, change = (
-            (policy_values, _value_shift) if target == "value" else (policy_probabilities, policy_divergence)
-        )
         # In floating point the mean color is not rounded: the same map for uint8 images and for floats.
-        return perturbation_map(
-            images.float(), lambda batch: output(policy, batch), change, window, stride, chunk_size=chunk_size
-        )
-    score, context = policy_scores(policy)[target], [preferred_actions(policy, images)]
+        return perturbation_map(images.float(), head.output, head.change, window, stride, chunk_size=chunk_size)
+    score, context = head.score, [preferred_actions(policy, images)]
     if method in CAPTUM_METHODS:
         return captum_map(
             cast(CaptumMethod, method), score, images, context, window=window, stride=stride, chunk_size=chunk_size
@@ -159,7 +151,7 @@ def _pixel_map(
 
 
 def _cam(
-    policy: ActorCriticPolicy,
+    policy: BasePolicy,
     images: Tensor,
     method: CamMethod,
     target: AttentionTarget,
@@ -167,11 +159,10 @@ def _cam(
     rectify: Rectification,
 ) -> Tensor:
     """Return the class activation maps ``(n, h, w)`` at a layer of the target's features extractor."""
-    if isinstance(policy, CamPolicy) and layer == LAST_LAYER:
+    if isinstance(policy, AttentivePolicy) and layer == LAST_LAYER:
         return policy.attention(images, None, method, rectify, (target,))[target]
     actions = preferred_actions(policy, images)
-    extractor = policy.vf_features_extractor if target == "value" else policy.pi_features_extractor
-    score = policy_scores(policy)[target]
+    extractor, score = heads(policy)[target].extractor, heads(policy)[target].score
     with recording_gradients():
         layout = _layout(extractor, lambda real: score(real, actions[: len(real)]), images[:2].float(), layer)
         with captured(extractor.get_submodule(layout.layer), layout) as found:
@@ -209,47 +200,22 @@ def _last_grid(trace: LayerTrace, extractor: nn.Module) -> str:
     return chosen.name
 
 
-def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return ``V(s)`` of images ``(n, C, H, W)`` on the policy's device, ``(n, 1)``."""
-    return policy.predict_values(images)
-
-
-def policy_probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return the action probabilities of images ``(n, C, H, W)`` on the policy's device, ``(n, A)``.
-
-    Raises:
-        ValueError: the actions are not discrete.
-    """
-    distribution = policy.get_distribution(images)
-    if not isinstance(distribution, CategoricalDistribution):
-        raise ValueError(f"only discrete actions have one probability each, got {policy.action_space}")
-    return distribution.distribution.probs
-
-
-def _value_shift(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return ``|V - V'|``, ``(F, N)``; without the spread over frames of ``value_change``, one image is enough."""
-    return (reference - perturbed).abs().squeeze(2)
-
-
 def _layer_names(extractor: nn.Module) -> str:
     return ", ".join(name for name, _ in extractor.named_modules() if name) or "none"
 
 
 def _check_options(
-    policy: ActorCriticPolicy, method: str, target: str, layer: str, rectify: str | None, chunk_size: int
+    policy: BasePolicy, method: str, target: str, layer: str, rectify: str | None, chunk_size: int
 ) -> None:
     if method not in EXPLAIN_METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(EXPLAIN_METHODS)}")
-    if target not in ATTENTION_TARGETS:
-        raise ValueError(f"unknown target {target!r}; choose one of {', '.join(ATTENTION_TARGETS)}")
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     if method in CAM_METHODS:
         check_cam_options(method, rectify or "relu")
     elif layer != LAST_LAYER or rectify is not None:
         raise ValueError(f"{method} knows neither layer nor rectify; they are for {', '.join(CAM_METHODS)}")
-    discrete = isinstance(policy.action_dist, CategoricalDistribution)
-    if method == "perturbation" and target == "policy" and not discrete:
+    if method == "perturbation" and target == "policy" and not has_discrete_actions(policy):
         raise ValueError(
             f"perturbation maps of the policy need discrete actions, got {policy.action_space}; use occlusion"
         )

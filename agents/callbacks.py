@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam, Image, TensorBoardOutputFormat
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.attentive_policy import AttentivePolicy
+from camal_rl.agents.config import ACTOR_CRITIC_TARGETS
 from camal_rl.overlays import attention_sheet
 
 HIDDEN_FROM = ("stdout", "log", "json", "csv")
@@ -19,8 +21,7 @@ HIDDEN_FROM = ("stdout", "log", "json", "csv")
 class OverlayCallback(BaseCallback):
     """Writes where the policy looks on a fixed set of frames, at the start, every ``every_steps`` and at the end.
 
-    The model has a :class:`CamPolicy`. The maps are the policy's own: those that :class:`camal_rl.agents.CAMALPPO`
-    trains on.
+    The model has an :class:`AttentivePolicy`. The maps are the policy's own: those that it is trained on.
 
     Args:
         frames: ``uint8 (N, H, W, 3)``.
@@ -78,7 +79,7 @@ class OverlayCallback(BaseCallback):
         if self._drawn_at == self.num_timesteps:
             return
         self._drawn_at = self.num_timesteps
-        maps = cast(CamPolicy, self.model.policy).attention(self.frames)
+        maps = cast(AttentivePolicy, self.model.policy).attention(self.frames)
         pictures = {str(target): cam.cpu().numpy() for target, cam in maps.items()}
         sheet = attention_sheet(self.frames, self.labels, self.relevant, pictures)
         for output in self.logger.output_formats:
@@ -89,17 +90,22 @@ class OverlayCallback(BaseCallback):
 class UpdateLogCallback(BaseCallback):
     """Logs the figures of every update, the last one too, at the step of the rollout that it was made from.
 
-    By itself, Stable-Baselines3 logs an update's figures with the next rollout, and those of the last one never.
+    By itself, Stable-Baselines3 logs an update's figures with the next rollout, and those of the last one never. An
+    off-policy algorithm makes an update every few steps and logs every few episodes: here it logs at the end as well.
     """
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        self._dump()
+        if not isinstance(self.model, OffPolicyAlgorithm):
+            self._dump()
 
     def _on_training_end(self) -> None:
-        self._dump()
+        # Figures that wait where training is interrupted are logged where it goes on.
+        ended = self.num_timesteps >= self.model._total_timesteps
+        if ended or not isinstance(self.model, OffPolicyAlgorithm):
+            self._dump()
 
     def _dump(self) -> None:
         if self.logger.name_to_value:
@@ -124,5 +130,8 @@ class HParamCallback(BaseCallback):
         return True
 
     def _on_training_start(self) -> None:
-        metrics = {"rollout/ep_rew_mean": 0.0, "camal/value/epg": 0.0, "camal/policy/epg": 0.0}
+        policy = self.model.policy
+        targets = policy.attention_targets if isinstance(policy, AttentivePolicy) else ACTOR_CRITIC_TARGETS
+        metrics = {"rollout/ep_rew_mean": 0.0, **{f"camal/{target}/epg": 0.0 for target in targets}}
         self.logger.record("hparams", HParam(self.hyperparameters, metrics), exclude=HIDDEN_FROM)
+        self.logger.dump(self.num_timesteps)

@@ -7,16 +7,13 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecNormalize
 
 from camal_rl.agents.camal_term import CamalTerm
-from camal_rl.agents.encoders import CamEncoder, encoder_class
 from camal_rl.agents.map_settings import MapSettings
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.ppo_with_terms import PPOWithTerms
 from camal_rl.agents.terms import AuxiliaryTerm, Terms
 from camal_rl.camal_config import CamalConfig
-from camal_rl.envs.segmentation import find_wrapped
 
 
 class CAMALPPO(PPOWithTerms):
@@ -73,17 +70,6 @@ class CAMALPPO(PPOWithTerms):
         self._check_normalization()
         if isinstance(self.policy_class, type) and issubclass(self.policy_class, CamPolicy):
             # With the policy's own arguments, so that the maps stay the model's own where stock PPO loads it.
+            self.camal = self.camal.for_targets(self.policy_class.attention_targets)
             self.policy_kwargs = {**(self.policy_kwargs or {}), "maps": MapSettings.of(self.camal).as_dict()}
         super()._setup_model()
-
-    def _check_normalization(self) -> None:
-        """Refuse normalized observations where the encoder wants images, before it finds no image space."""
-        normalizer = None if self.env is None else find_wrapped(self.env, VecNormalize)
-        if normalizer is None or not normalizer.norm_obs or not issubclass(self.policy_class, CamPolicy):
-            return
-        wants_images = issubclass(encoder_class(self.policy_kwargs.get("encoder", "nature")), CamEncoder)
-        if wants_images and self.policy_kwargs.get("normalize_images", True):
-            raise ValueError(
-                "CamPolicy takes images as they are, got observations that VecNormalize normalizes; make it with "
-                "VecNormalize(env, norm_obs=False), which still normalizes rewards"
-            )

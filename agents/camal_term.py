@@ -1,4 +1,4 @@
-"""CAMAL as an auxiliary term of PPO."""
+"""CAMAL as an auxiliary term of PPO, and of DQN."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.action_evaluation import AttentionEvaluation
+from camal_rl.agents.attentive_policy import AttentivePolicy
 from camal_rl.agents.label_maps import SEGMENTATION_NEEDED, current_label_maps, masks_of, observed_size
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import TARGET_MASKS, CamalRolloutSamples
@@ -47,7 +48,7 @@ class CamalTerm(AuxiliaryTerm):
 
     def __init__(self, config: CamalConfig | None = None, seed: int = 0) -> None:
         super().__init__(CamalConfig.of(config), seed)
-        self._policy: CamPolicy | None = None
+        self._policy: AttentivePolicy | None = None
 
     def weight_at(self, progress: float) -> float:
         """Return the coefficient at ``progress`` in [0, 1], by the schedule."""
@@ -59,14 +60,14 @@ class CamalTerm(AuxiliaryTerm):
 
     # Set-up -------------------------------------------------------------------------------------------------------
 
-    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
+    def setup(self, policy: BasePolicy, env: VecEnv | None) -> None:
         """Check that the policy has attention and the environment masks, where the weight is above 0."""
-        if isinstance(policy, CamPolicy):
+        if isinstance(policy, AttentivePolicy):
             self._policy = policy
         elif self.config.weight > 0:
             raise ValueError(
                 f"CAMAL needs a policy with attention maps, got {type(policy).__name__}; "
-                'use policy="CamPolicy" or weight 0'
+                'use policy="CamPolicy" (of DQN "CamQPolicy") or weight 0'
             )
         if self.config.weight > 0:
             self._warn_of_coarse_grid()
@@ -91,9 +92,9 @@ class CamalTerm(AuxiliaryTerm):
                 stacklevel=2,
             )
 
-    def _own_policy(self) -> CamPolicy:
+    def _own_policy(self) -> AttentivePolicy:
         if self._policy is None:
-            raise RuntimeError("setup() comes first, with a CamPolicy")
+            raise RuntimeError("setup() comes first, with a policy that has attention maps")
         return self._policy
 
     def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
@@ -118,7 +119,7 @@ class CamalTerm(AuxiliaryTerm):
         relevant = segmented.spec.relevant_lookup()
         return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, self.config.coverage)}
 
-    def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
+    def loss(self, minibatch: CamalRolloutSamples, evaluation: AttentionEvaluation, progress: float) -> TermLoss:
         """Return the loss of the maps of a minibatch's first frames."""
         frames = self.num_attention_frames(len(minibatch.observations))
         maps = self.attention_maps(evaluation, create_graph=True)
@@ -126,7 +127,7 @@ class CamalTerm(AuxiliaryTerm):
             maps = {target: cam[:frames] for target, cam in maps.items()}
         return self.map_loss(maps, minibatch.columns[TARGET_MASKS][:frames], progress)
 
-    def attention_maps(self, evaluation: ActionEvaluation, create_graph: bool) -> Maps:
+    def attention_maps(self, evaluation: AttentionEvaluation, create_graph: bool) -> Maps:
         """Return the maps that the configuration means, not yet normalized."""
         config = self.config
         return self._own_policy().attention_maps(
@@ -146,18 +147,20 @@ class CamalTerm(AuxiliaryTerm):
                 parts[f"{target}/{part}"] = value
         return TermLoss(found.total, parts)
 
-    def diagnostics(self, minibatch: CamalRolloutSamples, policy: ActorCriticPolicy) -> Mapping[str, float]:
+    def diagnostics(self, minibatch: CamalRolloutSamples, policy: BasePolicy) -> Mapping[str, float]:
         """Return how well the maps of some frames align with their masks; nothing where there are no masks."""
         if minibatch.targets is None:
             return {}
-        masks = target_tensor(minibatch.targets)
         with evaluating(policy), torch.enable_grad():
             evaluation = evaluate_samples(cast(CamPolicy, policy), minibatch)
-            maps = self.attention_maps(evaluation, create_graph=False)
-        metrics = {}
-        for target, cam in maps.items():
+            return self.alignment(evaluation, minibatch.targets)
+
+    def alignment(self, evaluation: AttentionEvaluation, masks: Tensor) -> Mapping[str, float]:
+        """Return how well the maps of an evaluation align with masks ``uint8 (B, h, w)``."""
+        targets, metrics = target_tensor(masks), {}
+        for name, cam in self.attention_maps(evaluation, create_graph=False).items():
             cam = normalize_cam(cam.detach())
-            metrics[f"{target}/epg"] = energy_pointing_game(cam, masks).nanmean().item()
-            metrics[f"{target}/iou"] = iou(cam, masks).nanmean().item()
-        valid = masks.flatten(1).amax(dim=1) > 0
-        return {**metrics, "valid_fraction": valid.float().mean().item(), "area_fraction": masks.mean().item()}
+            metrics[f"{name}/epg"] = energy_pointing_game(cam, targets).nanmean().item()
+            metrics[f"{name}/iou"] = iou(cam, targets).nanmean().item()
+        valid = targets.flatten(1).amax(dim=1) > 0
+        return {**metrics, "valid_fraction": valid.float().mean().item(), "area_fraction": targets.mean().item()}

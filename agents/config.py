@@ -1,5 +1,5 @@
 """CAMAL's settings under the name by which saved models know them; they live in :mod:`camal_rl.camal_config`."""
 
-from camal_rl.camal_config import ATTENTION_TARGETS, AttentionTarget, CamalConfig, Schedule
+from camal_rl.camal_config import ACTOR_CRITIC_TARGETS, ATTENTION_TARGETS, AttentionTarget, CamalConfig, Schedule
 
-__all__ = ["ATTENTION_TARGETS", "AttentionTarget", "CamalConfig", "Schedule"]
+__all__ = ["ACTOR_CRITIC_TARGETS", "ATTENTION_TARGETS", "AttentionTarget", "CamalConfig", "Schedule"]

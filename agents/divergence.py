@@ -1,14 +1,14 @@
-"""Finds numbers that are not finite in PPO's training, says which setting made them, and keeps what reproduces them."""
+"""Finds numbers that are not finite in training, says which setting made them, and keeps what reproduces them."""
 
 from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,31 @@ _LEAST_EPSILON = 1e-30
 _PROGRESS = (0.0, 0.5, 1.0)
 
 
+class Watched(Protocol):
+    """An algorithm of SB3's whose numbers are watched: PPO with auxiliary terms, DQN.
+
+    Attributes:
+        loss_settings: attributes with coefficients and ranges of its loss, numbers or functions of the remaining
+            progress.
+        auxiliary_terms: what joins its loss.
+    """
+
+    loss_settings: ClassVar[tuple[str, ...]]
+    num_timesteps: int
+    policy: Any
+    lr_schedule: Any
+    observation_space: Any
+    _current_progress_remaining: float
+    _last_obs: Any
+
+    @property
+    def auxiliary_terms(self) -> Sequence[Any]:
+        """What joins its loss."""
+
+    def largest_return(self) -> float:
+        """Return the largest magnitude among the returns, or rewards, that it learns from."""
+
+
 def check_settings(model: ImagePPO) -> None:
     """Raise a ValueError or TypeError that names a setting whose value cannot work, NaN and infinity among them."""
     for name in ("n_steps", "batch_size", "n_epochs"):
@@ -63,7 +88,7 @@ def check_settings(model: ImagePPO) -> None:
             check_amount(f"the weight of term {term.name!r} at progress {progress:g}", term.weight_at(progress))
 
 
-def check_optimizer(model: ImagePPO) -> None:
+def check_optimizer(model: Watched) -> None:
     """Raise a ValueError for an epsilon that is 0 in float32: Adam divides 0 by 0 where a gradient is 0."""
     if "eps" in model.policy.optimizer.defaults:
         check_amount("eps of the optimizer", model.policy.optimizer.defaults["eps"], low=_LEAST_EPSILON)
@@ -81,7 +106,7 @@ def check_rollout_size(model: ImagePPO) -> None:
 
 
 @contextmanager
-def watching(model: ImagePPO) -> Iterator[None]:
+def watching(model: Watched) -> Iterator[None]:
     """Turn what goes wrong with numbers in a rollout, or in SB3's own update, into a :class:`DivergedError`."""
     try:
         yield
@@ -101,13 +126,13 @@ def from_distributions(error: BaseException) -> bool:
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("torch.distributions")
 
 
-def environment_error(model: ImagePPO, what: str, message: str) -> DivergedError:
+def environment_error(model: Watched, what: str, message: str) -> DivergedError:
     """Return the error about an environment that gave NaN or infinity."""
     return DivergedError(model.num_timesteps, f"the {what}", message, "mend the environment", evidence=_state(model))
 
 
 def check_step(
-    model: ImagePPO, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
+    model: Watched, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
 ) -> None:
     """Raise a :class:`DivergedError` unless rewards, and observations that are no whole numbers, are finite."""
     check_observations(model, observations)
@@ -122,7 +147,7 @@ def check_step(
         raise environment_error(model, "reward", f"{rewards[index]} of environment {index}")
 
 
-def check_observations(model: ImagePPO, array: npt.NDArray[Any]) -> None:
+def check_observations(model: Watched, array: npt.NDArray[Any]) -> None:
     """Raise unless observations are finite, and uint8 where the space is: they would be cut to it.
 
     Raises:
@@ -147,7 +172,7 @@ def check_rollout(model: ImagePPO) -> None:
             raise diverged(model, "the rollout", name)
 
 
-def check_parameters(model: ImagePPO) -> None:
+def check_parameters(model: Watched) -> None:
     """Raise a :class:`DivergedError` unless every parameter is finite: one comparison after an update."""
     bad = non_finite_parameter(model.policy)
     if bad is not None:
@@ -183,53 +208,56 @@ def _largest(model: ImagePPO, latest: Mapping[str, Tensor]) -> str:
     return max(shares, key=lambda name: abs(float(shares[name])))
 
 
-def diverged(model: ImagePPO, what: str, term: str, batch: CamalRolloutSamples | None = None) -> DivergedError:
+def diverged(model: Watched, what: str, term: str, batch: Any = None) -> DivergedError:
     """Return the error about NaN or infinity in training.
 
     Args:
         model: the model.
         what: what is not finite, with its verb.
         term: which of it.
-        batch: the minibatch whose step it was.
+        batch: the minibatch whose step it was, a NamedTuple with ``columns``; ``None`` where there is none.
     """
     return DivergedError(model.num_timesteps, what, term, _advice(model), evidence=_state(model, batch))
 
 
-def _advice(model: ImagePPO) -> str:
-    remaining = model._current_progress_remaining
-    settings = {}
-    for name, ordinary in _ORDINARY.items():
-        value = model.lr_schedule(remaining) if name == "learning_rate" else getattr(model, name)
-        settings[name] = (float(value(remaining) if callable(value) else value), ordinary)
+def _advice(model: Watched) -> str:
+    settings = {name: (value, _ORDINARY[name]) for name, value in _settings(model).items() if name in _ORDINARY}
     for term in model.auxiliary_terms:
         settings[f"{term.name}.weight"] = (float(term.config.weight), _ORDINARY_WEIGHT)
-    returns = np.abs(model.rollout_buffer.returns)
-    if np.nanmax(returns, initial=0.0) > _ORDINARY_RETURN:
-        return blame(settings, f"returns up to {np.nanmax(returns):g} are most likely to blame: normalize rewards")
+    largest = model.largest_return()
+    if largest > _ORDINARY_RETURN:
+        return blame(settings, f"returns up to {largest:g} are most likely to blame: normalize rewards")
     return blame(settings)
 
 
-def _state(model: ImagePPO, batch: CamalRolloutSamples | None = None) -> dict[str, Any]:
-    """Return plain tensors, numbers and texts: parameters before the step, the minibatch, settings."""
+def _settings(model: Watched) -> dict[str, Any]:
+    """Return the present values of the settings of a model's loss."""
     remaining = model._current_progress_remaining
-    clip_range_vf = None if model.clip_range_vf is None else float(cast(Any, model.clip_range_vf)(remaining))
+    found: dict[str, Any] = {"learning_rate": float(model.lr_schedule(remaining))}
+    for name in model.loss_settings:
+        value = getattr(model, name)
+        found[name] = None if value is None else float(value(remaining) if callable(value) else value)
+    return found
+
+
+def _state(model: Watched, batch: Any = None) -> dict[str, Any]:
+    """Return plain tensors, numbers and texts: parameters before the step, the minibatch, settings."""
     settings = {
-        "learning_rate": float(model.lr_schedule(remaining)),
-        "clip_range": float(cast(Any, model.clip_range)(remaining)),
-        "clip_range_vf": clip_range_vf,
-        **{name: float(getattr(model, name)) for name in ("ent_coef", "vf_coef", "max_grad_norm", "gamma")},
+        **_settings(model),
         **{f"{term.name}.weight": float(term.config.weight) for term in model.auxiliary_terms},
     }
     minibatch: dict[str, Any] = {}
     if batch is not None:
-        minibatch = {name: value.detach().cpu().clone() for name, value in batch._asdict().items() if name != "columns"}
-        minibatch["columns"] = {name: column.detach().cpu().clone() for name, column in batch.columns.items()}
+        given = {name: value for name, value in batch._asdict().items() if value is not None}
+        columns = given.pop("columns")
+        minibatch = {name: value.detach().cpu().clone() for name, value in given.items()}
+        minibatch["columns"] = {name: column.detach().cpu().clone() for name, column in columns.items()}
     else:
         last = model._last_obs
         minibatch = {"last_observations": torch.as_tensor(last)} if isinstance(last, np.ndarray) else {}
     return {
         "policy": copied_state(model.policy),
-        "progress": 1.0 - remaining,
+        "progress": 1.0 - model._current_progress_remaining,
         "settings": settings,
         "minibatch": minibatch,
     }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +12,17 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents.arithmetic import settled_precision
+from camal_rl.agents.attentive_algorithm import AttentiveAlgorithm
 from camal_rl.agents.divergence import check_rollout_size, check_step
-from camal_rl.agents.encoders import encoder_class
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.agents.terms import AuxiliaryTerm
-from camal_rl.agents.training_state import Interruption
-from camal_rl.envs.segmentation import masking_of
 
 
-class ImagePPO(PPO):
+class ImagePPO(AttentiveAlgorithm, PPO):
     """PPO that collects rollouts as SB3 does, sample for sample, with less moving of images.
 
     This is for :class:`CamPolicy`; any other policy has SB3's own buffer, rollouts and update. Each
@@ -40,11 +35,18 @@ class ImagePPO(PPO):
     """
 
     auxiliary_terms: tuple[AuxiliaryTerm, ...] = ()
+    loss_settings: ClassVar[tuple[str, ...]] = (
+        "clip_range",
+        "clip_range_vf",
+        "ent_coef",
+        "vf_coef",
+        "max_grad_norm",
+        "gamma",
+    )
 
-    @functools.cached_property
-    def interruption(self) -> Interruption:
-        """Where training can stop, and where it goes on."""
-        return Interruption()
+    def largest_return(self) -> float:
+        """Return the largest magnitude among the returns of the rollout."""
+        return float(np.nanmax(np.abs(self.rollout_buffer.returns), initial=0.0))
 
     def _setup_model(self) -> None:
         self._settle_precision()
@@ -52,41 +54,6 @@ class ImagePPO(PPO):
         check_rollout_size(self)
         self.rollout_buffer_class = self._buffer_class()
         super()._setup_model()
-
-    def _settle_precision(self) -> None:
-        """Put what ``auto`` comes to here into the policy's arguments: a loaded model computes as it was trained."""
-        kwargs = self.policy_kwargs or {}
-        if not issubclass(self.policy_class, CamPolicy) or kwargs.get("precision") != "auto":
-            return
-        encoder = encoder_class(kwargs.get("encoder", "nature"))
-        self.policy_kwargs = {**kwargs, "precision": settled_precision(encoder, "auto", self.device)}
-
-    def _note_masking(self, env: VecEnv | None) -> None:
-        """Put what the agent sees of each image into the policy's arguments, where it sees objects only.
-
-        Raises:
-            ValueError: the policy was trained on images that were masked in another way.
-        """
-        if env is None or not issubclass(self.policy_class, CamPolicy):
-            return
-        given, kwargs = masking_of(env), self.policy_kwargs or {}
-        if kwargs.get("masking", given) != given:
-            seen = "images as they are" if given is None else f"images masked by {given!r}"
-            raise ValueError(
-                f"the policy acts on images masked by {kwargs['masking']!r}, and this environment gives {seen}; wrap "
-                f"it as in training: MaskedVecEnv(env, {kwargs['masking']!r})"
-            )
-        if given is not None:
-            self.policy_kwargs = {**kwargs, "masking": given}
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Train in another environment from now on, as SB3 has it.
-
-        Raises:
-            ValueError: the policy was trained on images that were masked in another way; or as SB3 says.
-        """
-        super().set_env(env, force_reset)
-        self._note_masking(self.env)
 
     def _buffer_class(self) -> type[RolloutBuffer] | None:
         """Return the buffer that belongs to the policy; ``None`` is SB3's choice.
@@ -107,7 +74,7 @@ class ImagePPO(PPO):
     def _excluded_save_params(self) -> list[str]:
         # Our buffer is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
         own = ["rollout_buffer_class"] if isinstance(self.rollout_buffer, CamalRolloutBuffer) else []
-        return [*super()._excluded_save_params(), *own, "interruption"]
+        return [*super()._excluded_save_params(), *own]
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
         """Return what is stored with the current observations: name to array ``(num_envs, ...)``."""

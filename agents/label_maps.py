@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -25,7 +25,7 @@ def masks_of(env: VecEnv) -> SegmentedVecEnv | None:
     return segmented if segmented is not None and segmented.has_segmentation else None
 
 
-def current_label_maps(segmented: SegmentedVecEnv, policy: ActorCriticPolicy) -> LabelMap:
+def current_label_maps(segmented: SegmentedVecEnv, policy: BasePolicy) -> LabelMap:
     """Return the label maps ``uint8 (num_envs, H, W)`` of the current observations.
 
     Raises:
@@ -42,7 +42,7 @@ def current_label_maps(segmented: SegmentedVecEnv, policy: ActorCriticPolicy) ->
     return labels
 
 
-def observed_size(policy: ActorCriticPolicy) -> tuple[int, int]:
+def observed_size(policy: BasePolicy) -> tuple[int, int]:
     """Return height and width of the observations; only uint8 images are channels-first without doubt."""
     space = policy.observation_space
     if is_image_space(space, check_channels=False):

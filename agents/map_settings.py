@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
+from camal_rl.agents.config import ACTOR_CRITIC_TARGETS, ATTENTION_TARGETS, AttentionTarget, CamalConfig
 from camal_rl.attention import CamMethod, Rectification
 
 
@@ -14,7 +14,7 @@ from camal_rl.attention import CamMethod, Rectification
 class MapSettings:
     """The maps of a policy; the attributes mean what they mean in :class:`camal_rl.agents.CamalConfig`."""
 
-    targets: tuple[AttentionTarget, ...] = ATTENTION_TARGETS
+    targets: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS
     method: CamMethod = "gradcam"
     value_rectification: Rectification = "relu"
     policy_rectification: Rectification = "absolute"
@@ -24,21 +24,42 @@ class MapSettings:
         CamalConfig(**asdict(self))
 
     @classmethod
-    def of(cls, settings: CamalConfig | Mapping[str, Any] | None) -> MapSettings:
-        """Return the maps that a training term or plain data mean; ``None`` means the defaults.
+    def of(
+        cls,
+        settings: MapSettings | CamalConfig | Mapping[str, Any] | None,
+        known: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS,
+    ) -> MapSettings:
+        """Return the maps that a training term or plain data mean.
+
+        Args:
+            settings: ``None`` means the defaults.
+            known: the attention targets of the policy; all of them where nothing is said.
 
         Raises:
-            ValueError: an unknown key or value.
+            ValueError: an unknown key or value, or a target that the policy does not have.
         """
+        found = cls._of(settings, known)
+        for target in found.targets:
+            if target not in known:
+                raise ValueError(f"camal.targets must be one of {', '.join(known)}, got {target!r}")
+        return found
+
+    @classmethod
+    def _of(
+        cls,
+        settings: MapSettings | CamalConfig | Mapping[str, Any] | None,
+        known: tuple[AttentionTarget, ...],
+    ) -> MapSettings:
+        if isinstance(settings, MapSettings):
+            return settings
         names = [field.name for field in fields(cls)]
         if isinstance(settings, CamalConfig):
             return cls(**{name: getattr(settings, name) for name in names})
-        given = dict(settings or {})
+        given = {"targets": known, **(settings or {})}
         unknown = [name for name in given if name not in names]
         if unknown:
             raise ValueError(f"unknown map setting {unknown[0]!r}; choose from {', '.join(names)}")
-        if "targets" in given:
-            given["targets"] = tuple(given["targets"])
+        given["targets"] = tuple(given["targets"])
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,6 +73,7 @@ class MapSettings:
         own: dict[AttentionTarget, Rectification] = {
             "value": self.value_rectification,
             "policy": self.policy_rectification,
+            "q": self.value_rectification,
         }
         if isinstance(given, str):
             return dict.fromkeys(own, given)
@@ -59,10 +81,10 @@ class MapSettings:
         return {**own, **(given or {})}
 
 
-def check_targets(targets: Any) -> tuple[AttentionTarget, ...]:
-    """Return targets of maps as a tuple; a ValueError names one that is unknown."""
+def check_targets(targets: Any, known: tuple[AttentionTarget, ...] = ATTENTION_TARGETS) -> tuple[AttentionTarget, ...]:
+    """Return targets of maps as a tuple; a ValueError names one that is not known."""
     chosen = (targets,) if isinstance(targets, str) else tuple(targets)
     for target in chosen:
-        if target not in ATTENTION_TARGETS:
-            raise ValueError(f"unknown target {target!r}; choose one of {', '.join(ATTENTION_TARGETS)}")
+        if target not in known:
+            raise ValueError(f"unknown target {target!r}; choose one of {', '.join(known)}")
     return chosen

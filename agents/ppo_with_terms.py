@@ -157,10 +157,6 @@ class PPOWithTerms(ImagePPO):
         """
         restore_training_state(self, state, seconds)
 
-    def restart_episodes(self, observations: Any) -> None:
-        """Go on with the first observations of new episodes in every environment."""
-        self._last_obs, self._last_episode_starts = observations, np.ones(self.n_envs, dtype=bool)
-
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         found = super()._setup_learn(*args, **kwargs)
         if self.interruption.resumed is not None:  # speed and time are those of all of training

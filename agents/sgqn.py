@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.augmentations import random_crop
-from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.agents.consistency import check_images, consistency_loss
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
@@ -164,7 +163,7 @@ def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[Acti
     with evaluating(policy):
         evaluation = evaluate_samples(policy, samples._replace(observations=images), 0)
     total = torch.zeros((), device=images.device)
-    for target in ATTENTION_TARGETS:
+    for target in policy.attention_targets:
         score = evaluation.score(target).sum()
         (gradient,) = torch.autograd.grad(score, images, retain_graph=True)
         total = total + per_frame(gradient)

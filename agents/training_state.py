@@ -4,54 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from camal_rl.agents.interruption import Interruption, never
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.random_states import random_states, restore_random_states
+
+__all__ = ["BeforeUpdate", "Interruption", "never", "restore_training_state", "training_state"]
 
 if TYPE_CHECKING:
     from camal_rl.agents.ppo_with_terms import PPOWithTerms
 
 _ARRAYS = ("actions", "rewards", "returns", "episode_starts", "values", "log_probs", "advantages")
 _COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
-
-
-def never() -> bool:
-    """Say that training goes on."""
-    return False
-
-
-@dataclass
-class Interruption:
-    """Where training can stop, and where it goes on.
-
-    Attributes:
-        requested: says whether training is to stop after the step under way.
-        rollout_start: the random states at the start of the present rollout.
-        resumed: the random states that the first rollout after a restored state starts with.
-        update_waits: whether the rollout is complete, and its update is still to be made.
-        rollouts_before: rollouts of restored training, without one whose update waits.
-        seconds_before: seconds that they took.
-    """
-
-    requested: Callable[[], bool] = never
-    rollout_start: Mapping[str, Any] | None = None
-    resumed: Mapping[str, Any] | None = None
-    update_waits: bool = False
-    rollouts_before: int = 0
-    seconds_before: float = 0.0
-
-    def start_rollout(self) -> None:
-        """Remember the random states, those of restored training where it goes on here."""
-        if self.resumed is not None:
-            restore_random_states(self.resumed)
-            self.resumed = None
-        self.rollout_start = random_states()
 
 
 def training_state(model: PPOWithTerms) -> dict[str, Any]:
@@ -67,7 +37,7 @@ def training_state(model: PPOWithTerms) -> dict[str, Any]:
         **update_state(model),
         **{name: getattr(model, name) for name in _COUNTERS},
         "random": random_states() if start is None or buffer.pos > 0 else start,
-        "last_observations": _with_order(model._last_obs),
+        "last_observations": with_order(model._last_obs),
         "last_episode_starts": model._last_episode_starts,
         "episodes": [dict(each) for each in model.ep_info_buffer or ()],
         "successes": [bool(each) for each in model.ep_success_buffer or ()],
@@ -91,7 +61,7 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
         restore_update_state(model, state)
         for name in _COUNTERS:
             setattr(model, name, int(state[name]))
-        model._last_obs = _in_order(state["last_observations"])
+        model._last_obs = in_order(state["last_observations"])
         model._last_episode_starts = state["last_episode_starts"]
         model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(state["successes"], maxlen=model._stats_window_size)
@@ -108,7 +78,7 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
         raise ValueError(f"the state of training is that of another model or version ({told})") from error
 
 
-def _with_order(observations: Any) -> dict[str, Any]:
+def with_order(observations: Any) -> dict[str, Any]:
     """Return observations with their order in memory.
 
     Where images ``(N, C, H, W)`` are a view of channels-last ones, some convolutions round differently.
@@ -117,7 +87,7 @@ def _with_order(observations: Any) -> dict[str, Any]:
     return {"channels_last": last, "values": np.moveaxis(observations, 1, -1) if last else observations}
 
 
-def _in_order(stored: Mapping[str, Any]) -> Any:
+def in_order(stored: Mapping[str, Any]) -> Any:
     return np.moveaxis(stored["values"], -1, 1) if stored["channels_last"] else stored["values"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -13,10 +13,12 @@ from camal_rl.losses import attention_loss
 from camal_rl.spelling import check_settings
 from camal_rl.targets import Coverage
 
-AttentionTarget = Literal["value", "policy"]
+AttentionTarget = Literal["value", "policy", "q"]
 Schedule = Literal["constant", "warmup", "decay"]
 
 ATTENTION_TARGETS: tuple[AttentionTarget, ...] = get_args(AttentionTarget)
+"""Every target by name; which of them a policy has, its ``attention_targets`` say."""
+ACTOR_CRITIC_TARGETS: tuple[AttentionTarget, ...] = ("value", "policy")
 MAX_WEIGHT = 1e9
 """Products of larger weights may not be finite in float32."""
 
@@ -36,7 +38,7 @@ def _check_targets(targets: object) -> tuple[Any, ...]:
     if not isinstance(targets, list | tuple):
         raise TypeError(f"camal.targets must be a list, for example [value, policy], got {targets!r}")
     if not targets:
-        raise ValueError("camal.targets must name at least one of value, policy; use weight 0 for plain PPO")
+        raise ValueError("camal.targets must name at least one of value, policy, q; use weight 0 to train without")
     for target in targets:
         _check_choice("targets", target, ATTENTION_TARGETS)
     if len(set(targets)) != len(targets):
@@ -48,12 +50,15 @@ def _check_targets(targets: object) -> tuple[Any, ...]:
 class CamalConfig:
     """What the CAMAL term supervises and how strongly.
 
-    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``.
+    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``, for a Q-network the loss of its
+    temporal differences in the place of PPO's.
 
     Attributes:
-        weight: coefficient of the term, at least 0; 0 is stock PPO, bit for bit.
+        weight: coefficient of the term, at least 0; 0 is stock PPO or DQN, bit for bit.
         targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
-            the action that was taken; with continuous actions :func:`camal_rl.agents.policy_score.gaussian_score`).
+            the action that was taken; with continuous actions :func:`camal_rl.agents.policy_score.gaussian_score`) of
+            an actor-critic policy, ``q`` (score: Q(s, a) of the greedy action) of a Q-network. The default stands for
+            every target that the policy has.
         method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
         loss: ``camal``; ``camal_square``, which squares attention outside; a peer's loss on the same maps: energy,
             l1, ppce, rrr, mse; a name of :func:`camal_rl.losses.register_loss`, or the path ``package.module:name``.
@@ -66,15 +71,15 @@ class CamalConfig:
             up the term. Its mean stays the same, and it costs that much less.
         coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
             vanish), or ``soft``, the share of relevant pixels.
-        value_rectification: how contributions that lower the value count: ``relu``, not at all, as in Grad-CAM for
-            classes; ``absolute``, as much as those that raise it.
+        value_rectification: how contributions that lower the value, V(s) or Q(s, a), count: ``relu``, not at all, as in
+            Grad-CAM for classes; ``absolute``, as much as those that raise it.
         policy_rectification: the same for contributions that lower the action's log-probability. Over the actions,
             weighted by their probability, the contributions of a cell cancel: with ``relu`` no cell can be attended
             to whatever the action, which is what the loss asks of it.
     """
 
     weight: float = 0.1
-    targets: tuple[AttentionTarget, ...] = ATTENTION_TARGETS
+    targets: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS
     method: CamMethod = "gradcam"
     loss: str = "camal"
     inside_weight: float = 1.0
@@ -133,8 +138,25 @@ class CamalConfig:
 
     @property
     def rectification(self) -> dict[AttentionTarget, Rectification]:
-        """The rectification of each target's map."""
+        """The rectification of each target's map, of every target of a policy that has these."""
+        if "q" in self.targets:
+            return {"q": self.value_rectification}
         return {"value": self.value_rectification, "policy": self.policy_rectification}
+
+    def for_targets(self, known: tuple[AttentionTarget, ...]) -> CamalConfig:
+        """Return the configuration for a policy with these attention targets.
+
+        Raises:
+            ValueError: targets that the policy does not have.
+        """
+        if set(self.targets) <= set(known):
+            return self
+        if self.targets == ACTOR_CRITIC_TARGETS:
+            return replace(self, targets=known)
+        raise ValueError(
+            f"camal.targets must be among the attention targets of the policy, {', '.join(known)}, got "
+            f"{', '.join(self.targets)}; leave it out for all of them"
+        )
 
     def num_attention_frames(self, minibatch: int) -> int:
         """Return how many frames of a minibatch the term looks at, at least 1."""

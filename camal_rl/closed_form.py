@@ -112,6 +112,21 @@ def value_score_gradient(value_weight: Tensor) -> Tensor:
     return value_weight[0]
 
 
+def q_score_gradient(q_weight: Tensor, actions: Tensor) -> Tensor:
+    """Return ``d Q(s, a) / d hidden = W_a``, ``(B, U)``, from the weight ``W (A, U)`` of a linear head of Q-values.
+
+    Args:
+        q_weight: ``W (A, U)``; gradients flow through it.
+        actions: ``a (B,)``, integers in ``0 .. A-1``.
+    """
+    if q_weight.dim() != 2 or actions.dim() != 1:
+        raise ValueError(
+            f"q_weight must be (A, U) and actions (B,), got {tuple(q_weight.shape)} and {tuple(actions.shape)}"
+        )
+    _check_whole(actions)
+    return q_weight.index_select(0, actions)
+
+
 def log_prob_score_gradient(policy_weight: Tensor, probabilities: Tensor, actions: Tensor) -> Tensor:
     """Return ``d log pi(a) / d hidden = (onehot(a) - pi) @ W``, ``(B, U)``, of a linear policy head.
 
@@ -125,13 +140,17 @@ def log_prob_score_gradient(policy_weight: Tensor, probabilities: Tensor, action
             "policy_weight must be (A, U) and probabilities (B, A) with the same number of actions, got "
             f"{tuple(policy_weight.shape)} and {tuple(probabilities.shape)}"
         )
-    if actions.is_floating_point() or actions.dtype == torch.bool:
-        raise TypeError(f"actions must be integers, got {actions.dtype}; convert them with .long()")
+    _check_whole(actions)
     if actions.shape != probabilities.shape[:1]:
         raise ValueError(f"actions must be ({probabilities.shape[0]},), got shape {tuple(actions.shape)}")
     # As one_hot(), which looks at the largest action first: a GPU would be waited for.
     chosen = torch.arange(probabilities.shape[1], device=actions.device) == actions[:, None]
     return (chosen.to(probabilities.dtype) - probabilities) @ policy_weight
+
+
+def _check_whole(actions: Tensor) -> None:
+    if actions.is_floating_point() or actions.dtype == torch.bool:
+        raise TypeError(f"actions must be integers, got {actions.dtype}; convert them with .long()")
 
 
 def _check_shapes(features: Tensor, hidden_weight: Tensor, active: Tensor, score_gradient: Tensor) -> None:

@@ -46,6 +46,12 @@ def class_colors() -> npt.NDArray[np.uint8]:
     return np.asarray(colors, dtype=np.uint8)
 
 
+def heat_colors() -> npt.NDArray[np.uint8]:
+    """Return the colors of heat maps, ``uint8 (256, 3)``: dark first, yellow last."""
+    colors = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    return np.asarray(colors[:, 0, ::-1], dtype=np.uint8)
+
+
 def colored_segmentation(labels: npt.NDArray[np.uint8]) -> RGBImage:
     """Return label maps ``uint8 (..., H, W)`` in the classes' colors, ``uint8 (..., H, W, 3)``."""
     if labels.dtype != np.uint8:
@@ -72,7 +78,7 @@ def heatmap_overlay(image: RGBImage, cam: npt.NDArray[np.floating], strength: fl
         raise ValueError(f"a heat map must be (h, w), got shape {cam.shape}")
     height, width = image.shape[:2]
     large = cv2.resize(cam.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
-    heat = cv2.applyColorMap((large * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    heat = heat_colors()[(large * 255).astype(np.uint8)]
     opacity = strength * (2 + large[..., None]) / 3
     return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from camal_rl.rl.explain.explanation import Explanation
 
 
+_KINDS = {".png": "contact sheet", ".html": "page", ".mp4": "video"}
+
+
 def explain(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
     level_set: Annotated[
@@ -33,13 +36,16 @@ def explain(
     ] = None,
     fps: Annotated[int, typer.Option(min=1, max=60, help="Steps for each second of the video.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default <run>/explain.")] = None,
-    video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or only the sheet.")] = True,
+    video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or leave it out.")] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write the page, or leave it out.")] = True,
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
-    """Show where a trained run looks: a contact sheet (PNG) and a video of episodes (MP4).
+    """Show where a trained run looks: a contact sheet (PNG), a page to look at an episode (HTML), a video (MP4).
 
-    Writes attention-<set>.png and episodes-<set>.mp4, over those of an earlier explanation.
+    Writes attention-<set>.png, episode-<set>.html and episodes-<set>.mp4, over those of an earlier explanation. The
+    page is one file: scrub through the first episode, switch maps and classes on, and see what the decision becomes
+    where the simulator redraws the frame without an object or on another background.
 
     For example:
 
@@ -67,6 +73,7 @@ def explain(
             episodes=episodes if video else 0,
             deterministic=deterministic,
             fps=fps,
+            page=page,
         )
         target = out if out is not None else run / "explain"
         check_new_folder(target)
@@ -74,8 +81,8 @@ def explain(
     paths = _draw(explanation, target, progress)
     if explanation.no_segmentation is not None:
         print(f"no segmentation: {explanation.no_segmentation}")
-    for path, what in zip(paths, ("contact sheet", "video"), strict=False):
-        print(f"{what}: {path}")
+    for path in paths:
+        print(f"{_KINDS[path.suffix]}: {path}")
 
 
 def _draw(explanation: Explanation, out: Path, progress: bool | None) -> list[Path]:

@@ -19,6 +19,7 @@ _ERRORS = 2.0
 _UNITS = {
     "value": "changes the value by {} standard deviations",
     "policy": "costs the preferred action {} of probability",
+    "q": "changes the Q-value of the preferred action by {} standard deviations",
 }
 _CLASS_UNIT = "costs the class {} of probability"
 _FURTHER = {

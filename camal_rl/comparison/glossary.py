@@ -173,7 +173,7 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "Changes of the output": {
             "change in std of V": "abs(V - V') in standard deviations of V over the frames: by how much the value "
             "changes, in the unit in which it differs between frames. 1 is as much as from one frame to a typical "
-            "other.",
+            "other. Of a Q-network V is Q of the action that is greedy on the whole frame.",
             "drop in probability": "p(a) - p'(a) of the action a that the policy prefers on the whole frame; for "
             "classifiers of the class.",
             "KL of the policies, SARFA": "other measures of the change of the policy: the divergence of the action "

@@ -127,7 +127,8 @@ def faithfulness_table(results: Results) -> Table:
         ["level set", "map"],
         ["own map ↑", "random map", "mask as map", "insertion, own ↓"],
         rows,
-        "Policy and class: drop in probability of the preferred action or of the class; value: change in std of V.",
+        "Policy and class: drop in probability of the preferred action or of the class; value: change in std of V; q: "
+        "the same of Q of the preferred action.",
     )
 
 

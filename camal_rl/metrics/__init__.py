@@ -6,6 +6,8 @@ from camal_rl.metrics.changes import (
     ClassScoreDrop,
     policy_divergence,
     preferred_action_drop,
+    q_sarfa,
+    q_value_change,
     sarfa,
     value_change,
 )
@@ -79,6 +81,8 @@ __all__ = [
     "perturbation_curve",
     "policy_divergence",
     "preferred_action_drop",
+    "q_sarfa",
+    "q_value_change",
     "random_saliency",
     "randomization_check",
     "rank_correlation",

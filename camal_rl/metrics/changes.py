@@ -73,6 +73,34 @@ def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
     return torch.where(scale > 0, change, torch.nan)
 
 
+def q_value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return ``|Q(x, a) - Q(x', a)|`` of the greedy action ``a`` of the unperturbed image, in units of its spread.
+
+    The unit is the standard deviation of ``max_a Q(x, a)`` over the frames, as for :func:`value_change`.
+
+    Args:
+        reference: Q-values ``(N, A)`` for the unperturbed images.
+        perturbed: Q-values ``(F, N, A)``.
+
+    Returns:
+        ``(F, N)``, non-negative; NaN if the largest Q-value is the same on every frame.
+    """
+    _check_outputs(reference, perturbed)
+    best = reference.argmax(dim=1, keepdim=True)
+    after = perturbed.gather(2, best.expand(len(perturbed), -1, -1))
+    return value_change(reference.gather(1, best), after)
+
+
+def q_sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return :func:`sarfa` of Q-values, which its authors turn into probabilities by a softmax.
+
+    Args:
+        reference: Q-values ``(N, A)``, A at least 2.
+        perturbed: Q-values ``(F, N, A)``.
+    """
+    return sarfa(reference.softmax(dim=1), perturbed.softmax(dim=2))
+
+
 @dataclass(frozen=True, eq=False)
 class ClassScoreDrop:
     """The drop in probability of a given class of each frame: the change to use for classifiers.
@@ -109,7 +137,8 @@ def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
     """Return the probability that confidence figures follow.
 
     It is that of the target of a :class:`ClassScoreDrop`, and of the class (action) that the unperturbed model
-    prefers for any other change. A single output per frame is then a value, not a probability: NaN.
+    prefers for any other change. A single output per frame is then a value, and those of a change of Q-values are
+    Q-values, not probabilities: NaN.
 
     Args:
         outputs: probabilities ``(N, K)``, e.g. of perturbed images.
@@ -121,7 +150,7 @@ def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
     """
     if isinstance(change, ClassScoreDrop):
         return change.score(outputs)
-    if outputs.shape[1] == 1:
+    if outputs.shape[1] == 1 or change in (q_value_change, q_sarfa):
         return torch.full_like(outputs[:, 0], torch.nan)
     return outputs.gather(1, reference.argmax(dim=1, keepdim=True)).squeeze(1)
 

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from camal_rl.attention import nonfinite_maps, upsample_cam, zero_maps
-from camal_rl.metrics.changes import policy_divergence, preferred_action_drop, value_change
+from camal_rl.metrics.changes import policy_divergence, preferred_action_drop, q_value_change, value_change
 
 MIN_INTERVENTIONS = 3
 """A rank correlation needs at least this many interventions."""
 
 UNIFORM = "uniform"
-_DECISIONS = {"value": ("value",), "policy": ("divergence",)}
-_CONTROL_DECISIONS = ("value", "divergence")
+_DECISIONS = {"value": "value", "policy": "divergence", "q": "value"}
+"""Which change of the decision the maps of an attention target are compared with."""
 _ALL = "all"
 
 
@@ -83,9 +83,11 @@ class DecisionChange:
     """How much each intervention changes the decision in each frame; every field ``(I, N)``, NaN where it changes none.
 
     Attributes:
-        value: ``|V(x) - V(x')|`` in standard deviations of ``V(x)`` over the frames.
-        drop: drop in probability of the action that the policy prefers in the unchanged frame, in [-1, 1].
-        divergence: ``KL(pi(x) || pi(x'))`` in nats.
+        value: ``|V(x) - V(x')|`` in standard deviations of ``V(x)`` over the frames; of a Q-network the same of the
+            Q-value of the action that is greedy in the unchanged frame.
+        drop: drop in probability of the action that the policy prefers in the unchanged frame, in [-1, 1]; NaN of a
+            Q-network, which has no probabilities.
+        divergence: ``KL(pi(x) || pi(x'))`` in nats; NaN of a Q-network.
         flip: 1 where the preferred action is another one, else 0.
     """
 
@@ -130,6 +132,26 @@ def decision_change(
         policy_divergence(probabilities, probabilities_after),
         flip,
     )
+    return DecisionChange(*(torch.where(applies.to(change.device), change, torch.nan) for change in changes))
+
+
+def q_decision_change(q_values: Tensor, q_values_after: Tensor, applies: Tensor) -> DecisionChange:
+    """Return how much each intervention changes the Q-values.
+
+    Args:
+        q_values: ``Q(x, .)``, ``(N, A)``, of all frames at once, whose spread is the unit.
+        q_values_after: ``Q(x', .)``, ``(I, N, A)``.
+        applies: ``bool (I, N)``, whether the intervention changes anything in the frame.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    if applies.shape != q_values_after.shape[:2]:
+        raise ValueError(f"applies must be (I, N) = {tuple(q_values_after.shape[:2])}, got {tuple(applies.shape)}")
+    value = q_value_change(q_values, q_values_after)
+    flip = (q_values_after.argmax(dim=2) != q_values.argmax(dim=1)).to(q_values.dtype)
+    undefined = torch.full_like(value, torch.nan)
+    changes = (value, undefined, undefined, flip)
     return DecisionChange(*(torch.where(applies.to(change.device), change, torch.nan) for change in changes))
 
 
@@ -249,9 +271,9 @@ def summarize_counterfactuals(
         kinds: their kinds; a rank correlation is computed over all, and over each kind with three or more.
         change: of :func:`decision_change`.
         area: of :func:`changed_area`, ``(I, N)``.
-        mass: of :func:`attention_mass` by name of map, ``(I, N)`` each. ``value`` is compared with the change of the
-            value and ``policy`` with the divergence of the policies; any other name, such as ``random`` for a control,
-            with both. The control ``uniform`` is added.
+        mass: of :func:`attention_mass` by name of map, ``(I, N)`` each. ``value`` and ``q`` are compared with the
+            change of the value and ``policy`` with the divergence of the policies; any other name, such as ``random``
+            for a control, with both, of a Q-network with the former. The control ``uniform`` is added.
 
     Raises:
         ValueError: numbers of interventions that differ, or a map named ``uniform``.
@@ -263,6 +285,7 @@ def summarize_counterfactuals(
         raise ValueError(f"the map {UNIFORM!r} is added by itself; leave it out")
     area = area.to(change.value.device)
     maps = {**{name: shares.to(area.device) for name, shares in mass.items()}, UNIFORM: area}
+    both = ("value",) if "q" in mass else ("value", "divergence")
     return CounterfactualSummary(
         frames=frames,
         undefined_maps={key: int((shares.isnan() & ~area.isnan()).any(dim=0).sum()) for key, shares in maps.items()},
@@ -271,7 +294,7 @@ def summarize_counterfactuals(
             _agreement(name, attention, decision, group, shares[rows], getattr(change, decision)[rows])
             for name, weights in maps.items()
             for attention, shares in _attentions(name, weights, area).items()
-            for decision in _DECISIONS.get(name, _CONTROL_DECISIONS)
+            for decision in ((_DECISIONS[name],) if name in _DECISIONS else both)
             for group, rows in _groups(kinds).items()
         ),
     )

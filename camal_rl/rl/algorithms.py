@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
-from camal_rl.agents import CamPolicy
+from camal_rl.agents import AttentivePolicy
+from camal_rl.agents.config import ACTOR_CRITIC_TARGETS, AttentionTarget
 from camal_rl.registry import Registry
+from camal_rl.rl.methods import PPO_METHOD
 from camal_rl.runs.settings import NAME
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class TrainedAgent(Protocol):
 
     @property
     def policy(self) -> Any:
-        """The network. Attention maps need a :class:`camal_rl.agents.CamPolicy`."""
+        """The network. Attention maps need a :class:`camal_rl.agents.AttentivePolicy`."""
 
     def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
         """Return actions for observations as environments give them, and the state of a recurrent network."""
@@ -76,10 +78,12 @@ class AlgorithmSpec:
             What ``policy``, ``camal``, ``terms``, ``seed`` and ``device`` of the configuration say is its to follow.
         load: reads the file that the model's ``save`` wrote, ``load(path, device="cpu")``. It is called only for a run
             folder that the user trusts: such a file may run code. A model whose policy is a
-            :class:`camal_rl.agents.CamPolicy` is loaded without it, see :mod:`camal_rl.rl.policy_file`.
+            :class:`camal_rl.agents.AttentivePolicy` is loaded without it, see :mod:`camal_rl.rl.policy_file`.
         check: raises a ValueError for settings that do not go together, also with those of other sections.
         why_unknown: says more of a dotted key that is no setting, or ``None``.
         without_schedules: the settings with everything constant over training, for ``camal-rl bench``.
+        targets: the attention targets of its policies, for which the default of ``camal.targets`` stands.
+        baseline: what comparisons call the algorithm alone, with weight 0 and without auxiliary terms.
     """
 
     settings: type[Any]
@@ -88,6 +92,8 @@ class AlgorithmSpec:
     check: Callable[[ExperimentConfig], None] = _nothing
     why_unknown: Callable[[str], str | None] = _nothing
     without_schedules: Callable[[Any], Any] = _unchanged
+    targets: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS
+    baseline: str = PPO_METHOD
 
     def __post_init__(self) -> None:
         """Check what can be known before a model is made."""
@@ -115,7 +121,9 @@ class AlgorithmSpec:
 
 
 ALGORITHMS: Registry[AlgorithmSpec] = Registry(
-    "algorithm", {DEFAULT_ALGORITHM: "camal_rl.rl.ppo:PPO_ALGORITHM"}, "camal_rl.algorithms"
+    "algorithm",
+    {DEFAULT_ALGORITHM: "camal_rl.rl.ppo:PPO_ALGORITHM", "dqn": "camal_rl.rl.dqn:DQN_ALGORITHM"},
+    "camal_rl.algorithms",
 )
 
 
@@ -176,21 +184,22 @@ def checked_agent(model: Any, name: str) -> Agent:
     if missing:
         raise TypeError(
             f"algorithm {name!r} made a {type(model).__name__}, which has no {', '.join(missing)}; derive it from "
-            "camal_rl.agents.CAMALPPO, or see camal_rl.rl.algorithms.Agent for what a model must have"
+            "camal_rl.agents.CAMALPPO or CAMALDQN, or see camal_rl.rl.algorithms.Agent for what a model must have"
         )
     return cast(Agent, model)
 
 
-def attentive_policy(model: TrainedAgent) -> CamPolicy:
+def attentive_policy(model: TrainedAgent) -> AttentivePolicy:
     """Return a model's policy, of which attention maps can be asked.
 
     Raises:
         TypeError: it is of another kind.
     """
-    if not isinstance(model.policy, CamPolicy):
+    if not isinstance(model.policy, AttentivePolicy):
         raise TypeError(
-            f"attention maps need a camal_rl.agents.CamPolicy, the model's policy is a {type(model.policy).__name__}; "
-            "set evaluation.frames=0, log.overlay_every=0 and camal.weight=0 to do without maps"
+            f"attention maps need a camal_rl.agents.CamPolicy, the model's policy is a {type(model.policy).__name__} "
+            "(that of DQN is a CamQPolicy); set evaluation.frames=0, log.overlay_every=0 and camal.weight=0 to do "
+            "without maps"
         )
     return model.policy
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.agents.config import ATTENTION_TARGETS
 from camal_rl.envs import SegmentedVecEnv, segmentation_spec
 from camal_rl.envs.masked_vec import images_seen
 from camal_rl.overlays import RGBImage, as_rgb, class_colors, colored_segmentation, heatmap_overlay, segmentation_sheet
@@ -27,7 +26,7 @@ _LATER = 4
 
 
 def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
-    """Return image | segmentation | every method's value map | policy map, on frames of the last attention set.
+    """Return image | segmentation | every method's maps, target by target, on frames of the last attention set.
 
     The frames are those of the first run's model: one from each of ``count`` environments after a fixed number of
     sampled actions. No frame is chosen by what it shows.
@@ -58,8 +57,10 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     maps = {}
     for method, model in models.items():
         maps[method] = attention_maps(attentive_policy(model), seen[maskings[method]])
-    for target in ATTENTION_TARGETS:
+    for target in dict.fromkeys(name for found in maps.values() for name in found):
         for method, found in maps.items():
+            if target not in found:
+                continue
             pairs = zip(as_rgb(seen[maskings[method]]), found[target].numpy(), strict=True)
             columns[f"{method}, {target}"] = [heatmap_overlay(image, cam) for image, cam in pairs]
     labels = ", ".join(run.label for run in shown.values())

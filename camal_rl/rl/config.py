@@ -15,7 +15,7 @@ from camal_rl.envs.registry import is_function
 from camal_rl.foreign_code import ForeignCode, no_code_from, of_this_project
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
 from camal_rl.rl.env_config import EnvConfig
-from camal_rl.rl.methods import PPO_METHOD, Method, check_terms, parse_method, weight_of
+from camal_rl.rl.methods import Method, check_terms, parse_method, weight_of
 from camal_rl.runs.checks import (
     Amount,
     Copies,
@@ -181,10 +181,12 @@ class ExperimentConfig(RunSettings):
         check_folder_name("name", self.name)
         check_not_tuned_on(self.seed, self.tuning)
         self._make_algorithm_settings()
-        find_algorithm(self.algorithm_name).check(self)
+        spec = find_algorithm(self.algorithm_name)
+        object.__setattr__(self, "camal", self.camal.for_targets(spec.targets))
+        spec.check(self)
         check_terms(self.terms)
         for method, own in self.methods.items():
-            parsed = parse_method(method)
+            parsed = parse_method(method, spec.baseline)
             self._joined_by(parsed)
             if parsed.masking is not None and own:
                 raise ValueError(f"methods.{method}: a masking has no settings, got {', '.join(own)}; leave them out")
@@ -199,7 +201,7 @@ class ExperimentConfig(RunSettings):
             spec = find_algorithm(given[NAME])
             data = {"algorithm": given}
             check_keys(data, dict(known_keys(type(self), data)), spec.why_unknown)
-            # The only assignments: what this frozen object was made of is not kept.
+            # What this frozen object was made of is not kept.
             object.__setattr__(self, "algorithm_name", given[NAME])
             own = {key: value for key, value in given.items() if key != NAME}
             object.__setattr__(self, "algorithm", read_section(spec.settings, own, "algorithm"))
@@ -216,19 +218,19 @@ class ExperimentConfig(RunSettings):
     def for_method(self, method: str) -> ExperimentConfig:
         """Return the configuration of a method of a comparison, without the settings of the others.
 
-        ``ppo`` is the algorithm alone, whichever it is: weight 0 and no terms.
+        :attr:`baseline` is the algorithm alone: weight 0 and no terms.
         :func:`camal_rl.rl.methods.parse_method` says what other names stand for. Without CAMAL's term only what says
         which map is measured stays of ``camal``, so that these runs serve every setting of it.
 
         Raises:
             ValueError: unknown method or setting.
         """
-        parsed = parse_method(method)
+        parsed = parse_method(method, self.baseline)
         camal, terms = self._joined_by(parsed)
         return replace(self, camal=camal, terms=terms, methods={}, env=replace(self.env, masking=parsed.masking))
 
     def _joined_by(self, parsed: Method) -> tuple[CamalConfig, dict[str, dict[str, Any]]]:
-        """Return what joins PPO's loss in a method: CAMAL's settings and those of the other terms."""
+        """Return what joins the loss in a method: CAMAL's settings and those of the other terms."""
         camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
         if parsed.loss is not None:
             own = self.methods.get(parsed.loss, {})
@@ -260,7 +262,7 @@ class ExperimentConfig(RunSettings):
     @property
     def baseline(self) -> str:
         """The method that others are compared with."""
-        return PPO_METHOD
+        return find_algorithm(self.algorithm_name).baseline
 
     @property
     def step_name(self) -> str:
@@ -269,11 +271,11 @@ class ExperimentConfig(RunSettings):
 
     @property
     def method_name(self) -> str:
-        """``ppo``, or the attention loss and the auxiliary terms whose weight is above 0, joined by ``+``."""
+        """The baseline, or the attention loss and the auxiliary terms whose weight is above 0, joined by ``+``."""
         loss = [self.camal.loss] if self.camal.weight > 0 else []
         terms = [name for name, settings in self.terms.items() if weight_of(name, settings) > 0]
         masking = [] if self.env.masking is None else [self.env.masking]
-        return "+".join([*loss, *terms, *masking]) or PPO_METHOD
+        return "+".join([*loss, *terms, *masking]) or self.baseline
 
     @property
     def acting_note(self) -> str:

@@ -1,7 +1,8 @@
 """An agent as one file that acts without this package and without SB3: a ``torch.export`` program or ONNX.
 
 The program is the network alone: no attention, no mask, nothing of CAMAL. Images ``uint8 (B, H, W, C)`` go in, as
-environments give them; division by 255 is inside; out come the parameters of the action distribution and the value.
+environments give them; division by 255 is inside; out come the parameters of the action distribution and the value, of
+a Q-network the Q-values.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from stable_baselines3.common.distributions import (
     Distribution,
     MultiCategoricalDistribution,
 )
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from camal_rl.agents import CamPolicy
+from camal_rl.agents import AttentivePolicy
 from camal_rl.agents.encoders import CamEncoder, is_shipped
 from camal_rl.rl.policy_file import load_policy, save_policy
 from camal_rl.runs.program_file import (
@@ -74,6 +76,27 @@ class ActingNetwork(nn.Module):
         return {"log_std": self.log_std, "mean": actions, "value": value}
 
 
+class QActingNetwork(nn.Module):
+    """The part of a policy of DQN's that acts, as a plain module.
+
+    ``forward`` takes images ``uint8 (B, H, W, C)`` and returns ``q (B, A)``, whose largest entry is the greedy action.
+    """
+
+    def __init__(self, policy: DQNPolicy) -> None:
+        super().__init__()
+        self.observation_space, self.normalize_images = policy.observation_space, policy.normalize_images
+        self.encoder, self.head = policy.q_net.features_extractor, policy.q_net.q_net
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the outputs by name."""
+        channels_first = preprocess_obs(images.permute(0, 3, 1, 2), self.observation_space, self.normalize_images)
+        return {"q": self.head(_features(self.encoder, cast(Tensor, channels_first)))}
+
+
+def _network(policy: BasePolicy) -> nn.Module:
+    return QActingNetwork(policy) if isinstance(policy, DQNPolicy) else ActingNetwork(cast(ActorCriticPolicy, policy))
+
+
 def _features(encoder: nn.Module, images: Tensor) -> Tensor:
     if is_shipped(encoder):
         # The same layers without what training needs: no autocast, no memory formats.
@@ -81,7 +104,7 @@ def _features(encoder: nn.Module, images: Tensor) -> Tensor:
     return cast(Tensor, encoder(images))
 
 
-def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> ExportFormat:
+def check_export(policy: BasePolicy, out: Path, file_format: str) -> ExportFormat:
     """Return the format; what cannot be exported is refused, before anything is written.
 
     Raises:
@@ -92,29 +115,34 @@ def check_export(policy: ActorCriticPolicy, out: Path, file_format: str) -> Expo
     """
     kind = check_target(out, file_format)
     if kind == "safetensors":
-        if not isinstance(policy, CamPolicy):
-            raise ValueError(f"safetensors holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__}")
+        if not isinstance(policy, AttentivePolicy):
+            raise ValueError(
+                f"safetensors holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__} "
+                "(that of DQN is a CamQPolicy)"
+            )
         return kind
     _check_policy(policy)
     return kind
 
 
-def _check_policy(policy: ActorCriticPolicy) -> None:
-    if not isinstance(policy, ActorCriticPolicy):
-        raise ValueError(f"only an actor-critic policy can be exported, got {type(policy).__name__}")
+def _check_policy(policy: BasePolicy) -> None:
+    if not isinstance(policy, ActorCriticPolicy | DQNPolicy):
+        raise ValueError(f"only an actor-critic policy, or one of DQN's, can be exported, got {type(policy).__name__}")
     if not is_image_space(policy.observation_space):
         raise ValueError(f"only policies for uint8 images can be exported, got {policy.observation_space}")
-    if type(policy.action_dist) not in (*_WITH_LOGITS, DiagGaussianDistribution):
+    known = (*_WITH_LOGITS, DiagGaussianDistribution)
+    if isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) not in known:
         raise ValueError(f"actions drawn from a {type(policy.action_dist).__name__} cannot be exported")
     if policy.device.type != "cpu":
         raise ValueError(f"move the policy to the CPU first, with policy.cpu(); it is on {policy.device}")
 
 
-def export_policy(policy: ActorCriticPolicy, out: Path, file_format: ExportFormat = "pt2") -> Exported:
+def export_policy(policy: BasePolicy, out: Path, file_format: ExportFormat = "pt2") -> Exported:
     """Write what a policy needs to act, read the file again and compare it with the policy.
 
     Args:
-        policy: any SB3 actor-critic policy for images, on the CPU; it stays as it is. For ``safetensors`` a CamPolicy.
+        policy: any actor-critic policy, or policy of DQN, of SB3 for images, on the CPU; it stays as it is. For
+            ``safetensors`` one with attention maps.
         out: the file, which must not exist; it appears only when it has passed the comparison.
         file_format: ``pt2`` (``torch.export``), ``onnx``, or ``safetensors``, beside which a JSON file is written
             (:mod:`camal_rl.rl.policy_file`).
@@ -139,7 +167,7 @@ def export_agent(model: Any, out: Path) -> Exported:
         ExportMismatch: what is read is not what was written.
         WriteError: a file cannot be written.
     """
-    policy = model if isinstance(model, CamPolicy) else model.policy
+    policy = model if isinstance(model, AttentivePolicy) else model.policy
     save_policy(model, out.parent, out.stem)
     again = load_policy(out, "cpu", trust=True).state_dict()
     if not all(torch.equal(value.cpu(), again[name]) for name, value in policy.state_dict().items()):
@@ -147,12 +175,12 @@ def export_agent(model: Any, out: Path) -> Exported:
     return Exported(out, _image_shape(policy), output_names(policy), 0.0, _note(policy))
 
 
-def _image_shape(policy: ActorCriticPolicy) -> tuple[int, int, int]:
+def _image_shape(policy: BasePolicy) -> tuple[int, int, int]:
     channels, height, width = cast(tuple[int, int, int], policy.observation_space.shape)
     return height, width, channels
 
 
-def _note(policy: ActorCriticPolicy) -> str:
+def _note(policy: BasePolicy) -> str:
     """Return what must be done to images before they go into a policy's network."""
     masking = getattr(policy, "masking", None)
     if masking is None:
@@ -160,26 +188,28 @@ def _note(policy: ActorCriticPolicy) -> str:
     return f"it expects images masked by {masking}: the network needs masks to act (camal_rl.envs.MaskedVecEnv)"
 
 
-def output_names(policy: ActorCriticPolicy) -> tuple[str, ...]:
+def output_names(policy: BasePolicy) -> tuple[str, ...]:
     """Return the names of the program's outputs, in order."""
+    if not isinstance(policy, ActorCriticPolicy):
+        return ("q",)
     gaussian = isinstance(policy.action_dist, DiagGaussianDistribution)
     return ("log_std", "mean", "value") if gaussian else ("logits", "value")
 
 
-def acting_program(policy: ActorCriticPolicy) -> ExportedProgram:
-    """Return the graph of a policy's :class:`ActingNetwork` in float32, with a dynamic batch dimension."""
+def acting_program(policy: BasePolicy) -> ExportedProgram:
+    """Return the graph of the part of a policy that acts, in float32, with a dynamic batch dimension."""
     # With gradients the pooling of IMPALA is one operation; without, it is several that are fast in eager mode.
     with _acting(policy), torch.enable_grad():
         images = torch.from_numpy(_random_frames(policy, 2))
         shapes = {"images": {0: Dim("batch", min=1)}}
-        network: nn.Module = copy.deepcopy(ActingNetwork(policy)).requires_grad_(False)
+        network: nn.Module = copy.deepcopy(_network(policy)).requires_grad_(False)
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         program = torch.export.export(network, (images,), dynamic_shapes=shapes)
     return program
 
 
 @contextmanager
-def _acting(policy: ActorCriticPolicy) -> Iterator[None]:
+def _acting(policy: BasePolicy) -> Iterator[None]:
     """Let a policy evaluate in float32 inside the block."""
     encoders = [module for module in policy.modules() if isinstance(module, CamEncoder)]
     precisions = [encoder.precision for encoder in encoders]
@@ -193,12 +223,12 @@ def _acting(policy: ActorCriticPolicy) -> Iterator[None]:
             encoder.precision = precision
 
 
-def _random_frames(policy: ActorCriticPolicy, count: int) -> npt.NDArray[np.uint8]:
+def _random_frames(policy: BasePolicy, count: int) -> npt.NDArray[np.uint8]:
     channels, height, width = cast(tuple[int, int, int], policy.observation_space.shape)
     return np.random.default_rng(count).integers(0, 256, (count, height, width, channels), np.uint8)
 
 
-def _difference(policy: ActorCriticPolicy, run: Runner) -> float:
+def _difference(policy: BasePolicy, run: Runner) -> float:
     """Return how far the written program's outputs are from what the policy's own methods return."""
     largest = 0.0
     for count in _BATCHES:
@@ -206,7 +236,7 @@ def _difference(policy: ActorCriticPolicy, run: Runner) -> float:
         got = _comparable(policy, run(frames))
         with _acting(policy), torch.no_grad():
             images = policy.obs_to_tensor(frames)[0]
-            expected = [*_parameters(policy.get_distribution(images)), policy.predict_values(images)]
+            expected = _expected(policy, cast(Tensor, images))
         for ours, theirs in zip(got, expected, strict=True):
             if ours.shape != theirs.shape:
                 raise ExportMismatch(f"an output has shape {tuple(ours.shape)}, the policy's {tuple(theirs.shape)}")
@@ -215,8 +245,17 @@ def _difference(policy: ActorCriticPolicy, run: Runner) -> float:
     return largest
 
 
-def _comparable(policy: ActorCriticPolicy, outputs: Arrays) -> list[Tensor]:
-    """Return the parameters of the distribution that SB3 makes of a program's outputs, and the value."""
+def _expected(policy: BasePolicy, images: Tensor) -> list[Tensor]:
+    """Return what the policy's own methods answer, in the order of :func:`_comparable`."""
+    if not isinstance(policy, ActorCriticPolicy):
+        return [cast(DQNPolicy, policy).q_net(images)]
+    return [*_parameters(policy.get_distribution(images)), policy.predict_values(images)]
+
+
+def _comparable(policy: BasePolicy, outputs: Arrays) -> list[Tensor]:
+    """Return the parameters of the distribution that SB3 makes of a program's outputs, and the value; or Q-values."""
+    if not isinstance(policy, ActorCriticPolicy):
+        return [torch.tensor(outputs["q"])]
     *actions, value = (torch.tensor(outputs[name]) for name in output_names(policy))
     if isinstance(policy.action_dist, DiagGaussianDistribution):
         log_std, mean = actions

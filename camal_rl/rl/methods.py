@@ -1,4 +1,4 @@
-"""Methods of a comparison: what joins PPO's loss, and what the agent sees, by name."""
+"""Methods of a comparison: what joins the algorithm's loss, and what the agent sees, by name."""
 
 from __future__ import annotations
 
@@ -31,23 +31,30 @@ class Method:
     masking: str | None = None
 
 
-def parse_method(name: str) -> Method:
+def parse_method(name: str, baseline: str = PPO_METHOD) -> Method:
     """Return what a method's name stands for.
 
-    ``ppo`` is PPO alone. Any other name is that of an attention loss (the CAMAL term with this loss), of an auxiliary
-    term or of a masking, or the path ``package.module:name`` of one; several are joined by ``+``: ``camal+drac``.
+    The baseline's name, ``ppo`` for PPO, is the algorithm alone. Any other name is that of an attention loss (the CAMAL
+    term with this loss), of an auxiliary term or of a masking, or the path ``package.module:name`` of one; several are
+    joined by ``+``: ``camal+drac``.
+
+    Args:
+        name: the method's name.
+        baseline: what the algorithm alone is called (:class:`camal_rl.rl.algorithms.AlgorithmSpec`).
 
     Raises:
         ValueError: a part that is unknown or stands twice, two attention losses or two maskings.
     """
-    if name == PPO_METHOD:
+    if name == baseline:
         return Method(None, ())
-    parts = name.split("+")
-    if PPO_METHOD in parts:
-        raise ValueError(f"method {name!r}: {PPO_METHOD} is PPO alone, every other method is PPO with something more")
+    parts, alone = name.split("+"), baseline.upper()
+    if baseline in parts:
+        raise ValueError(
+            f"method {name!r}: {baseline} is {alone} alone, every other method is {alone} with something more"
+        )
     if len(set(parts)) != len(parts):
         raise ValueError(f"method {name!r} names a part twice")
-    kinds = {part: _kind_of(part) for part in parts}
+    kinds = {part: _kind_of(part, baseline) for part in parts}
     losses, terms, maskings = ([part for part, kind in kinds.items() if kind == each] for each in _KINDS)
     if len(losses) > 1:
         raise ValueError(f"method {name!r} has the attention losses {' and '.join(losses)}; CAMAL's term has one")
@@ -56,9 +63,9 @@ def parse_method(name: str) -> Method:
     return Method(losses[0] if losses else None, tuple(terms), maskings[0] if maskings else None)
 
 
-def known_methods() -> tuple[str, ...]:
+def known_methods(baseline: str = PPO_METHOD) -> tuple[str, ...]:
     """Return the names that :func:`parse_method` takes, without combinations and paths."""
-    return (PPO_METHOD, *LOSSES, *TERMS, *MASKINGS)
+    return (baseline, *LOSSES, *TERMS, *MASKINGS)
 
 
 def check_terms(terms: Mapping[str, Mapping[str, Any]]) -> None:
@@ -75,7 +82,7 @@ def weight_of(name: str, settings: Mapping[str, Any]) -> float:
     return float(term_config(term_class(name), settings, name).weight)
 
 
-def _kind_of(part: str) -> str:
+def _kind_of(part: str, baseline: str) -> str:
     if ":" in part:
         found = load_object(part, "method")
         return "masking" if isinstance(found, Masking) else "term" if hasattr(found, "config_type") else "loss"
@@ -83,8 +90,9 @@ def _kind_of(part: str) -> str:
     for kind, names in zip(_KINDS, known, strict=True):
         if part in names:
             return kind
-    hint = did_you_mean(part, known_methods())
+    every = known_methods(baseline)
+    hint = did_you_mean(part, every)
     raise ValueError(
-        f"unknown method {part!r}; {hint}methods are {', '.join(known_methods())}, your own as package.module:name, "
+        f"unknown method {part!r}; {hint}methods are {', '.join(every)}, your own as package.module:name, "
         "and several joined by +"
     )

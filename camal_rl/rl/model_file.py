@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camal_rl.agents import CamPolicy
+from camal_rl.agents import AttentivePolicy
 from camal_rl.atomic import replacing
 from camal_rl.rl.algorithms import Agent, checked_agent, find_algorithm
 from camal_rl.rl.config import ExperimentConfig, agent_run_config
@@ -42,7 +42,7 @@ class LoadedAgent:
         training: how it was trained, as far as its file says.
     """
 
-    policy: CamPolicy
+    policy: AttentivePolicy
     num_timesteps: int
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,20 +50,20 @@ class LoadedAgent:
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """Return actions for observations as environments give them, and no state."""
-        return self.policy.predict(observation, state, episode_start, deterministic)
+        return self.policy.act(observation, state, episode_start, deterministic)
 
 
 def save_policy_of(model: Any, folder: Path) -> Path | None:
     """Write a model's policy into a folder, see :func:`camal_rl.rl.policy_file.save_policy`.
 
     Returns:
-        The JSON file; ``None`` where the policy is no :class:`camal_rl.agents.CamPolicy`, or is made with something
-        that has no name in a file, of which a warning tells.
+        The JSON file; ``None`` where the policy is no :class:`camal_rl.agents.AttentivePolicy`, or is made with
+        something that has no name in a file, of which a warning tells.
 
     Raises:
         WriteError: a file cannot be written.
     """
-    if not isinstance(model.policy, CamPolicy):
+    if not isinstance(model.policy, AttentivePolicy):
         return None
     try:
         return save_policy(model, folder)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
-from camal_rl.agents import CamPolicy
+from camal_rl.agents import AttentivePolicy, CamPolicy, CamQPolicy
 from camal_rl.agents.arithmetic import settled_precision
 from camal_rl.agents.encoders import ENCODERS, Precision, encoder_class, encoder_name, is_shipped
 from camal_rl.agents.map_settings import MapSettings
@@ -18,7 +19,6 @@ from camal_rl.registry import load_object
 from camal_rl.runs.checks import explain, shown
 from camal_rl.state_tree import pack, unpack
 
-OWN_POLICY = "CamPolicy"
 SHIPPED_ENCODERS = ("nature", "impala", "compact")
 """Encoders that a policy can be made with where tensors have shapes and no numbers."""
 _ACTIVATIONS = {name: getattr(nn, name) for name in torch.nn.modules.activation.__all__}
@@ -28,8 +28,73 @@ _LONGEST = 10_000
 _ELSEWHERE = {"observation_space", "action_space", "lr_schedule", "optimizer_class", "optimizer_kwargs"}
 
 
+AnyArguments = TypeVar("AnyArguments", bound="_Arguments")
+
+
+class _Arguments:
+    """What the arguments of every kind of policy have in common, see :class:`PolicyArguments`."""
+
+    encoder: str
+    features_extractor_kwargs: dict[str, Any]
+    activation_fn: str
+    maps: dict[str, Any]
+    net_arch: Any
+    more: dict[str, Any]
+
+    @classmethod
+    def of(cls: type[AnyArguments], data: Any) -> AnyArguments:
+        """Return the arguments that plain data holds.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value is of another kind.
+        """
+        if not isinstance(data, dict):
+            raise ValueError(f"arguments must be a mapping of keys to values, got {shown(data)}")
+        unknown = sorted(data.keys() - {each.name for each in fields(cast(Any, cls))})
+        if unknown:
+            raise ValueError(f"arguments has an unknown key {shown(unknown[0])}")
+        try:
+            found = TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(explain(first, ".".join(map(str, ("arguments", *first["loc"]))))) from error
+        for name in ("features_extractor_kwargs", "more"):
+            _check_length(getattr(found, name), f"arguments.{name}")
+        if isinstance(found.net_arch, dict) and not found.net_arch.keys() <= {"pi", "vf"}:
+            raise ValueError(f"arguments.net_arch must be widths, of pi and vf, got {shown(found.net_arch)}")
+        return found
+
+    @staticmethod
+    def of_class(policy: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that only this kind of policy has; ``data`` is what SB3 says that it is made with."""
+        raise NotImplementedError
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the arguments as files hold them."""
+        return {name: value for name, value in asdict(cast(Any, self)).items() if (name, value) != ("masking", None)}
+
+    def as_kwargs(self, kind: type[AttentivePolicy]) -> dict[str, Any]:
+        """Return the arguments as a policy class takes them; classes that they name are imported.
+
+        Raises:
+            ValueError: something that they name is not there, or is none; or arguments that are of another class.
+        """
+        if self.more and kind in _SHIPPED_POLICIES.values():
+            raise ValueError(f"arguments.more must be empty for {kind.__name__}, got {shown(self.more)}")
+        kwargs = self.as_dict()
+        more = unpack({}, kwargs.pop("more"))
+        kwargs["features_extractor_kwargs"] = unpack({}, kwargs["features_extractor_kwargs"])
+        kwargs["activation_fn"] = _activation(self.activation_fn)
+        kwargs["encoder"] = self.encoder if self.encoder in ENCODERS else encoder_class(self.encoder)
+        kwargs["maps"] = MapSettings.of(self.maps, kind.attention_targets)
+        return {**kwargs, **more}
+
+    def finish(self, policy: Any) -> None:
+        """Bring a policy with its weights into the state in which it was saved."""
+
+
 @dataclass(frozen=True)
-class PolicyArguments:
+class PolicyArguments(_Arguments):
     """The arguments of :class:`camal_rl.agents.CamPolicy` as plain data.
 
     Attributes:
@@ -70,53 +135,69 @@ class PolicyArguments:
     more: dict[str, Any]
     masking: str | None = None
 
-    @classmethod
-    def of(cls, data: Any) -> PolicyArguments:
-        """Return the arguments that plain data holds.
+    @staticmethod
+    def of_class(policy: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an actor-critic policy has of its own."""
+        own = ("ortho_init", "share_features_extractor", "use_sde")
+        return {
+            **{name: getattr(policy, name) for name in own},
+            **{name: bool(data[name]) for name in ("full_std", "use_expln", "squash_output")},
+            "log_std_init": float(policy.log_std_init),
+        }
 
-        Raises:
-            ValueError: a key is missing or unknown, or a value is of another kind.
-        """
-        if not isinstance(data, dict):
-            raise ValueError(f"arguments must be a mapping of keys to values, got {shown(data)}")
-        unknown = sorted(data.keys() - cls.__dataclass_fields__.keys())
-        if unknown:
-            raise ValueError(f"arguments has an unknown key {shown(unknown[0])}")
-        try:
-            found = TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ValueError(explain(first, ".".join(map(str, ("arguments", *first["loc"]))))) from error
-        for name in ("features_extractor_kwargs", "more"):
-            _check_length(getattr(found, name), f"arguments.{name}")
-        if isinstance(found.net_arch, dict) and not found.net_arch.keys() <= {"pi", "vf"}:
-            raise ValueError(f"arguments.net_arch must be widths, of pi and vf, got {shown(found.net_arch)}")
-        return found
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the arguments as files hold them."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("masking", None)}
-
-    def as_kwargs(self, kind: type[CamPolicy]) -> dict[str, Any]:
-        """Return the arguments as a policy class takes them; classes that they name are imported.
-
-        Raises:
-            ValueError: something that they name is not there, or is none; or arguments that are of another class.
-        """
-        if self.more and kind is CamPolicy:
-            raise ValueError(f"arguments.more must be empty for {OWN_POLICY}, got {shown(self.more)}")
-        kwargs = self.as_dict()
-        more = unpack({}, kwargs.pop("more"))
-        kwargs["features_extractor_kwargs"] = unpack({}, kwargs["features_extractor_kwargs"])
-        kwargs["activation_fn"] = _activation(self.activation_fn)
-        kwargs["encoder"] = self.encoder if self.encoder in ENCODERS else encoder_class(self.encoder)
-        kwargs["maps"] = MapSettings.of(self.maps)
+    def as_kwargs(self, kind: type[AttentivePolicy]) -> dict[str, Any]:
+        """Return the arguments as a policy class takes them, see :class:`_Arguments`."""
         # Weights follow from the file; orthogonal ones would take most of the time.
-        kwargs["ortho_init"] = False
-        return {**kwargs, **more}
+        return {**super().as_kwargs(kind), "ortho_init": False}
+
+    def finish(self, policy: Any) -> None:
+        """Bring a policy with its weights into the state in which it was saved."""
+        policy.ortho_init = self.ortho_init
+        if policy.use_sde:
+            policy.reset_noise()
 
 
-def arguments_of(policy: CamPolicy) -> PolicyArguments:
+@dataclass(frozen=True)
+class QPolicyArguments(_Arguments):
+    """The arguments of :class:`camal_rl.agents.CamQPolicy` as plain data.
+
+    Attributes:
+        exploration: the probability of a random action where sampled actions are asked for.
+
+    The others are those of :class:`PolicyArguments`.
+    """
+
+    encoder: str
+    features_extractor_kwargs: dict[str, Any]
+    precision: Precision
+    cam_layer: str | None
+    maps: dict[str, Any]
+    net_arch: _Widths
+    activation_fn: str
+    normalize_images: bool
+    exploration: Annotated[float, Field(ge=0, le=1)]
+    more: dict[str, Any]
+    masking: str | None = None
+
+    @staticmethod
+    def of_class(policy: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the policy of a Q-network has of its own."""
+        return {"exploration": policy.exploration}
+
+
+_SHIPPED_POLICIES: dict[str, type[AttentivePolicy]] = {"CamPolicy": CamPolicy, "CamQPolicy": CamQPolicy}
+_ARGUMENTS: dict[type[AttentivePolicy], type[PolicyArguments] | type[QPolicyArguments]] = {
+    CamPolicy: PolicyArguments,
+    CamQPolicy: QPolicyArguments,
+}
+
+
+def arguments_type(kind: type[AttentivePolicy]) -> type[PolicyArguments] | type[QPolicyArguments]:
+    """Return the class of a policy class's arguments."""
+    return next(arguments for policy, arguments in _ARGUMENTS.items() if issubclass(kind, policy))
+
+
+def arguments_of(policy: AttentivePolicy) -> PolicyArguments | QPolicyArguments:
     """Return what a policy is made with.
 
     Raises:
@@ -128,43 +209,40 @@ def arguments_of(policy: CamPolicy) -> PolicyArguments:
     own = dict(policy.features_extractor_kwargs)
     if own.get("precision") == "auto":
         own["precision"] = precision
-    known = PolicyArguments.__dataclass_fields__.keys() | _ELSEWHERE
-    return PolicyArguments(
-        encoder=encoder_name(encoder) if is_shipped(policy.features_extractor) else _path_or_name(encoder),
-        features_extractor_kwargs=_plain(own, "features_extractor_kwargs"),
-        precision=precision,
-        cam_layer=policy.cam_layer,
-        maps=policy.map_settings.as_dict(),
-        net_arch=_net_arch(policy.net_arch),
-        activation_fn=_activation_name(policy.activation_fn),
-        ortho_init=policy.ortho_init,
-        share_features_extractor=policy.share_features_extractor,
-        normalize_images=policy.normalize_images,
-        use_sde=policy.use_sde,
-        log_std_init=float(policy.log_std_init),
-        full_std=bool(data["full_std"]),
-        use_expln=bool(data["use_expln"]),
-        squash_output=bool(data["squash_output"]),
-        more=_plain({name: value for name, value in data.items() if name not in known}, "policy_kwargs"),
-        masking=policy.masking,
-    )
+    shipped = all(is_shipped(each) for each in policy.feature_encoders())
+    kind = arguments_type(type(policy))
+    known = {each.name for each in fields(kind)} | _ELSEWHERE
+    given: dict[str, Any] = {
+        "encoder": encoder_name(encoder) if shipped else _path_or_name(encoder),
+        "features_extractor_kwargs": _plain(own, "features_extractor_kwargs"),
+        "precision": precision,
+        "cam_layer": policy.cam_layer,
+        "maps": policy.map_settings.as_dict(),
+        "net_arch": _net_arch(data["net_arch"]),
+        "activation_fn": _activation_name(data["activation_fn"]),
+        "normalize_images": policy.normalize_images,
+        "more": _plain({name: value for name, value in data.items() if name not in known}, "policy_kwargs"),
+        "masking": policy.masking,
+    }
+    return kind(**given, **kind.of_class(policy, data))
 
 
-def policy_path(policy: CamPolicy) -> str:
-    """Return ``CamPolicy``, or the import path of a class derived from it."""
-    return OWN_POLICY if type(policy) is CamPolicy else path_of(type(policy))
+def policy_path(policy: AttentivePolicy) -> str:
+    """Return ``CamPolicy`` or ``CamQPolicy``, or the import path of a class derived from one of them."""
+    kind = type(policy)
+    return kind.__name__ if kind in _SHIPPED_POLICIES.values() else path_of(kind)
 
 
-def policy_class(path: str) -> type[CamPolicy]:
+def policy_class(path: str) -> type[AttentivePolicy]:
     """Return the class that :func:`policy_path` names.
 
     Raises:
-        ValueError: it is not there, or not derived from CamPolicy.
+        ValueError: it is not there, or derived from neither.
     """
-    found = CamPolicy if path == OWN_POLICY else load_object(path, "policy")
-    if not isinstance(found, type) or not issubclass(found, CamPolicy):
-        raise ValueError(f"policy must be {OWN_POLICY} or a class derived from it, got {shown(path)}")
-    return found
+    found: Any = _SHIPPED_POLICIES[path] if path in _SHIPPED_POLICIES else load_object(path, "policy")
+    if not isinstance(found, type) or not issubclass(found, tuple(_SHIPPED_POLICIES.values())):
+        raise ValueError(f"policy must be CamPolicy or CamQPolicy, or a class derived from one, got {shown(path)}")
+    return cast(type[AttentivePolicy], found)
 
 
 def path_of(kind: type[Any]) -> str:

@@ -19,10 +19,10 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 
 from camal_rl import __version__
-from camal_rl.agents import CamPolicy
+from camal_rl.agents import AttentivePolicy
 from camal_rl.atomic import replacing
 from camal_rl.foreign_code import no_code_from
-from camal_rl.rl.policy_arguments import SHIPPED_ENCODERS, PolicyArguments, arguments_of, policy_class, policy_path
+from camal_rl.rl.policy_arguments import SHIPPED_ENCODERS, arguments_of, arguments_type, policy_class, policy_path
 from camal_rl.rl.space_json import space_from_json, space_to_json
 from camal_rl.runs.checks import shown
 from camal_rl.runs.folders import sha256_of, share_file
@@ -51,7 +51,7 @@ class PolicyFile:
         training: how it was trained, in plain data, as far as its file says.
     """
 
-    policy: CamPolicy
+    policy: AttentivePolicy
     num_timesteps: int
     training: Mapping[str, Any]
 
@@ -62,7 +62,7 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
     Each file appears whole. A kill between the two leaves a pair that is refused, never one that loads wrongly.
 
     Args:
-        model: a :class:`camal_rl.agents.CamPolicy`, or an algorithm of Stable-Baselines3's that has one.
+        model: a :class:`camal_rl.agents.AttentivePolicy`, or an algorithm of Stable-Baselines3's that has one.
         folder: where they go; it is made where it is missing.
         name: their name without the ending.
 
@@ -74,11 +74,11 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
         ValueError: the policy is made with something that JSON cannot hold, or has weights that are not finite.
         WriteError: a file cannot be written.
     """
-    policy = model if isinstance(model, CamPolicy) else getattr(model, "policy", model)
-    if not isinstance(policy, CamPolicy):
+    policy = model if isinstance(model, AttentivePolicy) else getattr(model, "policy", model)
+    if not isinstance(policy, AttentivePolicy):
         raise TypeError(
-            f"a policy file holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__}; save the whole model "
-            "with its own save()"
+            f"a policy file holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__} (that of DQN is a "
+            "CamQPolicy); save the whole model with its own save()"
         )
     data = _description(policy, model)
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in own_tensors(policy).items()}
@@ -93,7 +93,7 @@ def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path
     return description
 
 
-def load_policy(path: Path | str, device: torch.device | str = "auto", trust: bool = False) -> CamPolicy:
+def load_policy(path: Path | str, device: torch.device | str = "auto", trust: bool = False) -> AttentivePolicy:
     """Load a policy that :func:`save_policy` wrote, in evaluation mode; no code in the files is executed.
 
     A policy whose ``masking`` is not ``None`` needs masks to act: wrap its environment in
@@ -149,7 +149,7 @@ def checksum(data: Mapping[str, Any]) -> str:
     return content_sum({key: value for key, value in data.items() if key != CHECKSUM})
 
 
-def own_tensors(policy: CamPolicy) -> dict[str, Tensor]:
+def own_tensors(policy: AttentivePolicy) -> dict[str, Tensor]:
     """Return a policy's parameters and buffers by name, those that it has under several names once.
 
     Raises:
@@ -166,7 +166,7 @@ def own_tensors(policy: CamPolicy) -> dict[str, Tensor]:
     return found
 
 
-def _description(policy: CamPolicy, model: Any) -> dict[str, Any]:
+def _description(policy: AttentivePolicy, model: Any) -> dict[str, Any]:
     """Return what the JSON file says of a policy, without its weights."""
     return {
         "format": FORMAT,
@@ -183,7 +183,7 @@ def _description(policy: CamPolicy, model: Any) -> dict[str, Any]:
 
 def _training_of(model: Any) -> dict[str, Any]:
     """Return which algorithm and which settings of CAMAL trained a model, nothing for a policy alone."""
-    if isinstance(model, CamPolicy):
+    if isinstance(model, AttentivePolicy):
         return {}
     told = getattr(model, "training", None)
     if isinstance(told, Mapping):  # of a policy that was read from such a file
@@ -210,8 +210,8 @@ def _read(description: Path, weights: Path, device: torch.device | str) -> Polic
     tensors = _read_weights(weights, data["weights"], description)
     try:
         spaces = [space_from_json(data[key], key) for key in ("observation_space", "action_space")]
-        arguments = PolicyArguments.of(data["arguments"])
         kind = policy_class(data["policy"])
+        arguments = arguments_type(kind).of(data["arguments"])
         kwargs = arguments.as_kwargs(kind)
     except ValueError as error:
         raise ValueError(f"{description} does not describe a policy: {error}") from error
@@ -222,11 +222,9 @@ def _read(description: Path, weights: Path, device: torch.device | str) -> Polic
             # Before memory is taken for what a foreign file describes.
             _check_same(own_tensors(empty), tensors, weights)
         policy = _built(kind, spaces, kwargs, description)
-        policy.ortho_init = arguments.ortho_init
         _take_over(policy, tensors, weights)
         policy = policy.to(get_device(device))
-        if policy.use_sde:
-            policy.reset_noise()
+        arguments.finish(policy)
     policy.set_training_mode(False)
     return PolicyFile(policy, data["num_timesteps"], data["training"])
 
@@ -280,8 +278,8 @@ def _check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
 
 
 def _without_numbers(
-    kind: type[CamPolicy], spaces: Sequence[Any], kwargs: Mapping[str, Any], description: Path
-) -> CamPolicy | None:
+    kind: type[AttentivePolicy], spaces: Sequence[Any], kwargs: Mapping[str, Any], description: Path
+) -> AttentivePolicy | None:
     """Return a policy whose weights have shapes alone; ``None`` where an encoder of the user's own needs numbers."""
     # Weights are of one type whatever the arithmetic, and there is no autocast on this device.
     plain = {name: "float32" if name == "precision" else value for name, value in kwargs.items()}
@@ -307,7 +305,9 @@ def _unchecked_distributions() -> Iterator[None]:
         torch.distributions.Distribution.set_default_validate_args(before)
 
 
-def _built(kind: type[CamPolicy], spaces: Sequence[Any], kwargs: Mapping[str, Any], description: Path) -> CamPolicy:
+def _built(
+    kind: type[AttentivePolicy], spaces: Sequence[Any], kwargs: Mapping[str, Any], description: Path
+) -> AttentivePolicy:
     try:
         return kind(spaces[0], spaces[1], _no_rate, **kwargs)
     except (ValueError, AssertionError) as error:
@@ -320,7 +320,7 @@ def _no_rate(_: float) -> float:
     return 0.0
 
 
-def _take_over(policy: CamPolicy, tensors: Mapping[str, Tensor], file: Path) -> None:
+def _take_over(policy: AttentivePolicy, tensors: Mapping[str, Tensor], file: Path) -> None:
     own = own_tensors(policy)
     _check_same(own, tensors, file)
     with torch.no_grad():

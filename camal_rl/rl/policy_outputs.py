@@ -1,4 +1,4 @@
-"""What a policy answers to images: values, probabilities of the actions, and where it looks for them."""
+"""What a policy answers to images: values, a number for each action, and where it looks for them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.distributions import CategoricalDistribution
 from torch import Tensor
 
-from camal_rl.agents import CamalConfig, CamPolicy
-from camal_rl.agents.attributions import policy_probabilities, policy_values
-from camal_rl.agents.config import ATTENTION_TARGETS, AttentionTarget
+from camal_rl.agents import AttentivePolicy, CamalConfig
+from camal_rl.agents.action_evaluation import QEvaluation
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.heads import has_discrete_actions, heads
 from camal_rl.attention import normalize_cam
 from camal_rl.training_modes import evaluating, recording_gradients
 
@@ -24,37 +24,37 @@ _OUTPUTS_CHUNK = 128
 
 
 def attention_maps(
-    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig | None = None
+    policy: AttentivePolicy, images: npt.NDArray[np.uint8], camal: CamalConfig | None = None
 ) -> dict[AttentionTarget, Tensor]:
-    """Return the attention of images ``uint8 (N, H, W, C)``, ``(N, h, w)`` in [0, 1] on the CPU, for both targets.
+    """Return the attention of images ``uint8 (N, H, W, C)``, ``(N, h, w)`` in [0, 1] on the CPU, for every target.
 
     The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with; by default
     the policy's own.
     """
-    method, rectification = (None, None) if camal is None else (camal.method, camal.rectification)
+    method, rectification = _asked(policy, camal)
     parts: dict[AttentionTarget, list[Tensor]] = {}
     for start in range(0, len(images), CHUNK_SIZE):
         batch = images[start : start + CHUNK_SIZE]
-        attention = policy.attention(batch, None, method, rectification, ATTENTION_TARGETS)
+        attention = policy.attention(batch, None, method, rectification, policy.attention_targets)
         for name, maps in attention.items():
             parts.setdefault(name, []).append(maps.float().cpu())
     return {name: torch.cat(maps) for name, maps in parts.items()}
 
 
-def values(policy: CamPolicy, images: Tensor) -> Tensor:
-    """Return ``V(s)`` of images ``(n, C, H, W)``, ``(n, 1)``, on the CPU."""
-    return policy_values(policy, images.to(policy.device)).cpu()
+def _asked(policy: AttentivePolicy, camal: CamalConfig | None) -> tuple[Any, Any]:
+    """Return method and rectifications of the maps that are meant, ``None`` for the policy's own."""
+    if camal is None:
+        return None, None
+    return camal.method, camal.for_targets(policy.attention_targets).rectification
 
 
-def probabilities(policy: CamPolicy, images: Tensor) -> Tensor:
-    """Return the action probabilities of images ``(n, C, H, W)``, ``(n, A)``, on the CPU."""
-    return policy_probabilities(policy, images.to(policy.device)).cpu()
+def head_output(policy: AttentivePolicy, target: AttentionTarget) -> Callable[[Tensor], Tensor]:
+    """Return the function from images ``(n, C, H, W)`` to what a head answers, ``(n, K)`` on the CPU.
 
-
-def head_output(policy: CamPolicy, head: AttentionTarget) -> Callable[[Tensor], Tensor]:
-    """Return the function from images ``(n, C, H, W)`` to what a head answers, values or probabilities."""
-    answer = values if head == "value" else probabilities
-    return lambda images: answer(policy, images)
+    It is the value ``(n, 1)``, the probabilities of the actions ``(n, A)`` or their Q-values ``(n, A)``.
+    """
+    output = heads(policy)[target].output
+    return lambda images: output(images.to(policy.device)).cpu()
 
 
 @dataclass(frozen=True)
@@ -62,45 +62,65 @@ class PolicyOutputs:
     """What a policy answers to N images; entry ``i`` of everything belongs to image ``i``.
 
     Attributes:
-        values: ``float32 (N,)``, V(s).
-        probabilities: ``float32 (N, A)``, pi(a|s).
-        actions: ``int64 (N,)``, the actions that the policy maps explain.
-        maps: for ``value`` and ``policy`` the attention ``float32 (N, h, w)`` in [0, 1].
+        values: ``float32 (N,)``, V(s); of a Q-network the largest Q-value.
+        probabilities: ``float32 (N, A)``, pi(a|s); ``None`` of a Q-network, which has none.
+        actions: ``int64 (N,)``, the actions that the maps of ``policy`` and ``q`` explain.
+        maps: for each attention target ``float32 (N, h, w)`` in [0, 1].
+        q_values: ``float32 (N, A)``, Q(s, a) of a Q-network.
     """
 
     values: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32] | None
     actions: npt.NDArray[np.int64]
     maps: Mapping[AttentionTarget, npt.NDArray[np.float32]]
+    q_values: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.values)
 
     @property
+    def action_scores(self) -> npt.NDArray[np.float32]:
+        """The number ``(N, A)`` by which actions are preferred: their probabilities, or their Q-values."""
+        scores = self.q_values if self.probabilities is None else self.probabilities
+        assert scores is not None
+        return scores
+
+    @property
+    def score_name(self) -> str:
+        """What that number is called beside an action: ``p`` or ``Q``."""
+        return "Q" if self.probabilities is None else "p"
+
+    @property
     def action_probabilities(self) -> npt.NDArray[np.float32]:
-        """The probability ``(N,)`` of each of ``actions``."""
-        return self.probabilities[np.arange(len(self)), self.actions]
+        """The probability ``(N,)`` of each of ``actions``, of a policy that has probabilities."""
+        assert self.probabilities is not None
+        return self.chosen_scores
+
+    @property
+    def chosen_scores(self) -> npt.NDArray[np.float32]:
+        """The number ``(N,)`` of each of ``actions``."""
+        return self.action_scores[np.arange(len(self)), self.actions]
 
 
 def policy_outputs(
-    policy: CamPolicy,
+    policy: AttentivePolicy,
     images: npt.NDArray[np.uint8],
     camal: CamalConfig | None = None,
     actions: npt.NDArray[np.int64] | None = None,
 ) -> PolicyOutputs:
-    """Return values, probabilities and attention of images, all of one pass through the network.
+    """Return values, scores of the actions and attention of images, all of one pass through the network.
 
     Args:
-        policy: a policy with a categorical distribution (discrete actions).
+        policy: a policy with discrete actions.
         images: ``uint8 (N, H, W, C)``, N at least 1.
         camal: says which maps are meant (method, rectification); by default the policy's own.
-        actions: ``(N,)``, the actions that the policy maps explain; by default those that the policy prefers.
+        actions: ``(N,)``, the actions that the maps explain; by default those that the policy prefers.
 
     Raises:
         ValueError: no images, another number of actions, or actions that are not discrete.
     """
-    if not isinstance(policy.action_dist, CategoricalDistribution):
+    if not has_discrete_actions(policy):
         raise ValueError(f"decisions are shown for discrete actions, got {policy.action_space}")
     if len(images) == 0:
         raise ValueError("there are no outputs for no images; give at least one")
@@ -113,9 +133,10 @@ def policy_outputs(
         ]
     return PolicyOutputs(
         np.concatenate([part.values for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
+        None if parts[0].probabilities is None else np.concatenate([part.action_scores for part in parts]),
         np.concatenate([part.actions for part in parts]),
         {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
+        None if parts[0].q_values is None else np.concatenate([part.action_scores for part in parts]),
     )
 
 
@@ -124,18 +145,25 @@ def _part(actions: npt.NDArray[np.int64] | None, start: int) -> npt.NDArray[np.i
 
 
 def _chunk(
-    policy: CamPolicy, images: npt.NDArray[np.uint8], camal: CamalConfig | None, actions: npt.NDArray[np.int64] | None
+    policy: AttentivePolicy,
+    images: npt.NDArray[np.uint8],
+    camal: CamalConfig | None,
+    actions: npt.NDArray[np.int64] | None,
 ) -> PolicyOutputs:
     observations = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(policy.device)
     explained = None if actions is None else torch.from_numpy(actions).to(policy.device)
-    method, rectification = (None, None) if camal is None else (camal.method, camal.rectification)
+    method, rectification = _asked(policy, camal)
     with recording_gradients():
         evaluation = policy.evaluate_for_attention(observations, explained)
-        maps = policy.attention_maps(evaluation, ATTENTION_TARGETS, method, rectification)
-    distribution: Any = evaluation.distribution.distribution
-    return PolicyOutputs(
-        evaluation.value.detach().float().cpu().numpy(),
-        distribution.probs.detach().float().cpu().numpy(),
-        evaluation.actions.detach().long().cpu().numpy(),
-        {name: normalize_cam(cam.detach()).float().cpu().numpy() for name, cam in maps.items()},
-    )
+        cams = policy.attention_maps(evaluation, policy.attention_targets, method, rectification)
+    maps = {name: _array(normalize_cam(cam.detach())) for name, cam in cams.items()}
+    chosen = evaluation.actions.detach().long().cpu().numpy()
+    if isinstance(evaluation, QEvaluation):
+        q_values = _array(evaluation.q_values)
+        return PolicyOutputs(q_values.max(axis=1), None, chosen, maps, q_values)
+    probabilities = _array(evaluation.distribution.distribution.probs)
+    return PolicyOutputs(_array(evaluation.value), probabilities, chosen, maps)
+
+
+def _array(values: Tensor) -> npt.NDArray[np.float32]:
+    return values.detach().float().cpu().numpy()

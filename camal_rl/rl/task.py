@@ -34,10 +34,11 @@ class AgentTask:
         HELD_OUT_RETURN: "return on held-out levels",
         "camal/value/epg": "EPG of the value map",
         "camal/policy/epg": "EPG of the policy map",
+        "camal/q/epg": "EPG of the Q map",
     }
     same_axis: ClassVar[tuple[frozenset[str], ...]] = (
         frozenset({"rollout/ep_rew_mean", HELD_OUT_RETURN}),
-        frozenset({"camal/value/epg", "camal/policy/epg"}),
+        frozenset({"camal/value/epg", "camal/policy/epg", "camal/q/epg"}),
     )
     map_settings: ClassVar[tuple[str, ...]] = MAP_SETTINGS
     report_parts: ClassVar[tuple[str, ...]] = ("returns", "alignment", "faithfulness", "counterfactuals")
@@ -108,7 +109,7 @@ class AgentTask:
         )
 
     def attention_grid(self, runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
-        """Return the value and policy maps of every method's run on the same frames."""
+        """Return the maps of every method's run on the same frames."""
         return attention_grid(runs, count)
 
     def model_file(self, folder: RunFolder) -> Path:

@@ -16,6 +16,8 @@ RANK_CORRELATION = {"mass": "rank_correlation", "density": "rank_correlation_den
 """Figures of rank correlation by what of the attention is ranked."""
 
 _HEADS = {"value": "value", "divergence": "policy"}
+"""The target whose decision changes, by the change; that of a Q-network is ``q``."""
+_TARGETS = (*_HEADS.values(), "q")
 
 
 def alignment_results(summary: AlignmentSummary, level_set: str | None, target: str) -> list[Result]:
@@ -86,19 +88,22 @@ def undefined_maps(name: str, count: int, frames: int | None, level_set: str | N
         frames: all frames.
         level_set: the levels.
     """
-    target, map_ = (name, "own") if name in _HEADS.values() else (None, name)
+    target, map_ = (name, "own") if name in _TARGETS else (None, name)
     return Result(figure="undefined_maps", level_set=level_set, target=target, map=map_, value=count, count=frames)
 
 
-def agreement_results(agreements: Iterable[RankAgreement], level_set: str | None) -> list[Result]:
+def agreement_results(
+    agreements: Iterable[RankAgreement], level_set: str | None, heads: Mapping[str, str] = _HEADS
+) -> list[Result]:
     """Return whether the interventions that change the decision more are those that hold more attention.
 
     ``rank_correlation`` is the mean over frames, ``rank_correlation_of_means`` that of the interventions' means; the
-    same with ``_density`` of the attention for each changed pixel.
+    same with ``_density`` of the attention for each changed pixel. ``heads`` gives the target of each change of the
+    decision.
     """
     found = []
     for each in agreements:
-        target, figure = _HEADS[each.decision], RANK_CORRELATION[each.attention]
+        target, figure = heads[each.decision], RANK_CORRELATION[each.attention]
         map_ = "own" if each.map == target else each.map
         for name, value, count in (
             (figure, each.per_frame, each.frames),

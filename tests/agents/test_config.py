@@ -19,7 +19,7 @@ def test_weights_must_be_finite_and_not_negative(weight):
     [
         ("targets", (), "must name at least one of value, policy"),
         ("targets", ("value", "value"), "must not repeat"),
-        ("targets", ("critic",), "must be one of value, policy, got 'critic'"),
+        ("targets", ("critic",), "must be one of value, policy, q, got 'critic'"),
         ("method", "gradcam+", "must be one of gradcam, hirescam"),
         ("loss", "camel", "did you mean 'camal'"),
         ("schedule", "cosine", "must be one of constant, warmup, decay"),
@@ -55,7 +55,7 @@ def test_schedules_at_quarters_of_training(schedule, expected):
         ({"weight": None}, TypeError, "camal.weight must be a number, got None"),
         ({"frame_fraction": [0.5]}, TypeError, "camal.frame_fraction must be a number"),
         ({"targets": "value"}, TypeError, r"must be a list, for example \[value, policy\], got 'value'"),
-        ({"targets": [["value"]]}, ValueError, "must be one of value, policy"),
+        ({"targets": [["value"]]}, ValueError, "must be one of value, policy, q"),
         ({"loss": 3}, TypeError, "camal.loss must be the name of a loss, got 3"),
         ({"method": ["gradcam"]}, ValueError, "camal.method must be one of gradcam"),
         ({"shedule": "warmup"}, ValueError, "unknown setting 'shedule' in camal; did you mean 'schedule'"),

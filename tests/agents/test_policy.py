@@ -45,7 +45,9 @@ def test_cam_grids(encoder, grid):
 def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(
     encoder, method, num_attention_frames, monkeypatch
 ):
-    monkeypatch.setattr("camal_rl.agents.policy.preprocess_obs", lambda images, *_, **__: images.double() / 255)
+    monkeypatch.setattr(
+        "camal_rl.agents.attentive_policy.preprocess_obs", lambda images, *_, **__: images.double() / 255
+    )
     policy = policy_of(encoder).double()
     observations, actions = channels_first(frames()), torch.tensor([0, 4, 2, 3, 1, 0])
     weights = torch.rand(6, *policy.cam_grid, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

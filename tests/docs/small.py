@@ -4,13 +4,20 @@ import functools
 from dataclasses import replace
 
 NUM_ENVS, N_STEPS = 2, 4
+SMALL = {
+    "ppo": {"n_steps": N_STEPS, "batch_size": N_STEPS, "n_epochs": 1},
+    "dqn": {"buffer_size": 64, "learning_starts": N_STEPS, "batch_size": N_STEPS},
+}
+"""Settings of an algorithm that make an update small, by its name."""
 
 
 def shrink_python():
     """Let agents have few environments and learn from one short rollout, and classifiers from two batches."""
     from camal_rl import envs, supervised
-    from camal_rl.agents import CAMALPPO
+    from camal_rl.agents import CAMALDQN, CAMALPPO
 
+    _wrap(CAMALDQN, "__init__", lambda init, *arguments, **given: init(*arguments, **{**given, **SMALL["dqn"]}))
+    _wrap(CAMALDQN, "learn", lambda learn, self, _, **rest: learn(self, 2 * N_STEPS * self.n_envs, **rest))
     _wrap(CAMALPPO, "__init__", _small_agent)
     _wrap(CAMALPPO, "learn", lambda learn, self, _, **rest: learn(self, self.n_steps * self.n_envs, **rest))
     _wrap(envs, "make_vec", lambda make, name, num_envs, *rest, **options: make(name, _few(num_envs), *rest, **options))
@@ -33,7 +40,7 @@ def _small_segmented_vec(make, env, num_envs, subproc=False, **rest):
 
 
 def _small_agent(init, self, *arguments, **settings):
-    init(self, *arguments, **{**settings, "n_steps": N_STEPS, "batch_size": N_STEPS, "n_epochs": 1})
+    init(self, *arguments, **{**settings, **SMALL["ppo"]})
 
 
 def _small_trainer(init, self, *arguments, optimization=None, **settings):
@@ -55,7 +62,7 @@ def small_config(config):
         config,
         total_timesteps=2 * NUM_ENVS * N_STEPS,
         env=replace(config.env, num_envs=NUM_ENVS),
-        algorithm=replace(config.algorithm, n_steps=N_STEPS, batch_size=N_STEPS, n_epochs=1),
+        algorithm=replace(config.algorithm, **SMALL[config.algorithm_name]),
         policy=replace(config.policy, precision="float32"),
         evaluation=replace(
             config.evaluation, episodes=2, frames=4, frame_every=2, num_envs=NUM_ENVS, sets=("train", "held_out")

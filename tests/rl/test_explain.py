@@ -110,9 +110,12 @@ def test_the_verb_writes_a_sheet_and_a_video_of_whole_episodes(tmp_path, trained
     arguments = ("explain", str(trained.path), "--set", "train", "--frames", "2", "--episodes", "2", "--seed", "7")
     assert run_main(*arguments, "--out", str(out), "--no-progress") == 0
     printed = capsys.readouterr()
-    assert printed.out == f"contact sheet: {out}/attention-train.png\nvideo: {out}/episodes-train.mp4\n"
+    assert printed.out == (
+        f"contact sheet: {out}/attention-train.png\npage: {out}/episode-train.html\nvideo: {out}/episodes-train.mp4\n"
+    )
     assert printed.err == ""
-    assert sorted(path.name for path in out.iterdir()) == ["attention-train.png", "episodes-train.mp4"]
+    written = sorted(path.name for path in out.iterdir())
+    assert written == ["attention-train.png", "episode-train.html", "episodes-train.mp4"]
     assert cv2.imread(str(out / "attention-train.png")).shape[1] == 956
     # The oracle plays the same episodes; each last picture stays for a second, ten pictures.
     venv = make_vec("toy_grid/default", 1, 7)
@@ -133,7 +136,7 @@ def test_a_ppo_run_without_masks_gets_a_sheet_with_segmentation(tmp_path):
     folder = RunFolder(tmp_path / "ppo")
     options = [*TINY, "camal.weight=0", "env.segmentation=null", "log.overlay_every=0"]
     run(prepare(load_config("toy_grid", options), folder), ["test"])
-    assert run_main("explain", str(folder.path), "--no-video", "--frames", "1") == 0
+    assert run_main("explain", str(folder.path), "--no-video", "--no-page", "--frames", "1") == 0
     assert [path.name for path in (folder.path / "explain").iterdir()] == ["attention-held_out.png"]
     assert cv2.imread(str(folder.path / "explain" / "attention-held_out.png")).shape[1] == 956
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.attention import upsample_cam
 from camal_rl.metrics import (
@@ -15,6 +15,7 @@ from camal_rl.metrics import (
     Change,
     deletion_effect,
     preferred_action_drop,
+    q_value_change,
     random_saliency,
     value_change,
 )
@@ -32,6 +33,7 @@ SUITES: tuple[str, ...] = get_args(Suite)
 _HEADS: dict[AttentionTarget, tuple[str, Change]] = {
     "value": ("value, in standard deviations of the value over the frames", value_change),
     "policy": ("probability of the preferred action", preferred_action_drop),
+    "q": ("Q-value of the greedy action, in standard deviations of it over the frames", q_value_change),
 }
 
 
@@ -43,14 +45,14 @@ class AttentionReport(NamedTuple):
 
 
 def attention_report(
-    policy: CamPolicy,
+    policy: AttentivePolicy,
     frames: FrameSet,
     camal: CamalConfig,
     seed: int,
     suite: Suite = "quick",
     level_set: str | None = None,
 ) -> AttentionReport:
-    """Measure value and policy attention on frames.
+    """Measure a policy's attention on frames, target by target.
 
     Alignment compares the map with the mask on the CAM grid (a cell is relevant when any relevant pixel falls in it).
     Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one as coarse as it, and
@@ -67,7 +69,7 @@ def attention_report(
         level_set: what the results call the levels that the frames are of.
 
     Returns:
-        For the targets ``value`` and ``policy``: alignment (means over the frames where they are defined),
+        For each attention target of the policy: alignment (means over the frames where they are defined),
         ``zero_maps``, ``nonfinite_maps``, ``empty_targets``, and faithfulness by map; in the full suite also curves,
         other fills and changes, consistency and randomization.
     """
@@ -98,7 +100,7 @@ def attention_report(
 
 
 def _effect(
-    policy: CamPolicy,
+    policy: AttentivePolicy,
     head: AttentionTarget,
     images: Tensor,
     saliency: Tensor,

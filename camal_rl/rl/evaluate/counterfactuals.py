@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,18 +13,18 @@ from camal_rl.agents import CamalConfig
 from camal_rl.envs import CounterfactualEnv, SegmentedVecEnv, find_counterfactual
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
+    DecisionChange,
     attention_mass,
     changed_area,
     decision_change,
+    q_decision_change,
     summarize_counterfactuals,
 )
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.frames import visit_frames
-from camal_rl.rl.policy_outputs import attention_maps, probabilities, values
+from camal_rl.rl.policy_outputs import attention_maps, head_output
 from camal_rl.runs.attention_results import agreement_results, intervention_name, undefined_maps
 from camal_rl.runs.results import Result, ResultKey, Results
-
-HEADS = ("value", "policy")
 
 
 def counterfactual_report(
@@ -61,7 +63,7 @@ def counterfactual_report(
         return Results()
     collector = _Collector(model, env, camal, seed)
     visit_frames(model, venv, frames, every, seed, collector.visit)
-    return _results(env, collector.summary(frames), level_set)
+    return _results(env, collector.summary(frames), collector.policy.attention_targets, level_set)
 
 
 class _Collector:
@@ -77,7 +79,7 @@ class _Collector:
         redrawn = [self.env.counterfactual(each) for each in self.env.interventions()]
         maps: dict[str, Tensor] = {}
         maps.update(attention_maps(self.policy, observations, self.camal).items())
-        maps["random"] = torch.rand(maps["value"].shape, generator=self.generator)
+        maps["random"] = torch.rand(next(iter(maps.values())).shape, generator=self.generator)
         changed = torch.from_numpy(np.stack([each.changed for each in redrawn]))
         found = self._answers(observations)
         after = [self._answers(each.images) for each in redrawn]
@@ -91,40 +93,56 @@ class _Collector:
     def _answers(self, images: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
         batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         with torch.no_grad():
-            return {"values": values(self.policy, batch)[:, 0], "probabilities": probabilities(self.policy, batch)}
+            return {name: head_output(self.policy, name)(batch) for name in self.policy.attention_targets}
 
     def summary(self, frames: int) -> CounterfactualSummary:
         """Return the summary of the first ``frames`` frames."""
         found = {}
         for key, parts in self.parts.items():
-            axis = 0 if key in ("values", "probabilities") else 1
+            axis = 0 if key in self.policy.attention_targets else 1
             found[key] = torch.cat(parts, dim=axis).narrow(axis, 0, frames)
         names = [each.name for each in self.env.interventions()]
         kinds = [each.kind for each in self.env.interventions()]
-        change = decision_change(
-            found["values"],
-            found["values_after"],
-            found["probabilities"],
-            found["probabilities_after"],
-            found["applies"],
-        )
+        change = _change(found)
         masses = {key.removeprefix("mass_"): each for key, each in found.items() if key.startswith("mass_")}
         return summarize_counterfactuals(names, kinds, change, found["area"], masses)
 
 
-def _results(env: CounterfactualEnv, summary: CounterfactualSummary, level_set: str | None) -> Results:
+def _change(found: Mapping[str, Tensor]) -> DecisionChange:
+    """Return how much the interventions change the answers of a policy, whichever it gives."""
+    if "q" in found:
+        return q_decision_change(found["q"], found["q_after"], found["applies"])
+    return decision_change(
+        found["value"][:, 0], found["value_after"][:, :, 0], found["policy"], found["policy_after"], found["applies"]
+    )
+
+
+_CHANGES: dict[tuple[str, ...], dict[ResultKey, str]] = {
+    ("value", "policy"): {
+        ResultKey("value_change", target="value"): "value",
+        ResultKey("policy_drop", target="policy"): "drop",
+        ResultKey("policy_kl", target="policy"): "divergence",
+        ResultKey("flips", target="policy"): "flip",
+    },
+    ("q",): {ResultKey("value_change", target="q"): "value", ResultKey("flips", target="q"): "flip"},
+}
+"""What is reported of an intervention's effect, by the attention targets of the policy."""
+
+
+def _results(
+    env: CounterfactualEnv, summary: CounterfactualSummary, targets: tuple[str, ...], level_set: str | None
+) -> Results:
+    changes = _CHANGES[targets]
     found = [undefined_maps(name, count, summary.frames, level_set) for name, count in summary.undefined_maps.items()]
     for intervention, effect in zip(env.interventions(), summary.effects, strict=True):
         name = intervention_name(effect.name, effect.kind, intervention.class_name)
         figures: dict[ResultKey, float] = {
             ResultKey("changed_area"): effect.area,
-            ResultKey("value_change", target="value"): effect.value,
-            ResultKey("policy_drop", target="policy"): effect.drop,
-            ResultKey("policy_kl", target="policy"): effect.divergence,
-            ResultKey("flips", target="policy"): effect.flip,
-            **{ResultKey("attention_mass", target=head, map="own"): effect.mass[head] for head in HEADS},
+            **{key: getattr(effect, field) for key, field in changes.items()},
+            **{ResultKey("attention_mass", target=head, map="own"): effect.mass[head] for head in targets},
         }
         for key, value in figures.items():
             place = key._replace(level_set=level_set, control=name)._asdict()
             found.append(Result(**place, value=value, count=effect.frames))
-    return Results([*found, *agreement_results(summary.agreements, level_set)])
+    heads = {"value": "q"} if targets == ("q",) else {"value": "value", "divergence": "policy"}
+    return Results([*found, *agreement_results(summary.agreements, level_set, heads)])

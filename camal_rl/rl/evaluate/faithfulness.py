@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camal_rl.agents import CamalConfig, CamPolicy
+from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.extras import install_command
@@ -21,6 +21,7 @@ from camal_rl.metrics import (
     explanation_consistency,
     faithfulness,
     policy_divergence,
+    q_sarfa,
     randomization_check,
     sarfa,
 )
@@ -37,7 +38,11 @@ OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
 STABILITY_FRAMES = 64
 """Consistency and parameter randomization look at the first so many frames."""
 
-_OTHER_CHANGES: dict[str, Change] = {"kl": policy_divergence, "sarfa": sarfa}
+_OTHER_CHANGES: dict[str, dict[str, Change]] = {
+    "policy": {"kl": policy_divergence, "sarfa": sarfa},
+    "q": {"sarfa": q_sarfa},
+}
+"""Further measures of change by target; a Q-network has no distribution to take a divergence of."""
 # These two darken the image by the map; the fill plays no part in them.
 _WITHOUT_FILL = ("average_drop", "increase_in_confidence")
 
@@ -51,13 +56,13 @@ def check_suite_support() -> None:
         )
 
 
-def neutral_maps(policy: CamPolicy, head: AttentionTarget, images: Tensor) -> dict[str, Tensor]:
+def neutral_maps(policy: AttentivePolicy, head: AttentionTarget, images: Tensor) -> dict[str, Tensor]:
     """Return the maps ``(N, H, W)`` of :data:`NEUTRAL_METHODS` for images ``(N, C, H, W)``, on the CPU."""
     return {method: explain(policy, images, method, head).cpu() for method in NEUTRAL_METHODS}
 
 
 def faithfulness_suite(
-    policy: CamPolicy,
+    policy: AttentivePolicy,
     head: AttentionTarget,
     change: Change,
     images: Tensor,
@@ -66,11 +71,11 @@ def faithfulness_suite(
     seed: int,
     level_set: str | None = None,
 ) -> list[Result]:
-    """Return the faithfulness of maps under every fill and, for the policy, every measure of change.
+    """Return the faithfulness of maps under every fill and every measure of change of their target.
 
     Args:
         policy: the policy.
-        head: ``value`` or ``policy``.
+        head: the attention target.
         change: what counts as a change of that head's output.
         images: ``(N, C, H, W)``, uint8.
         saliency: the model's map and its controls, ``(N, H, W)`` by name.
@@ -79,8 +84,8 @@ def faithfulness_suite(
         level_set: what the results call the levels that the images are of.
 
     Returns:
-        Every figure and curve by map (mean fill), the figures by fill and map, and for the policy the deletion effect
-        by map with other measures of change (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
+        Every figure and curve by map (mean fill), the figures by fill and map, and the deletion effect by map with
+        other measures of change where the target has any (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
     """
     output = head_output(policy, head)
     results: list[Result] = []
@@ -99,7 +104,7 @@ def faithfulness_suite(
             found = faithfulness(images, each, output, change, fill, generator=source(), **sizes)
             means = {key: value for key, value in found.means().items() if key not in _WITHOUT_FILL}
             results += faithfulness_results(means, found.counts(), level_set, head, name, fill)
-    for measure, other in _OTHER_CHANGES.items() if head == "policy" else ():
+    for measure, other in _OTHER_CHANGES.get(head, {}).items():
         for name, each in saliency.items():
             effect = deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source())
             means = {f"{key}_{measure}": mean for key, mean in effect.means().items()}
@@ -109,7 +114,7 @@ def faithfulness_suite(
 
 
 def stability(
-    policy: CamPolicy,
+    policy: AttentivePolicy,
     head: AttentionTarget,
     images: Tensor,
     camal: CamalConfig,
@@ -120,13 +125,13 @@ def stability(
 
     Consistency: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
     Randomization: rank correlation with the original map while the network's layers are randomized from the top.
-    The policy's map is that of the action preferred on the unchanged image throughout.
+    A map of an action is that of the one preferred on the unchanged image throughout.
     """
     few = images[:STABILITY_FRAMES]
     actions = preferred_actions(policy, few.to(policy.device))
 
     def maps(network: nn.Module, batch: Tensor) -> Tensor:
-        assert isinstance(network, CamPolicy)
+        assert isinstance(network, AttentivePolicy)
         return network.attention(batch, actions, camal.method, camal.rectification, (head,))[head].float().cpu()
 
     changes: dict[str, Perturbation] = {

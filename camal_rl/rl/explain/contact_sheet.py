@@ -30,7 +30,11 @@ _FOOT = 62
 _LEGEND_ROW = 20
 _LEGEND_ENTRY = 130
 _BAR_WIDTH = 150
-_MAP_TITLES: dict[str, AttentionTarget] = {"value map": "value", "policy map: preferred action": "policy"}
+_MAP_TITLES: dict[AttentionTarget, str] = {
+    "value": "value map",
+    "policy": "policy map: preferred action",
+    "q": "Q map: preferred action",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class SheetText:
 
 
 def write_contact_sheet(path: Path, frames: FrameSet, outputs: PolicyOutputs, text: SheetText) -> None:
-    """Write a PNG with one row for each frame: frame | segmentation | value map | map of the preferred action.
+    """Write a PNG with one row for each frame: frame | segmentation | a map for each attention target.
 
     The file appears, over an earlier one, when it is complete; missing folders are made.
 
@@ -150,11 +154,11 @@ def _columns(frames: FrameSet, outputs: PolicyOutputs, with_segmentation: bool) 
     columns = {"frame": images}
     if with_segmentation:
         columns["segmentation"] = [enlarged(picture, _CELL) for picture in colored_segmentation(frames.labels)]
-    for title, name in _MAP_TITLES.items():
+    for name, maps in outputs.maps.items():
         # Where a map is not finite there is nothing to draw over the frame.
-        columns[title] = [
+        columns[_MAP_TITLES[name]] = [
             heatmap_overlay(to_grayscale(image), cam) if np.isfinite(cam).all() else image
-            for image, cam in zip(images, outputs.maps[name], strict=True)
+            for image, cam in zip(images, maps, strict=True)
         ]
     return columns
 
@@ -163,7 +167,7 @@ def _row_text(outputs: PolicyOutputs, text: SheetText, row: int) -> str:
     lines = [
         f"value {outputs.values[row]:.2f}",
         f"prefers {text.action_names[outputs.actions[row]]}",
-        f"with p = {outputs.action_probabilities[row]:.2f}",
+        f"with {outputs.score_name} = {outputs.chosen_scores[row]:.2f}",
     ]
     for name, maps in outputs.maps.items():
         if not np.isfinite(maps[row]).all():

@@ -46,6 +46,7 @@ def record_episode(
     seed: int,
     max_steps: int = 2000,
     on_step: Callable[[int], None] = lambda _: None,
+    on_frame: Callable[[int], None] = lambda _: None,
 ) -> Recording:
     """Reset an environment and record one episode of its first copy.
 
@@ -59,6 +60,8 @@ def record_episode(
         seed: seed of the sampled actions; torch's global generators are left as they were.
         max_steps: cut the episode after this many steps, at least 1.
         on_step: called with the number of steps so far.
+        on_frame: called with the step whose frame the environment shows, before its action. It may ask the environment
+            about its current state, and must not draw from torch's global generators.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
@@ -70,6 +73,7 @@ def record_episode(
         torch.manual_seed(seed)
         observations = np.asarray(venv.reset())
         while not ended and len(frames) < max_steps:
+            on_frame(len(frames))
             chosen, _ = actor.predict(observations, deterministic=deterministic)
             # A copy: simulators may overwrite their observations.
             frames.append(observations[0].copy())

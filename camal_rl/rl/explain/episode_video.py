@@ -1,4 +1,4 @@
-"""The pictures of an episode's video: frame, value map and policy map, the decision, and the value over time."""
+"""The pictures of an episode's video: frame, attention maps, the decision, and the value over time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from camal_rl.agents.config import AttentionTarget
 from camal_rl.overlays import RGBImage, as_rgb, enlarged, heatmap_overlay, to_grayscale
+from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
 from camal_rl.rl.explain.episode import Recording
 from camal_rl.rl.policy_outputs import PolicyOutputs
 
@@ -33,7 +33,6 @@ _BAR: Color = (110, 130, 150)
 _TAKEN: Color = (255, 170, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SCALE = 0.45
-_MAP_TITLES: dict[str, AttentionTarget] = {"value map": "value", "policy map: action taken": "policy"}
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,12 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
     """
     if len(outputs) != len(recording) or (outputs.actions != recording.actions).any():
         raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
-    if len(text.action_names) != outputs.probabilities.shape[1]:
-        raise ValueError(f"expected {outputs.probabilities.shape[1]} action names, got {len(text.action_names)}")
-    layout = _Layout.of(enlarged(as_rgb(recording.frames[0]), _PANEL), len(text.action_names))
-    backdrop = _backdrop(layout, text)
+    if len(text.action_names) != outputs.action_scores.shape[1]:
+        raise ValueError(f"expected {outputs.action_scores.shape[1]} action names, got {len(text.action_names)}")
+    panel = enlarged(as_rgb(recording.frames[0]), _PANEL)
+    layout = _Layout.of(panel, len(text.action_names), 1 + len(outputs.maps))
+    backdrop = _backdrop(layout, text, SCORE_TITLES[outputs.score_name])
+    shares = bar_shares(outputs, outputs)
     curve = _Curve.of(layout, outputs.values)
     curve.draw_axes(backdrop)
     for step in range(len(recording)):
@@ -78,7 +79,7 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
         picture = backdrop.copy()
         _draw_panels(picture, layout, recording, outputs, step)
         _draw_status(picture, layout, recording, outputs, text, step)
-        _draw_bars(picture, layout, outputs, step)
+        _draw_bars(picture, layout, outputs, shares, step)
         curve.draw_dot(picture, step)
         yield picture
 
@@ -89,14 +90,15 @@ class _Layout:
 
     panel: tuple[int, int]
     actions: int
+    columns: int
 
     @classmethod
-    def of(cls, panel: RGBImage, actions: int) -> _Layout:
-        return cls((panel.shape[0], panel.shape[1]), actions)
+    def of(cls, panel: RGBImage, actions: int, columns: int) -> _Layout:
+        return cls((panel.shape[0], panel.shape[1]), actions, columns)
 
     @property
     def width(self) -> int:
-        return 3 * self.panel[1] + 4 * _MARGIN
+        return self.columns * (self.panel[1] + _MARGIN) + _MARGIN
 
     @property
     def top(self) -> int:
@@ -140,13 +142,13 @@ def _text_width(text: str) -> int:
     return int(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0])
 
 
-def _backdrop(layout: _Layout, text: VideoText) -> RGBImage:
+def _backdrop(layout: _Layout, text: VideoText, scores: str) -> RGBImage:
     """Return what all pictures of an episode share."""
     picture = np.full((layout.height, layout.width, 3), _BACKGROUND, dtype=np.uint8)
     room = layout.width - 2 * _MARGIN
     _write(picture, text.title, layout.left(0), 20, room=room)
     _write(picture, text.maps, layout.left(0), 40, _FAINT, room=room)
-    _write(picture, "probability of each action", layout.left(0), layout.below + 14)
+    _write(picture, scores, layout.left(0), layout.below + 14)
     _write(picture, f"{text.value} over the episode", layout.left(1), layout.below + 14)
     for action, name in enumerate(text.action_names):
         _write(picture, name, layout.left(0), layout.row_top(action) + layout.row // 2 + 5, room=_NAME_WIDTH - 6)
@@ -159,10 +161,10 @@ def _draw_panels(picture: RGBImage, layout: _Layout, recording: Recording, outpu
     ending = "last frame of the episode" if recording.ended else "last frame: the episode is cut here"
     _draw_panel(picture, layout, 0, frame, ending if last else "frame", _TAKEN if last else _TEXT)
     gray = to_grayscale(frame)
-    for column, (title, name) in enumerate(_MAP_TITLES.items(), start=1):
-        cam = outputs.maps[name][step]
+    for column, (name, maps) in enumerate(outputs.maps.items(), start=1):
+        cam = maps[step]
         panel = heatmap_overlay(gray, cam) if np.isfinite(cam).all() else frame
-        _draw_panel(picture, layout, column, panel, title + _remark(cam))
+        _draw_panel(picture, layout, column, panel, MAP_TITLES[name] + _remark(cam))
 
 
 def _draw_panel(
@@ -184,7 +186,7 @@ def _draw_status(
 ) -> None:
     fields = (
         f"step {step + 1} of {len(recording)}",
-        f"action {text.action_names[recording.actions[step]]} (p {outputs.action_probabilities[step]:.2f})",
+        f"action {text.action_names[recording.actions[step]]} ({outputs.score_name} {outputs.chosen_scores[step]:.2f})",
         f"value {outputs.values[step]:.2f}",
         f"reward {recording.rewards[step]:+.2f}",
         f"return {recording.returns[step]:.2f}",
@@ -195,15 +197,17 @@ def _draw_status(
         left += int(share * room)
 
 
-def _draw_bars(picture: RGBImage, layout: _Layout, outputs: PolicyOutputs, step: int) -> None:
+def _draw_bars(
+    picture: RGBImage, layout: _Layout, outputs: PolicyOutputs, shares: npt.NDArray[np.float32], step: int
+) -> None:
     left = layout.left(0) + _NAME_WIDTH
     right = layout.left(0) + layout.panel[1] - _NUMBER_WIDTH
-    for action, probability in enumerate(outputs.probabilities[step]):
+    for action, score in enumerate(outputs.action_scores[step]):
         top = layout.row_top(action)
         color = _TAKEN if action == outputs.actions[step] else _BAR
-        end = left + round((right - left) * float(np.nan_to_num(probability)))
+        end = left + round((right - left) * float(shares[step, action]))
         cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), color, cv2.FILLED)
-        _write(picture, f"{probability:.2f}", right + 8, top + layout.row // 2 + 5)
+        _write(picture, f"{score:.2f}", right + 8, top + layout.row // 2 + 5)
 
 
 @dataclass(frozen=True)

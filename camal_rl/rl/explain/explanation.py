@@ -1,4 +1,4 @@
-"""Explain a trained run: a contact sheet of where it looks, and a video of episodes."""
+"""Explain a trained run: a contact sheet of where it looks, a video of episodes, and a page to look at one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.returns import Actor
 from camal_rl.rl.explain.contact_sheet import SheetText, write_contact_sheet
 from camal_rl.rl.explain.episode import record_episode
+from camal_rl.rl.explain.episode_page import Labels, PageText, write_episode_page
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.explain.video_file import check_video_support, write_mp4
+from camal_rl.rl.explain.what_if import Witness
 from camal_rl.rl.frames import sample_frames
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import policy_outputs
@@ -35,6 +37,8 @@ OnProgress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is (``None`` where nobody knows)."""
 
 _HOLD_SECONDS = 1
+PAGE_STEPS = 300
+"""How many steps of an episode its page shows: it holds every frame, and each as the simulator redraws it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class ExplanationSettings:
         deterministic: preferred actions instead of sampled ones, on the sheet and in the video.
         seed: seed of the levels and actions.
         fps: steps for each second of the video.
+        page: whether the page of the first episode is written.
     """
 
     level_set: str
@@ -58,6 +63,7 @@ class ExplanationSettings:
     deterministic: bool = False
     seed: int = 10_000
     fps: int = 10
+    page: bool = True
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -102,6 +108,7 @@ class Explanation:
         model: the run's model.
         sheet_venv: environment of the contact sheet.
         video_venv: environment of the video, ``None`` without one.
+        page_venv: environment of the page, ``None`` without one.
         no_segmentation: why there is no segmentation, ``None`` where there is.
     """
 
@@ -110,11 +117,12 @@ class Explanation:
     model: TrainedAgent
     sheet_venv: SegmentedVecEnv
     video_venv: SegmentedVecEnv | None
+    page_venv: SegmentedVecEnv | None
     no_segmentation: str | None
 
     def close(self) -> None:
         """Close the environments."""
-        for venv in (self.sheet_venv, self.video_venv):
+        for venv in (self.sheet_venv, self.video_venv, self.page_venv):
             if venv is not None:
                 venv.close()
 
@@ -122,8 +130,8 @@ class Explanation:
 def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Explanation:
     """Load a run's model and make the environments, so that every mistake shows before anything is written.
 
-    Masks are asked for also where the run was trained without them. Where the simulator cannot give any, the sheet
-    goes without.
+    Masks are asked for also where the run was trained without them. Where the simulator cannot give any, sheet and page
+    go without.
 
     Raises:
         FileNotFoundError: not the folder of a trained run.
@@ -137,16 +145,19 @@ def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Exp
     attentive_policy(model)
     if config.threads:
         torch.set_num_threads(config.threads)
-    sheet_venv, no_segmentation = _sheet_env(config, settings)
+    num_envs = min(settings.frames, config.evaluation.num_envs)
+    sheet_venv, no_segmentation = _masked_env(config, settings, num_envs)
+    page_venv = _masked_env(config, settings, 1)[0] if settings.page else None
     video_venv = None
     if settings.episodes:
         video_venv = make_level_set_env(config, settings.level_set, 1, settings.seed, masks=False)
-    return Explanation(config, settings, model, sheet_venv, video_venv, no_segmentation)
+    return Explanation(config, settings, model, sheet_venv, video_venv, page_venv, no_segmentation)
 
 
-def _sheet_env(config: ExperimentConfig, settings: ExplanationSettings) -> tuple[SegmentedVecEnv, str | None]:
-    """Return the environment of the sheet, and why it has no masks where it has none."""
-    num_envs = min(settings.frames, config.evaluation.num_envs)
+def _masked_env(
+    config: ExperimentConfig, settings: ExplanationSettings, num_envs: int
+) -> tuple[SegmentedVecEnv, str | None]:
+    """Return an environment of the level set, and why it has no masks where it has none."""
     try:
         return make_level_set_env(config, settings.level_set, num_envs, settings.seed, masks=True), None
     except ValueError as error:
@@ -155,20 +166,25 @@ def _sheet_env(config: ExperimentConfig, settings: ExplanationSettings) -> tuple
 
 
 def explain(explanation: Explanation, out: Path, on_progress: OnProgress = lambda *_: None) -> list[Path]:
-    """Write ``attention-<level set>.png`` and ``episodes-<level set>.mp4`` and return their paths.
+    """Write ``attention-<level set>.png``, ``episode-<level set>.html``, ``episodes-<level set>.mp4``; return paths.
 
     Each file appears in one piece, over one of an earlier explanation; the folder is made where it is missing.
     """
-    settings = explanation.settings
+    settings, written = explanation.settings, []
     sheet = out / f"attention-{unique_name(settings.level_set)}.png"
     on_progress("contact sheet", 0, 1)
     _write_sheet(explanation, sheet)
     on_progress("contact sheet", 1, 1)
-    if explanation.video_venv is None:
-        return [sheet]
-    video = out / f"episodes-{unique_name(settings.level_set)}.mp4"
-    write_mp4(video, _video_pictures(explanation, explanation.video_venv, on_progress), settings.fps)
-    return [sheet, video]
+    written.append(sheet)
+    if explanation.page_venv is not None:
+        page = out / f"episode-{unique_name(settings.level_set)}.html"
+        _write_page(explanation, explanation.page_venv, page, on_progress)
+        written.append(page)
+    if explanation.video_venv is not None:
+        video = out / f"episodes-{unique_name(settings.level_set)}.mp4"
+        write_mp4(video, _video_pictures(explanation, explanation.video_venv, on_progress), settings.fps)
+        written.append(video)
+    return written
 
 
 def _write_sheet(explanation: Explanation, path: Path) -> None:
@@ -185,11 +201,42 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
     write_contact_sheet(path, frames, outputs, text)
 
 
+def _write_page(explanation: Explanation, venv: SegmentedVecEnv, path: Path, on_progress: OnProgress) -> None:
+    """Play the first episode with all that the simulator can say about each step, and write its page."""
+    settings, policy = explanation.settings, attentive_policy(explanation.model)
+    witness = Witness(venv, with_labels=explanation.no_segmentation is None)
+    recording = record_episode(
+        explanation.model,
+        venv,
+        settings.deterministic,
+        settings.seed,
+        PAGE_STEPS,
+        _reporter(on_progress, "page: playing", None),
+        witness,
+    )
+    on_progress("page: drawing", 0, 1)
+    outputs = policy_outputs(policy, recording.frames, settings.camal, recording.actions)
+    redrawn = witness.redrawn(policy, recording.actions, settings.camal)
+    notes = []
+    if not recording.ended:
+        notes.append(f"The first {len(recording)} steps of an episode that goes on.")
+    if explanation.no_segmentation is not None:
+        notes.append(f"No segmentation: {explanation.no_segmentation}.")
+    labels = Labels(np.stack(witness.labels), venv.spec.names, venv.spec.relevant_lookup()) if witness.labels else None
+    text = PageText(
+        _title(explanation), _maps(settings.camal), action_names(venv), notes, _value_name(explanation.config)
+    )
+    write_episode_page(path, recording, outputs, labels, redrawn, text)
+    on_progress("page: drawing", 1, 1)
+
+
+def _value_name(config: ExperimentConfig) -> str:
+    return "value (of normalized rewards)" if config.env.normalize_reward else "value"
+
+
 def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[RGBImage]:
     """Play and draw the episodes one after the other; the last picture of each stays for a moment."""
-    config, settings = explanation.config, explanation.settings
-    names = action_names(venv)
-    value = "value (of normalized rewards)" if config.env.normalize_reward else "value"
+    settings, names, value = explanation.settings, action_names(venv), _value_name(explanation.config)
     for episode in range(settings.episodes):
         label = f"episode {episode + 1} of {settings.episodes}"
         playing = _reporter(on_progress, f"{label}: playing", None)
@@ -223,8 +270,11 @@ def _title(explanation: Explanation) -> str:
 
 
 def _maps(camal: CamalConfig) -> str:
-    value, policy = camal.value_rectification, camal.policy_rectification
-    signs = value if value == policy else f"{value} (value), {policy} (policy)"
+    by_target = camal.rectification
+    same = len(set(by_target.values())) == 1
+    signs = (
+        next(iter(by_target.values())) if same else ", ".join(f"{sign} ({name})" for name, sign in by_target.items())
+    )
     return f"maps: {camal.method}, {signs}; each is divided by its maximum; yellow counts most"
 
 

@@ -1,0 +1,80 @@
+"""What algorithms of SB3's have in common here: where they stop, what they compute in, which images they act on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from camal_rl.agents.arithmetic import settled_precision
+from camal_rl.agents.attentive_policy import AttentivePolicy
+from camal_rl.agents.encoders import CamEncoder, encoder_class
+from camal_rl.agents.interruption import Interruption
+from camal_rl.envs.segmentation import find_wrapped, masking_of
+
+
+class AttentiveAlgorithm(BaseAlgorithm):
+    """An algorithm of SB3's with a policy that may have attention maps; written before SB3's class in the bases."""
+
+    @functools.cached_property
+    def interruption(self) -> Interruption:
+        """Where training can stop, and where it goes on."""
+        return Interruption()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "interruption"]
+
+    def restart_episodes(self, observations: Any) -> None:
+        """Go on with the first observations of new episodes in every environment."""
+        self._last_obs, self._last_episode_starts = observations, np.ones(self.n_envs, dtype=bool)
+
+    def _settle_precision(self) -> None:
+        """Put what ``auto`` comes to here into the policy's arguments: a loaded model computes as it was trained."""
+        kwargs = self.policy_kwargs or {}
+        if not issubclass(self.policy_class, AttentivePolicy) or kwargs.get("precision") != "auto":
+            return
+        encoder = encoder_class(kwargs.get("encoder", "nature"))
+        self.policy_kwargs = {**kwargs, "precision": settled_precision(encoder, "auto", self.device)}
+
+    def _note_masking(self, env: VecEnv | None) -> None:
+        """Put what the agent sees of each image into the policy's arguments, where it sees objects only.
+
+        Raises:
+            ValueError: the policy was trained on images that were masked in another way.
+        """
+        if env is None or not issubclass(self.policy_class, AttentivePolicy):
+            return
+        given, kwargs = masking_of(env), self.policy_kwargs or {}
+        if kwargs.get("masking", given) != given:
+            seen = "images as they are" if given is None else f"images masked by {given!r}"
+            raise ValueError(
+                f"the policy acts on images masked by {kwargs['masking']!r}, and this environment gives {seen}; wrap "
+                f"it as in training: MaskedVecEnv(env, {kwargs['masking']!r})"
+            )
+        if given is not None:
+            self.policy_kwargs = {**kwargs, "masking": given}
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Train in another environment from now on, as SB3 has it.
+
+        Raises:
+            ValueError: the policy was trained on images that were masked in another way; or as SB3 says.
+        """
+        super().set_env(env, force_reset)
+        self._note_masking(self.env)
+
+    def _check_normalization(self) -> None:
+        """Refuse normalized observations where the encoder wants images, before it finds no image space."""
+        normalizer = None if self.env is None else find_wrapped(self.env, VecNormalize)
+        if normalizer is None or not normalizer.norm_obs or not issubclass(self.policy_class, AttentivePolicy):
+            return
+        wants_images = issubclass(encoder_class(self.policy_kwargs.get("encoder", "nature")), CamEncoder)
+        if wants_images and self.policy_kwargs.get("normalize_images", True):
+            raise ValueError(
+                f"{self.policy_class.__name__} takes images as they are, got observations that VecNormalize "
+                "normalizes; make it with VecNormalize(env, norm_obs=False), which still normalizes rewards"
+            )

@@ -1,0 +1,364 @@
+"""What every policy with class activation maps has: its encoder, the pass that keeps features, and the maps."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor
+
+from camal_rl.agents.action_evaluation import AttentionEvaluation
+from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
+from camal_rl.agents.encoder_fit import fitting_extractor
+from camal_rl.agents.encoders import (
+    CamEncoder,
+    Precision,
+    check_images,
+    encoder_class,
+    encoder_kwargs,
+    encoder_name,
+    is_shipped,
+)
+from camal_rl.agents.map_settings import MapSettings, check_targets
+from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
+from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps
+from camal_rl.closed_form import closed_form_cams, hidden_gradient
+from camal_rl.layer_capture import FeatureLayout
+from camal_rl.training_modes import evaluating, recording_gradients
+
+CLOSED_FORM_TOLERANCE = 1e-4
+"""Largest difference of the closed form from autograd, relative to the largest gradient, that counts as rounding."""
+
+_Rectifications = Rectification | Mapping[AttentionTarget, Rectification]
+
+
+class AttentivePolicy(BasePolicy):
+    """A policy of SB3's on images whose encoder gives class activation maps; written before SB3's class in the bases.
+
+    A class that derives from it says which ``attention_targets`` it has, and what their scores and heads are.
+
+    Args:
+        observation_space: image space.
+        action_space: any that SB3's policy takes.
+        lr_schedule: learning rate by remaining progress.
+        encoder: name of an encoder, such as ``nature``, ``impala``, ``compact``; path or class of one of your own.
+        precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
+        cam_layer: dotted name of the CAM layer inside the encoder; by default ``cnn`` in a :class:`CamEncoder` and the
+            last ``Conv2d`` in an encoder of another class. Its output is a feature map, channels first or last, or
+            tokens (:func:`camal_rl.feature_layout.layout_of`).
+        maps: which maps :meth:`attention` gives where nothing is said: ``targets``, ``method``,
+            ``value_rectification``, ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`).
+            They are saved with the policy; a CAMAL algorithm sets those that it trains on.
+        masking: how the images are masked that it acts on (:class:`camal_rl.envs.MaskedVecEnv`); a note for files.
+        **kwargs: further arguments of SB3's policy.
+    """
+
+    attention_targets: ClassVar[tuple[AttentionTarget, ...]]
+    """What its attention maps explain, by name."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        encoder: str | type[BaseFeaturesExtractor] = "nature",
+        precision: Precision = "float32",
+        cam_layer: str | None = None,
+        maps: MapSettings | Mapping[str, Any] | None = None,
+        masking: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if "features_extractor_class" in kwargs:
+            raise ValueError(
+                f"{type(self).__name__} takes its features extractor as `encoder`, a name or a class: write "
+                'policy_kwargs={"encoder": MyEncoder} in place of "features_extractor_class"'
+            )
+        self.encoder, self.precision, self.cam_layer, self.masking = encoder, precision, cam_layer, masking
+        self.map_settings = MapSettings.of(maps, self.attention_targets)
+        self._verified: dict[AttentionTarget, bool] = {}
+        extractor = encoder_class(encoder)
+        if issubclass(extractor, CamEncoder):
+            check_images(observation_space, normalized=not kwargs.get("normalize_images", True))
+        own = kwargs.pop("features_extractor_kwargs", None) or {}
+        kwargs["features_extractor_kwargs"] = {**encoder_kwargs(extractor, precision), **own}
+        if kwargs.get("net_arch") is None:
+            kwargs["net_arch"] = []
+        # SB3's class, the next one in the order of bases, takes the learning rate.
+        more: dict[str, Any] = {"lr_schedule": lr_schedule, **kwargs}
+        super().__init__(observation_space, action_space, features_extractor_class=extractor, **more)
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Make the encoder, and see that it takes the images.
+
+        Raises:
+            ValueError: the images are too small for it.
+        """
+        return fitting_extractor(self.features_extractor_class, self.observation_space, self.features_extractor_kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        del data["features_extractor_class"]
+        data.update(encoder=self.encoder, precision=self.precision, cam_layer=self.cam_layer)
+        data["maps"] = self.map_settings.as_dict()
+        return data if self.masking is None else {**data, "masking": self.masking}
+
+    def act(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[npt.NDArray[Any], Any]:
+        """Return preferred or sampled actions, as evaluations ask for them; the arguments are those of ``predict``."""
+        return self.predict(observation, state, episode_start, deterministic)
+
+    # What a class of policies says of itself -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _extractors(self) -> dict[AttentionTarget, BaseFeaturesExtractor]:
+        """Return the encoder behind each attention target."""
+
+    @property
+    @abstractmethod
+    def _is_shipped(self) -> bool:
+        """Whether the policy is of a class of this package, and none derived from it."""
+
+    @abstractmethod
+    def _has_linear_head(self, target: AttentionTarget) -> bool:
+        """Say whether a target's score is linear in the encoder's features, with a gradient that is known."""
+
+    @abstractmethod
+    def _score_gradient(self, target: AttentionTarget, evaluation: Any) -> Tensor:
+        """Return ``d score / d hidden`` of a linear head, ``(U,)`` or ``(B, U)``."""
+
+    @abstractmethod
+    def evaluate_for_attention(
+        self, observations: Tensor, actions: Tensor | None = None, num_attention_frames: int | None = None
+    ) -> Any:
+        """Answer images as in training, and keep what attention maps are made of.
+
+        Args:
+            observations: ``(B, C, H, W)`` uint8 images.
+            actions: the actions that maps explain; ``None`` means the actions that the policy prefers.
+            num_attention_frames: how many images, from the first on, attention maps will be made of; by default all.
+                With 0 no maps can be made, and an encoder of any kind will do.
+
+        Returns:
+            An :class:`camal_rl.agents.action_evaluation.AttentionEvaluation`.
+        """
+
+    def feature_encoders(self) -> tuple[BaseFeaturesExtractor, ...]:
+        """Return the encoders, each once."""
+        return tuple(dict.fromkeys(self._extractors().values()))
+
+    # Encoder -------------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def cam_grid(self) -> tuple[int, int]:
+        """Height and width ``(h, w)`` of the attention maps."""
+        with evaluating(self), torch.no_grad():
+            features = self._encode(self._probe(), self._first_extractor).cam_features
+        assert features is not None
+        h, w = features.shape[2:]
+        if min(h, w) < 1:
+            name, shape = encoder_name(self.features_extractor_class), self.observation_space.shape
+            raise ValueError(f"the CAM grid of encoder {name!r} is {h}x{w} on observations of shape {shape}")
+        return int(h), int(w)
+
+    @functools.cached_property
+    def has_maps(self) -> bool:
+        """Whether the encoder has a CAM layer; without one there are no attention maps, and training has weight 0."""
+        try:
+            return min(self.cam_grid) > 0
+        except ValueError:
+            return False
+
+    @property
+    def _first_extractor(self) -> BaseFeaturesExtractor:
+        return next(iter(self._extractors().values()))
+
+    @functools.cached_property
+    def _layout(self) -> FeatureLayout:
+        # The encoders of a policy are of one kind.
+        return cam_layout(self._first_extractor, self.cam_layer, self._probe())
+
+    def _probe(self) -> Tensor:
+        """Return one image ``(1, C, H, W)`` of noise, as encoders take it."""
+        shape = cast(tuple[int, ...], self.observation_space.shape)
+        noise = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+        return noise.to(self.device, next(self.parameters()).dtype)
+
+    def _encode(self, images: Tensor, extractor: BaseFeaturesExtractor, frames: int | None = None) -> EncodedImages:
+        if self._is_linear_relu(extractor):
+            by_autograd = not self._only_closed_forms
+            own = cast(CamEncoder, extractor)
+            return encode_linear_relu(images, own, frames, by_autograd)
+        return EncodedImages(extractor(images)) if frames == 0 else encode_captured(images, extractor, self._layout)
+
+    def _is_linear_relu(self, extractor: BaseFeaturesExtractor) -> bool:
+        return isinstance(extractor, CamEncoder) and extractor.is_linear_relu and self.cam_layer in (None, "cnn")
+
+    def _images(self, observations: Tensor, extractor: BaseFeaturesExtractor) -> Tensor:
+        """Return what an encoder takes: SB3's floats, or uint8 images as they are where it can convert them itself."""
+        if self._is_linear_relu(extractor) and self.normalize_images and observations.dtype == torch.uint8:
+            return observations
+        return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
+
+    def _encode_all(self, observations: Tensor, frames: int | None = None) -> dict[AttentionTarget, EncodedImages]:
+        def encoded(extractor: BaseFeaturesExtractor) -> EncodedImages:
+            return self._encode(self._images(observations, extractor), extractor, frames)
+
+        # Targets with one encoder share the pass through it.
+        passes: dict[int, EncodedImages] = {}
+        for extractor in self._extractors().values():
+            if id(extractor) not in passes:
+                passes[id(extractor)] = encoded(extractor)
+        return {target: passes[id(extractor)] for target, extractor in self._extractors().items()}
+
+    # Maps ----------------------------------------------------------------------------------------------------------
+
+    def attention_maps(
+        self,
+        evaluation: AttentionEvaluation,
+        targets: Iterable[AttentionTarget] | None = None,
+        method: CamMethod | None = None,
+        rectification: _Rectifications | None = None,
+        create_graph: bool = False,
+    ) -> dict[AttentionTarget, Tensor]:
+        """Return the non-negative, not yet normalized map ``(B, h, w)`` of each target, for the images looked at.
+
+        The scores are those of the evaluation. The closed form serves where it applies, autograd otherwise; the two
+        agree (``tests/agents/test_policy.py``). Targets, method and rectification are by default those of
+        ``map_settings``.
+
+        Raises:
+            ValueError: a target that the policy does not have, an unknown method or rectification.
+        """
+        known = self.attention_targets
+        wanted = check_targets(self.map_settings.targets if targets is None else targets, known)
+        method = method or self.map_settings.method
+        if rectification is not None and not isinstance(rectification, str):
+            rectification = {target: rectification[target] for target in check_targets(rectification, known)}
+        rectify = self.map_settings.rectification(rectification)
+        closed = [target for target in wanted if self._uses_closed_form(target, evaluation)]
+        # Targets that share an encoder share the pass over its features.
+        groups: dict[int, list[AttentionTarget]] = {}
+        for target in closed:
+            groups.setdefault(id(evaluation.encoded[target]), []).append(target)
+        maps: dict[AttentionTarget, Tensor] = {}
+        for group in groups.values():
+            maps.update(self._closed_form_maps(group, evaluation, method, [rectify[target] for target in group]))
+        for target in wanted:
+            if target not in maps:
+                features = evaluation.cam_features(target)
+                score = evaluation.score(target)[: len(features)]
+                every = class_activation_map(features, score, method, create_graph, rectify[target])
+                maps[target] = every[evaluation.attention_frames]
+        return {target: maps[target] for target in wanted}
+
+    def has_closed_form(self, target: AttentionTarget) -> bool:
+        """Say whether the network after the CAM layer is Flatten -> Linear -> ReLU -> Linear for this target."""
+        if not self._is_linear_relu(self._extractors()[target]) or not self._verified.get(target, True):
+            return False
+        return self._has_linear_head(target)
+
+    @property
+    def _only_closed_forms(self) -> bool:
+        """Whether no map needs automatic differentiation."""
+        return self._is_ours and all(self.has_closed_form(target) for target in self.attention_targets)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether policy and encoder are classes of this package, whose tests hold the closed form."""
+        return self._is_shipped and is_shipped(self._first_extractor)
+
+    def _uses_closed_form(self, target: AttentionTarget, evaluation: AttentionEvaluation) -> bool:
+        """Say whether the closed form applies; of a subclass of a user the first batch says it, against autograd."""
+        if not self.has_closed_form(target):
+            return False
+        if not self._is_ours and target not in self._verified:
+            self._verified[target] = self._agrees(target, evaluation)
+        return self.has_closed_form(target)
+
+    def _agrees(self, target: AttentionTarget, evaluation: AttentionEvaluation) -> bool:
+        """Say whether the closed form's gradient at the CAM layer is that of autograd."""
+        features, some = evaluation.cam_features(target), evaluation.attention_frames
+        score = evaluation.score(target)
+        if not (features.requires_grad and score.requires_grad):
+            return False
+        (gradient,) = torch.autograd.grad(score.sum(), features, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            return False
+        extractor = cast(CamEncoder, self._extractors()[target])
+        active = cast(Tensor, evaluation.encoded[target].hidden)[some] > 0
+        weight = extractor.hidden_weight(features).detach()
+        closed = hidden_gradient(weight, active, self._score_gradient(target, evaluation).detach())
+        allowed = max(CLOSED_FORM_TOLERANCE, 16 * torch.finfo(gradient.dtype).eps) * float(gradient.abs().max())
+        return float((gradient[some].float() - closed.float()).abs().max()) <= allowed
+
+    def _closed_form_maps(
+        self,
+        targets: list[AttentionTarget],
+        evaluation: AttentionEvaluation,
+        method: CamMethod,
+        rectify: list[Rectification],
+    ) -> dict[AttentionTarget, Tensor]:
+        encoded = evaluation.encoded[targets[0]]
+        features = evaluation.mapped_features(targets[0])
+        weight = cast(CamEncoder, self._extractors()[targets[0]]).hidden_weight(features)
+        active = cast(Tensor, encoded.hidden)[evaluation.attention_frames] > 0
+        with torch.autocast(features.device.type, features.dtype, enabled=features.dtype == torch.bfloat16):
+            gradients = [self._score_gradient(target, evaluation) for target in targets]
+            cams = closed_form_cams(features, weight, active, gradients, method, rectify)
+        return dict(zip(targets, cams, strict=True))
+
+    def attention(
+        self,
+        observations: Images,
+        actions: Actions | None = None,
+        method: CamMethod | None = None,
+        rectification: _Rectifications | None = None,
+        targets: Iterable[AttentionTarget] | None = None,
+    ) -> dict[AttentionTarget, Tensor]:
+        """Return the attention maps of images, ``(B, h, w)`` in [0, 1] for each of ``attention_targets``.
+
+        What is not given is the model's own (``map_settings``): what it was trained with.
+
+        Args:
+            observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``; one
+                image (B is 1) or a list of images will do, as in ``predict``.
+            actions: actions ``(B,)``, or ``(B, A)`` for spaces of several numbers, that maps of ``policy`` and ``q``
+                explain; by default those that the policy prefers. Maps of continuous actions do not depend on them
+                (:func:`camal_rl.agents.policy_score.policy_score`).
+            method: gradcam, hirescam, layercam, gradcam++ or normgrad.
+            rectification: ``relu`` or ``absolute``, for all targets or by target, see
+                :class:`camal_rl.agents.CamalConfig`.
+            targets: some of ``attention_targets``.
+
+        Raises:
+            TypeError, ValueError: images, actions or settings that do not fit; the message says what was expected.
+
+        Nothing is left behind, also after an exception: no gradient, no hook, no changed training mode.
+        """
+        with evaluating(self), recording_gradients():
+            images = image_batch(observations, self.observation_space).to(self.device)
+            explained = None
+            if actions is not None:
+                explained = action_batch(actions, self.action_space, len(images), self.device)
+            evaluation = self.evaluate_for_attention(images, explained)
+            maps = self.attention_maps(evaluation, targets, method, rectification)
+        for target, cam in maps.items():
+            if bool(zero_maps(cam.detach()).all()):
+                warnings.warn(
+                    f"the {target} map of each of {len(cam)} images is zero everywhere: its score has no gradient (a "
+                    "policy that is certain of its action), or rectification 'relu' left out what there was",
+                    stacklevel=2,
+                )
+        return {target: normalize_cam(cam.detach()) for target, cam in maps.items()}

@@ -1,0 +1,211 @@
+"""One HTML page to look at an episode: its frames, maps and classes, and what the decision becomes when redrawn."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+
+from camal_rl.atomic import explained, write_text
+from camal_rl.envs import Intervention
+from camal_rl.overlays import as_rgb, class_colors, heat_colors
+from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
+from camal_rl.rl.explain.episode import Recording
+from camal_rl.rl.explain.what_if import Redrawn
+from camal_rl.rl.policy_outputs import PolicyOutputs
+
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class PageText:
+    """What a page says besides numbers.
+
+    Attributes:
+        title: the agent and where it plays.
+        maps: which maps are shown, in words.
+        action_names: one for each action.
+        notes: further lines, such as what is missing and why.
+        value: what the value is called.
+    """
+
+    title: str
+    maps: str
+    action_names: Sequence[str]
+    notes: Sequence[str] = ()
+    value: str = "value"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The ground truth of an episode's T frames.
+
+    Attributes:
+        maps: label maps ``uint8 (T, H, W)``.
+        names: ``names[id]`` is the name of a class.
+        relevant: ``bool (256,)``, which classes are relevant.
+    """
+
+    maps: npt.NDArray[np.uint8]
+    names: Sequence[str]
+    relevant: npt.NDArray[np.bool_]
+
+
+def write_episode_page(
+    path: Path,
+    recording: Recording,
+    outputs: PolicyOutputs,
+    labels: Labels | None,
+    redrawn: Sequence[Redrawn],
+    text: PageText,
+) -> None:
+    """Write a page that needs nothing beside it and asks nothing of the network.
+
+    The file appears, over an earlier one, when it is complete; missing folders are made.
+
+    Args:
+        path: the file.
+        recording: T steps.
+        outputs: what the policy answers to its frames, for the actions that were taken.
+        labels: the frames' label maps; ``None`` leaves the classes out.
+        redrawn: the simulator's interventions; empty where it has none.
+        text: titles and names.
+
+    Raises:
+        ValueError: outputs or label maps of other frames, or names of other actions.
+    """
+    if len(outputs) != len(recording) or (outputs.actions != recording.actions).any():
+        raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
+    if labels is not None and len(labels.maps) != len(recording):
+        raise ValueError(f"expected {len(recording)} label maps, one for each frame, got {len(labels.maps)}")
+    if len(text.action_names) != outputs.action_scores.shape[1]:
+        raise ValueError(f"expected {outputs.action_scores.shape[1]} action names, got {len(text.action_names)}")
+    data = _page_data(recording, outputs, labels, redrawn, text)
+    environment = Environment(
+        loader=PackageLoader("camal_rl.rl.explain"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    scores = SCORE_TITLES[outputs.score_name]
+    page = environment.get_template("episode.html.j2").render(text=text, scores=scores, data=htmlsafe_json_dumps(data))
+    with explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+
+
+def _page_data(
+    recording: Recording,
+    outputs: PolicyOutputs,
+    labels: Labels | None,
+    redrawn: Sequence[Redrawn],
+    text: PageText,
+) -> dict[str, Any]:
+    """Return what the page's script reads, as plain values; pictures and maps are base64 texts."""
+    frames = as_rgb(recording.frames)
+    return {
+        "size": [frames.shape[2], frames.shape[1]],
+        "value": text.value,
+        "actions": list(text.action_names),
+        "score": outputs.score_name,
+        "map_titles": {name: MAP_TITLES[name] for name in outputs.maps},
+        "heat": base64.b64encode(heat_colors().tobytes()).decode(),
+        "taken": recording.actions.tolist(),
+        "rewards": _rounded(recording.rewards),
+        "returns": _rounded(recording.returns),
+        "ended": recording.ended,
+        "frames": [_png(frame) for frame in frames],
+        "answers": _answers(outputs, outputs),
+        "classes": None if labels is None else _classes(labels),
+        "labels": None if labels is None else [_png(each) for each in labels.maps],
+        "interventions": [_intervention(each, frames, outputs) for each in redrawn],
+    }
+
+
+def _answers(outputs: PolicyOutputs, episode: PolicyOutputs) -> dict[str, Any]:
+    maps = {name: _bytes(each) for name, each in outputs.maps.items()}
+    grids = {name: [each.shape[2], each.shape[1]] for name, each in outputs.maps.items()}
+    return {
+        "values": _rounded(outputs.values),
+        "preferred": np.nan_to_num(outputs.action_scores, nan=-np.inf).argmax(axis=1).tolist(),
+        "scores": _rounded(outputs.action_scores),
+        "shares": _rounded(bar_shares(outputs, episode)),
+        "maps": maps,
+        "grids": grids,
+        "undefined": {name: (~_finite(each)).nonzero()[0].tolist() for name, each in outputs.maps.items()},
+    }
+
+
+def _intervention(redrawn: Redrawn, frames: npt.NDArray[np.uint8], episode: PolicyOutputs) -> dict[str, Any]:
+    """Return an intervention with the frames that it changes; ``places[t]`` is the index of step t's, or -1."""
+    places = np.full(len(episode), -1)
+    places[redrawn.steps] = np.arange(len(redrawn.steps))
+    pieces = [_changed_piece(frames[step], image) for step, image in zip(redrawn.steps, redrawn.images, strict=True)]
+    return {
+        **_words(redrawn.intervention),
+        "places": places.tolist(),
+        "pieces": pieces,
+        "answers": _answers(redrawn.outputs, episode),
+    }
+
+
+def _words(intervention: Intervention) -> Mapping[str, str]:
+    return {
+        "name": intervention.name.replace("_", " "),
+        "kind": intervention.kind,
+        "description": intervention.description,
+    }
+
+
+def _changed_piece(frame: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Return the smallest box that holds every changed pixel, as ``x``, ``y`` and a PNG."""
+    changed = (frame != image).any(axis=2)
+    rows, columns = changed.any(axis=1).nonzero()[0], changed.any(axis=0).nonzero()[0]
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return {"x": int(left), "y": int(top), "png": _png(image[top:bottom, left:right])}
+
+
+def _classes(labels: Labels) -> list[dict[str, Any]]:
+    """Return the classes that occur, the largest last."""
+    counts = np.bincount(labels.maps.ravel(), minlength=256)
+    colors = class_colors()
+    present = sorted(np.flatnonzero(counts).tolist(), key=lambda label: int(counts[label]))
+    return [
+        {
+            "id": label,
+            "name": labels.names[label],
+            "color": "#{:02x}{:02x}{:02x}".format(*colors[label].tolist()),
+            "relevant": bool(labels.relevant[label]),
+        }
+        for label in present
+    ]
+
+
+def _finite(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.isfinite(maps).all(axis=(1, 2)))
+
+
+def _bytes(maps: npt.NDArray[np.float32]) -> str:
+    """Return maps ``(T, h, w)`` in [0, 1] as one byte a cell; where one is not finite it is 0."""
+    shown = np.where(_finite(maps)[:, None, None], maps, 0)
+    return base64.b64encode(np.rint(shown * 255).astype(np.uint8).tobytes()).decode()
+
+
+def _png(picture: npt.NDArray[np.uint8]) -> str:
+    """Return a picture ``uint8 (H, W, 3)`` or ``(H, W)`` as a PNG file in base64."""
+    done, data = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {picture.shape}")
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def _rounded(numbers: npt.NDArray[np.floating]) -> list[Any]:
+    """Return finite numbers rounded, and ``None`` for others, which JSON has no sign for."""
+    shown = np.round(numbers.astype(np.float64), _DIGITS).astype(object)
+    shown[~np.isfinite(numbers)] = None
+    return list(shown.tolist())
