@@ -10,8 +10,8 @@ from tests.docs.pages import PAGES, ROOT, block_commands, blocks, running_text, 
 from tests.docs.runner import MISSING, Runner
 
 # What a block may be: Python and shell are run, YAML is read; the rest is no code.
-LANGUAGES = ("python", "sh", "yaml", "text", "mermaid")
-SHELL_PROGRAMS = ("camal-rl", "python", "python3", "make", "pip", "git", "cd", "source", ".")
+LANGUAGES = ("python", "sh", "yaml", "text", "mermaid", "math")
+SHELL_PROGRAMS = ("camal-rl", "python", "python3", "make", "pip", "git", "cd", "source", ".", "twine")
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 
 COMMANDS = [
