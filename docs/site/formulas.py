@@ -12,6 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import mathtext, rc_context
+from matplotlib.font_manager import FontProperties
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -36,7 +37,7 @@ def picture(formula: str) -> str:
     """Return a formula, in Matplotlib's subset of TeX, as SVG in the color of the text around it."""
     drawn = io.BytesIO()
     with rc_context({"mathtext.fontset": "cm", "svg.fonttype": "path", "svg.hashsalt": formula}):
-        mathtext.math_to_image(f"${formula}$", drawn, format="svg", prop={"size": SIZE}, color="black")
+        mathtext.math_to_image(f"${formula}$", drawn, format="svg", prop=FontProperties(size=SIZE), color="black")
     text = drawn.getvalue().decode()
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -35,7 +35,8 @@ SHOWN = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".cfg": "ini", ".jso
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2 *$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|//|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_ARROW = re.compile(r'^\s*(\w+)\S*?(?:\[[^\]]*\]|\(\(.*?\)\))? -->(?:\|"?(.*?)"?\|)? (\w+)', re.MULTILINE)
+_NODE = r"(\w+)(?:\[[^\]]*\]|\(\([^)]*\)\))?"
+_ARROW = re.compile(rf'{_NODE} -->(?:\|(?:"([^"]*)"|([^|]*))\|)? (\w+)')
 _ROW = re.compile(r"^\|.*$", re.MULTILINE)
 _CODE = re.compile(r"`[^`]*`")
 _LABEL = re.compile(r"\b(\w+)(?:\[([^\]]+)\]|\(\((.+?)\)\))")
@@ -103,14 +104,14 @@ def arrows_as_table(diagram: str) -> str:
     """Return the arrows of a Mermaid diagram as a table: its program would come from another host."""
     labels = {name: _plain(square or round_) for name, square, round_ in _LABEL.findall(diagram)}
     rows = [
-        f"| {labels.get(start, start)} | {_plain(what) or '→'} | {labels.get(end, end)} |"
-        for start, what, end in _ARROW.findall(diagram)
+        f"| {labels.get(start, start)} | {_plain(quoted or bare) or '→'} | {labels.get(end, end)} |"
+        for start, quoted, bare, end in _ARROW.findall(diagram)
     ]
     return "\n".join(["| from | arrow | to |", "| --- | --- | --- |", *rows])
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|").strip('"')
+    return text.strip('"').replace("|", "\\|")
 
 
 def _origin(source: str) -> str:

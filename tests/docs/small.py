@@ -11,6 +11,7 @@ def shrink_python():
     from camal_rl import envs, supervised
     from camal_rl.agents import CAMALPPO
 
+    shrink_commands()
     _wrap(CAMALPPO, "__init__", _small_agent)
     _wrap(CAMALPPO, "learn", lambda learn, self, _, **rest: learn(self, self.n_steps * self.n_envs, **rest))
     _wrap(envs, "make_vec", lambda make, name, num_envs, *rest, **options: make(name, _few(num_envs), *rest, **options))

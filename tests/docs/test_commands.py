@@ -36,9 +36,15 @@ def runner():
     server.close()
 
 
+# What the examples of `--help` call a configuration of the user's own, by verb.
+OF_THE_USER = {"fit": "supervised/spurious_shapes", "bench": "toy_grid"}
+
+
 @of("camal-rl")
 def test_the_command_line_accepts(command, in_tmp, own_modules):
     write_files(command.where.rpartition(":")[0], in_tmp)
+    if "mine.yaml" in command.words:
+        (in_tmp / "mine.yaml").write_text(f"_base_: {OF_THE_USER[command.words[1]]}\n")
     words = tuple(word for word in command.words if word != "VERB")
     if len(words) == 1 or words[1].startswith("-"):
         assert set(words[1:]) <= {"--help", "--version"}
