@@ -112,7 +112,12 @@ def _table(section: type[Any], prefix: str, without: Container[str] = ()) -> str
             key = item.metadata.get(KEY, f"{prefix}{item.name}")
             kind = _cell(type_words(hints[item.name]))
             rows.append(f"| `{key}` | {kind} | {_cell(_default(item))} | {_cell(told.get(item.name, ''))} |")
-    return "\n".join(rows)
+    return _wide(rows)
+
+
+def _wide(rows: list[str]) -> str:
+    """Return a table whose last column holds sentences; the site's style sheet keeps it wide."""
+    return "\n".join(['<div class="settings" markdown="1">', "", *rows, "", "</div>"])
 
 
 def attributes_of(section: type[Any]) -> dict[str, str]:
@@ -213,7 +218,7 @@ def _command(command: Any, name: str) -> Iterator[str]:
     shown = [each for each in command.params if not getattr(each, "hidden", False) and "--help" not in each.opts]
     if shown:
         rows = [f"| {_cell(_signature(each))} | {_cell(_prose(each.help or ''))} |" for each in shown]
-        yield "\n".join(["| argument or option | meaning |", "| --- | --- |", *rows])
+        yield _wide(["| argument or option | meaning |", "| --- | --- |", *rows])
     for verb, own in getattr(command, "commands", {}).items():
         yield f"### `{name} {verb}`"
         yield from _command(own, f"{name} {verb}")
