@@ -13,7 +13,7 @@ def shrink_python():
 
     shrink_commands()
     _wrap(CAMALPPO, "__init__", _small_agent)
-    _wrap(CAMALPPO, "learn", lambda learn, self, _, **rest: learn(self, self.n_steps * self.n_envs, **rest))
+    _wrap(CAMALPPO, "learn", _learn_little)
     _wrap(envs, "make_vec", lambda make, name, num_envs, *rest, **options: make(name, _few(num_envs), *rest, **options))
     _wrap(envs, "make_segmented_vec", _small_segmented_vec)
     _wrap(supervised.Trainer, "__init__", _small_trainer)
@@ -37,6 +37,10 @@ def _small_agent(init, self, *arguments, **settings):
     init(self, *arguments, **{**settings, "n_steps": N_STEPS, "batch_size": N_STEPS, "n_epochs": 1})
 
 
+def _learn_little(learn, self, total_timesteps, *arguments, **named):
+    return learn(self, self.n_steps * self.n_envs, *arguments, **named)
+
+
 def _small_trainer(init, self, *arguments, optimization=None, **settings):
     from camal_rl.supervised import OptimizationConfig
 
@@ -51,7 +55,11 @@ def shrink_commands():
 
 
 def small_config(config):
-    """Return a configuration that trains and evaluates within a second or so."""
+    """Return a configuration of an agent that trains and evaluates within a second or so; others as they are."""
+    from camal_rl.rl.config import ExperimentConfig
+
+    if not isinstance(config, ExperimentConfig):
+        return config
     return replace(
         config,
         total_timesteps=2 * NUM_ENVS * N_STEPS,
@@ -61,5 +69,5 @@ def small_config(config):
         evaluation=replace(
             config.evaluation, episodes=2, frames=4, frame_every=2, num_envs=NUM_ENVS, sets=("train", "held_out")
         ),
-        log=replace(config.log, overlay_every=0, checkpoint_every=0),
+        log=replace(config.log, overlay_every=0, checkpoint_every=0, held_out_every=0),
     )

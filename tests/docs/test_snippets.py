@@ -12,7 +12,7 @@ from tests.docs.runner import MISSING, Runner
 QUICK = ("envs", "masks", "export", "explain")
 QUICK_ON = {
     "docs/reference/command_line.md": (),  # examples of every verb, for runs that a page does not make
-    "README.md": ("envs", "masks", "evaluate", "explain"),
+    "docs/on_the_command_line.md": ("envs", "masks", "evaluate", "explain"),
     "CONTRIBUTING.md": ("envs", "masks", "train", "evaluate", "glossary", "results"),
 }
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.py"))

@@ -2,7 +2,8 @@
 
 import re
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Literal
+from itertools import takewhile
+from typing import Annotated, Literal, get_type_hints
 
 import pytest
 from pydantic import Field
@@ -13,7 +14,7 @@ from camal_rl.runs.sections import known_keys
 from camal_rl.supervised.config import SupervisedConfig
 from docs.site import reference
 from tests.docs.commands import group
-from tests.docs.pages import read
+from tests.docs.pages import ROOT, read
 
 PAGES = reference.pages()
 WRITE = "python -m docs.site.reference writes the pages of reference"
@@ -49,6 +50,45 @@ def test_every_setting_says_what_it_means(page):
     assert rows
     assert not [row for row in rows if row.rstrip(" |").endswith("`") and row.count("|") < 5]
     assert not [row for row in rows if re.search(r"\|\s*\|$", row)]
+
+
+BY_HAND = [
+    # page, first cell of the table's heading, section, configuration
+    ("docs/image_data.md", "setting", "data", SupervisedConfig),
+    ("docs/resuming.md", "setting (section `log`)", "log", ExperimentConfig),
+    ("docs/supervised.md", "setting of `camal`", "camal", SupervisedConfig),
+]
+
+
+def rows_by_hand(page, heading):
+    lines = read(page).splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    header, rows = lines[start], takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [cell.strip() for cell in header.strip("|").split("|")], [row.strip("|").split("|") for row in rows]
+
+
+@pytest.mark.parametrize(("page", "heading", "section", "config"), BY_HAND)
+def test_a_table_that_is_written_by_hand_names_settings_that_exist_with_their_defaults(page, heading, section, config):
+    kind = get_type_hints(config)[section]
+    header, rows = rows_by_hand(page, heading)
+    defaults = {each.name: each.default for each in fields(kind)}
+    for row in rows:
+        for name in re.findall(r"`(\w+)`", row[0]):
+            assert name in defaults, f"{page}: {section}.{name}"
+            shown = re.match(r"[\d.,]+", row[1].strip()) if header[1] == "default" else None
+            if shown:
+                assert float(shown[0].replace(",", "")) == defaults[name], f"{page}: {section}.{name}"
+
+
+def test_no_other_page_has_a_table_of_settings():
+    found = {
+        (page, line.strip("|").split("|")[0].strip())
+        for page in (f"docs/{path.relative_to(ROOT / 'docs')}" for path in (ROOT / "docs").rglob("*.md"))
+        if not page.startswith("docs/reference/")
+        for line in read(page).splitlines()
+        if re.match(r"\| settings?\b", line)
+    }
+    assert found == {(page, heading) for page, heading, *_ in BY_HAND}
 
 
 def test_every_command_and_option_is_on_the_page():
