@@ -49,10 +49,14 @@ class Assets(HTMLParser):
             self.images.append(given)
 
 
-def assets(page):
-    parser = Assets()
-    parser.feed(page.read_text(encoding="utf-8"))
-    return parser
+@pytest.fixture(scope="module")
+def assets(site):
+    """Return what every page of the site fetches, by the page."""
+    found = {}
+    for page in site.rglob("*.html"):
+        found[page.relative_to(site)] = parser = Assets()
+        parser.feed(page.read_text(encoding="utf-8"))
+    return found
 
 
 def test_every_page_of_the_documentation_is_on_the_site(site):
@@ -68,10 +72,10 @@ def test_an_old_address_leads_to_the_page_that_took_its_place(site):
     assert "How to read them" in (site / "results" / "index.html").read_text()
 
 
-def test_no_page_fetches_anything_from_another_host(site):
-    for page in site.rglob("*.html"):
-        outside = [each for each in assets(page).found if re.match(r"(\w+:)?//", each)]
-        assert not outside, f"{page.relative_to(site)}: {outside}"
+def test_no_page_fetches_anything_from_another_host(site, assets):
+    for page, fetched in assets.items():
+        outside = [each for each in fetched.found if re.match(r"(\w+:)?//", each)]
+        assert not outside, f"{page}: {outside}"
     for style in site.rglob("*.css"):
         assert not re.findall(r"""(?:url\(|@import\s)["']?(?:https?:)?//""", style.read_text(encoding="utf-8")), style
 
@@ -80,9 +84,9 @@ def test_no_page_has_a_diagram_that_a_script_of_another_host_would_draw(site):
     assert not [page for page in site.rglob("*.html") if 'class="mermaid"' in page.read_text(encoding="utf-8")]
 
 
-def test_every_picture_has_words_that_stand_for_it(site):
-    for page in site.rglob("*.html"):
-        assert all(image.get("alt") for image in assets(page).images), page.relative_to(site)
+def test_every_picture_has_words_that_stand_for_it(assets):
+    for page, fetched in assets.items():
+        assert all(image.get("alt") for image in fetched.images), page
 
 
 def test_formulas_are_pictures_in_the_page(site):
