@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lowest lint types rooms wheel clean
+.PHONY: setup demo test lowest lint types rooms wheel docs site dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,8 @@ help:
 	@echo "make test   set up, run the tests"
 	@echo "make lint | types | rooms | wheel   what continuous integration runs besides"
 	@echo "make lowest the tests of agents, runs and command line with the oldest supported versions"
+	@echo "make docs   serve the documentation site on this machine; make site builds it strictly into build/docs"
+	@echo "make dist   source distribution and wheel of a release, checked"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
 # $(call detectors_and_opencv,FOLDER,CONSTRAINTS): OCAtari without what its detectors do not import, an OpenCV that loads.
@@ -73,6 +75,20 @@ rooms: wheel
 types: wheel
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg -p camal_rl
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg $(CURDIR)/examples
+
+# Material's hint at its successor, which has no hooks yet, says nothing about this site.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: $(STAMP)
+	$(MKDOCS) serve --strict
+
+site: $(STAMP)
+	$(MKDOCS) build --strict
+
+dist: $(STAMP)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache camal_rl.egg-info

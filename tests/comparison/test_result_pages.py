@@ -128,6 +128,7 @@ def test_a_field_says_which_figure_it_shows_and_how():
     assert figure_text("{} ({0:seeds.1}), p {0:p}", [value], "mean", 3) == ".750 (.5, 1.0), p .333"
     assert figure_text("{:mean_std}", [value], "mean", 2) == ".75 ± .35"
     assert figure_text("{:lowest} to {0:highest}", [value], "mean", 1) == ".5 to 1.0"
+    assert figure_text("{:interval}", [value], "mean", 1) == ".5 to 1.0"
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ def shrink_python():
     from camal_rl import envs, supervised
     from camal_rl.agents import CAMALDQN, CAMALPPO
 
+    shrink_commands()
     _wrap(CAMALDQN, "__init__", lambda init, *arguments, **given: init(*arguments, **{**given, **SMALL["dqn"]}))
     _wrap(CAMALDQN, "learn", lambda learn, self, _, **rest: learn(self, 2 * N_STEPS * self.n_envs, **rest))
     _wrap(CAMALPPO, "__init__", _small_agent)
-    _wrap(CAMALPPO, "learn", lambda learn, self, _, **rest: learn(self, self.n_steps * self.n_envs, **rest))
+    _wrap(CAMALPPO, "learn", _learn_little)
     _wrap(envs, "make_vec", lambda make, name, num_envs, *rest, **options: make(name, _few(num_envs), *rest, **options))
     _wrap(envs, "make_segmented_vec", _small_segmented_vec)
     _wrap(supervised.Trainer, "__init__", _small_trainer)
@@ -43,6 +44,10 @@ def _small_agent(init, self, *arguments, **settings):
     init(self, *arguments, **{**settings, **SMALL["ppo"]})
 
 
+def _learn_little(learn, self, total_timesteps, *arguments, **named):
+    return learn(self, self.n_steps * self.n_envs, *arguments, **named)
+
+
 def _small_trainer(init, self, *arguments, optimization=None, **settings):
     from camal_rl.supervised import OptimizationConfig
 
@@ -57,7 +62,11 @@ def shrink_commands():
 
 
 def small_config(config):
-    """Return a configuration that trains and evaluates within a second or so."""
+    """Return a configuration of an agent that trains and evaluates within a second or so; others as they are."""
+    from camal_rl.rl.config import ExperimentConfig
+
+    if not isinstance(config, ExperimentConfig):
+        return config
     return replace(
         config,
         total_timesteps=2 * NUM_ENVS * N_STEPS,
@@ -67,5 +76,5 @@ def small_config(config):
         evaluation=replace(
             config.evaluation, episodes=2, frames=4, frame_every=2, num_envs=NUM_ENVS, sets=("train", "held_out")
         ),
-        log=replace(config.log, overlay_every=0, checkpoint_every=0),
+        log=replace(config.log, overlay_every=0, checkpoint_every=0, held_out_every=0),
     )

@@ -10,8 +10,8 @@ from tests.docs.pages import PAGES, ROOT, block_commands, blocks, running_text, 
 from tests.docs.runner import MISSING, Runner
 
 # What a block may be: Python and shell are run, YAML is read; the rest is no code.
-LANGUAGES = ("python", "sh", "yaml", "text", "mermaid")
-SHELL_PROGRAMS = ("camal-rl", "python", "python3", "make", "pip", "git", "cd", "source", ".")
+LANGUAGES = ("python", "sh", "yaml", "text", "mermaid", "math")
+SHELL_PROGRAMS = ("camal-rl", "python", "python3", "make", "pip", "git", "cd", "source", ".", "twine")
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 
 COMMANDS = [
@@ -36,9 +36,15 @@ def runner():
     server.close()
 
 
+# What the examples of `--help` call a configuration of the user's own, by verb.
+OF_THE_USER = {"fit": "supervised/spurious_shapes", "bench": "toy_grid"}
+
+
 @of("camal-rl")
 def test_the_command_line_accepts(command, in_tmp, own_modules):
     write_files(command.where.rpartition(":")[0], in_tmp)
+    if "mine.yaml" in command.words:
+        (in_tmp / "mine.yaml").write_text(f"_base_: {OF_THE_USER[command.words[1]]}\n")
     words = tuple(word for word in command.words if word != "VERB")
     if len(words) == 1 or words[1].startswith("-"):
         assert set(words[1:]) <= {"--help", "--version"}

@@ -62,14 +62,31 @@ def test_no_message_asks_an_index_for_the_package():
     assert [str(path) for path, text in texts.items() if asking.search(text)] == []
 
 
-def test_readme_installs_from_a_checkout_and_from_the_wheel_of_this_version():
-    lines = [shlex.split(line, comments=True) for line in read("README.md").splitlines() if line.startswith("pip ")]
-    targets = [line[-1] for line in lines]
-    assert ".[all]" in targets
-    assert f"dist/camal_rl-{__version__}-py3-none-any.whl[all]" in targets
-    for line in lines:
-        assert line[2:4] == ["-c", "constraints.txt"]
+INSTALL = "docs/install.md"
+
+
+def pip_lines(page):
+    return [shlex.split(line, comments=True) for line in read(page).splitlines() if line.startswith("pip ")]
+
+
+def test_the_page_on_installing_takes_a_checkout_and_the_wheel_of_this_version():
+    targets = [line[-1] for line in pip_lines(INSTALL)]
+    assert targets == [".[all]", f"dist/camal_rl-{__version__}-py3-none-any.whl[all]"]
+    assert [line[-1] for line in pip_lines("README.md")] == [".[all]"]
+
+
+@pytest.mark.parametrize("page", [INSTALL, "README.md"])
+def test_what_is_installed_has_the_pinned_versions(page):
+    assert all(line[2:4] == ["-c", "constraints.txt"] for line in pip_lines(page))
     assert (ROOT / "constraints.txt").is_file()
+
+
+def test_every_extra_is_in_the_table_of_extras():
+    assert set(re.findall(r"^\| `(\w+)` \|", read(INSTALL), re.MULTILINE)) == {*declared()}
+
+
+def test_the_citation_has_this_version():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES)

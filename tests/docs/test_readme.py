@@ -1,10 +1,13 @@
-"""README's Python snippet is the experiment of README's table, and of the configuration that both name."""
+"""Python that reproduces a table has the settings of the command above it; README's lines give its first row."""
 
 import inspect
+import json
 import re
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from stable_baselines3 import PPO
@@ -16,9 +19,9 @@ from camal_rl.runs import allocator
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
 from tests.docs.commands import parameters
-from tests.docs.pages import blocks, read, shell_lines
+from tests.docs.pages import ROOT, blocks, read, shell_lines
 
-README = "README.md"
+README, SCRIPT, TABLES = "README.md", "docs/in_python.md", "docs/results/short.md"
 
 
 class Stop(Exception):
@@ -77,14 +80,13 @@ class Calls:
 
 
 def snippet():
-    (found,) = [block for block in blocks(README) if block.language == "python" and "procgen/starpilot" in block.text]
+    (found,) = [block for block in blocks(SCRIPT) if block.language == "python" and "procgen/starpilot" in block.text]
     return found.text
 
 
 def table_command():
     """Return the words of the command above the StarPilot table."""
-    results = read(README).partition("## Results so far")[2]
-    return re.search(r"^camal-rl compare procgen/starpilot.*$", results, re.MULTILINE)[0].split()
+    return re.search(r"^camal-rl compare procgen/starpilot.*$", read(TABLES), re.MULTILINE)[0].split()
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def asked(monkeypatch):
     with monkeypatch.context() as patched:
         calls = Calls(patched)
         with suppress(Stop):
-            exec(compile(snippet(), README, "exec"), {"__name__": "__main__"})
+            exec(compile(snippet(), SCRIPT, "exec"), {"__name__": "__main__"})
     return calls
 
 
@@ -119,15 +121,59 @@ def test_the_table_differs_from_the_shipped_configuration_in_the_share_of_frames
     assert "0.25, as in the file" in snippet()
 
 
-def test_no_table_has_a_command_for_a_heading():
-    lines = read(README).splitlines()
+@pytest.mark.parametrize("page", [README, TABLES])
+def test_no_table_has_a_command_for_a_heading(page):
+    lines = read(page).splitlines()
     headings = [line for line, rule in pairwise(lines) if re.match(r"\|( ?-+ ?\|)+$", rule)]
-    assert len(headings) >= 4
+    assert len(headings) >= 2
     assert not [heading for heading in headings if "`" in heading]
 
 
 def test_every_table_of_results_has_its_command_above_it():
-    results = read(README).partition("## Results so far")[2].partition("\n## ")[0]
-    commands = [line for block in blocks(README) if block.language == "sh" for line in shell_lines(block)]
-    above = [words for _, words in commands if " ".join(words) in results]
-    assert len(above) == len(re.findall(r"^\|( ?-+ ?\|)+$", results, re.MULTILINE)) == 3
+    commands = [words for block in blocks(TABLES) if block.language == "sh" for _, words in shell_lines(block)]
+    assert len(commands) == len(re.findall(r"^\|( ?-+ ?\|)+$", read(TABLES), re.MULTILINE)) == 3
+
+
+def first_row():
+    """Return title and cells of the first row of README's first table."""
+    rows = [line.strip("|").split("|") for line in read(README).splitlines() if line.startswith("|")]
+    return [cell.strip() for cell in rows[2]]
+
+
+def test_readme_fits_on_one_screen():
+    text = read(README)
+    assert len(text.splitlines()) <= 100
+    # One large picture, two tables of a few rows.
+    assert text.count("![") == 1
+    assert sum(line.startswith("|") for line in text.splitlines()) <= 12
+
+
+def test_readmes_lines_train_what_its_first_row_shows(monkeypatch, tmp_path, capsys):
+    """Every seed and method of the row, with the settings of its file, and the figure that the row averages."""
+    from camal_rl.rl import model_file, training
+    from camal_rl.rl.evaluate import evaluation
+    from camal_rl.runs.results import Result, Results
+
+    trained = []
+    value = Result(figure="return", level_set="held_out", control="stochastic", value=0.5, count=256)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "prepare", lambda config, folder: trained.append(config))
+    monkeypatch.setattr(training, "run", lambda *_: None)
+    monkeypatch.setattr(model_file, "load_model", lambda _: None)
+    monkeypatch.setattr(evaluation, "evaluate_run", lambda *_: SimpleNamespace(results=Results([value])))
+    (block,) = [block for block in blocks(README) if block.language == "python"]
+    exec(compile(block.text, README, "exec"), {"__name__": "__main__"})
+
+    title, *_ = first_row()
+    row = comparison("toy_grid")
+    assert "toy grid, 5 seeds: return on held-out levels" in title
+    assert sorted((config.method_name, config.seed) for config in trained) == [
+        (method, seed) for method in ("camal", "ppo") for seed in row["seeds"]
+    ]
+    assert all(replace(config, seed=0) == load_config("toy_grid").for_method(config.method_name) for config in trained)
+    assert {config.length for config in trained} == {row["length"]}
+    assert capsys.readouterr().out.splitlines()[-1] == "camal 4 0.5"
+
+
+def comparison(name):
+    return json.loads((ROOT / "docs" / "results" / "files" / f"{name}.json").read_text())

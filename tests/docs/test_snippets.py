@@ -11,7 +11,8 @@ from tests.docs.runner import MISSING, Runner
 # What is quick enough to be run, small, and not only read (test_commands.py). The other verbs have tests of their own.
 QUICK = ("envs", "masks", "export", "explain")
 QUICK_ON = {
-    "README.md": ("envs", "masks", "evaluate", "explain"),
+    "docs/reference/command_line.md": (),  # examples of every verb, for runs that a page does not make
+    "docs/on_the_command_line.md": ("envs", "masks", "evaluate", "explain"),
     "CONTRIBUTING.md": ("envs", "masks", "train", "evaluate", "glossary", "results"),
 }
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.py"))

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from camal_rl.comparison.estimates import Estimate
-from camal_rl.comparison.method_tables import interval_text
 from camal_rl.spelling import check_names
 
 SIGNIFICANT = 0.05
@@ -50,6 +49,11 @@ def _mean_std_p(value: Value, digits: int) -> str:
     return _mean_std(value, digits) + (f" (p {short_number(value.p, 3)})" if value.p is not None else "")
 
 
+def _interval(value: Value, digits: int) -> str:
+    span = value.estimate.interval()
+    return "-" if span is None else f"{short_number(span.low, digits)} to {short_number(span.high, digits)}"
+
+
 def _seeds(between: str) -> Style:
     def text(value: Value, digits: int) -> str:
         ordered = sorted(value.estimate.seeds.items(), key=lambda each: int(each[0]))
@@ -65,7 +69,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "mean_std_p": _mean_std_p,
         "lowest": lambda value, digits: short_number(min(value.estimate.seeds.values(), default=None), digits),
         "highest": lambda value, digits: short_number(max(value.estimate.seeds.values(), default=None), digits),
-        "interval": lambda value, _: interval_text(value.estimate) or "-",
+        "interval": _interval,
         "seeds": _seeds(", "),
         "seeds_spaced": _seeds(" "),
         "p": lambda value, _: short_number(value.p, 3),
