@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import AttentionEvaluation
+from camal_rl.agents.closed_form_check import closed_form_agrees
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
 from camal_rl.agents.encoder_fit import fitting_extractor
@@ -33,12 +34,9 @@ from camal_rl.agents.encoders import (
 from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps
-from camal_rl.closed_form import closed_form_cams, hidden_gradient
+from camal_rl.closed_form import closed_form_cams
 from camal_rl.layer_capture import FeatureLayout
 from camal_rl.training_modes import evaluating, recording_gradients
-
-CLOSED_FORM_TOLERANCE = 1e-4
-"""Largest difference of the closed form from autograd, relative to the largest gradient, that counts as rounding."""
 
 _Rectifications = Rectification | Mapping[AttentionTarget, Rectification]
 
@@ -284,24 +282,10 @@ class AttentivePolicy(BasePolicy):
         if not self.has_closed_form(target):
             return False
         if not self._is_ours and target not in self._verified:
-            self._verified[target] = self._agrees(target, evaluation)
+            encoder = cast(CamEncoder, self._extractors()[target])
+            gradient = self._score_gradient(target, evaluation)
+            self._verified[target] = closed_form_agrees(evaluation, target, encoder, gradient)
         return self.has_closed_form(target)
-
-    def _agrees(self, target: AttentionTarget, evaluation: AttentionEvaluation) -> bool:
-        """Say whether the closed form's gradient at the CAM layer is that of autograd."""
-        features, some = evaluation.cam_features(target), evaluation.attention_frames
-        score = evaluation.score(target)
-        if not (features.requires_grad and score.requires_grad):
-            return False
-        (gradient,) = torch.autograd.grad(score.sum(), features, retain_graph=True, allow_unused=True)
-        if gradient is None:
-            return False
-        extractor = cast(CamEncoder, self._extractors()[target])
-        active = cast(Tensor, evaluation.encoded[target].hidden)[some] > 0
-        weight = extractor.hidden_weight(features).detach()
-        closed = hidden_gradient(weight, active, self._score_gradient(target, evaluation).detach())
-        allowed = max(CLOSED_FORM_TOLERANCE, 16 * torch.finfo(gradient.dtype).eps) * float(gradient.abs().max())
-        return float((gradient[some].float() - closed.float()).abs().max()) <= allowed
 
     def _closed_form_maps(
         self,

@@ -192,3 +192,13 @@ def test_a_run_is_exported_with_its_q_values(folder, tmp_path, capsys, file_form
     assert run_main("export", str(folder.path), "--out", str(out), "--format", file_format) == 0
     assert "-> q" in capsys.readouterr().out
     assert out.is_file()
+
+
+def test_a_masked_agent_sees_objects_only_and_its_file_says_so(tmp_path):
+    config = load_config("toy_grid", [*SMALL, "total_timesteps=32", "log.overlay_every=0"]).for_method("object_mask")
+    made = RunFolder(tmp_path / "run", trust=True)
+    trial = prepare(config, made)
+    run(trial, ["train"])
+    assert load_policy(made.path).masking == "object_mask"
+    # Most of what it has seen is black.
+    assert (trial.model.replay_buffer.observations[:4] == 0).mean() > 0.5
