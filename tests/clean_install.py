@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BASE = "base"
 # What serves work on a checkout, not the installed package.
-OF_A_CHECKOUT = ("dev", "docs")
+OF_A_CHECKOUT = ("docs", "examples", "dev")
 USED = {
     BASE: "import camal_rl.agents",
     "procgen": "from camal_rl.envs import make_vec; make_vec('procgen/coinrun', num_envs=1, seed=0).reset()",
@@ -30,7 +30,8 @@ USED = {
     "explain": "import captum.attr",
     "ray": "import ray",
     "tune": "import optuna",
-    "all": "import accelerate, av, captum, minigrid, onnx, optuna, procgen, ray, vizdoom",
+    "wandb": "import wandb",
+    "all": "import accelerate, av, captum, minigrid, onnx, optuna, procgen, ray, vizdoom, wandb",
 }
 """What must work with an extra, by its name."""
 

@@ -8,7 +8,7 @@ SMALL = {
     "ppo": {"n_steps": N_STEPS, "batch_size": N_STEPS, "n_epochs": 1},
     "dqn": {"buffer_size": 64, "learning_starts": N_STEPS, "batch_size": N_STEPS},
 }
-"""Settings of an algorithm that make an update small, by its name."""
+"""Settings of an algorithm that make an update small, by the name of the one whose settings it has."""
 
 
 def shrink_python():
@@ -71,7 +71,7 @@ def small_config(config):
         config,
         total_timesteps=2 * NUM_ENVS * N_STEPS,
         env=replace(config.env, num_envs=NUM_ENVS),
-        algorithm=replace(config.algorithm, **SMALL[config.algorithm_name]),
+        algorithm=replace(config.algorithm, **SMALL["dqn" if hasattr(config.algorithm, "buffer_size") else "ppo"]),
         policy=replace(config.policy, precision="float32"),
         evaluation=replace(
             config.evaluation, episodes=2, frames=4, frame_every=2, num_envs=NUM_ENVS, sets=("train", "held_out")

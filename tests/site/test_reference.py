@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 import pytest
 from pydantic import Field
 
+from camal_rl.rl.algorithms import ALGORITHMS
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.runs.checks import Amount, Count, PositiveAmount, Share
 from camal_rl.runs.sections import known_keys
@@ -33,7 +34,8 @@ def keys_of(page):
     ("page", "config"), [("agent_settings.md", ExperimentConfig), ("classifier_settings.md", SupervisedConfig)]
 )
 def test_every_key_of_a_configuration_has_its_row(page, config):
-    known = set(dict(known_keys(config, {})))
+    algorithms = ALGORITHMS if config is ExperimentConfig else ["any"]
+    known = {key for name in algorithms for key, _ in known_keys(config, {"algorithm": {"name": name}})}
     rows = keys_of(page)
     assert {key for key in rows if not key.startswith("terms.")} >= {key for key in known if not has_keys(key, known)}
     assert not [key for key in rows if not key.startswith(("terms.", "tuning.")) and key not in known]
