@@ -102,16 +102,16 @@ class TrainingCheckpoints:
         """
         saved = save_env(self._venv)
         self._flush_logs()
-        parts = {
-            AGENT: self.model.training_state(),
-            ENVIRONMENT: saved.tree,
-            RUN: {"seconds": self.elapsed, "schedules": [each.schedule() for each in self._scheduled()]},
-        }
         try:
+            parts = {
+                AGENT: self.model.training_state(),
+                ENVIRONMENT: saved.tree,
+                RUN: {"seconds": self.elapsed, "schedules": [each.schedule() for each in self._scheduled()]},
+            }
             write_checkpoint(
                 self.folder, self._step, parts, self.keep, lambda partial: save_policy_of(self.model, partial)
             )
-        except (WriteError, TypeError) as error:  # a term of somebody's own may hold what no checkpoint can
+        except (WriteError, TypeError) as error:  # what is somebody's own may hold what no checkpoint can
             warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
         self.last_step = self._step
 

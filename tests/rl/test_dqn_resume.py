@@ -4,11 +4,14 @@ import signal
 from dataclasses import replace
 
 import pytest
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
+from camal_rl.rl import dqn
 from camal_rl.rl.config import agent_config
 from camal_rl.rl.training import prepare
 from camal_rl.runs.checkpoints import checkpoint_folders, read_checkpoint
+from camal_rl.runs.folders import CheckpointWarning
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
 from tests.rl.test_resume import SignalAfter, assert_equal, curves, final_state, train
@@ -96,3 +99,15 @@ def test_another_buffer_size_is_refused_in_one_line(tmp_path, uninterrupted):
     longer = replace(settings, total_timesteps=2 * STEPS, algorithm=replace(settings.algorithm, buffer_size=64))
     with pytest.raises(FileExistsError, match=r"algorithm\.buffer_size is 96 there and 64 here"):
         prepare(longer, base, resume=True)
+
+
+def test_a_replay_buffer_that_no_checkpoint_can_hold_is_told_and_training_goes_on(tmp_path, monkeypatch):
+    class OwnBuffer(ReplayBuffer):
+        pass
+
+    build = dqn.CAMALDQN
+    monkeypatch.setattr(dqn, "CAMALDQN", lambda *args, **kwargs: build(*args, **kwargs, replay_buffer_class=OwnBuffer))
+    settings = config("camal.weight=0", "total_timesteps=64", "log.held_out_every=0", "log.overlay_every=0")
+    with pytest.warns(CheckpointWarning, match="holds a CamalReplayBuffer, got a OwnBuffer; training goes"):
+        summary = train(settings, RunFolder(tmp_path / "run"))
+    assert summary["timesteps"] == 64
