@@ -107,13 +107,19 @@ def test_the_hub_reads_the_card_with_every_result_of_the_run(evaluated, tmp_path
 
 def test_the_folder_is_what_an_upload_takes_file_by_file(evaluated, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    sent = []
-    monkeypatch.setattr(hub.HfApi, "create_commit", lambda self, *_, **given: sent.extend(given["operations"]))
-    hub.HfApi(endpoint="http://127.0.0.1:9", token=False)
-    with pytest.raises(AttributeError):  # what the commit that is not made would have answered
-        hub.HfApi(endpoint="http://127.0.0.1:9", token=False).upload_folder(
-            repo_id="me/model", folder_path=shared(evaluated, tmp_path)
-        )
+    out, sent = shared(evaluated, tmp_path), []
+
+    class Stop(Exception):
+        pass
+
+    def commit(self, *_, operations, **__):
+        sent.extend(operations)
+        raise Stop
+
+    monkeypatch.setattr(hub.HfApi, "create_commit", commit)
+    monkeypatch.setattr(hub.HfApi, "_validate_yaml", lambda *_, **__: None)  # asks the Hub
+    with pytest.raises(Stop):
+        hub.HfApi(endpoint="http://127.0.0.1:9", token=False).upload_folder(repo_id="me/model", folder_path=out)
     assert sorted(each.path_in_repo for each in sent) == ALL
 
 
@@ -210,9 +216,9 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text",
     [
-        "/home/me/x", "~/x", "~me/x", "a=/srv/x", "file:///x", "C:\\x", "d:/x", "\\\\server\\share", "../x", "x/../../y",
+        "/home/me/x", "~/x", "~me/x", "a=/srv/x", "file:///x", "C:\\x", "d:/x", "\\\\server\\share", "../x", "x/../y",
         "see (/mnt/x)", "https://me:word@host/x", "$HOME", "${oc.env:HOME}", "%USERPROFILE%", "WANDB_API_KEY=1",
-        f"runs/{USER}/x", f"{USER}s-run".replace("s-", "-"), USER.upper(), f"job on {MACHINE}", "s3cret-value-of-mine",
+        f"runs/{USER}/x", f"{USER}-run", USER.upper(), f"job on {MACHINE}", "s3cret-value-of-mine",
     ],
 )  # fmt: skip
 def test_what_is_private_is_left_out_wherever_it_stands(text, monkeypatch):
@@ -314,7 +320,7 @@ def test_names_of_a_foreign_run_stay_text_in_the_card(mine, tmp_path):
     write_record(mine.metrics_file, data)
     out = shared(mine, tmp_path)
     body = text_of(out).split("---\n", 2)[2]
-    assert "<script>" not in body
+    assert re.search(r"(?<!\\)<script>", body) is None
     assert "](http" not in body
     assert "\n# big" not in body
     assert front(out)["model-index"][0]["results"][1]["dataset"]["split"] == evil
@@ -363,8 +369,7 @@ def test_a_classifier_gets_a_card_and_the_snippet_loads_it(tmp_path, monkeypatch
     out = shared(folder, tmp_path)
     assert sorted(path.name for path in out.iterdir()) == [name for name in ALL if name != "model.json"]
     assert front(out)["pipeline_tag"] == "image-classification"
-    metrics = front(out)["model-index"][0]["results"][0]["metrics"]
-    print(front(out))
+    metrics = front(out)["model-index"][0]["results"][-1]["metrics"]
     assert {"accuracy", "epg"} <= {each["type"] for each in metrics}
     assert [each["args"]["count"] for each in metrics if each["name"] == "accuracy on test"] == [8]
     assert "segmentation masks" in text_of(out)
