@@ -20,7 +20,7 @@ from camal_rl.rl.training import prepare, run
 from camal_rl.runs.json_files import read_json, write_record
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import read_metrics
-from camal_rl.runs.public_text import LEFT_OUT, left_out_keys, published
+from camal_rl.runs.public_text import LEFT_OUT
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.task import task_of
 from camal_rl.runs.yaml_text import read_yaml
@@ -205,50 +205,6 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
     assert "Training went on from a checkpoint: at step 3 (revision abc)." in text_of(out)
     found = read_run(out)
     assert (found.left_out, found.config.name) == ((), LEFT_OUT)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/home/me/x", "~/x", "~me/x", "a=/srv/x", "file:///x", "C:\\x", "d:/x", "\\\\server\\share", "../x", "x/../y",
-        "see (/mnt/x)", "https://me:word@host/x", "$HOME", "${oc.env:HOME}", "%USERPROFILE%", "WANDB_API_KEY=1",
-        f"runs/{USER}/x", f"{USER}-run", USER.upper(), f"job on {MACHINE}", "s3cret-value-of-mine",
-    ],
-)  # fmt: skip
-def test_what_is_private_is_left_out_wherever_it_stands(text, monkeypatch):
-    monkeypatch.setattr(getpass, "getuser", lambda: USER)
-    monkeypatch.setattr(socket, "gethostname", lambda: MACHINE)
-    monkeypatch.setenv("MY_TOKEN", "s3cret-value-of-mine")
-    assert published({"a": [1, {"b": text}]}) == {"a": [1, {"b": LEFT_OUT}]}
-    assert left_out_keys({"a": [1, {"b": text}], "c": "x"}) == ["a.1.b"]
-    assert published({text: 1}) == {LEFT_OUT: 1}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "toy_grid/default", "procgen/starpilot", "mypackage.nets:MyEncoder", f"{USER}.nets:MyEncoder", "a/b/c",
-        "https://arxiv.org/abs/2605.08325", "epg@held_out", "1e-4", "2.13.0+cpu", "data/birds", "50 %", "and / or", "",
-        "Linux-6.1.0-x86_64-with-glibc2.36", "camal+drac", "timm:resnet18", "value, in standard deviations (of V)",
-    ],
-)  # fmt: skip
-def test_what_is_nobodys_stays(text, monkeypatch):
-    monkeypatch.setattr(getpass, "getuser", lambda: USER)
-    data = {"a": [text, 1, None, True, 0.5], "b": {text: text}}
-    assert published(data) == data
-    assert left_out_keys(data) == []
-
-
-def test_a_text_under_the_name_of_a_secret_is_left_out_and_a_number_stays():
-    assert published({"api_key": "x", "num_tokens": 3, "token": 4}) == {
-        "api_key": LEFT_OUT, "num_tokens": 3, "token": 4
-    }  # fmt: skip
-
-
-def test_names_without_which_nothing_is_known_stay(monkeypatch):
-    monkeypatch.setattr(getpass, "getuser", lambda: "starpilot")
-    assert published(["procgen/starpilot"], keep={"procgen/starpilot"}) == ["procgen/starpilot"]
-    assert published(["runs/starpilot"], keep={"procgen/starpilot"}) == [LEFT_OUT]
 
 
 @pytest.mark.parametrize(
