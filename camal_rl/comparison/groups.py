@@ -192,6 +192,12 @@ def check_results(runs: Sequence[FoundRun]) -> None:
         raise ValueError(broken[0].removesuffix(_LEFT_OUT))
 
 
+def check_whole(run: FoundRun) -> None:
+    """Raise a ValueError where a file of a run cannot be read, was changed, or is that of another run."""
+    if run.left_out:
+        raise ValueError(f"{run.left_out[0].removesuffix(_LEFT_OUT)}; mend it or remove it")
+
+
 def planned_group(runs: Sequence[PlannedRun]) -> Group:
     """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
     found = tuple(found_run(planned) for planned in runs)

@@ -14,9 +14,11 @@ from camal_rl.rl.environments import check_masks
 from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
 from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
 from camal_rl.rl.export import check_export, export_agent, export_policy
+from camal_rl.rl.hub_model import agent_hub_model
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.step_report import StepReport, mean_return_words
 from camal_rl.rl.training import Trial, prepare, run
+from camal_rl.runs.hub_model import HubModel
 from camal_rl.runs.program_file import Exported
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.sections import chosen_name
@@ -124,3 +126,7 @@ class AgentTask:
         policy = model.policy.cpu()
         kind = check_export(policy, out, file_format)
         return lambda: export_agent(model, out) if kind == "safetensors" else export_policy(policy, out, kind)
+
+    def hub_model(self, folder: RunFolder, config: ExperimentConfig) -> HubModel:
+        """Load a trained agent and return it as it is shared."""
+        return agent_hub_model(folder, config)

@@ -172,8 +172,7 @@ class RunFolder:
         self._write_config(config)
 
     def _write_config(self, config: RunConfig) -> None:
-        text = dump_yaml(config)
-        write_text(self.config_file, f"{_CONFIG_SUM}{sha256_of_text(text)}\n{text}")
+        write_text(self.config_file, signed_config(dump_yaml(config)))
 
     def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
         # The configuration is the first file: a run that is killed here can be resumed.
@@ -241,6 +240,11 @@ class RunFolder:
     def check_metrics_writable(self) -> None:
         """Raise an OSError, whose message is one line, unless ``metrics.json`` can be written."""
         check_writable(self.metrics_file)
+
+
+def signed_config(text: str) -> str:
+    """Return the text of a run's ``config.yaml`` with its checksum in the first line."""
+    return f"{_CONFIG_SUM}{sha256_of_text(text)}\n{text}"
 
 
 def default_run_dir(config: RunConfig) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from camal_rl.overlays import RGBImage
 
 if TYPE_CHECKING:
+    from camal_rl.runs.hub_model import HubModel
     from camal_rl.runs.metrics_file import RunMetrics
     from camal_rl.runs.program_file import Exported
     from camal_rl.runs.run_folder import RunFolder
@@ -218,6 +219,14 @@ class Task(Protocol):
         Raises:
             ValueError: a format that there is not, or a model that cannot be written in it.
             FileExistsError: there is such a file.
+            FileNotFoundError, ImportError: there is no model, or a package is missing.
+        """
+
+    def hub_model(self, folder: RunFolder, config: Any) -> HubModel:
+        """Load a trained run's model and return it as it is shared, with what its card says.
+
+        Raises:
+            ValueError: a model that cannot be written without code.
             FileNotFoundError, ImportError: there is no model, or a package is missing.
         """
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from camal_rl.runs.hub_model import HubModel
 from camal_rl.runs.program_file import Exported, check_target
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.task import OWN_SETTINGS, AnyRun, AttentionGrid, Evaluation, EvaluationOptions, OnSteps
@@ -14,6 +15,7 @@ from camal_rl.supervised.attention_grid import attention_grid
 from camal_rl.supervised.config import MAP_SETTINGS, SupervisedConfig
 from camal_rl.supervised.evaluation import evaluate_classifier, evaluation_settings, load_trained, stages
 from camal_rl.supervised.export import export_classifier
+from camal_rl.supervised.hub_model import classifier_hub_model
 from camal_rl.supervised.training import Trial, prepare, run
 
 
@@ -94,3 +96,7 @@ class ClassifierTask:
             )
         model, size = load_trained(folder, config).model.cpu(), config.data.image_size
         return lambda: export_classifier(model, size, out, kind)
+
+    def hub_model(self, folder: RunFolder, config: SupervisedConfig) -> HubModel:
+        """Load a trained classifier and return it as it is shared."""
+        return classifier_hub_model(folder, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from camal_rl.atomic import explained, write_bytes, write_text
 from camal_rl.comparison.figure_words import ARROWS
@@ -33,7 +33,16 @@ def write_report(document: Document, out: Path) -> tuple[Path, Path]:
 
 def render(document: Document, name: str) -> str:
     """Return the page ``report.html`` or ``report.md`` as text."""
-    html = name.endswith(".html")
+    environment = _environment(html=name.endswith(".html"))
+    return environment.get_template(f"{name}.j2").render(page=document, arrows=ARROWS, folder=PICTURES)
+
+
+def markdown_template(name: str) -> Template:
+    """Return a template of a Markdown page, with the filters by which anybody's names stay text."""
+    return _environment(html=False).get_template(f"{name}.j2")
+
+
+def _environment(html: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("camal_rl.comparison.report"),
         autoescape=html,
@@ -46,7 +55,7 @@ def render(document: Document, name: str) -> str:
     environment.filters["cell"] = _markdown_cell
     environment.filters["plain"] = _markdown_text
     environment.filters["fenced"] = _markdown_code
-    return environment.get_template(f"{name}.j2").render(page=document, arrows=ARROWS, folder=PICTURES)
+    return environment
 
 
 def _markdown_text(text: str) -> str:
@@ -54,10 +63,10 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]\\(")
 
 
-def _markdown_code(text: str) -> str:
+def _markdown_code(text: str, language: str = "") -> str:
     """Return text as a block of code, between fences longer than any in it."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}\n{text.strip()}\n{fence}"
+    return f"{fence}{language}\n{text.strip()}\n{fence}"
 
 
 def _markdown_cell(text: str) -> str:
