@@ -1,4 +1,4 @@
-"""What of a training loop is Hugging Face's: devices, precision, optimizer schedule, logging (Accelerate)."""
+"""The parts of a training loop that Hugging Face provides: devices, precision, optimizer schedule, logging (Accelerate)."""
 
 from __future__ import annotations
 
