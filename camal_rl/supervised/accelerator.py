@@ -1,4 +1,4 @@
-"""The parts of a training loop that Hugging Face provides: devices, precision, optimizer schedule, logging (Accelerate)."""
+"""What Hugging Face provides of a training loop: devices, precision, optimizer schedule, logging (Accelerate)."""
 
 from __future__ import annotations
 
