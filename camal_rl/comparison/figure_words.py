@@ -56,10 +56,10 @@ _OF_RUNS: Mapping[tuple[str, str | None], tuple[str, bool | None]] = {
 }
 _ARROWS = {True: "↑", False: "↓", None: ""}
 CONTROLS = (
-    "A map says something only beside its method's controls: a random map and the mask itself. "
-    "Neutral maps are of a kind that no method is trained on."
+    "Compare a map with its method's controls: a random map and the mask itself. "
+    "No method is trained on the neutral maps."
 )
-ARROWS = "↑ higher is better, ↓ lower is better; figures without an arrow judge nothing."
+ARROWS = "↑ higher is better, ↓ lower is better; without an arrow, neither is better."
 
 
 def higher_is_better(figure: str) -> bool | None:

@@ -11,7 +11,7 @@ from camal_rl.runs.attention_results import MAP_COUNTS
 from camal_rl.runs.results import ResultKey
 
 COUNTS = (*MAP_COUNTS, "undefined_maps", "undefined_frames")
-"""Figures that count frames: they judge nothing."""
+"""Counts of frames, of which neither direction is better."""
 TRAIN = "train"
 
 _PLAIN = ("stochastic", "mean")

@@ -18,10 +18,10 @@ from camal_rl.statistics import holm
 _ERRORS = 2.0
 _UNITS = {
     "value": "changes the value by {} standard deviations",
-    "policy": "costs the preferred action {} of probability",
+    "policy": "lowers the probability of the preferred action by {}",
     "q": "changes the Q-value of the preferred action by {} standard deviations",
 }
-_CLASS_UNIT = "costs the class {} of probability"
+_CLASS_UNIT = "lowers the probability of the class by {}"
 _FURTHER = {
     "worst_group_accuracy": "The accuracy of the worst group of {}",
     "accuracy_swapped": "On other backgrounds the accuracy of {}",
@@ -87,7 +87,7 @@ def _paragraph(group: Group, method: str, base: str) -> str:
         *_faithfulness(group, base, only_without=True),
         *_certainty(group, method, base),
     ]
-    return " ".join(sentences) if sentences else f"{method} and {base} have no figure in common."
+    return " ".join(sentences) if sentences else f"{method} and {base} have no metric in common."
 
 
 def _alone(group: Group, method: str) -> str:
@@ -98,7 +98,7 @@ def _alone(group: Group, method: str) -> str:
         if each.count
     ]
     seeds = counted(group.evaluated(method), "seed")
-    sentence = f"{method}, {seeds}, nothing to compare it with" + (f": {listed(told)}." if told else ".")
+    sentence = f"{method} has {seeds} and no method to compare with" + (f": {listed(told)}." if told else ".")
     return " ".join([sentence, *_faithfulness(group, method)])
 
 
@@ -137,7 +137,7 @@ def _verdict(kind: str, name: str, pair: _Pair, method: str, base: str) -> str:
     where = f"{'levels' if kind == 'return' else 'images'} that were not trained on ({name})"
     numbers = f"{kind} {pair.text(method, base)}"
     if pair.sign == 0:
-        return f"On {where} {method} and {base} do equally well, as far as these figures can tell: {numbers}."
+        return f"On {where} {method} and {base} do equally well, within twice the standard error: {numbers}."
     better = "better" if pair.sign > 0 else "worse"
     return f"On {where} {method} does {better} than {base}: {numbers}."
 
@@ -148,15 +148,15 @@ def _on_training(kind: str, pairs: Pairs, new: list[str], method: str, base: str
     numbers = pair.text(method, base)
     if pair.sign < 0:
         told = (
-            f"On the {where} {method} is behind ({numbers}): it has learned less in these steps, and whether longer "
-            "training closes that gap, these runs do not say"
+            f"On the {where} {method} is behind ({numbers}): it has learned less in these steps. These runs do not "
+            "show whether longer training closes that gap"
         )
     else:
         told = f"On the {where} {'the two are equal' if pair.sign == 0 else f'{method} is ahead'} ({numbers})"
     if kind == "return" and new:
         lost_base = number(pair.base.mean - pairs[new[0]].base.mean, 2)
         lost_own = number(pair.own.mean - pairs[new[0]].own.mean, 2)
-        told += f"; from train to {new[0]} {base} loses {lost_base} and {method} {lost_own}"
+        told += f". From train to {new[0]} {base} loses {lost_base} and {method} {lost_own}"
     return f"{told}."
 
 
@@ -186,7 +186,9 @@ def _attention(group: Group, method: str, base: str) -> list[str]:
     first = [f"{_percent(pair.base.mean)} of the {title}" for title, pair in pairs.items()]
     area = _pair(group, ResultKey("area_fraction", name, targets[0], "own"), method, base)
     covered = "" if area is None else f", which cover {_percent(area.base.mean)} of the picture"
-    return [f"On {name}, {listed(own)} of {method} lie on the relevant objects{covered}; of {base} {listed(first)}."]
+    return [
+        f"On {name}, {listed(own)} of {method} lie on the relevant objects{covered}. For {base} it is {listed(first)}."
+    ]
 
 
 def _faithfulness(group: Group, method: str, only_without: bool = False) -> list[str]:
@@ -210,8 +212,8 @@ def _faithfulness(group: Group, method: str, only_without: bool = False) -> list
         verdict = "no more than" if own.mean <= random.mean else "about as much as" if effect == chance else "more than"
         costs = _UNITS.get(target, _CLASS_UNIT).format(effect)
         told.append(
-            f"Removing what the {target_words(target)} of {method} marks {costs}, {verdict} removing a random map's "
-            f"pixels ({chance})."
+            f"Removing the pixels that the {target_words(target)} of {method} marks {costs}, {verdict} removing a "
+            f"random map's pixels ({chance})."
         )
     return told
 
@@ -231,7 +233,7 @@ def _certainty(group: Group, method: str, base: str) -> list[str]:
         return [f"Over {seeds} none of these differences is significant."]
     single = (
         f"Over {seeds} {len(sure)} of {len(tested)} differences {'has' if len(sure) == 1 else 'have'} "
-        f"p < {SIGNIFICANT} by themselves: {listed(sure)}"
+        f"p < {SIGNIFICANT} before correction: {listed(sure)}"
     )
     return [f"{single}; {_corrected(tested)}."]
 

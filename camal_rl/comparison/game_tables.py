@@ -14,8 +14,8 @@ from camal_rl.comparison.table import Cell, Table, table_of
 
 _CHANCE = 0.5
 _CAPTION = (
-    "Sampled actions, mean ± standard deviation over seeds. Under the games of a level set is what they say together, "
-    "every game with the same weight: interquartile mean (IQM), optimality gap, and how often a seed of a method beats "
+    "Sampled actions, mean ± standard deviation over seeds. Under the games of a level set are their aggregates, with "
+    "the same weight for every game: interquartile mean (IQM), optimality gap, and how often a seed of a method beats "
     f"one of {{}} on a random game, with 95 % intervals (stratified bootstrap, {RESAMPLES:,} resamples)."
 )
 _ROWS: Sequence[tuple[str, Callable[[Summary], Interval | None]]] = (

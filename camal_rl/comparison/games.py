@@ -98,13 +98,13 @@ def few_seeds(found: Sequence[Aggregate]) -> str:
     told = []
     single = [method for method, count in fewest.items() if count == 1]
     if single:
-        told.append(f"No intervals of {listed(single)}: how much seeds differ is not known where a game has only one.")
+        told.append(f"No intervals of {listed(single)}: with one seed on a game the spread over seeds is unknown.")
     least = min((count for count in fewest.values() if count > 1), default=ENOUGH_SEEDS)
     if least < ENOUGH_SEEDS:
         narrow = 100 * (1 - math.sqrt(1 - 1 / least))
         told.append(
             f"With {counted(least, 'seed')} on a game, intervals are too narrow by about {narrow:.0f} %, too much for "
-            f"a claim; {ENOUGH_SEEDS} seeds or more mend that."
+            f"a claim. Use {ENOUGH_SEEDS} seeds or more."
         )
     return " ".join(told)
 

@@ -33,7 +33,7 @@ class Entry:
 
     Attributes:
         formula: how it is computed, for one frame; tables show the mean over the frames.
-        random: what a map that knows nothing gets.
+        random: what a random map gets.
     """
 
     formula: str
@@ -61,10 +61,10 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
             "mean change of the output with the brightest 5, 10, ..., 50 % of the pixels removed", _SAME_FRAMES
         ),
         "deletion_change_auc": Entry(
-            "area under the change, while ever more of the brightest pixels are removed", _SAME_FRAMES
+            "area under the change, while more and more of the brightest pixels are removed", _SAME_FRAMES
         ),
         "insertion_change_auc": Entry(
-            "area under the change that is left, while ever more of the brightest pixels are shown", _SAME_FRAMES
+            "area under the remaining change, while more and more of the brightest pixels are shown", _SAME_FRAMES
         ),
         "deletion_effect_lerf": Entry("the deletion effect with the darkest pixels removed first", _SAME_FRAMES),
         "order_gap": Entry("deletion effect, brightest first, minus darkest first", "0"),
@@ -92,56 +92,55 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "How numbers are written": {
             "a ± b": "mean and standard deviation: over the seeds in comparisons and reports (divided by n - 1), over "
             "the episodes in the tables of one run.",
-            "a (b)": "in tables of deletion: the figure of the model's own map, and in brackets that of a random map "
-            "on "
-            "the same frames. The own map says something only by what it is better by.",
-            "↑, ↓": "higher is better, lower is better. A figure without an arrow judges nothing.",
+            "a (b)": "in tables of deletion: the effect of the model's own map, and in brackets that of a random map "
+            "on the same frames. Only the difference of the two is informative.",
+            "↑, ↓": "higher is better, lower is better. Without an arrow, neither is better.",
             "n": "number of seeds that were evaluated.",
             "p": "two-sided Mann-Whitney test over the seeds of two methods, exact, not corrected for the number of "
             "rows. Its smallest possible value is 2 / C(n + k, n): .10 for 3 against 3 seeds, .029 for 4 against 4, "
             ".008 for 5 against 5. Where no p below .05 is possible, tables say so.",
             "Holm": "p corrected for testing all rows of the table for one method: the smallest p times the number of "
-            "rows, the next times one less, and so on, never falling, at most 1. Whoever calls the rows below .05 "
-            "different is wrong about any of them in at most 5 % of such tables. Where so many rows leave no value "
+            "rows, the next times one less, and so on, never falling, at most 1. If the rows below .05 are called "
+            "different, any of them is wrong in at most 5 % of such tables. Where so many rows leave no value "
             "below .05, tables say so.",
             "Hedges' g": "difference of two methods' means in pooled standard deviations over seeds, corrected for "
-            "few seeds; with its 95 % interval from the noncentral t distribution. There is none where no seed differs "
-            "from another of its method.",
+            "few seeds; with its 95 % interval from the noncentral t distribution. It is undefined where no seed "
+            "differs from another of its method.",
             "P(higher)": "how often a seed of a method is higher than one of the first method, ties counted half: "
-            "Mann-Whitney's U over the number of pairs. .5: neither. Cliff's delta is 2 P - 1.",
-            "95 % interval": "bootstrap interval of the mean over the seeds. That of fewer than five seeds is too "
+            "Mann-Whitney's U over the number of pairs. .5: neither is higher. Cliff's delta is 2 P - 1.",
+            "95 % interval": "bootstrap interval of the mean over the seeds. With fewer than five seeds it is too "
             "narrow.",
-            "undefined": "frames without the figure: no map, or nothing relevant in sight. They count nowhere.",
+            "undefined": "number of frames for which the metric is undefined: no map, or nothing relevant in sight. "
+            "No mean includes them.",
         },
         "Returns": {
             "return": "sum of the raw rewards of an episode, averaged over a number of episodes that is fixed "
             "beforehand.",
-            "level set": "the levels that are played: `train` are those of training, `held_out` and its kin are never "
-            "trained on. `camal-rl envs ID` lists those of an environment.",
-            "sampled actions": "drawn from the policy, as in training (`stochastic` in metrics.json). What is named "
-            "return, gap or normalized return without more is of sampled actions.",
+            "level set": "the levels that are played. `train` are the training levels; `held_out` and sets whose name "
+            "begins with it are never trained on. `camal-rl envs ID` lists those of an environment.",
+            "sampled actions": "drawn from the policy, as in training (`stochastic` in metrics.json). Return, gap and "
+            "normalized return are of sampled actions unless stated otherwise.",
             "preferred actions": "always the most probable one (`deterministic` in metrics.json).",
-            "gap": "return on `train` minus return on the level set; 0: nothing is lost on new levels. A small gap is "
-            "worth little where both returns are low.",
-            "normalized return": "(R - R_min) / (R_max - R_min) of the sampled actions' return R: 0 is what an agent "
-            "gets "
-            "that sees nothing, about 1 the best possible. R_min and R_max are Procgen's of the easy mode "
+            "gap": "return on `train` minus return on the level set; 0: nothing is lost on new levels. A small gap "
+            "means little where both returns are low.",
+            "normalized return": "(R - R_min) / (R_max - R_min) of the sampled actions' return R: 0 is the return of "
+            "an agent that sees nothing, about 1 the best possible. R_min and R_max are those of Procgen's easy mode "
             "(arXiv 1912.01588); other simulators have no such range.",
             "sees masks": "the agent is given the simulator's segmentation whenever it acts, and sees objects only. "
-            "Others see images as they are; masks serve their training at most.",
-            "excluded duplicates": "episodes on held-out levels that look like a training level; they do not count.",
+            "Other agents see images as they are, and use masks in training at most.",
+            "excluded duplicates": "episodes on held-out levels that look like a training level; they are left out.",
         },
         "Several games": {
-            "aggregate": "what normalized returns of several games say together. Every game has the same weight, "
+            "aggregate": "a summary of the normalized returns of several games. Every game has the same weight, "
             "however many seeds it has; only methods with results on all games are in it. The definitions are those of "
             "rliable (arXiv 2108.13264).",
             "IQM": "interquartile mean: the mean of the middle half of all seeds on all games.",
             "optimality gap": "1 minus the mean of min(normalized return, 1): by how much a method falls short of the "
             "best. 0 is best.",
             "P(improvement)": "how often a seed of a method beats one of the first method on a random game, ties "
-            "counted half. .5: neither is better. An interval that holds .5 shows no difference.",
-            "performance profile": "which share of the seeds, averaged over the games, has more than a normalized "
-            "return, for every value of it.",
+            "counted half. .5: neither is better. An interval that contains .5 shows no difference.",
+            "performance profile": "for every normalized return, the share of the seeds above it, averaged over the "
+            "games.",
             "stratified bootstrap": "the intervals of aggregates: seeds are drawn anew within each game, 2,000 times. "
             "With n seeds a game they are too narrow by the factor sqrt((n - 1) / n): .71 for 2, .82 for 3, .89 for 5.",
         },
@@ -149,42 +148,39 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "accuracy": "share of the images whose class is recognized.",
             "worst group": "the lowest accuracy of any group of images, such as a class on one background.",
             "flips": "share of the images whose prediction changes when the same object is drawn on another "
-            "background. "
-            "The control draws the same background anew.",
+            "background. The control draws the same background anew.",
         },
         "Maps": {
             "attention map": "class activation map (CAM): how much each cell of a layer contributes to one output of "
-            "the "
-            "network, (h, w), at least 0.",
+            "the network, (h, w), at least 0.",
             "value map, policy map": "the map of the value V, and that of the preferred action's score.",
             "class map, built-in attention": "the map of a classifier's class, and the mask that a model such as iFAM "
             "makes itself.",
-            "target": "the cells in which pixels of relevant objects fall, from the segmentation. Relevant classes are "
-            "marked with * in `camal-rl envs`.",
+            "target": "the cells of the map that contain pixels of relevant objects, from the segmentation. Relevant "
+            "classes are marked with * in `camal-rl envs`.",
             "own map": "the map of the model that is measured.",
-            "random map": "uniform noise on the same grid, enlarged as the own map is: what a map gets that knows "
-            "nothing.",
-            "uniform map": "the same value everywhere; what area alone earns.",
-            "mask as map": "the relevant pixels themselves, taken as the map.",
+            "random map": "uniform noise on the same grid, enlarged like the own map. It shows what chance alone "
+            "gives.",
+            "uniform map": "the same value everywhere. It shows what area alone gives.",
+            "mask as map": "the relevant pixels themselves, used as the map.",
             "neutral map": "a map that no method is trained on: perturbation, integrated gradients.",
             "zero maps": "frames whose map is zero everywhere.",
             "empty masks": "frames with nothing relevant in sight.",
         },
         "Changes of the output": {
-            "change in std of V": "abs(V - V') in standard deviations of V over the frames: by how much the value "
-            "changes, in the unit in which it differs between frames. 1 is as much as from one frame to a typical "
-            "other. Of a Q-network V is Q of the action that is greedy on the whole frame.",
+            "change in std of V": "abs(V - V') in standard deviations of V over the frames. 1 is as much as the value "
+            "typically differs between frames. For a Q-network V is Q of the action that is greedy on the whole frame.",
             "drop in probability": "p(a) - p'(a) of the action a that the policy prefers on the whole frame; for "
-            "classifiers of the class.",
+            "classifiers, of the class.",
             "KL of the policies, SARFA": "other measures of the change of the policy: the divergence of the action "
             "probabilities in nats, and a drop that is specific to the preferred action (arXiv 1912.12191).",
             "net": "by how much the own map is better than a random map on the same frames; 0 is no better than "
             "chance.",
             "removed pixels": "replaced by the frame's mean color, unless a table names another fill.",
             "rank correlation with interventions": "the simulator redraws a frame with another background or without "
-            "an "
-            "object. Spearman's correlation, over these interventions, of the attention on what changes and the change "
-            "of the decision; mean over frames. 1: what is attended to most matters most.",
+            "an object. The metric is Spearman's correlation, over these interventions, of the attention on the "
+            "changed pixels with the change of the decision, as a mean over frames. 1: the more attention, the larger "
+            "the change.",
         },
     }
 )
@@ -207,9 +203,8 @@ Every term of the tables, plots and reports. `camal-rl glossary [WORD]` prints i
 `python -m camal_rl.comparison.glossary`; change the entries there.
 """
 METRIC_NOTE = (
-    "m is the map, t the target on its grid (1 where something relevant is). IoU, soft Dice and MAE see the map "
-    "stretched "
-    "to [0, 1] by its minimum and maximum. Figures are means over the frames where they are defined."
+    "m is the map, t the target on its grid (1 where something relevant is). IoU, soft Dice and MAE use the map "
+    "scaled to [0, 1] by its minimum and maximum. Tables show means over the frames where a metric is defined."
 )
 
 

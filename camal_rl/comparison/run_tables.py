@@ -146,7 +146,7 @@ def counterfactual_table(results: Results) -> Table:
         ["level set", "map", "interventions"],
         ["own map ↑", "random map", "uniform map", "frames"],
         rows,
-        "1: what is attended to most matters most; uniform: what area alone earns.",
+        "1: the more attention on the changed pixels, the larger the change; uniform: the correlation of area alone.",
     )
 
 

@@ -23,7 +23,7 @@ def significance_note(pairs: Iterable[tuple[int, int]]) -> str:
     for first, second in sorted(set(pairs)):
         against = f"{first} against {counted(second, 'seed')}"
         if min(first, second) < 2:
-            told.append(f"With {against} nothing can be tested: how much seeds differ is not known.")
+            told.append(f"With {against} no test is possible: the spread over seeds is unknown.")
         elif (p := smallest_p(first, second)) >= SIGNIFICANT:
             told.append(f"With {against} no test can reach p < {SIGNIFICANT}: the smallest possible p is {p:.2f}.")
     return " ".join(told)

@@ -24,7 +24,7 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
     NaN marks an undefined frame, which is neither 0 nor 1: an empty target; an all-zero or non-finite map
     (all but ``area_fraction``); a full target (AUROC and AUPRC). A soft target counts by its weight in
     ``epg``, ``area_fraction``, ``soft_dice`` and ``mae``; for the others every cell above 0 is inside.
-    ``iou``, ``iou_auc``, ``soft_dice`` and ``mae`` see the map stretched to [0, 1] by its minimum and maximum;
+    ``iou``, ``iou_auc``, ``soft_dice`` and ``mae`` use the map scaled to [0, 1] by its minimum and maximum;
     a constant map counts as 1 everywhere.
 
     Args:

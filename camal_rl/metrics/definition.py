@@ -26,7 +26,7 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """``↑`` if higher is better, ``↓`` if lower is, empty if it judges nothing."""
+        """``↑`` if higher is better, ``↓`` if lower is, empty if neither is."""
         return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
 
@@ -56,8 +56,8 @@ _ERASER = "after ERASER, arXiv 1911.03429: change"
 
 FAITHFULNESS_METRICS: tuple[Metric, ...] = (
     Metric("deletion_effect", _REAL, True, "mean change over the deleted fractions in (0, .5]"),
-    Metric("deletion_change_auc", _REAL, True, f"{_RISE} while pixels go, most salient first"),
-    Metric("insertion_change_auc", _REAL, False, f"{_RISE} while pixels come, most salient first"),
+    Metric("deletion_change_auc", _REAL, True, f"{_RISE} while pixels are removed, most salient first"),
+    Metric("insertion_change_auc", _REAL, False, f"{_RISE} while pixels are restored, most salient first"),
     Metric(
         "deletion_effect_lerf", _REAL, False, "deletion_effect, least salient pixels first (ROAD, arXiv 2202.00449)"
     ),

@@ -125,7 +125,7 @@ class LogConfig(CheckpointSettings):
 
 SEES_MASKS = "sees masks"
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
-"""What of ``camal`` says which maps are measured and against what; at weight 0 nothing else means anything."""
+"""Settings of ``camal`` that define which maps are measured and against what; at weight 0 only these have an effect."""
 
 
 @dataclass(frozen=True)

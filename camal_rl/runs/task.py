@@ -151,8 +151,8 @@ class Task(Protocol):
         config_type: the class of its configurations.
         curves: tags of the learning curves that a report shows, with their titles.
         same_axis: which of these tags share an axis.
-        map_settings: what of the section ``camal`` says which maps are measured; at weight 0 nothing else means
-            anything.
+        map_settings: keys of the section ``camal`` that define which maps are measured; at weight 0 only these have
+            an effect.
         report_parts: the parts of a report, in order: ``returns``, ``accuracy``, ``alignment``, ``faithfulness``,
             ``counterfactuals``, ``backgrounds``.
         frame: what one picture is called, ``frame`` or ``image``.

@@ -23,12 +23,12 @@ def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] 
     through a ReLU, negative gradients are dropped as well, ``1[x > 0] max(0, gradient)``. Other activations keep
     their gradient, as in Captum.
 
-    Captum changes the gradient with hooks on ``nn.ReLU`` modules: it does not see a ReLU that is called as a
-    function, as in our encoders, and gives another map without a word. Here calls of ReLU are caught while ``score``
-    runs, so that the network is not touched: no hook, no ``.grad``, also after an exception.
+    Captum changes the gradient with hooks on ``nn.ReLU`` modules. It misses a ReLU that is called as a function, as
+    in our encoders, and returns another map without a warning. This function intercepts calls of ReLU while ``score``
+    runs. The network is not touched: no hook, no ``.grad``, also after an exception.
 
-    Faithful it is not: the map hardly depends on what the layers near the output have learned (Adebayo et al. 2018,
-    arXiv 1810.03292). Keep it beside other maps, never alone.
+    The map is not faithful: it hardly depends on what the layers near the output have learned (Adebayo et al. 2018,
+    arXiv 1810.03292). Use it beside other maps, never alone.
 
     Args:
         score: see :data:`camal_rl.saliency.attribution.Score`.

@@ -1,4 +1,4 @@
-"""What of a training loop is Hugging Face's: devices, precision, optimizer schedule, logging (Accelerate)."""
+"""What Hugging Face provides of a training loop: devices, precision, optimizer schedule, logging (Accelerate)."""
 
 from __future__ import annotations
 

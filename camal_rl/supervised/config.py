@@ -35,7 +35,7 @@ Score = Literal["logit", "log_probability"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 MAP_SETTINGS = ("target", "score", "method", "rectification", "coverage")
-"""What of ``camal`` says which maps are measured and against what; at weight 0 nothing else means anything."""
+"""Settings of ``camal`` that define which maps are measured and against what; at weight 0 only these have an effect."""
 
 VANILLA, IFAM = "vanilla", "ifam"
 

@@ -170,7 +170,7 @@ def test_compare_writes_everything_and_uses_finished_runs_again(in_tmp, capsys):
     arguments = ["compare", "toy_grid", *TINY, "--seeds", "1", "--jobs", "1", "--out", "cmp"]
     assert run_main(*arguments) == 0
     out = capsys.readouterr().out
-    shown = ("return on held_out", "nothing can be tested", "cmp/figures/attention.png", "tensorboard --logdir cmp")
+    shown = ("return on held_out", "no test is possible", "cmp/figures/attention.png", "tensorboard --logdir cmp")
     for text in shown:
         assert text in out
     folder = in_tmp / "cmp"

@@ -36,13 +36,16 @@ def test_a_win_is_told_with_what_is_lost_on_new_levels_and_where_both_look():
         "On levels that were not trained on (held_out) camal does better than ppo: return camal 0.79, ppo -0.27."
     )
     assert "On the training levels the two are equal (camal 0.94, ppo 0.93)" in text
-    assert "from train to held_out ppo loses 1.20 and camal 0.15." in text
+    assert "From train to held_out ppo loses 1.20 and camal 0.15." in text
     assert (
-        "100 % of the policy map of camal lie on the relevant objects, which cover 9 % of the picture; of ppo 20 %"
+        "100 % of the policy map of camal lie on the relevant objects, which cover 9 % of the picture. For ppo it is 20"
         in text
     )
-    assert "costs the preferred action 0.67 of probability, more than removing a random map's pixels (0.16)." in text
-    assert text.endswith("With 1 against 1 seed nothing can be tested: how much seeds differ is not known.")
+    assert (
+        "lowers the probability of the preferred action by 0.67, more than removing a random map's pixels (0.16)."
+        in text
+    )
+    assert text.endswith("With 1 against 1 seed no test is possible: the spread over seeds is unknown.")
     assert "worse" not in text
     assert "behind" not in text
 
@@ -51,14 +54,17 @@ def test_a_loss_is_told_as_a_loss():
     (text,) = findings(comparison(train=(0.81, 0.43), held_out=(0.6, 0.1), effect=(0.47, 0.1)))
     assert "camal does worse than ppo: return camal 0.10, ppo 0.60." in text
     assert "On the training levels camal is behind (camal 0.43, ppo 0.81): it has learned less in these steps" in text
-    assert "costs the preferred action 0.10 of probability, no more than removing a random map's pixels (0.16)." in text
+    assert (
+        "lowers the probability of the preferred action by 0.10, no more than removing a random map's pixels (0.16)."
+        in text
+    )
     assert "better" not in text
     assert "ahead" not in text
 
 
 def test_differences_within_the_measuring_error_are_not_called_any():
     (text,) = findings(comparison(train=(0.8, 0.9), held_out=(0.5, 0.6)))
-    assert "camal and ppo do equally well, as far as these figures can tell: return camal 0.60, ppo 0.50." in text
+    assert "camal and ppo do equally well, within twice the standard error: return camal 0.60, ppo 0.50." in text
     assert "better" not in text
     assert "worse" not in text
 
@@ -74,7 +80,9 @@ def test_further_level_sets_are_told_by_how_they_went():
 def test_enough_seeds_say_what_is_significant_and_too_few_say_so():
     # Of 4 against 4 seeds that are all apart p is 2 / C(8, 4) = .029; times 4 figures that is .114.
     (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.1, 0.8), seeds=4))
-    assert "Over 4 seeds 3 of 4 differences have p < 0.05 by themselves: return on held_out (p = 0.029), EPG" in text
+    assert (
+        "Over 4 seeds 3 of 4 differences have p < 0.05 before correction: return on held_out (p = 0.029), EPG" in text
+    )
     assert "after Holm's correction none is significant (smallest p 0.114)." in text
     (text,) = findings(comparison(train=(0.9, 0.9), held_out=(0.1, 0.8), seeds=3))
     assert text.endswith("With 3 against 3 seeds no test can reach p < 0.05: the smallest possible p is 0.10.")
@@ -85,13 +93,13 @@ def test_enough_seeds_say_what_is_significant_and_too_few_say_so():
 def test_significant_gains_and_losses_are_named_after_the_correction():
     # p = 2 / C(14, 7), times 4 comparisons is far below .05.
     (text,) = findings(comparison(train=(0.9, 0.1), held_out=(0.1, 0.9), epg=(1, 1), effect=(1, 1), seeds=7))
-    assert "Over 7 seeds 2 of 4 differences have p < 0.05 by themselves" in text
+    assert "Over 7 seeds 2 of 4 differences have p < 0.05 before correction" in text
     assert text.endswith("these are significant: gains on return on held_out; losses on return on train.")
 
 
 def test_a_map_of_the_first_method_is_mentioned_where_it_is_no_better_than_a_random_one():
     (text,) = findings(comparison(train=(1, 1), held_out=(1, 1), effect=(0.1, 0.67)))
-    assert "Removing what the policy map of ppo marks costs the preferred action 0.10 of probability, no more" in text
+    assert "policy map of ppo marks lowers the probability of the preferred action by 0.10, no more" in text
     (text,) = findings(comparison(train=(1, 1), held_out=(1, 1)))
     assert "policy map of ppo marks" not in text
 
@@ -122,15 +130,17 @@ def test_missing_figures_are_no_errors(missing):
 
 def test_a_single_method_is_told_by_its_figures_and_nothing_as_nothing():
     (text,) = findings(comparison(train=(1.0,), held_out=(0.1,), methods=1))
-    assert text.startswith("ppo, 1 seed, nothing to compare it with: return on train 1.000, return on held_out 0.100")
-    assert findings(made_group({})) == ["camal and ppo have no figure in common."]
+    assert text.startswith(
+        "ppo has 1 seed and no method to compare with: return on train 1.000, return on held_out 0.100"
+    )
+    assert findings(made_group({})) == ["camal and ppo have no metric in common."]
 
 
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
         ([(3, 3), (3, 3)], "With 3 against 3 seeds no test can reach p < 0.05: the smallest possible p is 0.10."),
-        ([(1, 2)], "With 1 against 2 seeds nothing can be tested: how much seeds differ is not known."),
+        ([(1, 2)], "With 1 against 2 seeds no test is possible: the spread over seeds is unknown."),
         ([(4, 4)], ""),
         ([(5, 3)], ""),
         ([], ""),

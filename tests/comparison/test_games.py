@@ -154,7 +154,7 @@ def test_a_single_seed_has_no_interval_and_that_is_told():
     assert {cell.detail for row in rows for cell in row} == {""}
     told = " ".join(games_findings(found))
     assert "camal 1.00, without an interval, as single seeds have none" in told
-    assert "No intervals of ppo and camal: how much seeds differ is not known where a game has only one." in told
+    assert "No intervals of ppo and camal: with one seed on a game the spread over seeds is unknown." in told
 
 
 def test_equal_seeds_are_no_improvement():

@@ -112,7 +112,9 @@ def test_a_single_method_and_missing_evaluations_are_told(tmp_path):
     write_run(tmp_path / "b", "camal", 1, None)
     (group,) = read_groups(tmp_path)
     (text,) = findings(group)
-    assert text.startswith("camal, 1 seed, nothing to compare it with: return on train 1.000, return on held_out 2.000")
+    assert text.startswith(
+        "camal has 1 seed and no method to compare with: return on train 1.000, return on held_out 2.000"
+    )
     assert group.notes == (f"camal seed 1 is not evaluated; camal-rl evaluate {tmp_path / 'b'} mends that",)
     (tmp_path / "a" / "metrics.json").unlink()
     assert "None of these runs is evaluated" in findings(read_groups(tmp_path)[0])[0]

@@ -64,7 +64,7 @@ def intervals_plot(found: Sequence[Aggregate]) -> Picture:
             for axes in panels[1:]:
                 axes.tick_params(labelleft=False)
         caption = (
-            "What the games say together: a dot at the estimate, a bar over its 95 % interval (stratified bootstrap). "
+            "Aggregates over the games: a dot at the estimate, a bar over its 95 % interval (stratified bootstrap). "
             f"Dashed: a method that is no better than {found[0].baseline}."
         )
         return picture("games", plot, "aggregates", "Aggregates over games with their intervals", caption)
@@ -97,7 +97,7 @@ def profiles_plot(found: Sequence[Aggregate]) -> Picture:
         }
         plot.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
         caption = (
-            "Performance profiles: which share of the runs, averaged over the games, has more than a normalized "
+            "Performance profiles: the share of the runs, averaged over the games, with more than a normalized "
             "return; the higher the better. Bands: 95 % intervals (stratified bootstrap)."
         )
         return picture("games", plot, "profiles", "Performance profiles over games", caption)

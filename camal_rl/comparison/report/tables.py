@@ -30,7 +30,7 @@ def returns_tables(group: Group) -> list[Table]:
         for name in names(group, "level_set", figure="gap")
         for actions, words_ in ACTIONS.items()
     ]
-    caption = "Return on train minus return on the level set. A small gap is worth little where both returns are low."
+    caption = "Return on train minus return on the level set. A small gap means little where both returns are low."
     labels = ("level set", "actions")
     return _filled(
         method_table(group, "Return", labels, rows, _MEANS, intervals=True),
@@ -149,7 +149,7 @@ def counterfactual_tables(group: Group) -> list[Table]:
                 if key.target is not None and key.map is not None
             ]
             title = f"Rank correlation of attention and effect over {over}, level set {name}"
-            caption = "1: what is attended to most matters most. A uniform map earns what area alone earns."
+            caption = "1: the more attention, the larger the effect. A uniform map shows what area alone gives."
             tables.append(method_table(group, title, ("attention", "map"), rows, caption))
     return _filled(*tables)
 
