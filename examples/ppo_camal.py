@@ -31,7 +31,7 @@ from torch.distributions import Categorical
 from torch.utils.tensorboard import SummaryWriter
 
 from camal_rl.attention import class_activation_map
-from camal_rl.camal_config import ATTENTION_TARGETS, AttentionTarget, CamalConfig
+from camal_rl.camal_config import ACTOR_CRITIC_TARGETS, AttentionTarget, CamalConfig
 from camal_rl.camal_term import camal_term
 from camal_rl.metrics import energy_pointing_game
 from camal_rl.rl.env_config import EnvConfig
@@ -281,7 +281,7 @@ def evaluate(args: Args, camal: CamalConfig, agent: Agent, level_set: str) -> di
     frames = sample_frames(agent, env, args.eval_frames, args.eval_frame_every, args.eval_seed)
     env.close()
     target = target_tensor(torch.from_numpy(grid_target(frames.labels, frames.relevant, agent.cam_grid)))
-    epg: dict[AttentionTarget, list[float]] = {head: [] for head in ATTENTION_TARGETS}
+    epg: dict[AttentionTarget, list[float]] = {head: [] for head in ACTOR_CRITIC_TARGETS}
     for images, cells in zip(torch.from_numpy(frames.images).split(64), target.split(64), strict=True):
         features, policy, value = agent(images.to(next(agent.parameters()).device))
         preferred = policy.logits.amax(dim=1)

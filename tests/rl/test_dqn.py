@@ -171,6 +171,7 @@ def test_a_sheet_and_a_video_show_the_q_map(folder, in_tmp, capsys):
     assert run_main("explain", str(folder.path), "--frames", "2", "--episodes", "1", "--out", "out") == 0
     assert sorted(path.name for path in (in_tmp / "out").iterdir()) == [
         "attention-held_out.png",
+        "episode-held_out.html",
         "episodes-held_out.mp4",
     ]
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -106,6 +107,16 @@ def test_asking_the_simulator_leaves_the_episode_as_it_would_have_been(trained, 
     alone = record_episode(model, make_vec("toy_grid/default", 1, 3), False, 3, 4)
     np.testing.assert_array_equal(alone.frames, episode[0].frames)
     np.testing.assert_array_equal(alone.actions, episode[0].actions)
+
+
+def test_a_redrawn_frame_that_looks_the_same_to_the_agent_is_shown_as_it_is(tmp_path, episode):
+    recording, outputs, labels, redrawn = episode
+    same = replace(redrawn[0], images=recording.frames[redrawn[0].steps])
+    write_episode_page(tmp_path / "a.html", recording, outputs, labels, [same], PageText("t", "m", ACTIONS))
+    data = data_of(tmp_path / "a.html")
+    (told,) = data["interventions"]
+    for step in same.steps:
+        np.testing.assert_array_equal(image_of(data, step, told), recording.frames[step])
 
 
 def test_numbers_that_json_has_no_sign_for_are_told_as_not_finite(tmp_path):

@@ -163,8 +163,13 @@ def _words(intervention: Intervention) -> Mapping[str, str]:
 
 
 def _changed_piece(frame: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Return the smallest box that holds every changed pixel, as ``x``, ``y`` and a PNG."""
+    """Return the smallest box that holds every changed pixel, as ``x``, ``y`` and a PNG.
+
+    It is one pixel where none is changed: of a background, an agent that sees objects only sees nothing.
+    """
     changed = (frame != image).any(axis=2)
+    if not changed.any():
+        changed[0, 0] = True
     rows, columns = changed.any(axis=1).nonzero()[0], changed.any(axis=0).nonzero()[0]
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     return {"x": int(left), "y": int(top), "png": _png(image[top:bottom, left:right])}
