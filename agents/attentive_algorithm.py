@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -27,6 +28,13 @@ class AttentiveAlgorithm(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "interruption"]
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        found = super()._setup_learn(*args, **kwargs)
+        if self.interruption.resumed is not None:  # speed and time are those of all of training
+            self.start_time -= int(1e9 * self.interruption.seconds_before)
+            self._num_timesteps_at_start = 0
+        return found
 
     def restart_episodes(self, observations: Any) -> None:
         """Go on with the first observations of new episodes in every environment."""

@@ -299,10 +299,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         found = super()._setup_learn(*args, **kwargs)
-        if self.interruption.resumed is not None:  # speed and time are those of all of training
-            self.start_time -= int(1e9 * self.interruption.seconds_before)
-            self._num_timesteps_at_start = 0
-            for name, values in (self.pending_logs or {}).items():
-                getattr(self.logger, name).update(values)
-            self.pending_logs = None
+        for name, values in (self.pending_logs or {}).items():  # of the training that goes on
+            getattr(self.logger, name).update(values)
+        self.pending_logs = None
         return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from camal_rl.agents.episode_state import (
+    episode_state,
+    in_order,
+    refusing_other_models,
+    restore_episode_state,
+    with_order,
+)
 from camal_rl.agents.replay_buffer import CamalReplayBuffer
-from camal_rl.agents.training_state import in_order, with_order
 from camal_rl.random_states import random_states, restore_random_states
 
 if TYPE_CHECKING:
@@ -35,11 +40,8 @@ def training_state(model: CAMALDQN) -> dict[str, Any]:
         **{name: getattr(model, name) for name in (*_COUNTERS, *_NUMBERS)},
         "random": random_states(),
         "actions": model.action_space.np_random.bit_generator.state,
-        "last_observations": with_order(model._last_obs),
+        **episode_state(model),
         "last_original_observations": with_order(model._last_original_obs),
-        "last_episode_starts": model._last_episode_starts,
-        "episodes": [dict(each) for each in model.ep_info_buffer or ()],
-        "successes": [bool(each) for each in model.ep_success_buffer or ()],
         "logs": _pending_logs(model),
         "replay": buffer.stored(),
     }
@@ -73,18 +75,15 @@ def restore_training_state(model: CAMALDQN, state: Mapping[str, Any], seconds: f
     Raises:
         ValueError: the state is that of another model; one line.
     """
-    try:
+    with refusing_other_models():
         model.policy.load_state_dict(state["policy"])
         model.policy.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
             setattr(model, name, int(state[name]))
         for name in _NUMBERS:
             setattr(model, name, float(state[name]))
-        model._last_obs = in_order(state["last_observations"])
+        restore_episode_state(model, state)
         model._last_original_obs = in_order(state["last_original_observations"])
-        model._last_episode_starts = state["last_episode_starts"]
-        model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
-        model.ep_success_buffer = deque(state["successes"], maxlen=model._stats_window_size)
         cast(CamalReplayBuffer, cast(ReplayBuffer, model.replay_buffer)).restore_stored(state["replay"])
         model.action_space.np_random.bit_generator.state = state["actions"]
         restore_random_states(state["random"])
@@ -92,6 +91,3 @@ def restore_training_state(model: CAMALDQN, state: Mapping[str, Any], seconds: f
         interruption = model.interruption
         interruption.resumed = state["random"]
         interruption.seconds_before = seconds
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ValueError(f"the state of training is that of another model or version ({told})") from error

@@ -32,12 +32,13 @@ from camal_rl.agents.divergence import (
     watching,
 )
 from camal_rl.agents.image_ppo import ImagePPO
+from camal_rl.agents.interruption import never
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer, CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.term_modules import TermModules
 from camal_rl.agents.terms import AuxiliaryTerm, Terms, make_terms, term_settings
-from camal_rl.agents.training_state import BeforeUpdate, never, restore_training_state, training_state
+from camal_rl.agents.training_state import BeforeUpdate, restore_training_state, training_state
 from camal_rl.agents.update_log import Records, log_diagnostics, log_update
 from camal_rl.failures import DivergedError
 from camal_rl.module_state import copied_state
@@ -156,13 +157,6 @@ class PPOWithTerms(ImagePPO):
             ValueError: it is the state of another model.
         """
         restore_training_state(self, state, seconds)
-
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        found = super()._setup_learn(*args, **kwargs)
-        if self.interruption.resumed is not None:  # speed and time are those of all of training
-            self.start_time -= int(1e9 * self.interruption.seconds_before)
-            self._num_timesteps_at_start = 0
-        return found
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write logs as SB3 does; not those of a rollout that were written before training was interrupted."""

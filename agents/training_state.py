@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 
-from camal_rl.agents.interruption import Interruption, never
+from camal_rl.agents.episode_state import episode_state, refusing_other_models, restore_episode_state
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.random_states import random_states, restore_random_states
-
-__all__ = ["BeforeUpdate", "Interruption", "never", "restore_training_state", "training_state"]
 
 if TYPE_CHECKING:
     from camal_rl.agents.ppo_with_terms import PPOWithTerms
@@ -37,10 +33,7 @@ def training_state(model: PPOWithTerms) -> dict[str, Any]:
         **update_state(model),
         **{name: getattr(model, name) for name in _COUNTERS},
         "random": random_states() if start is None or buffer.pos > 0 else start,
-        "last_observations": with_order(model._last_obs),
-        "last_episode_starts": model._last_episode_starts,
-        "episodes": [dict(each) for each in model.ep_info_buffer or ()],
-        "successes": [bool(each) for each in model.ep_success_buffer or ()],
+        **episode_state(model),
         "update_waits": model.interruption.update_waits,
         "rollout": _rollout(model) if within else None,
     }
@@ -57,14 +50,11 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
     Raises:
         ValueError: the state is that of another model; one line.
     """
-    try:
+    with refusing_other_models():
         restore_update_state(model, state)
         for name in _COUNTERS:
             setattr(model, name, int(state[name]))
-        model._last_obs = in_order(state["last_observations"])
-        model._last_episode_starts = state["last_episode_starts"]
-        model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
-        model.ep_success_buffer = deque(state["successes"], maxlen=model._stats_window_size)
+        restore_episode_state(model, state)
         restore_random_states(state["random"])
         interruption = model.interruption
         interruption.resumed, interruption.update_waits = state["random"], bool(state["update_waits"])
@@ -73,22 +63,6 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
         interruption.seconds_before = seconds
         if state["rollout"] is not None:
             _restore_rollout(model, state["rollout"])
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ValueError(f"the state of training is that of another model or version ({told})") from error
-
-
-def with_order(observations: Any) -> dict[str, Any]:
-    """Return observations with their order in memory.
-
-    Where images ``(N, C, H, W)`` are a view of channels-last ones, some convolutions round differently.
-    """
-    last = isinstance(observations, np.ndarray) and observations.ndim == 4 and not observations.flags.c_contiguous
-    return {"channels_last": last, "values": np.moveaxis(observations, 1, -1) if last else observations}
-
-
-def in_order(stored: Mapping[str, Any]) -> Any:
-    return np.moveaxis(stored["values"], -1, 1) if stored["channels_last"] else stored["values"]
 
 
 def update_state(model: PPOWithTerms) -> dict[str, Any]:

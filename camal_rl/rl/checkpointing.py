@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv
 
-from camal_rl.agents.training_state import Interruption
+from camal_rl.agents.interruption import Interruption
 from camal_rl.atomic import WriteError
 from camal_rl.envs.saved_states import restore_env, save_env, saved_env
 from camal_rl.rl.algorithms import Agent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
@@ -44,13 +44,7 @@ def pages() -> dict[str, str]:
 
 def agent_settings() -> str:
     """Return the page of an agent's settings."""
-    parts = [
-        "# Settings of an agent",
-        "Every key of a configuration for `camal-rl train`, `compare`, `sweep` and `bench`. How files and command "
-        "lines are read: [configurations](../configuration.md).",
-        WRITTEN_BY.format("the dataclasses of the package"),
-        *_settings_of(ExperimentConfig, {"algorithm"}),
-    ]
+    parts = list(_settings_of(ExperimentConfig, {"algorithm"}))
     for name, spec in ALGORITHMS.items():
         parts += [f"## `algorithm`, where `algorithm.name` is `{name}`", _table(spec.settings, "algorithm.")]
     parts.append("## `terms`")
@@ -58,31 +52,39 @@ def agent_settings() -> str:
     for name, term in TERMS.items():
         if name != "camal":
             parts += [f"### `terms.{name}`", _table(term.config_type, f"terms.{name}.")]
-    return "\n\n".join(parts) + "\n"
+    return _page(
+        "Settings of an agent",
+        "Every key of a configuration for `camal-rl train`, `compare`, `sweep` and `bench`. How files and command "
+        "lines are read: [configurations](../configuration.md).",
+        "the dataclasses of the package",
+        parts,
+    )
 
 
 def classifier_settings() -> str:
     """Return the page of an image classifier's settings."""
-    parts = [
-        "# Settings of an image classifier",
+    return _page(
+        "Settings of an image classifier",
         "Every key of a configuration for `camal-rl fit` and `compare`. How files and command lines are read: "
         "[configurations](../configuration.md).",
-        WRITTEN_BY.format("the dataclasses of the package"),
-        *_settings_of(SupervisedConfig, set()),
-    ]
-    return "\n\n".join(parts) + "\n"
+        "the dataclasses of the package",
+        _settings_of(SupervisedConfig, set()),
+    )
 
 
 def command_line() -> str:
     """Return the page of the command line."""
-    parts = [
-        "# Command line",
+    return _page(
+        "Command line",
         "What `camal-rl VERB --help` says. Every verb ends with exit code 0, or 2 and one line for bad input; 3 for a "
         "run that diverged; 130 or 143 where a signal ended it.",
-        WRITTEN_BY.format("the command line itself"),
-        *_commands(typer.main.get_command(app), "camal-rl"),
-    ]
-    return "\n\n".join(parts) + "\n"
+        "the command line itself",
+        _commands(typer.main.get_command(app), "camal-rl"),
+    )
+
+
+def _page(title: str, about: str, source: str, parts: Iterable[str]) -> str:
+    return "\n\n".join([f"# {title}", about, WRITTEN_BY.format(source), *parts]) + "\n"
 
 
 def _settings_of(config: type[Any], elsewhere: set[str]) -> Iterator[str]:

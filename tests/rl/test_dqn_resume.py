@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 
 from camal_rl.rl import dqn
 from camal_rl.rl.config import agent_config
@@ -14,7 +13,7 @@ from camal_rl.runs.checkpoints import checkpoint_folders, read_checkpoint
 from camal_rl.runs.folders import CheckpointWarning
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.run_folder import RunFolder
-from tests.rl.test_resume import SignalAfter, assert_equal, curves, final_state, train
+from tests.rl.test_resume import KilledAfter, SignalAfter, assert_equal, curves, final_state, train
 
 STEPS = 160
 SETTINGS = (
@@ -71,14 +70,8 @@ def test_after_a_kill_the_newest_whole_checkpoint_is_used(tmp_path, uninterrupte
     settings, base = uninterrupted["camal"]
     folder = RunFolder(tmp_path / "run")
 
-    class Killed(BaseCallback):
-        def _on_step(self):
-            if self.n_calls == 29:
-                raise RuntimeError("killed")
-            return True
-
     with pytest.raises(RuntimeError, match="killed"):
-        train(settings, folder, callbacks=[Killed()])
+        train(settings, folder, callbacks=[KilledAfter(29)])
     assert [step for step, _ in checkpoint_folders(folder.checkpoints)] == [32, 64, 96]
     train(settings, folder, resume=True)
     assert_equal(final_state(folder), final_state(base))

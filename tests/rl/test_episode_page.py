@@ -152,15 +152,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path, episode):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_simulator_without_masks_and_a_long_episode_are_told_on_the_page(tmp_path, trained, monkeypatch):
-    make = explanation_module.make_level_set_env
-
-    def maskless(config, name, num_envs, seed, masks):
-        if masks:
-            raise ValueError("this simulator gives no masks")
-        return make(config, name, num_envs, seed, masks)
-
-    monkeypatch.setattr(explanation_module, "make_level_set_env", maskless)
+def test_a_simulator_without_masks_and_a_long_episode_are_told_on_the_page(tmp_path, trained, maskless, monkeypatch):
     monkeypatch.setattr(explanation_module, "PAGE_STEPS", 1)
     arguments = ("--no-video", "--frames", "1", "--out", str(tmp_path), "--set", "train")
     assert run_main("explain", str(trained.path), *arguments) == 0

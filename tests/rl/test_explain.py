@@ -141,15 +141,7 @@ def test_a_ppo_run_without_masks_gets_a_sheet_with_segmentation(tmp_path):
     assert cv2.imread(str(folder.path / "explain" / "attention-held_out.png")).shape[1] == 956
 
 
-def test_a_simulator_without_masks_gets_a_sheet_without_segmentation(tmp_path, trained, monkeypatch, capsys):
-    make = explanation_module.make_level_set_env
-
-    def maskless(config, name, num_envs, seed, masks):
-        if masks:
-            raise ValueError("this simulator gives no masks")
-        return make(config, name, num_envs, seed, masks)
-
-    monkeypatch.setattr(explanation_module, "make_level_set_env", maskless)
+def test_a_simulator_without_masks_gets_a_sheet_without_segmentation(tmp_path, trained, maskless, capsys):
     assert run_main("explain", str(trained.path), "--no-video", "--frames", "1", "--out", str(tmp_path)) == 0
     assert "no segmentation: this simulator gives no masks\n" in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "attention-held_out.png")).shape[1] == 956 - 200

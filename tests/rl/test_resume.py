@@ -60,6 +60,19 @@ class SignalAfter(BaseCallback):
         return True
 
 
+class KilledAfter(BaseCallback):
+    """Ends training in the middle of a step, as a kill does."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def _on_step(self):
+        if self.n_calls == self.steps:
+            raise RuntimeError("killed")
+        return True
+
+
 def train(settings, folder, resume=False, callbacks=()):
     return run(prepare(settings, folder, resume), ["train"], callbacks=list(callbacks))
 
@@ -136,14 +149,8 @@ def test_after_a_kill_the_newest_whole_checkpoint_is_used(tmp_path, uninterrupte
     settings, base = uninterrupted["camal"]
     folder = RunFolder(tmp_path / "run")
 
-    class Killed(BaseCallback):
-        def _on_step(self):
-            if self.n_calls == 29:
-                raise RuntimeError("killed")
-            return True
-
     with pytest.raises(RuntimeError, match="killed"):
-        train(settings, folder, callbacks=[Killed()])
+        train(settings, folder, callbacks=[KilledAfter(29)])
     kept = checkpoint_folders(folder.checkpoints)
     assert [step for step, _ in kept] == [32, 64, 96]
     (kept[-1][1] / "agent.safetensors").write_bytes(b"half")
@@ -164,7 +171,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, uninterr
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        train(settings, folder, callbacks=[Killed()])
+        train(settings, folder, callbacks=[KilledAfter(29)])
     train(settings, folder, resume=True)
     assert_equal(final_state(folder), final_state(base))
     assert curves(folder) == curves(base)
