@@ -13,6 +13,7 @@ from camal_rl.agents.encoders import (
     CompactEncoder,
     ImpalaEncoder,
     NatureEncoder,
+    PatchEncoder,
     register_encoder,
 )
 from camal_rl.agents.policy import CamPolicy
@@ -46,6 +47,7 @@ __all__ = [
     "NatureEncoder",
     "OverlayCallback",
     "PPOWithTerms",
+    "PatchEncoder",
     "TermLoss",
     "UpdateLogCallback",
     "camal_term",

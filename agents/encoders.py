@@ -238,6 +238,28 @@ class CompactEncoder(CamEncoder):
         self.linear = self._build_linear(features_dim)
 
 
+class PatchEncoder(CamEncoder):
+    """A three-layer encoder that starts with patches of 4x4 pixels, at a third of ``compact``'s arithmetic.
+
+    CAM grid 8x8 on 64x64 images. For quick experiments, and for pictures drawn in tiles. The first layer is the
+    patch embedding of vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929).
+    """
+
+    def __init__(
+        self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(observation_space, features_dim, precision)
+        self.cnn = nn.Sequential(
+            ChannelsLastConv2d(observation_space.shape[0], 32, kernel_size=4, stride=4),
+            nn.ReLU(),
+            ChannelsLastConv2d(32, 32, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            ChannelsLastConv2d(32, 32, kernel_size=3, stride=1, padding=1),
+            nn.ReLU(),
+        )
+        self.linear = self._build_linear(features_dim)
+
+
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -300,7 +322,8 @@ class ImpalaEncoder(CamEncoder):
         self.linear = self._build_linear(features_dim)
 
 
-_SHIPPED = {"nature": NatureEncoder, "impala": ImpalaEncoder, "compact": CompactEncoder}
+_SHIPPED = {"nature": NatureEncoder, "impala": ImpalaEncoder, "compact": CompactEncoder, "patch": PatchEncoder}
+SHIPPED_ENCODERS = tuple(_SHIPPED)
 ENCODERS: Registry[type[BaseFeaturesExtractor]] = Registry("encoder", _SHIPPED, "camal_rl.encoders")
 
 

@@ -41,8 +41,8 @@ class PolicyConfig:
     """The network.
 
     Attributes:
-        encoder: ``nature``, ``impala``, ``compact``, a name of :func:`camal_rl.agents.register_encoder`, or the path
-            of a class, ``package.module:name``.
+        encoder: ``nature``, ``impala``, ``compact``, ``patch``, a name of :func:`camal_rl.agents.register_encoder`, or
+            the path of a class, ``package.module:name``.
         precision: arithmetic inside the encoder; ``auto`` is bfloat16 where it is fast.
         cam_layer: dotted name of the layer inside the encoder whose output the maps are made of, such as ``cnn.4``;
             ``null`` is ``cnn`` of a CamEncoder, which those named above are, and the last ``Conv2d`` of any other.

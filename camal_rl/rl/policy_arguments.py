@@ -19,8 +19,6 @@ from camal_rl.registry import load_object
 from camal_rl.runs.checks import explain, shown
 from camal_rl.state_tree import pack, unpack
 
-SHIPPED_ENCODERS = ("nature", "impala", "compact")
-"""Encoders that a policy can be made with where tensors have shapes and no numbers."""
 _ACTIVATIONS = {name: getattr(nn, name) for name in torch.nn.modules.activation.__all__}
 _Widths = Annotated[list[Annotated[int, Field(ge=1, le=10**9)]], Field(max_length=100)]
 _LONGEST = 10_000

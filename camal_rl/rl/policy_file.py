@@ -20,9 +20,10 @@ from torch import Tensor
 
 from camal_rl import __version__
 from camal_rl.agents import AttentivePolicy
+from camal_rl.agents.encoders import SHIPPED_ENCODERS
 from camal_rl.atomic import replacing
 from camal_rl.foreign_code import no_code_from
-from camal_rl.rl.policy_arguments import SHIPPED_ENCODERS, arguments_of, arguments_type, policy_class, policy_path
+from camal_rl.rl.policy_arguments import arguments_of, arguments_type, policy_class, policy_path
 from camal_rl.rl.space_json import space_from_json, space_to_json
 from camal_rl.runs.checks import shown
 from camal_rl.runs.folders import sha256_of, share_file

@@ -56,7 +56,7 @@ _NOBODY = frozenset(
         ),
         *("vagrant", "build", "work", "data", "dev", "app", "gpu", "cpu", "cuda", "linux", "test", "tests", "train"),
         *("training", "validation", "held_out", "value", "policy", "default", "box", "camal", "compact", "impala"),
-        *("nature", "none", "null", "true", "false", "auto"),
+        *("nature", "patch", "none", "null", "true", "false", "auto"),
     }
 )
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from camal_rl.agents import CAMALDQN, CamalConfig, CamQPolicy
 from camal_rl.agents.attributions import explain, policy_scores, preferred_actions
+from camal_rl.agents.encoders import SHIPPED_ENCODERS
 from camal_rl.attention import class_activation_map
 from camal_rl.failures import DivergedError
 from camal_rl.random_states import random_states
@@ -99,7 +100,7 @@ def test_a_stored_buffer_of_another_shape_is_refused():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("encoder", ["nature", "compact", "impala"])
+@pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)
 def test_the_closed_form_is_autograd_of_q_of_the_greedy_action(encoder, method):
     size = 40 if encoder == "nature" else SIZE
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import torch
 from stable_baselines3 import PPO
 
 from camal_rl.agents import CAMALPPO, CamalConfig, CamPolicy
+from camal_rl.agents.encoders import SHIPPED_ENCODERS
 from camal_rl.agents.rollout_buffer import TARGET_MASKS
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.envs import make_vec
@@ -31,7 +32,7 @@ def same_parameters(one, other):
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-@pytest.mark.parametrize("encoder", ["nature", "impala", "compact"])
+@pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)
 @pytest.mark.parametrize("extra", [{}, {"clip_range_vf": 0.2, "target_kl": 0.01, "normalize_advantage": False}])
 def test_weight_zero_is_stock_ppo_bit_for_bit(encoder, extra):
     stock = trained(PPO, CamPolicy, encoder, **extra)

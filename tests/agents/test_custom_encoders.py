@@ -26,7 +26,7 @@ from .policies import (
     state_of,
 )
 
-ENCODERS = ["nature", "compact", "impala", Convolutions, InPlaceSum, ChannelsLast, Tokens]
+ENCODERS = ["nature", "compact", "impala", "patch", Convolutions, InPlaceSum, ChannelsLast, Tokens]
 
 
 def size_for(encoder):
@@ -94,7 +94,7 @@ def test_freezing_changes_no_map(encoder, what, actions):
     assert state_of(policy) == before
 
 
-@pytest.mark.parametrize("encoder", ["nature", "compact", "impala", Convolutions, InPlaceSum])
+@pytest.mark.parametrize("encoder", ["nature", "compact", "impala", "patch", Convolutions, InPlaceSum])
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 @pytest.mark.parametrize("actions", [spaces.Discrete(3), BOX])
 def test_a_frozen_encoder_trains_its_heads(encoder, weight, actions):

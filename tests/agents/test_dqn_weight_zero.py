@@ -90,7 +90,7 @@ def test_cam_policy_of_stock_layers_is_cnn_policy_in_both_layouts(shape):
     assert_same("CamQPolicy", images(shape), "CnnPolicy")
 
 
-@pytest.mark.parametrize("encoder", ["compact", "impala", OwnEncoder])
+@pytest.mark.parametrize("encoder", ["compact", "impala", "patch", OwnEncoder])
 def test_other_encoders(encoder):
     assert_same("CamQPolicy", images(LAST), CamQPolicy, policy_kwargs={"encoder": encoder})
 

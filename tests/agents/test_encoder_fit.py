@@ -84,5 +84,5 @@ def test_a_map_without_cells_is_refused():
 def test_an_unknown_encoder_names_a_near_one_alone():
     with pytest.raises(ValueError, match="unknown encoder 'impalla'; did you mean 'impala'"):
         policy_of("impalla", 40, 40)
-    with pytest.raises(ValueError, match="unknown encoder 'resnet'; the encoders are nature, impala, compact"):
+    with pytest.raises(ValueError, match="unknown encoder 'resnet'; the encoders are nature, impala, compact, patch"):
         policy_of("resnet", 40, 40)

@@ -6,7 +6,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from camal_rl.agents import CamPolicy
-from camal_rl.agents.encoders import CompactEncoder, resolve_precision
+from camal_rl.agents.encoders import SHIPPED_ENCODERS, CompactEncoder, resolve_precision
 from camal_rl.attention import CAM_METHODS, class_activation_map
 
 IMAGES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
@@ -27,7 +27,9 @@ def channels_first(images):
     return torch.as_tensor(images).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize(("encoder", "grid"), [("nature", (4, 4)), ("impala", (8, 8)), ("compact", (16, 16))])
+@pytest.mark.parametrize(
+    ("encoder", "grid"), [("nature", (4, 4)), ("impala", (8, 8)), ("compact", (16, 16)), ("patch", (8, 8))]
+)
 def test_cam_grids(encoder, grid):
     policy = policy_of(encoder)
     assert policy.cam_grid == grid
@@ -39,7 +41,7 @@ def test_cam_grids(encoder, grid):
     assert maps["value"].amax(dim=(1, 2)) == pytest.approx([1] * 6)
 
 
-@pytest.mark.parametrize("encoder", ["nature", "impala", "compact"])
+@pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)
 @pytest.mark.parametrize("method", CAM_METHODS)
 @pytest.mark.parametrize("num_attention_frames", [None, 4])
 def test_closed_form_equals_double_backward_in_values_and_parameter_gradients(
@@ -198,7 +200,7 @@ def test_a_policy_saves_and_loads_by_itself(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("encoder", ["nature", "impala", "compact"])
+@pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)
 def test_maps_on_cuda_equal_maps_on_cpu(encoder):
     policy = policy_of(encoder)
     on_cpu = policy.attention(frames())

@@ -131,7 +131,7 @@ def test_cnn_policy_on_images_that_are_channels_first_already():
 
 
 @pytest.mark.parametrize("shape", [LAST, FIRST])
-@pytest.mark.parametrize("encoder", ["compact", "impala", OwnEncoder])
+@pytest.mark.parametrize("encoder", ["compact", "impala", "patch", OwnEncoder])
 def test_other_encoders_in_both_layouts(shape, encoder):
     assert_same("CamPolicy", images(shape), stock_policy=CamPolicy, policy_kwargs={"encoder": encoder})
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
+from camal_rl.agents.encoders import SHIPPED_ENCODERS
 from camal_rl.rl.export import ExportMismatch, acting_program, export_policy
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_file import read_policy
@@ -95,7 +96,7 @@ def test_the_graph_of_camal_has_the_operations_of_stock_ppo_and_no_other(encoder
     assert theirs["aten.linear.default"] == 3
 
 
-@pytest.mark.parametrize("encoder", ["nature", "compact", "impala"])
+@pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)
 def test_with_the_same_weights_both_programs_give_the_same_numbers(encoder):
     ours, theirs = camal(encoder), stock(encoder)
     weights = [value for name, value in theirs.state_dict().items() if "pi_" not in name and "vf_" not in name]

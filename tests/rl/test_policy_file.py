@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from camal_rl.agents import CamPolicy
+from camal_rl.agents.encoders import SHIPPED_ENCODERS
 from camal_rl.rl import load_policy, save_policy
 from camal_rl.rl.policy_file import checksum, read_policy
 from camal_rl.rl.space_json import space_from_json, space_to_json
@@ -87,7 +88,7 @@ def check_same(ours, theirs):
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
-@pytest.mark.parametrize("encoder", ["nature", "compact", "impala", Tiny])
+@pytest.mark.parametrize("encoder", [*SHIPPED_ENCODERS, Tiny])
 def test_a_loaded_policy_is_the_saved_one_bit_for_bit(tmp_path, encoder, actions):
     policy = make(ACTIONS[actions], encoder=encoder, maps=MAPS)
     assert save_policy(policy, tmp_path) == tmp_path / "model.json"

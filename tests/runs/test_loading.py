@@ -95,8 +95,8 @@ def test_base_is_overlaid_and_a_circle_is_refused(tmp_path, monkeypatch):
         ("seed=one", "seed: input should be a valid integer, unable to parse string as an integer, got 'one'"),
         (
             "policy.encoder=natur",
-            "policy.encoder: unknown encoder 'natur'; did you mean 'nature'? the encoders are nature, impala, compact; "
-            "your own is given as package.module:name",
+            "policy.encoder: unknown encoder 'natur'; did you mean 'nature'? the encoders are nature, impala, compact, "
+            "patch; your own is given as package.module:name",
         ),
         (
             "algorithm.batch_size=500",
