@@ -50,7 +50,7 @@ class AttentivePolicy(BasePolicy):
         observation_space: image space.
         action_space: any that SB3's policy takes.
         lr_schedule: learning rate by remaining progress.
-        encoder: name of an encoder, such as ``nature``, ``impala``, ``compact``, ``patch``; path or class of one of your own.
+        encoder: ``nature``, ``impala``, ``compact``, ``patch``, another registered name, or a class or its path.
         precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
         cam_layer: dotted name of the CAM layer inside the encoder; by default ``cnn`` in a :class:`CamEncoder` and the
             last ``Conv2d`` in an encoder of another class. Its output is a feature map, channels first or last, or

@@ -60,9 +60,9 @@ class Args:
     """options of the environment, over those of each level set: KEY VALUE KEY VALUE"""
     norm_reward: bool = False
     """divide rewards by the running standard deviation of the discounted return (Procgen needs it)"""
-    encoder: Literal["compact", "impala"] = "compact"
-    """three convolutions, or IMPALA's residual network"""
-    total_timesteps: Count = 131072
+    encoder: Literal["patch", "compact", "impala"] = "patch"
+    """three convolutions on a grid of 8x8 or of 16x16, or IMPALA's residual network"""
+    total_timesteps: Count = 98304
     """environment steps of training, rounded down to whole rollouts"""
     learning_rate: Amount = 7e-4
     num_envs: Copies = 64
@@ -72,13 +72,14 @@ class Args:
     """lower the learning rate linearly to 0"""
     gamma: Share = 0.95
     gae_lambda: Share = 0.95
-    num_minibatches: Count = 4
+    num_minibatches: Count = 8
     update_epochs: Count = 3
     norm_adv: bool = True
     clip_coef: Amount = 0.2
     clip_vloss: bool = False
     ent_coef: Amount = 0.01
-    vf_coef: Amount = 0.5
+    vf_coef: Amount = 1.0
+    """of half of the mean squared error: 1 here is 0.5 in Stable-Baselines3"""
     max_grad_norm: Amount = 0.5
 
     camal_weight: float = 0.1
@@ -115,9 +116,10 @@ class Residual(nn.Sequential):
 
 
 def encoder_layers(name: str, channels: int) -> list[nn.Module]:
-    """Return the convolutions of an encoder, the CAM layer last: 16x16 cells (compact) or 8x8 on images of 64x64."""
-    if name == "compact":
-        convs = (nn.Conv2d(channels, 16, 5, 2, 2), nn.Conv2d(16, 32, 3, 2, 1), nn.Conv2d(32, 32, 3, 1, 1))
+    """Return the convolutions of an encoder, the CAM layer last: 8x8 cells on images of 64x64, 16x16 with compact."""
+    if name != "impala":
+        first = nn.Conv2d(channels, 32, 4, 4) if name == "patch" else nn.Conv2d(channels, 16, 5, 2, 2)
+        convs = (first, nn.Conv2d(first.out_channels, 32, 3, 2, 1), nn.Conv2d(32, 32, 3, 1, 1))
         return [layer for conv in convs for layer in (conv, nn.ReLU())]
     layers: list[nn.Module] = []
     for depth in (16, 32, 32):
@@ -302,9 +304,7 @@ def prepare(args: Args) -> tuple[CamalConfig, SegmentedVecEnv, Agent, Path]:
     check_section(args, "")
     batch_size = args.num_envs * args.num_steps
     if batch_size % args.num_minibatches or not 2 * args.num_minibatches <= batch_size <= args.total_timesteps:
-        limits = (
-            f"a multiple of num_minibatches, at least twice that, and at most {args.total_timesteps} total_timesteps"
-        )
+        limits = f"a multiple of num_minibatches, at least twice that, at most {args.total_timesteps} total_timesteps"
         raise ValueError(f"num_envs * num_steps must be {limits}, got {args.num_envs} * {args.num_steps}")
     for name in args.eval_sets:
         level_set_options(EnvConfig(args.env_id, options=args.env_options), name)

@@ -48,6 +48,10 @@ class Textbook(BaseFeaturesExtractor):
             layers += [nn.Conv2d(3, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU()]
             layers += [nn.Conv2d(32, 32, 3, 1, 1)]
             flat = 32 * 16 * 16
+        elif name == "patch":
+            layers += [nn.Conv2d(3, 32, 4, 4), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU()]
+            layers += [nn.Conv2d(32, 32, 3, 1, 1)]
+            flat = 32 * 8 * 8
         else:
             for before, after in ((3, 16), (16, 32), (32, 32)):
                 layers += [nn.Conv2d(before, after, 3, 1, 1), nn.MaxPool2d(3, 2, 1), Residual(after), Residual(after)]
