@@ -62,7 +62,7 @@ class Args:
     """divide rewards by the running standard deviation of the discounted return (Procgen needs it)"""
     encoder: Literal["patch", "compact", "impala"] = "patch"
     """three convolutions on a grid of 8x8 or of 16x16, or IMPALA's residual network"""
-    total_timesteps: Count = 98304
+    total_timesteps: Count = 131072
     """environment steps of training, rounded down to whole rollouts"""
     learning_rate: Amount = 7e-4
     num_envs: Copies = 64

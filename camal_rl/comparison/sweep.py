@@ -109,10 +109,10 @@ class Sweep:
         return cast(RunConfig, replace(cast(Any, config), tuning=None))
 
     def check(self) -> None:
-        """Make sure that each value of each setting is accepted, and that comparisons can have other seeds.
+        """Make sure that each value of each setting is accepted, changes runs, and leaves seeds for comparisons.
 
         Raises:
-            ValueError: one is not, or the configuration's own seed is a tuning seed.
+            ValueError: one is not, two values give the same run, or the configuration's own seed is a tuning seed.
         """
         varied = self.space.varied
         others = [{each.key: each.values[place] for each in varied} for place in (0, -1)]
@@ -121,9 +121,29 @@ class Sweep:
                 refusals = [self._refusal({**settings, each.key: value}) for settings in others]
                 if None not in refusals:  # with the others as they are, some values do not go together
                     raise ValueError(refusals[0])
+        self._check_effects()
         seed = load_config(self.source, self.space.fixed).seed
         if seed in self.tuning_seeds:
             raise ValueError(f"the configuration's seed, {seed}, is one of the tuning seeds; give the file another one")
+
+    def _check_effects(self) -> None:
+        """Make sure that two values of a setting are two runs, whichever value one of the others has.
+
+        The baseline has no settings of the term; a grid may hold it as well.
+        """
+        first = {each.key: each.values[0] for each in self.space.varied}
+        for each in self.space.varied:
+            ends = dict.fromkeys((each.values[0], each.values[-1]))
+            for others in ({**first, more.key: value} for more in self.space.varied for value in more.values):
+                found = [self._config_or_refusal({**others, each.key: value}) for value in ends]
+                same = found[0] if len(found) == 2 and found[0] == found[1] else ""
+                if not isinstance(same, str) and same.method_name != same.baseline:
+                    one, other = (f"{each.key}={value}" for value in ends)
+                    rest = "".join(f" {key}={value}" for key, value in others.items() if key != each.key)
+                    raise ValueError(
+                        f"{one} and {other} give the same run{' with' if rest else ''}{rest}; where settings under "
+                        "methods decide, vary those, or clear them with methods={}"
+                    )
 
     def accepted(self, trials: Sequence[Trial]) -> list[Trial]:
         """Return the trials whose values go together."""

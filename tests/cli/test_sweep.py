@@ -121,6 +121,11 @@ def test_tuning_seeds_are_refused_where_the_best_settings_are_tested(here, capsy
     assert "is one that these settings were tuned on (tuning.seeds: 100, 101)" in refusal(capsys)
 
 
+def test_values_that_only_the_baseline_ignores_are_tried(here):
+    assert swept("camal.weight=0,0.1", "camal.inside_weight=0.1,1") == 0
+    assert len(read_json(here / "sweep.json")["trials"]) == 4
+
+
 def test_a_sweep_over_tuned_settings_adds_up_the_budgets(here, capsys):
     assert swept(f"{RATE}=0.01,0.001") == 0
     assert (
@@ -237,6 +242,12 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1,2", "--objective", "return"], "an objective is FIGURE@LEVEL_SET"),
         (["camal.weight=1,2", "--objective", "gap@train"], "there is no objective 'gap'"),
         (["camal.weight=1,2", "--objective", "return@tset"], "is not measured: evaluation.sets has train, held_out"),
+        (
+            ["camal.loss=camal,energy", "camal.weight=1,2"],
+            "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; where settings under methods "
+            "decide, vary those, or clear them with methods={}",
+        ),
+        (["methods.energy.weight=1,2"], "methods.energy.weight=1 and methods.energy.weight=2 give the same run; where"),
         (["camal.weight=1,2", "--backend", "local", "--address", "auto"], "the backend 'local' has no --address"),
     ],
 )
