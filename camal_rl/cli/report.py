@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from camal_rl.atomic import write_text
 from camal_rl.cli.arguments import ShowProgress, Trust
 from camal_rl.cli.errors import checking_input
 from camal_rl.foreign_code import distrust
@@ -25,8 +26,9 @@ def report(
     """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
 
     Writes report.html, one file that needs no network, and report.md with its pictures in report_files, over earlier
-    ones. Runs are grouped by environment and method; what a run lacks is told in one line. Several games whose returns
-    have constants to normalize by get a table of all, aggregates with intervals, and performance profiles.
+    ones. Runs on one environment also give report.json, which camal-rl results add keeps: say, the trials of a sweep.
+    Runs are grouped by environment and method; what a run lacks is told in one line. Several games whose returns have
+    constants to normalize by get a table of all, aggregates with intervals, and performance profiles.
 
     For example:
 
@@ -34,13 +36,18 @@ def report(
 
       camal-rl report runs/starpilot/ppo-seed0 runs/starpilot/camal-seed0 --out starpilot --title "StarPilot, one seed"
 
+      camal-rl report runs/toy_grid-default/sweep --title "Weights, tuning seeds"
+
       camal-rl report runs/bigfish/compare runs/coinrun/compare runs/starpilot/compare --out runs/three_games
     """
     with checking_input():
         from camal_rl.cli.progress import stages_shown
+        from camal_rl.comparison.comparison_file import comparison_json
         from camal_rl.comparison.groups import check_results, find_runs, group_runs, read_run
         from camal_rl.comparison.report.sections import STAGES, document
         from camal_rl.comparison.report.write import PAGES, write_report
+        from camal_rl.comparison.results.archive import REPORT
+        from camal_rl.comparison.results.sources import comparison_text
         from camal_rl.runs.folders import check_writable
 
         folder = out if out is not None else (runs[0] if len(runs) == 1 else Path("runs")) / "report"
@@ -52,10 +59,14 @@ def report(
         groups = group_runs(found)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; --out must be a folder")
-        for name in PAGES:
+        for name in (*PAGES, REPORT):
             check_writable(folder / name)
     with stages_shown(len(STAGES) * len(groups), progress, "report") as on_stage:
         page = document(groups, title, on_stage)
     html, markdown = write_report(page, folder)
+    if len(groups) == 1:
+        write_text(folder / REPORT, comparison_text(comparison_json(groups[0])))
+    else:
+        (folder / REPORT).unlink(missing_ok=True)
     count = sum(len(group.runs) for group in groups)
     print(f"{count} run{'s' * (count != 1)}: {html}\nMarkdown: {markdown}")

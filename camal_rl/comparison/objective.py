@@ -47,6 +47,14 @@ class Objective:
         return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
+def objective_values(results: Results) -> dict[str, float]:
+    """Return every figure of a run that could be an objective, ``<figure>@<level set>``, where it is defined."""
+    kinds = dict.fromkeys((each.figure, each.level_set) for each in (*results, *derived_results(results)))
+    asked = [Objective(*kind, maximizes=True, spends_a_test=False) for kind in kinds if kind[0] in judging_figures()]
+    values = {str(each): each.value(results) for each in asked}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def parse_objective(text: str | None, config: RunConfig) -> Objective:
     """Return the objective that a text stands for, ``<figure>@<level set>``; that of the task for ``None``.
 

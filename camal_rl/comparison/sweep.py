@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from camal_rl.atomic import write_text
 from camal_rl.comparison.number_words import counted, number
-from camal_rl.comparison.objective import Objective
+from camal_rl.comparison.objective import Objective, objective_values
 from camal_rl.comparison.plan import PlannedRun, check_reusable, method_config
 from camal_rl.comparison.sweep_search import Trial
 from camal_rl.comparison.sweep_space import Choice, Space
@@ -44,6 +44,7 @@ class Scored:
         runs: how many of its runs were trained, to the end or not.
         steps: training steps of those that came to their end.
         failure: why it failed.
+        figures: what else was measured, ``<figure>@<level set>``, by seed: settings may be chosen by several figures.
     """
 
     trial: Trial
@@ -52,6 +53,19 @@ class Scored:
     runs: int
     steps: int
     failure: str | None = None
+    figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The trial's settings as one would type them."""
+        return " ".join(f"{key}={value}" for key, value in self.trial.settings.items())
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The means over the seeds of what was measured at each of them."""
+        found = list(self.figures.values())
+        known = [name for name in found[0] if all(name in each for each in found)] if found else []
+        return {name: statistics.fmean(each[name] for each in found) for name in known}
 
     @property
     def value(self) -> float | None:
@@ -63,12 +77,14 @@ class Scored:
         return {
             "number": self.trial.number,
             "settings": self.trial.settings,
+            "label": self.label,
             "state": self.state,
             "objective": self.value,
             "by_seed": dict(self.values),
             "runs": self.runs,
             "steps": self.steps,
             "failure": self.failure,
+            "figures": self.means,
         }
 
 
@@ -234,7 +250,7 @@ class Sweep:
         if (refusal := self._refusal(trial.settings)) is not None:
             return Scored(trial, FAILED, {}, 0, 0, refusal)
         runs = self._planned(trial)
-        values, steps, started = {}, 0, 0
+        values, steps, started, figures = {}, 0, 0, {}
         lines = [self.failures[place] for seed in self.tuning_seeds if (place := (trial.number, seed)) in self.failures]
         for planned in runs:
             training = planned.folder.training()
@@ -242,13 +258,15 @@ class Sweep:
             started += not planned.folder.is_empty()
             if not planned.is_finished():
                 continue
-            value = self.objective.value(read_metrics(planned.folder.metrics_file).results)
+            results = read_metrics(planned.folder.metrics_file).results
+            figures[planned.seed] = objective_values(results)
+            value = self.objective.value(results)
             if value is None:
                 lines.append(f"{self.objective} was not measured, or is undefined")
             else:
                 values[planned.seed] = value
         state = FAILED if lines else DONE if len(values) == len(runs) else UNFINISHED
-        return Scored(trial, state, values, started, steps, lines[0] if lines else None)
+        return Scored(trial, state, values, started, steps, lines[0] if lines else None, figures)
 
     def ranked(self, trials: Sequence[Trial]) -> list[Scored]:
         """Return what came of trials, the best first; those without an objective are the last."""

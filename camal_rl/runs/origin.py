@@ -32,12 +32,20 @@ def origin(command: str | None, provenance: Mapping[str, Any] | None) -> dict[st
 
 
 def plain_command(command: str) -> str | None:
-    """Return a command line without the folder of the program, which says nothing about the run; None if it is none."""
+    """Return a command line without the folders of this machine, which say nothing about the run; None if it is none.
+
+    Of the program, and of every absolute path, the last part stays.
+    """
     try:
         words = shlex.split(command)
     except ValueError:
         return None
-    return shlex.join([Path(words[0]).name, *words[1:]]) if words else None
+    return shlex.join([Path(words[0]).name, *map(_without_folders, words[1:])]) if words else None
+
+
+def _without_folders(word: str) -> str:
+    key, equals, value = word.rpartition("=")
+    return f"{key}{equals}{Path(value).name}" if value.startswith(("/", "~/")) else word
 
 
 def _optional(file: Path, read: Callable[[Path], Any]) -> Any:

@@ -50,7 +50,7 @@ def test_every_problem_is_a_line_and_nothing_is_written(in_tmp, capsys):
     ("arguments", "told"),
     [
         (("--folder", "nowhere"), "nowhere holds no results: it has no results.yaml"),
-        (("add", "nowhere", "--name", "x"), "nowhere holds no comparison.json and no metrics.json"),
+        (("add", "nowhere", "--name", "x"), "nowhere holds no comparison.json, report.json or metrics.json"),
         (("add", "notes.json", "--name", "x"), "notes.json is no result file"),
         (("add", "small.json", "--name", "a/b"), "--name must be a plain folder name, got 'a/b'"),
     ],

@@ -92,6 +92,8 @@ def test_a_grid_writes_every_trial_the_budget_and_the_best_configuration(here, c
     assert best["settings"] == {RATE: "0.001", "camal.weight": "0.05"}
     assert best["by_seed"] == {"100": 0.0, "101": 0.01}
     assert best["objective"] == pytest.approx(0.005)
+    assert best["label"] == f"{RATE}=0.001 camal.weight=0.05"
+    assert best["figures"] == {"return@train": pytest.approx(0.005), "return@held_out": pytest.approx(-0.005)}
     assert worst["settings"][RATE] == "0.01"
     assert record["best"] == best["number"] == 2
     assert {"command", "git_revision", "machine", "versions"} <= record.keys()

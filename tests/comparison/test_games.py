@@ -14,6 +14,8 @@ from camal_rl.comparison.games import aggregates
 from camal_rl.comparison.report.games import games_section
 from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render
+from camal_rl.comparison.results.archive import add_result, find_result
+from camal_rl.comparison.results.result_file import read_result_file
 from camal_rl.runs.metrics_file import RunMetrics
 from camal_rl.runs.results import Result, ResultKey, Results
 from tests.command_line import run_main
@@ -233,6 +235,7 @@ def test_the_verb_reports_games_with_damaged_results_of_one_of_them(tmp_path, ca
         write_game(tmp_path / "runs", name, scores)
     assert run_main("report", str(tmp_path / "runs"), "--no-progress") == 0
     assert "<h2>Over 2 games</h2>" in (tmp_path / "runs" / "report" / "report.html").read_text()
+    assert not (tmp_path / "runs" / "report" / "report.json").exists()
     shutil.rmtree(tmp_path / "runs" / "report")
     for path in (tmp_path / "runs").glob("no_cue-*/metrics.json"):
         path.write_text("{" if "ppo" in str(path) else json.dumps([math.nan]))
@@ -243,6 +246,20 @@ def test_the_verb_reports_games_with_damaged_results_of_one_of_them(tmp_path, ca
     text = (tmp_path / "runs" / "report" / "report.md").read_text()
     assert "toy_grid/no_cue is left out: none of its runs has results that can be read" in text
     assert "Over" not in text.split("## Summary")[0]
+
+
+def test_the_figures_of_runs_of_one_game_and_their_variants_can_be_kept(tmp_path):
+    write_game(tmp_path / "runs", "default", {"ppo": [0.1, 0.2]})
+    write_game(tmp_path / "runs", "no_cue", {"ppo": [0.3, 0.5]})
+    out = tmp_path / "report"
+    for runs, values in (("default-*", [0.1, 0.2]), ("no_cue-*", [0.3, 0.5])):
+        folders = [str(path) for path in sorted((tmp_path / "runs").glob(runs))]
+        assert run_main("report", *folders, "--out", str(out), "--no-progress") == 0
+        kept = read_result_file(add_result(find_result(out), "mine", tmp_path / "results"))
+        assert list(kept.estimate("ppo", "normalized/held_out").seeds.values()) == values
+    assert run_main("report", str(tmp_path / "runs"), "--out", str(out), "--no-progress") == 0
+    with pytest.raises(FileNotFoundError, match=r"holds no comparison\.json, report\.json or metrics\.json"):
+        find_result(out)
 
 
 def test_a_damaged_run_leaves_the_other_seeds_of_its_game(tmp_path):

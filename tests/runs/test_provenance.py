@@ -84,6 +84,11 @@ def test_a_run_keeps_the_facts_of_its_folder_and_null_for_what_cannot_be_read(tm
     assert run_origin(folder) == origin("camal-rl train 'my game'", None)
 
 
+def test_a_command_line_names_no_folder_of_this_machine():
+    command = "/home/me/bin/camal-rl compare my.yaml seed=1 --out /data/runs/mine --x=/home/me/y env.path=~/z a/b /"
+    assert plain_command(command) == "camal-rl compare my.yaml seed=1 --out mine --x=y env.path=z a/b ''"
+
+
 @pytest.mark.parametrize("command", ["", "  ", "camal-rl 'train"])
 def test_what_is_no_command_line_is_none(command):
     assert plain_command(command) is None

@@ -13,12 +13,12 @@ from camal_rl.comparison.results.sources import comparison_text
 from camal_rl.runs.checks import check_folder_name
 from camal_rl.runs.json_files import read_json, with_sum
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
-from camal_rl.runs.origin import run_origin
+from camal_rl.runs.origin import plain_command, run_origin
 from camal_rl.runs.results import Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.yaml_text import write_yaml
 
-COMPARISON = "comparison.json"
+COMPARISON, REPORT = "comparison.json", "report.json"
 MOST_BYTES = 200_000
 """What is larger does not belong into a repository."""
 _PAGE = "README.md"
@@ -30,18 +30,18 @@ _HEADLINES = ("return/", "accuracy/", "worst_group_accuracy/", "epg/", "deletion
 
 
 def find_result(source: Path) -> Path:
-    """Return the result file that a path stands for: itself, or that of a comparison's or a run's folder.
+    """Return the result file that a path stands for: itself, or that of a comparison's, report's or run's folder.
 
     Raises:
         FileNotFoundError: there is none.
     """
     if source.is_file():
         return source
-    for name in (COMPARISON, RunFolder(source).metrics_file.name):
+    for name in (COMPARISON, REPORT, RunFolder(source).metrics_file.name):
         if (source / name).is_file():
             return source / name
     raise FileNotFoundError(
-        f"{source} holds no {COMPARISON} and no metrics.json: camal-rl compare and camal-rl evaluate write them"
+        f"{source} holds no {COMPARISON}, {REPORT} or metrics.json: camal-rl compare, report and evaluate write them"
     )
 
 
@@ -49,8 +49,8 @@ def add_result(file: Path, name: str, folder: Path) -> Path:
     """Write a result file into a folder of results, in place of an earlier one of its name; return its path.
 
     Args:
-        file: ``comparison.json``, ``metrics.json`` or the JSON of a measurement. Curves over the share of removed
-            pixels are left out of ``metrics.json``: no table shows them.
+        file: ``comparison.json``, ``report.json``, ``metrics.json`` or the JSON of a measurement. Curves over the
+            share of removed pixels are left out of ``metrics.json``: no table shows them.
         name: what it is called there, without ending.
         folder: the folder of results; without a manifest it gets one, and a page.
 
@@ -107,4 +107,5 @@ def _with_origin(metrics: RunMetrics, folder: Path) -> RunMetrics:
 def _measurement_text(data: Mapping[str, Any]) -> str:
     import json
 
-    return json.dumps(with_sum(data), indent=1) + "\n"
+    command = {"command": plain_command(str(data["command"]))} if data.get("command") else {}
+    return json.dumps(with_sum({**data, **command}), indent=1) + "\n"
