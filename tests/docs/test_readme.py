@@ -170,7 +170,8 @@ def test_readmes_lines_train_what_its_first_row_shows(monkeypatch, tmp_path, cap
     assert sorted((config.method_name, config.seed) for config in trained) == [
         (method, seed) for method in ("camal", "ppo") for seed in row["seeds"]
     ]
-    assert all(replace(config, seed=0) == load_config("toy_grid").for_method(config.method_name) for config in trained)
+    measured_with = load_config("toy_grid", ["policy.encoder=compact", "algorithm.batch_size=512"])
+    assert all(replace(config, seed=0) == measured_with.for_method(config.method_name) for config in trained)
     assert {config.length for config in trained} == {row["length"]}
     assert capsys.readouterr().out.splitlines()[-1] == "camal 4 0.5"
 
