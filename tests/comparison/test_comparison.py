@@ -143,7 +143,7 @@ def test_methods_are_weights_and_losses():
     config = load_config("toy_grid", ["camal.weight=0.3"])
     ppo, energy, square = (method_config(config, name, 4) for name in ("ppo", "energy", "camal_square"))
     assert (ppo.camal.weight, ppo.seed, ppo.threads) == (0, 4, 1)
-    assert (energy.camal.weight, energy.camal.loss) == (0.3, "energy")
+    assert (energy.camal.weight, energy.camal.loss) == (0.1, "energy")
     assert replace(energy, camal=config.camal) == replace(config, methods={}, seed=4, threads=1)
     assert (square.camal.weight, square.camal.schedule) == (10, "warmup")
 

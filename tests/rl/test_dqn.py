@@ -47,7 +47,7 @@ def test_the_default_targets_become_q_and_the_resolved_configuration_says_so():
 
 def test_methods_of_a_comparison_are_dqn_alone_and_the_losses():
     config = load_config("toy_grid", [DQN])
-    for method, loss, weight in (("dqn", "camal", 0.0), ("camal", "camal", 0.1), ("energy", "energy", 0.3)):
+    for method, loss, weight in (("dqn", "camal", 0.0), ("camal", "camal", 0.1), ("energy", "energy", 0.1)):
         made = config.for_method(method)
         assert (made.method_name, made.camal.loss, made.camal.weight) == (method, loss, weight)
         assert made.camal.targets == ("q",)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from camal_rl.agents import CamalConfig
+from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.attention import upsample_cam
 from camal_rl.envs import make_vec
 from camal_rl.rl.environments import make_level_set_env
@@ -45,7 +45,7 @@ def test_metrics_hold_returns_gaps_and_attention(trained, metrics):
         assert results.value("gap", level_set="held_out", control=actions) == pytest.approx(train - held_out)
     assert results.level_sets("gap") == ["held_out"]
     assert metrics.run["method"] == "camal"
-    assert metrics.maps["value"].grid == (16, 16)
+    assert metrics.maps["value"].grid == (8, 8)
     zero = results.find(ResultKey("zero_maps", "held_out", "value", "own"))
     assert zero.count == 8
     assert results.names("map", figure="deletion_effect") == ["own", "random", "mask"]
@@ -101,7 +101,7 @@ def test_alignment_is_that_of_the_maps_and_masks(model):
     # With ReLU the value map of so short a training may be zero on every frame.
     camal = CamalConfig(value_rectification="absolute")
     results = attention_report(model.policy, frames, camal, 0).results
-    cells = frames.relevant[frames.labels].reshape(8, 16, 4, 16, 4).any(axis=(2, 4))
+    cells = frames.relevant[frames.labels].reshape(8, 8, 8, 8, 8).any(axis=(2, 4))
     for name, maps in attention_maps(model.policy, frames.images, camal).items():
         cam = maps.numpy().astype(np.float64)
         epg = (cam * cells).sum(axis=(1, 2)) / cam.sum(axis=(1, 2))
@@ -109,7 +109,9 @@ def test_alignment_is_that_of_the_maps_and_masks(model):
         assert results.value("area_fraction", target=name, map="own") == pytest.approx(cells.mean(), abs=1e-6)
 
 
-def test_deleting_by_the_value_map_is_recomputed_by_hand(model):
+def test_deleting_by_the_value_map_is_recomputed_by_hand():
+    # Equally salient pixels go in a random order: on a fine grid only the outermost ones of the picture are equal.
+    model = CAMALPPO("CamPolicy", make_vec("toy_grid/default", 4, 0), policy_kwargs={"encoder": "compact"}, seed=0)
     frames = sample_frames(model, make_vec("toy_grid/default", 4, 3), 4, 3, 0)
     # Absolute maps are zero almost nowhere: their pixels have one order.
     camal = CamalConfig(value_rectification="absolute")
