@@ -220,6 +220,13 @@ class NatureEncoder(CamEncoder):
         self.linear = stock.linear
 
 
+def _three_layers(first: nn.Conv2d) -> nn.Sequential:
+    """Return a first layer, one that halves the grid, and one that keeps it, each followed by a ReLU."""
+    second = ChannelsLastConv2d(first.out_channels, 32, kernel_size=3, stride=2, padding=1)
+    third = ChannelsLastConv2d(32, 32, kernel_size=3, stride=1, padding=1)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third, nn.ReLU())
+
+
 class CompactEncoder(CamEncoder):
     """A three-layer encoder for CPUs that keeps a fine CAM grid: 16x16 on 64x64 images."""
 
@@ -227,14 +234,8 @@ class CompactEncoder(CamEncoder):
         self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
     ) -> None:
         super().__init__(observation_space, features_dim, precision)
-        self.cnn = nn.Sequential(
-            ChannelsLastConv2d(observation_space.shape[0], 16, kernel_size=5, stride=2, padding=2),
-            nn.ReLU(),
-            ChannelsLastConv2d(16, 32, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            ChannelsLastConv2d(32, 32, kernel_size=3, stride=1, padding=1),
-            nn.ReLU(),
-        )
+        first = ChannelsLastConv2d(observation_space.shape[0], 16, kernel_size=5, stride=2, padding=2)
+        self.cnn = _three_layers(first)
         self.linear = self._build_linear(features_dim)
 
 
@@ -249,14 +250,8 @@ class PatchEncoder(CamEncoder):
         self, observation_space: spaces.Box, features_dim: int = 256, precision: Precision = "float32"
     ) -> None:
         super().__init__(observation_space, features_dim, precision)
-        self.cnn = nn.Sequential(
-            ChannelsLastConv2d(observation_space.shape[0], 32, kernel_size=4, stride=4),
-            nn.ReLU(),
-            ChannelsLastConv2d(32, 32, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            ChannelsLastConv2d(32, 32, kernel_size=3, stride=1, padding=1),
-            nn.ReLU(),
-        )
+        first = ChannelsLastConv2d(observation_space.shape[0], 32, kernel_size=4, stride=4)
+        self.cnn = _three_layers(first)
         self.linear = self._build_linear(features_dim)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from camal_rl.comparison.derived import derived_results
 from camal_rl.comparison.figure_words import higher_is_better, judging_figures
-from camal_rl.runs.results import Results
+from camal_rl.runs.results import Result, Results
 from camal_rl.runs.task import RunConfig, task_of
 from camal_rl.spelling import did_you_mean
 
@@ -36,23 +37,30 @@ class Objective:
 
     def value(self, results: Results) -> float | None:
         """Return the objective of a run, ``None`` where it was not measured or is undefined."""
-        found = [
-            each.value
-            for each in (*results, *derived_results(results))
-            if (each.figure, each.level_set) == (self.figure, self.level_set)
-            and each.map in (None, "own")
-            and each.control in _MAIN
-        ]
-        known = [value for value in found if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(found) else None
+        return _mean(
+            each for each in _measured(results) if (each.figure, each.level_set) == (self.figure, self.level_set)
+        )
 
 
 def objective_values(results: Results) -> dict[str, float]:
     """Return every figure of a run that could be an objective, ``<figure>@<level set>``, where it is defined."""
-    kinds = dict.fromkeys((each.figure, each.level_set) for each in (*results, *derived_results(results)))
-    asked = [Objective(*kind, maximizes=True, spends_a_test=False) for kind in kinds if kind[0] in judging_figures()]
-    values = {str(each): each.value(results) for each in asked}
-    return {name: value for name, value in values.items() if value is not None}
+    kinds: dict[str, list[Result]] = {}
+    for each in _measured(results):
+        if each.figure in judging_figures():
+            kinds.setdefault(f"{each.figure}@{each.level_set}", []).append(each)
+    return {name: value for name, found in kinds.items() if (value := _mean(found)) is not None}
+
+
+def _measured(results: Results) -> list[Result]:
+    """Return what was measured in the variants that count, and what follows from it."""
+    everything = (*results, *derived_results(results))
+    return [each for each in everything if each.map in (None, "own") and each.control in _MAIN]
+
+
+def _mean(found: Iterable[Result]) -> float | None:
+    values = [each.value for each in found]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def parse_objective(text: str | None, config: RunConfig) -> Objective:

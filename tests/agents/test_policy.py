@@ -33,14 +33,12 @@ def channels_first(images):
 def test_cam_grids(encoder, grid):
     policy = policy_of(encoder)
     assert policy.cam_grid == grid
-    maps = policy.attention(frames())
+    maps = policy.attention(frames(seed=2))
     for cam in maps.values():
         assert cam.shape == (6, *grid)
         assert cam.min() >= 0
-    # Where Grad-CAM finds no evidence for an untrained network's score, the map is zero.
-    largest = maps["value"].amax(dim=(1, 2))
-    assert torch.all((largest == 0) | (largest == 1))
-    assert torch.any(largest == 1)
+    # Evidence for an untrained score may be nowhere (a zero map); for the value of these frames every policy has some.
+    assert maps["value"].amax(dim=(1, 2)) == pytest.approx([1] * 6)
 
 
 @pytest.mark.parametrize("encoder", SHIPPED_ENCODERS)

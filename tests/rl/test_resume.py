@@ -166,12 +166,9 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, uninterr
     settings, base = uninterrupted["camal"]
     folder = RunFolder(tmp_path / "run")
 
-    class Killed(BaseCallback):
-        def _on_step(self):
-            raise RuntimeError("killed")
-
     with pytest.raises(RuntimeError, match="killed"):
-        train(settings, folder, callbacks=[KilledAfter(29)])
+        train(settings, folder, callbacks=[KilledAfter(1)])
+    assert checkpoint_folders(folder.checkpoints) == []
     train(settings, folder, resume=True)
     assert_equal(final_state(folder), final_state(base))
     assert curves(folder) == curves(base)
