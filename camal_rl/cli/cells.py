@@ -33,10 +33,13 @@ def execute_shown(execute: Execute, runs: Sequence[PlannedRun], progress: bool |
     with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
-        shares = [0.0] * len(runs)
+        shares, before = [0.0] * len(runs), dict[int, float]()
 
         def on_progress(index: int, share: float, activity: str) -> None:
             shares[index] = share
+            if before.setdefault(index, share) == share == 1:
+                # Done before this command: the time left is estimated from what it does itself.
+                bar.reset(whole, completed=sum(shares))
             description = f"{runs[index].label}: {activity.partition(',')[0]}"
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
@@ -79,13 +82,15 @@ def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
     from camal_rl.cli.progress import Ticker, write_line
 
     ticker, shares, doing = Ticker(), [0.0] * len(runs), [""] * len(runs)
+    before = dict[int, float]()
 
     def on_progress(index: int, share: float, activity: str) -> None:
         shares[index], doing[index] = share, activity
+        before.setdefault(index, share)
         whole = sum(shares) / len(runs)
         if ticker.due(whole):
             busy = [f"{runs[place].label} {what}" for place, what in enumerate(doing) if what and shares[place] < 1]
-            told = [f"{whole:.0%} of {len(runs)} runs", ticker.left(whole)]
+            told = [f"{whole:.0%} of {len(runs)} runs", ticker.left(whole, before=sum(before.values()) / len(runs))]
             write_line("; ".join([", ".join(part for part in told if part), *busy]))
 
     return on_progress

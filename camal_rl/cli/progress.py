@@ -68,11 +68,16 @@ class Ticker:
             self._last, self._last_share = now, share
         return due
 
-    def left(self, share: float) -> str:
-        """Return how long the rest takes at the speed so far, in words; nothing where nobody can know."""
-        if not 0 < share < 1:
+    def left(self, share: float, before: float = 0.0) -> str:
+        """Return how long the rest takes at the speed so far, in words; empty if there is no speed yet.
+
+        Args:
+            share: the share of the work that is done.
+            before: the share that was done before this process began, as after resuming; it counts for no speed.
+        """
+        if not before < share < 1:
             return ""
-        return f"{duration(self.elapsed * (1 - share) / share)} left"
+        return f"{duration(self.elapsed * (1 - share) / (share - before))} left"
 
 
 class StepLines:
@@ -105,7 +110,7 @@ class StepLines:
             return
         own, elapsed = done - self._first, self.ticker.elapsed
         speed = f"{own / elapsed:,.{0 if own >= 10 * elapsed else 1}f} steps/s" if own > 0 < elapsed else ""
-        left = f"{duration(elapsed * (total - done) / own)} left" if own > 0 and done < total else ""
+        left = self.ticker.left(share, before=self._first / total)
         told = [f"{self.what}: {done:,} of {total:,} steps ({share:.0%})", speed, note, left]
         self.write(", ".join(part for part in told if part))
 

@@ -1,8 +1,10 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from camal_rl.cli import progress
+from camal_rl.cli.cells import execute_shown
 from camal_rl.cli.progress import Mode, StepLines, Ticker, duration, mode, shown
 from tests.command_line import run_main
 from tests.conftest import TINY
@@ -19,6 +21,11 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture
+def always_due(monkeypatch):
+    monkeypatch.setattr(progress.Ticker, "due", lambda self, share: True)
 
 
 def test_a_line_is_due_at_every_twentieth_or_after_half_a_minute_but_not_all_the_time(clock):
@@ -54,6 +61,27 @@ def test_steps_from_before_resuming_count_for_no_speed(clock):
     assert lines == ["training: 950 of 1,000 steps (95%), 1.0 steps/s, 50 s left"]
 
 
+def test_runs_that_were_done_before_count_for_no_speed(clock, monkeypatch, always_due, capsys):
+    monkeypatch.setattr(progress, "Ticker", lambda: Ticker(clock))
+    seconds = iter([0, 0, 10, 30, 20])
+
+    def execute(runs, command, on_progress, tell):
+        # Two of four runs are done before, the third goes on at a half and does a quarter in half a minute.
+        for index, share in [(0, 1.0), (1, 1.0), (2, 0.5), (2, 0.75), (3, 0.0)]:
+            clock.now += next(seconds)
+            on_progress(index, share, "training")
+
+    execute_shown(execute, [SimpleNamespace(label=f"ppo seed {seed}") for seed in range(4)], None)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" left")[0] if " left" in line else "" for line in lines] == [
+        "",
+        "",
+        "",
+        "69% of 4 runs, 3 min 20 s",
+        "69% of 4 runs, 5 min 0 s",
+    ]
+
+
 def test_durations_are_words():
     assert [duration(seconds) for seconds in (7.6, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 5 min"]
 
@@ -62,11 +90,6 @@ def test_a_bar_needs_a_terminal_and_no_progress_is_none(monkeypatch):
     assert [mode(choice) for choice in (None, True, False)] == [Mode.LINES, Mode.LINES, Mode.NONE]
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert [mode(choice) for choice in (None, True, False)] == [Mode.BAR, Mode.BAR, Mode.NONE]
-
-
-@pytest.fixture
-def always_due(monkeypatch):
-    monkeypatch.setattr(progress.Ticker, "due", lambda self, share: True)
 
 
 def test_counted_work_tells_what_is_done(always_due, capsys):
