@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from camal_rl.envs import level_sets
+from camal_rl.envs import env_ids, level_sets
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import level_set_options
 from camal_rl.runs.loading import config_from_dict, dump_yaml, load_config, parse_overrides, shipped_configs
@@ -21,6 +21,14 @@ def test_every_shipped_configuration_supervises_attention():
 def test_level_sets_of_every_shipped_configuration_exist(name):
     config = CONFIGS[name]
     assert {*config.evaluation.sets, *config.evaluation.attention_sets} <= set(level_sets(config.env.id))
+
+
+@pytest.mark.parametrize("env_id", [each for each in env_ids() if each.startswith("procgen/")])
+def test_every_procgen_game_has_a_configuration_with_its_own_relevant_set(env_id):
+    config = load_config(env_id)
+    assert config.env.id == env_id
+    assert config.env.relevant is None
+    assert config.total_timesteps == 1_000_000
 
 
 def test_procgen_has_the_published_hyperparameters():
