@@ -24,8 +24,9 @@ from camal_rl.attention import normalize_cam
 from camal_rl.camal_config import AttentionTarget, CamalConfig
 from camal_rl.camal_term import camal_term
 from camal_rl.envs.segmentation import SegmentedVecEnv
+from camal_rl.mask_changes import changed_masks, kept_masks
 from camal_rl.metrics.alignment import energy_pointing_game, iou
-from camal_rl.targets import grid_target, target_tensor
+from camal_rl.targets import grid_target, marked_pixels, target_tensor
 from camal_rl.training_modes import evaluating
 
 # Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.
@@ -109,15 +110,20 @@ class CamalTerm(AuxiliaryTerm):
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
         """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, where there are any.
 
+        They are as exact as ``mask_change`` and ``mask_fraction`` let them be.
+
         Raises:
             ValueError: there are none and the weight is above 0, or label maps of another shape than the images.
         """
         segmented, policy = self._segmented(env), self._own_policy()
         if segmented is None or (self.config.weight == 0 and not policy.has_maps):
             return {}
-        labels = current_label_maps(segmented, policy)
+        labels, config = current_label_maps(segmented, policy), self.config
         relevant = segmented.spec.relevant_lookup()
-        return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, self.config.coverage)}
+        if config.mask_change != "none" or config.mask_fraction < 1:
+            masks = changed_masks(relevant[labels], config.mask_change, config.mask_amount)
+            labels, relevant = kept_masks(masks, config.mask_fraction).astype(np.uint8), marked_pixels()
+        return {TARGET_MASKS: grid_target(labels, relevant, policy.cam_grid, config.coverage)}
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: AttentionEvaluation, progress: float) -> TermLoss:
         """Return the loss of the maps of a minibatch's first frames."""

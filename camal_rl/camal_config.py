@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from camal_rl.attention import CAM_METHODS, CamMethod, Rectification
 from camal_rl.losses import attention_loss
+from camal_rl.mask_changes import MASK_CHANGES, MaskChange
 from camal_rl.spelling import check_settings
 from camal_rl.targets import Coverage
 
@@ -76,6 +77,12 @@ class CamalConfig:
         policy_rectification: the same for contributions that lower the action's log-probability. Over the actions,
             weighted by their probability, the contributions of a cell cancel: with ``relu`` no cell can be attended
             to whatever the action, which is what the loss asks of it.
+        mask_change: makes the masks of training worse than they are, to study how exact masks have to be: ``none``,
+            ``dilated``, ``eroded``, ``shifted``, ``boxes``, ``noisy`` (:func:`camal_rl.mask_changes.changed_masks`).
+            Evaluation compares with the true masks.
+        mask_amount: how much worse, in [0, 1].
+        mask_fraction: share in (0, 1] of the frames that have a mask in training; frames without one add nothing to
+            the term.
     """
 
     weight: float = 0.1
@@ -89,10 +96,13 @@ class CamalConfig:
     coverage: Coverage = "any"
     value_rectification: Rectification = "relu"
     policy_rectification: Rectification = "absolute"
+    mask_change: MaskChange = "none"
+    mask_amount: float = 0.0
+    mask_fraction: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
-        for name in ("weight", "inside_weight", "schedule_fraction", "frame_fraction"):
+        for name in ("weight", "inside_weight", "schedule_fraction", "frame_fraction", "mask_amount", "mask_fraction"):
             _check_number(name, getattr(self, name))
         for name in ("weight", "inside_weight"):
             value = getattr(self, name)
@@ -106,7 +116,10 @@ class CamalConfig:
             raise TypeError(f"camal.loss must be the name of a loss, got {self.loss!r}")
         attention_loss(self.loss)
         _check_choice("schedule", self.schedule, get_args(Schedule))
-        for name in ("schedule_fraction", "frame_fraction"):
+        _check_choice("mask_change", self.mask_change, MASK_CHANGES)
+        if not 0 <= self.mask_amount <= 1:
+            raise ValueError(f"camal.mask_amount must be in [0, 1], got {self.mask_amount}")
+        for name in ("schedule_fraction", "frame_fraction", "mask_fraction"):
             value = getattr(self, name)
             if not 0 < value <= 1:
                 raise ValueError(f"camal.{name} must be in (0, 1], got {value}")

@@ -58,6 +58,11 @@ def grid_target(
     return np.where(counts > 0, np.maximum(share, 1), 0).astype(np.uint8)
 
 
+def marked_pixels() -> npt.NDArray[np.bool_]:
+    """Return the lookup ``bool (256,)`` of label maps that are masks: 1 is relevant."""
+    return np.arange(256) == 1
+
+
 def _any_in_blocks(
     labels: npt.NDArray[np.uint8], relevant: npt.NDArray[np.bool_], grid: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:

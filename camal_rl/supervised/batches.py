@@ -14,7 +14,7 @@ from torch import Tensor
 from camal_rl.failures import check_fits_memory
 from camal_rl.supervised.data.listing import listing_of
 from camal_rl.supervised.data.samples import Batch, ImageSet, Sample, collate
-from camal_rl.targets import Coverage, grid_target
+from camal_rl.targets import Coverage, grid_target, marked_pixels
 
 
 class TrainingBatch(NamedTuple):
@@ -66,11 +66,6 @@ def mask_targets(batch: Batch, grid: tuple[int, int], coverage: Coverage = "any"
         )
     marked = (batch.masks & batch.has_mask[:, None, None]).numpy().astype(np.uint8)
     return torch.from_numpy(grid_target(marked, marked_pixels(), grid, coverage))
-
-
-def marked_pixels() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return the lookup ``bool (256,)`` of label maps that are masks: 1 is relevant."""
-    return np.arange(256) == 1
 
 
 def evenly_spaced_indices(images: ImageSet, count: int) -> list[int]:

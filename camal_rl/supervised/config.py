@@ -12,6 +12,7 @@ from camal_rl.attention import CamMethod, Rectification
 from camal_rl.camal_config import CamalConfig as AgentCamalConfig
 from camal_rl.camal_config import Schedule
 from camal_rl.losses import LOSSES
+from camal_rl.mask_changes import MaskChange
 from camal_rl.runs.checks import (
     Amount,
     Count,
@@ -100,6 +101,10 @@ class DataConfig:
         seed: seed of generated images, of splits and of the choice of images with masks; other than the run's seed, so
             that all seeds of a comparison see the same data.
         mask_fraction: share of the training images that have a mask; the others only classify.
+        mask_change: makes the masks of training images worse than they are, to study how exact masks have to be:
+            ``none``, ``dilated``, ``eroded``, ``shifted``, ``boxes``, ``noisy``
+            (:func:`camal_rl.mask_changes.changed_masks`). Validation and test keep the true masks.
+        mask_amount: how much worse.
         augment: whether training images vary, image and mask alike, or how; ``None``: photographs do, generated ones
             do not.
         options: what the image set takes beyond that.
@@ -110,6 +115,8 @@ class DataConfig:
     image_size: Annotated[int, Field(ge=8, le=4096)] = 64
     seed: Seed = 0
     mask_fraction: Share = 1.0
+    mask_change: MaskChange = "none"
+    mask_amount: Share = 0.0
     augment: bool | Mapping[str, float] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 

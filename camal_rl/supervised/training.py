@@ -184,6 +184,8 @@ def make_sets(config: SupervisedConfig) -> Mapping[str, ImageSet]:
         image_size=data.image_size,
         seed=data.seed,
         mask_fraction=data.mask_fraction,
+        mask_change=data.mask_change,
+        mask_amount=data.mask_amount,
         augment=data.augment,
         **data.options,
     )

@@ -14,12 +14,12 @@ from camal_rl.attention import normalize_cam
 from camal_rl.metrics.alignment import energy_pointing_game, iou
 from camal_rl.overlays import attention_sheet
 from camal_rl.supervised.accelerator import TENSORBOARD
-from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, marked_pixels, mask_targets, to_unit_range
+from camal_rl.supervised.batches import evenly_spaced_indices, load_batch, mask_targets, to_unit_range
 from camal_rl.supervised.cam_classifier import CamClassifier
 from camal_rl.supervised.config import CamalConfig, LogConfig
 from camal_rl.supervised.data.samples import ImageSet
 from camal_rl.supervised.logits import logits_of
-from camal_rl.targets import target_tensor
+from camal_rl.targets import marked_pixels, target_tensor
 from camal_rl.training_modes import evaluating
 
 if TYPE_CHECKING:

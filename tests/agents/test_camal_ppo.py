@@ -231,5 +231,27 @@ def test_a_share_of_frames_is_in_0_to_1(fraction):
         CamalConfig(frame_fraction=fraction)
 
 
+def masks_of_the_first_frames(**settings):
+    env = make_vec("toy_grid/default", num_envs=64, seed=0)
+    model = CAMALPPO("CamPolicy", env, policy_kwargs={"encoder": "compact"}, camal=settings, **SETTINGS)
+    env.reset()
+    return model.camal_term.rollout_columns(env)[TARGET_MASKS]
+
+
+def test_masks_of_training_can_be_made_worse():
+    exact = masks_of_the_first_frames()
+    grown = masks_of_the_first_frames(mask_change="dilated", mask_amount=0.5)
+    assert (grown[exact > 0] == 255).all()
+    assert grown.mean() > exact.mean()
+    assert np.array_equal(exact, masks_of_the_first_frames(mask_change="dilated", mask_amount=0.0))
+
+
+def test_a_share_of_the_frames_can_go_without_a_mask():
+    exact, some = masks_of_the_first_frames(), masks_of_the_first_frames(mask_fraction=0.5)
+    kept = some.any(axis=(1, 2))
+    assert 16 < kept.sum() < 48
+    assert np.array_equal(some[kept], exact[kept])
+
+
 def test_a_share_of_frames_is_never_none():
     assert [CamalConfig(frame_fraction=0.25).num_attention_frames(size) for size in (2048, 10, 1)] == [512, 2, 1]

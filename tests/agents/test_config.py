@@ -27,6 +27,9 @@ def test_weights_must_be_finite_and_not_negative(weight):
         ("coverage", "most", "must be one of any, soft"),
         ("value_rectification", "abs", "must be one of relu, absolute"),
         ("policy_rectification", "abs", "must be one of relu, absolute"),
+        ("mask_change", "dilate", "camal.mask_change must be one of none, dilated, eroded, shifted, boxes, noisy"),
+        ("mask_amount", 1.5, r"camal.mask_amount must be in \[0, 1\], got 1.5"),
+        ("mask_fraction", 0, r"camal.mask_fraction must be in \(0, 1\], got 0"),
     ],
 )
 def test_bad_settings_say_what_was_expected(setting, value, message):

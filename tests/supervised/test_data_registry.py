@@ -7,6 +7,7 @@ import torch
 from camal_rl.supervised.data import (
     IMAGE_SETS,
     Augmented,
+    ChangedMasks,
     MaskFraction,
     Resized,
     SpuriousShapes,
@@ -60,6 +61,25 @@ def test_mask_fraction_chooses_among_images_that_have_one(tmp_path):
     assert set(kept(MaskFraction(source, 0.2))) - set(range(10, 20)) <= {7, 8, 9}
     assert len(kept(MaskFraction(source, 0.2))) == 4
     assert kept(MaskFraction(source, 1.0)) == [7, 8, 9, *range(10, 20)]
+
+
+def test_masks_of_training_images_can_be_made_worse():
+    settings = {"image_size": 32, "train_length": 20, "validation_length": 8, "test_length": 8}
+    exact = image_sets("spurious_shapes", **settings)
+    grown = image_sets("spurious_shapes", mask_change="dilated", mask_amount=0.25, **settings)
+    for index in range(20):
+        true, worse = exact["train"][index], grown["train"][index]
+        assert torch.equal(true.image, worse.image)
+        assert worse.mask[true.mask].all()
+        assert worse.mask.sum().item() == pytest.approx(1.25 * true.mask.sum().item(), abs=1)
+    assert torch.equal(exact["test"][3].mask, grown["test"][3].mask)
+
+
+def test_an_image_whose_mask_is_missed_has_none():
+    images = ChangedMasks(SpuriousShapes(length=40, image_size=32), "noisy", 0.5)
+    empty = [sample for sample in (images[index] for index in range(40)) if not sample.mask.any()]
+    assert 4 < len(empty) < 20
+    assert not any(sample.has_mask for sample in empty)
 
 
 def test_held_out_is_a_partition_by_class():
@@ -170,6 +190,8 @@ def test_subset_listing():
         ({"name": "voc"}, ValueError, "voc reads a local copy; set root to its folder"),
         ({"name": "voc", "root": "/nowhere"}, ValueError, "there is no folder /nowhere; expected Pascal VOC"),
         ({"name": "spurious_shapes", "mask_fraction": 2}, ValueError, r"mask_fraction is in \[0, 1\], got 2"),
+        ({"name": "spurious_shapes", "mask_change": "boxed"}, ValueError, "did you mean 'boxes'"),
+        ({"name": "spurious_shapes", "mask_amount": -1}, ValueError, r"mask_amount is in \[0, 1\], got -1"),
         ({"name": "spurious_shapes", "augment": "yes"}, TypeError, "augment is true, false or its settings"),
         (
             {"name": "spurious_shapes", "augment": {"zoom": 1}},

@@ -1,6 +1,7 @@
 """Image sets with segmentation masks: published layouts, plain folders, and a generated benchmark."""
 
 from camal_rl.supervised.data.augmentation import Augmentation, Augmented, Resized
+from camal_rl.supervised.data.changed_masks import ChangedMasks
 from camal_rl.supervised.data.cub import CUB200
 from camal_rl.supervised.data.folder import ImageFolder
 from camal_rl.supervised.data.mask_fraction import MaskFraction
@@ -19,6 +20,7 @@ __all__ = [
     "Augmented",
     "BadImageFile",
     "Batch",
+    "ChangedMasks",
     "ImageFolder",
     "ImageSet",
     "MaskFraction",

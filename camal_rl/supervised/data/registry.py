@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from camal_rl.argument_checks import check_flag, check_integer, check_number, check_seed
+from camal_rl.mask_changes import MaskChange, check_mask_change
 from camal_rl.spelling import check_names
 from camal_rl.supervised.data.augmentation import Augmentation, Augmented, Resized
+from camal_rl.supervised.data.changed_masks import ChangedMasks
 from camal_rl.supervised.data.cub import CUB200
 from camal_rl.supervised.data.folder import ImageFolder, check_splits, split_folders
 from camal_rl.supervised.data.folder_tree import warn_unused
@@ -33,6 +35,8 @@ def image_sets(
     image_size: int = 64,
     seed: int = 0,
     mask_fraction: float = 1.0,
+    mask_change: MaskChange = "none",
+    mask_amount: float = 0.0,
     augment: bool | Mapping[str, float] | None = None,
     **options: Any,
 ) -> ImageSets:
@@ -46,6 +50,8 @@ def image_sets(
         image_size: height and width that images are brought to.
         seed: of generated images, of what is held out, of which masks are kept, and of the augmentation.
         mask_fraction: share of the training images that keep their mask; validation and test keep all of theirs.
+        mask_change: what is wrong with the masks of the training images (:class:`ChangedMasks`).
+        mask_amount: how much, in [0, 1].
         augment: whether training images vary (:class:`Augmentation`), or its settings; None: photographs do, generated
             images, which vary already, do not.
         options: of the data set; :func:`known_options` lists them.
@@ -58,6 +64,7 @@ def image_sets(
     check_integer("image_size", image_size, 8, 4096)
     check_seed("seed", seed)
     check_number("mask_fraction", mask_fraction, 0.0, 1.0)
+    check_mask_change(mask_change, mask_amount)
     if name == "spurious_shapes":
         if root is not None:
             raise ValueError(f"spurious_shapes is generated and reads no folder; leave root={str(root)!r} out")
@@ -68,7 +75,8 @@ def image_sets(
         sets = _FROM_FILES[name](root, seed, **options)
         sets = {"train": sets["train"], **{part: Resized(sets[part], image_size) for part in ("validation", "test")}}
     augmentation = _augmentation(augment, photographs=name != "spurious_shapes")
-    train = MaskFraction(sets["train"], mask_fraction, seed)
+    exact = sets["train"] if mask_change == "none" else ChangedMasks(sets["train"], mask_change, mask_amount)
+    train = MaskFraction(exact, mask_fraction, seed)
     varied = Resized(train, image_size) if augmentation is None else Augmented(train, image_size, seed, augmentation)
     return {**sets, "train": varied}
 
