@@ -102,8 +102,8 @@ def _regions(mask: Mask) -> list[Mask]:
 def _distance(mask: Mask) -> npt.NDArray[np.float32]:
     """Return the distance of every marked pixel to the nearest one that is not; outside the image none is marked."""
     padded = np.pad(mask, 1).astype(np.uint8)
-    distance: npt.NDArray[np.float32] = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return distance
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance[1:-1, 1:-1], dtype=np.float32)
 
 
 def _dilated(mask: Mask, amount: float, generator: np.random.Generator) -> Mask:

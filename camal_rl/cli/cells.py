@@ -33,14 +33,14 @@ def execute_shown(execute: Execute, runs: Sequence[PlannedRun], progress: bool |
     with progress_bar(percent=True) as bar:
         whole = bar.add_task(f"{len(runs)} runs", total=len(runs))
         tasks = [bar.add_task(planned.label, total=1.0, visible=False) for planned in runs]
-        shares = [0.0] * len(runs)
+        shares: list[float] = [0.0] * len(runs)
         before = dict[int, float]()
 
         def on_progress(index: int, share: float, activity: str) -> None:
             shares[index] = share
             if before.setdefault(index, share) == 1 and share == 1:
                 # Done before this command: the time left is estimated from what it does itself.
-                bar.reset(whole, completed=sum(shares))
+                bar.reset(whole)
             description = f"{runs[index].label}: {activity.partition(',')[0]}"
             bar.update(tasks[index], completed=share, description=description, visible=share < 1)
             bar.update(whole, completed=sum(shares))
