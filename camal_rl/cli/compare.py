@@ -115,7 +115,7 @@ def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     from camal_rl.cli.console import say, show
     from camal_rl.comparison.comparison_file import comparison_json, comparison_markdown, comparison_table
     from camal_rl.comparison.findings import findings
-    from camal_rl.comparison.groups import planned_group
+    from camal_rl.comparison.groups import MANY_METHODS, planned_group
     from camal_rl.comparison.plots import write_plots
     from camal_rl.comparison.results.sources import comparison_text
 
@@ -124,9 +124,11 @@ def _report(runs: Sequence[PlannedRun], folder: Path) -> None:
     write_text(folder / "comparison.md", comparison_markdown(group))
     pictures = write_plots(group, folder / "figures")
     show(comparison_table(group))
-    for paragraph in findings(group):
+    for paragraph in findings(group) if len(group.methods) <= MANY_METHODS else ():
         print()
         say(paragraph)
-    print(f"\ntable: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}")
+    print(
+        f"\ntable, and each method in words: {folder / 'comparison.md'}\nfigures as JSON: {folder / 'comparison.json'}"
+    )
     print(f"TensorBoard: tensorboard --logdir {folder}\none page with everything: camal-rl report {folder}")
     print("\n".join(f"picture: {path}" for path in pictures))

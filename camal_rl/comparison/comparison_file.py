@@ -10,7 +10,7 @@ from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys, judged_keys
 from camal_rl.comparison.findings import findings
-from camal_rl.comparison.groups import Group
+from camal_rl.comparison.groups import MANY_METHODS, Group
 from camal_rl.comparison.method_tables import method_table
 from camal_rl.comparison.number_words import counted
 from camal_rl.comparison.results.sources import group_curves, sources
@@ -97,9 +97,9 @@ def comparison_table(group: Group) -> Table:
 def comparison_markdown(group: Group) -> str:
     """Return what came out in words, the table, how large differences are, and every seed's values, as Markdown."""
     table = comparison_table(group)
-    lines = [f"# {table.title}", ""]
-    lines += [line for paragraph in findings(group) for line in (paragraph, "")]
-    lines += _markdown_table(table)
+    words = [line for paragraph in findings(group) for line in (paragraph, "")]
+    many = len(group.methods) > MANY_METHODS
+    lines = [f"# {table.title}", "", *(() if many else words), *_markdown_table(table), *(words if many else ())]
     for further in (effects_table(group), seeds_table(group)):
         if further.rows:
             lines += [f"## {further.title}", "", *_markdown_table(further)]

@@ -23,6 +23,8 @@ from camal_rl.utf8 import read_utf8
 # What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.", "tuning")
 _LEFT_OUT = " (left out here)"
+MANY_METHODS = 5
+"""With more methods than that, tables and plots have a row for each method in place of a column."""
 
 
 @dataclass(frozen=True, eq=False)

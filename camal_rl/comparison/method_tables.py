@@ -1,4 +1,8 @@
-"""Tables of methods beside each other: one row for each figure, one column for each method."""
+"""Tables of methods beside each other: one row for each figure, one column for each method.
+
+With many methods the p-values stand below the values that they are of, and a table of few figures has a row for each
+method.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figures import COUNTS
-from camal_rl.comparison.groups import Group
+from camal_rl.comparison.groups import MANY_METHODS, Group
 from camal_rl.comparison.number_words import number, p_value
 from camal_rl.comparison.significance import corrected, correction_note
 from camal_rl.comparison.table import Cell, Table, table_of
 from camal_rl.runs.results import ResultKey
+
+_FEW_FIGURES = 12
 
 Row = tuple[tuple[str, ...], ResultKey]
 """The words at the left of a row, and the figure that is shown in it."""
@@ -44,19 +50,55 @@ def method_table(
     shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
     shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
     tests = _tests(group, [(found, count) for _, count, found in shown])
-    p_cells = (
-        zip(*(_p_cells(p_values, corrections) for p_values in tests.values()), strict=True)
-        if tests
-        else [()] * len(shown)
-    )
-    cells: list[list[str | Cell]] = [
-        [*texts, *(estimate_cell(found[method], intervals, count) for method in group.methods), *of_row]
-        for (texts, count, found), of_row in zip(shown, p_cells, strict=True)
+    p_cells = {method: _p_cells(p_values, corrections) for method, p_values in tests.items()}
+    titles = [f"{method} (n = {group.evaluated(method)})" if counts else method for method in group.methods]
+    many = len(group.methods) > MANY_METHODS
+    intervals = intervals and not many
+    columns = [
+        [estimate_cell(found[method], intervals, count) for _, count, found in shown] for method in group.methods
     ]
-    header = [f"{method} (n = {group.evaluated(method)})" if counts else method for method in group.methods]
-    header += [f"p, {method} against {group.baseline}" for method in tests]
-    note = _correction_note(group, tests) if corrections else ""
-    return table_of(title, labels, header, cells, " ".join(text for text in (caption, note) if text), folded)
+    if many:
+        none = [Cell("")] * len(shown)
+        columns = [
+            [_with_p(*pair) for pair in zip(cells, p_cells.get(method, none), strict=True)]
+            for method, cells in zip(group.methods, columns, strict=True)
+        ]
+    else:
+        titles += [f"p, {method} against {group.baseline}" for method in tests]
+        columns += p_cells.values()
+    notes = [
+        caption,
+        "Below each mean: its 95 % bootstrap interval." if intervals else "",
+        f"Below each mean: p of the method against {group.baseline}." if many and tests else "",
+        _correction_note(group, tests) if corrections else "",
+    ]
+    words = [texts for texts, _, _ in shown]
+    return _laid_out(title, labels, words, titles, columns, " ".join(filter(None, notes)), folded, many)
+
+
+def _laid_out(
+    title: str,
+    labels: Sequence[str],
+    words: Sequence[tuple[str, ...]],
+    titles: Sequence[str],
+    columns: Sequence[Sequence[Cell]],
+    caption: str,
+    folded: bool,
+    many: bool,
+) -> Table:
+    """Return a table of columns; with many methods and few figures the methods are rows, so that it is no wider."""
+    if many and 0 < len(words) <= _FEW_FIGURES:
+        by_method: list[list[str | Cell]] = [[name, *cells] for name, cells in zip(titles, columns, strict=True)]
+        return table_of(title, ["method"], [", ".join(texts) for texts in words], by_method, caption, folded)
+    by_figure: list[list[str | Cell]] = [
+        [*texts, *(cells[place] for cells in columns)] for place, texts in enumerate(words)
+    ]
+    return table_of(title, labels, titles, by_figure, caption, folded)
+
+
+def _with_p(cell: Cell, p: Cell) -> Cell:
+    """Return a cell with its p-value below it, if it has one."""
+    return cell if p.text in ("", p_value(None)) else Cell(cell.text, f"p\N{NO-BREAK SPACE}{p.in_line()}")
 
 
 def _tests(group: Group, rows: Sequence[tuple[Mapping[str, Estimate], bool]]) -> dict[str, list[float | None]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from camal_rl.comparison.table import Table
 
+_MOST_COLUMNS = 12
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -48,8 +50,13 @@ class FrameGrid:
     sheets: tuple[Picture, ...]
 
     @property
+    def is_wide(self) -> bool:
+        """Whether there are so many columns that a page shows them as rows, each with its title at the left."""
+        return len(self.columns) > _MOST_COLUMNS
+
+    @property
     def rows(self) -> list[list[tuple[str, str]]]:
-        """Title and data URI of every picture, row by row."""
+        """Title and data URI of every picture, row by row: a row for each frame."""
         rows = zip(*self.columns.values(), strict=True)
         return [[(title, data_uri(data, "png")) for title, data in zip(self.columns, row, strict=True)] for row in rows]
 
@@ -81,6 +88,7 @@ class Section:
     Attributes:
         title: heading.
         summary: paragraphs, one for each method or level set.
+        overview: the main figures of every method, where there are too many methods to read about all of them.
         notes: what is missing, or too little, one line each.
         parts: what is told.
         of_all: the section is about all environments.
@@ -91,6 +99,7 @@ class Section:
     notes: tuple[str, ...]
     parts: tuple[Part, ...]
     of_all: bool = False
+    overview: Table | None = None
 
     def anchor(self, part: Part | None = None) -> str:
         """Return the name that links use for the section or one of its parts."""

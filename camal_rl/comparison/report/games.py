@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from camal_rl.comparison.game_tables import games_findings, games_table
 from camal_rl.comparison.games import Aggregate, Summary, aggregates
 from camal_rl.comparison.groups import Group
 from camal_rl.comparison.number_words import counted
+from camal_rl.comparison.plots import method_colors
 from camal_rl.comparison.report.document import Part, Picture, Section
 from camal_rl.comparison.report.plots import WIDTH, picture, style
 
@@ -103,7 +105,7 @@ def profiles_plot(found: Sequence[Aggregate]) -> Picture:
         return picture("games", plot, "profiles", "Performance profiles over games", caption)
 
 
-def _draw_intervals(axes: Axes, shown: dict[str, Interval], methods: Sequence[str], colors: dict[str, str]) -> None:
+def _draw_intervals(axes: Axes, shown: dict[str, Interval], methods: Sequence[str], colors: dict[str, Any]) -> None:
     for method, interval in shown.items():
         place = methods.index(method)
         if not math.isnan(interval.low):
@@ -119,6 +121,6 @@ def _draw_intervals(axes: Axes, shown: dict[str, Interval], methods: Sequence[st
     axes.grid(alpha=0.3, axis="x")
 
 
-def _colors(found: Sequence[Aggregate]) -> dict[str, str]:
+def _colors(found: Sequence[Aggregate]) -> dict[str, Any]:
     methods = dict.fromkeys(method for each in found for method in each.methods)
-    return {method: f"C{place % 10}" for place, method in enumerate(methods)}
+    return dict(zip(methods, method_colors(len(methods)), strict=True))

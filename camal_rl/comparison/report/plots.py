@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from camal_rl.comparison.estimates import Estimate, estimates, keys, names
+from camal_rl.comparison.estimates import keys, names
 from camal_rl.comparison.figure_words import map_words, target_words
 from camal_rl.comparison.figures import last_maps
 from camal_rl.comparison.groups import Group
-from camal_rl.comparison.plots import learning_curves, seed_panels, share_axis, share_over_level_sets
+from camal_rl.comparison.plots import learning_curves, method_colors, panel_height, seed_panels, share_axis
 from camal_rl.comparison.report.document import Picture, slug
 from camal_rl.runs.curves import Curve, mean_curve
 from camal_rl.runs.results import ResultKey
@@ -65,7 +64,7 @@ def curves_plot(group: Group) -> Picture | None:
         plot = learning_curves(group.runs)
         if not plot.axes:
             return None
-        _resize(plot, 3.0)
+        _resize(plot, max(3.0, panel_height(len(group.methods), otherwise=0)))
         caption = "Training: thin lines are seeds, thick ones their mean over the steps that all of them cover."
         return picture(group.env, plot, "learning-curves", "Learning curves", caption)
 
@@ -90,19 +89,20 @@ def faithfulness_plots(group: Group) -> list[Picture]:
 def _faithfulness_plot(group: Group, name: str, target: str) -> Figure:
     maps = names(group, "map", figure=_CURVE.format("deletion"), level_set=name, target=target)
     dashes = dict(zip(maps, _DASHES, strict=False))
+    colors = dict(zip(group.methods, method_colors(len(group.methods)), strict=True))
     plot = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     for column, mode in enumerate(("deletion", "insertion")):
         axes = plot.add_subplot(1, 2, column + 1)
-        for place, method in enumerate(group.methods):
+        for method, color in colors.items():
             for map_, dash in dashes.items():
                 curves = _curves(group, method, ResultKey(_CURVE.format(mode), name, target, map_))
                 if curves:
                     width = 2.0 if map_ == "own" else 1.1
-                    axes.plot(*mean_curve(curves), color=f"C{place}", linestyle=dash, linewidth=width)
+                    axes.plot(*mean_curve(curves), color=color, linestyle=dash, linewidth=width)
         axes.set(xlabel=f"share of pixels {'removed' if mode == 'deletion' else 'shown'}", title=mode)
         axes.grid(alpha=0.3)
     plot.axes[0].set_ylabel("mean change of the output")
-    lines = [Line2D([], [], color=f"C{place}", label=method) for place, method in enumerate(group.methods)]
+    lines = [Line2D([], [], color=color, label=method) for method, color in colors.items()]
     lines += [Line2D([], [], color="0.3", linestyle=dash, label=map_words(map_)) for map_, dash in dashes.items()]
     plot.legend(handles=lines, loc="outside right upper", frameon=False)
     return plot
@@ -130,20 +130,10 @@ def _dots(group: Group, shown: Sequence[ResultKey], name: str, title: str) -> Pi
     if not shown:
         return None
     with style():
-        plot, panels = seed_panels(group, shown)
-        for key, axes in panels.items():
-            _add_intervals(axes, estimates(group, key).values())
-        share_over_level_sets(panels)
-        _resize(plot, 2.2)
+        plot = seed_panels(group, shown, intervals=True)
+        _resize(plot, panel_height(len(group.methods), otherwise=2.2))
         caption = f"{title}: one dot for each seed, a bar at the mean, a thin line over its 95 % bootstrap interval."
         return picture(group.env, plot, name, title, caption)
-
-
-def _add_intervals(axes: Axes, each: Iterable[Estimate]) -> None:
-    for place, estimate in enumerate(each):
-        interval = estimate.interval()
-        if interval is not None:
-            axes.vlines(place, interval.low, interval.high, color=f"C{place}", linewidth=1.2)
 
 
 def _resize(plot: Figure, height: float) -> None:

@@ -13,7 +13,7 @@ from camal_rl.comparison.estimates import names
 from camal_rl.comparison.figure_words import CONTROLS
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.glossary import glossary_terms, metrics_glossary
-from camal_rl.comparison.groups import Group
+from camal_rl.comparison.groups import MANY_METHODS, Group
 from camal_rl.comparison.number_words import counted, listed, spanned
 from camal_rl.comparison.report import plots, provenance, tables
 from camal_rl.comparison.report.document import Document, FrameGrid, Part, Section
@@ -41,11 +41,11 @@ def document(groups: Sequence[Group], title: str | None = None, on_stage: OnStag
     """
     methods = dict.fromkeys(method for group in groups for method in group.methods)
     envs = listed([group.env for group in groups]) if len(groups) <= _NAMED else counted(len(groups), "environment")
-    default = f"{envs}: {', '.join(methods)}"
+    shown = ", ".join(methods) if len(methods) <= MANY_METHODS else counted(len(methods), "method")
     over_games, why_not = games_section(groups)
     facts = [*_facts(groups), *([f"{_NO_AGGREGATE}: {'; '.join(why_not)}"] if why_not else [])]
     sections = (*_given(over_games), *(_section(group, on_stage) for group in groups))
-    return Document(title or default, tuple(facts), sections, metrics_glossary(), tuple(glossary_terms()))
+    return Document(title or f"{envs}: {shown}", tuple(facts), sections, metrics_glossary(), tuple(glossary_terms()))
 
 
 def _section(group: Group, on_stage: OnStage) -> Section:
@@ -60,7 +60,7 @@ def _section(group: Group, on_stage: OnStage) -> Section:
     on_stage("origin")
     note = seeds_note(group)
     notes = (*group.notes, note) if note else group.notes
-    return Section(group.env, tuple(findings(group)), notes, tuple(parts))
+    return Section(group.env, tuple(findings(group)), notes, tuple(parts), overview=tables.overview_table(group))
 
 
 def _returns(group: Group) -> Part:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from camal_rl.comparison.estimates import estimates, keys, names
-from camal_rl.comparison.figure_words import map_words, target_words, with_arrow, words
-from camal_rl.comparison.figures import COUNTS, is_alignment
-from camal_rl.comparison.groups import Group
+from camal_rl.comparison.figure_words import figure_words, map_words, target_words, with_arrow, words
+from camal_rl.comparison.figures import COUNTS, headline_keys, is_alignment
+from camal_rl.comparison.groups import MANY_METHODS, Group
 from camal_rl.comparison.method_tables import Row, method_table, narrow_cell
 from camal_rl.comparison.number_words import counted, spanned
 from camal_rl.comparison.run_tables import ACTIONS
@@ -15,8 +15,17 @@ from camal_rl.runs.results import ResultKey
 
 _LONG = 15
 _RANKED = {"remove": "removals", "all": "all interventions"}
-_MEANS = "Mean ± standard deviation over seeds; below, the 95 % bootstrap interval of the mean."
+_MEANS = "Mean ± standard deviation over seeds."
 _UNDEFINED = "undefined_frames"
+_OVERVIEW = ("return", "accuracy", "worst_group_accuracy", "epg")
+
+
+def overview_table(group: Group) -> Table | None:
+    """Return the main figures of every method, a row each; ``None`` for methods so few that sentences do."""
+    if len(group.methods) <= MANY_METHODS:
+        return None
+    rows = [((figure_words(key, arrow=True),), key) for key in headline_keys(group) if key.figure in _OVERVIEW]
+    return method_table(group, "All methods", ("figure",), rows, _MEANS, corrections=False)
 
 
 def returns_tables(group: Group) -> list[Table]:

@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from camal_rl.comparison.plots import curve_panels, dot_panels, share_axis
+from camal_rl.comparison.plots import curve_panels, dot_panels, share_axis, values_grow_to_the_right
 from camal_rl.comparison.results.manifest import FigureEntry
 from camal_rl.comparison.results.result_file import ResultFile
 from camal_rl.comparison.results.shelf import Shelf
@@ -108,7 +108,8 @@ def _seeds(found: ResultFile, figures: Sequence[str], methods: Sequence[str]) ->
         # What differs in the level set alone is compared on one axis.
         kinds = [name.rpartition("/")[0] for name in figures or found.figures]
         for kind in dict.fromkeys(kinds):
-            share_axis([axes for of, axes in zip(kinds, panels, strict=True) if of == kind])
+            of_kind = [axes for of, axes in zip(kinds, panels, strict=True) if of == kind]
+            share_axis(of_kind, values_grow_to_the_right(len(methods)))
         return plot
 
     return values, draw
