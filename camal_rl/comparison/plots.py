@@ -1,4 +1,4 @@
-"""Plots of a comparison: learning curves, every seed's results, and attention on the same frames."""
+"""Plots of a comparison: learning curves, results of every seed, and attention on the same frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES_IN_A_ROW = 3
 
 
 def write_plots(group: Group, out: Path) -> list[Path]:
-    """Write the plots of a finished comparison and a sheet of attention maps; return the paths of what there is."""
+    """Write the plots of a finished comparison and a sheet of attention maps; return the paths of the written files."""
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     paths = [out / "learning_curves.png", out / "seeds.png"]
@@ -78,10 +78,10 @@ def curve_panels(curves: Mapping[str, Mapping[str, Sequence[Curve]]]) -> tuple[F
 
 
 def share_axis(panels: Sequence[Axes]) -> None:
-    """Give panels one range of values, so that their heights compare."""
+    """Give panels the same range of values, so that their heights can be compared."""
     if len(panels) > 1:
         lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
-        # A panel with a small range of its own has a margin too small for the common one.
+        # The margin of a panel with a small range is too small for the common range.
         margin = _MARGIN * (max(highs) - min(lows))
         for axes in panels:
             axes.set_ylim(min(lows) - margin, max(highs) + margin)
@@ -119,7 +119,7 @@ def dot_panels(shown: Sequence[tuple[str, Mapping[str, Estimate]]]) -> tuple[Fig
             axes.scatter(place + shift, values, color=f"C{place}", alpha=0.7, s=22, zorder=2)
             if values:
                 axes.hlines(np.mean(values), place - 0.3, place + 0.3, color=f"C{place}", linewidth=2.5, zorder=3)
-        # Side by side, the names of more methods run into each other.
+        # With more methods, names side by side would overlap.
         axes.set_xticks(range(len(methods)), list(methods), rotation=30 if len(methods) > _NAMES_IN_A_ROW else 0)
         axes.set_xlim(-0.6, len(methods) - 0.4)
         axes.set_title(fill(title, _TITLE_WIDTH), fontsize=9)

@@ -144,7 +144,7 @@ def test_the_update_of_stock_policies_is_covered_and_its_parameters_come_back():
         device="cpu",
         seed=0,
     )
-    with pytest.raises(DivergedError, match="learning_rate=1e\\+09 is most likely to blame"):
+    with pytest.raises(DivergedError, match="learning_rate=1e\\+09 is the most likely cause"):
         model.learn(512)
     assert all(bool(each.isfinite().all()) for each in model.policy.parameters())
 

@@ -20,7 +20,7 @@ def test_a_folder_of_ones_own_begins_with_a_kept_result(in_tmp, capsys):
     assert SOURCE in (in_tmp / "mine" / "README.md").read_text()
     for arguments in ((), ("--check",)):
         assert run_main("results", "--folder", "mine", *arguments) == 0
-        assert capsys.readouterr().out == "mine: every page and figure is as its files give it\n"
+        assert capsys.readouterr().out == "mine: every page and figure is up to date with its files\n"
 
 
 def test_a_second_result_says_how_to_show_it(in_tmp, capsys):
@@ -41,7 +41,7 @@ def test_every_problem_is_a_line_and_nothing_is_written(in_tmp, capsys):
     assert out == ""
     assert err.splitlines() == [
         "camal-rl: mine/README.md, block small: row 'return', column 'PPO': there is no gone.json in mine/files",
-        "camal-rl: mine/files/small.json is used by no page; show or link it, or remove it",
+        "camal-rl: no page uses mine/files/small.json; show or link it, or remove it",
     ]
     assert (folder / "README.md").read_text() == before
 
@@ -51,7 +51,7 @@ def test_every_problem_is_a_line_and_nothing_is_written(in_tmp, capsys):
     [
         (("--folder", "nowhere"), "nowhere holds no results: it has no results.yaml"),
         (("add", "nowhere", "--name", "x"), "nowhere holds no comparison.json, report.json or metrics.json"),
-        (("add", "notes.json", "--name", "x"), "notes.json is no result file"),
+        (("add", "notes.json", "--name", "x"), "notes.json is not a result file"),
         (("add", "small.json", "--name", "a/b"), "--name must be a plain folder name, got 'a/b'"),
     ],
 )

@@ -155,7 +155,7 @@ def test_a_trial_that_diverges_is_told_and_the_others_go_on(here, capsys):
 
 def test_without_any_trial_that_ends_the_exit_code_is_that_of_the_failures(here, capsys):
     assert swept(f"{RATE}=0.5,0.6") == 3
-    assert capsys.readouterr().err.splitlines()[-1] == "camal-rl: no trial came to its end"
+    assert capsys.readouterr().err.splitlines()[-1] == "camal-rl: no trial was completed"
     assert not (here / "best.yaml").exists()
 
 
@@ -174,7 +174,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_trials(here, capsys, monkeypat
     varied = (f"{RATE}=0.01,0.003,0.001,0.0001,0.00003,0.0003", *search)
     monkeypatch.setattr(Here, "limit", 3)
     assert swept(*varied) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
     states = [each["state"] for each in read_json(here / "sweep.json")["trials"]]
     assert states.count("done") == 3
     monkeypatch.setattr(Here, "limit", math.inf)
@@ -205,7 +205,7 @@ def test_a_study_of_other_values_is_refused_in_one_line(here, capsys):
     assert swept(f"{RATE}=0.01,0.001", "--search", "optuna", "--trials", "2") == 0
     capsys.readouterr()
     assert swept(f"{RATE}=0.01,0.002", "--search", "optuna", "--trials", "2") == 2
-    assert "out/optuna.journal holds a study of other settings or values" in refusal(capsys)
+    assert "out/optuna.journal contains a study of other settings or values" in refusal(capsys)
     (here / "optuna.journal").write_text("{]\n{]\n")
     assert swept(f"{RATE}=0.01,0.001", "--search", "optuna", "--trials", "2") == 2
     assert "out/optuna.journal does not hold a study of Optuna" in refusal(capsys)
@@ -215,7 +215,7 @@ def test_a_folder_of_another_sweep_is_refused_in_one_line(here, capsys):
     assert swept(f"{RATE}=0.01,0.001") == 0
     capsys.readouterr()
     assert swept(f"{RATE}=0.003,0.001") == 2
-    assert "holds a run of another configuration: algorithm.learning_rate is 0.01 there and 0.003 here" in refusal(
+    assert "contains a run of another configuration: algorithm.learning_rate is 0.01 there and 0.003 here" in refusal(
         capsys
     )
 
@@ -237,7 +237,7 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1"], "nothing varies"),
         (["camal.weight=1,,2"], "camal.weight: a value is missing"),
         (["camal.weight=1,2", "seed=3"], "a sweep has seeds of its own"),
-        (["camal.weight=1,2", "--search", "random"], "say how many combinations are tried"),
+        (["camal.weight=1,2", "--search", "random"], "give the number of combinations to try"),
         (["camal.weight=1,2", "--search", "random", "--trials", "0"], "--trials"),
         (["camal.weight=1,2", "--search", "gird"], "unknown search 'gird'; did you mean 'grid'?"),
         (["camal.weight=1,2", "--objective", "retrun@train"], "did you mean 'return'?"),

@@ -38,7 +38,7 @@ def test_runs_are_found_below_folders_once(tmp_path):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a run folder and holds none"):
+    with pytest.raises(FileNotFoundError, match="is not a run folder and contains none"):
         find_runs([tmp_path])
 
 

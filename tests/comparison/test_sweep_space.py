@@ -54,10 +54,10 @@ def test_a_range_is_drawn_evenly_or_by_its_logarithm():
         (["a=1,2", "a=3"], "a is given twice"),
         (["seed=1,2", "a=1,2"], "a sweep has seeds of its own"),
         (["seed=1", "a=1,2"], "a sweep has seeds of its own"),
-        (["a=2:1"], "a: a range goes from a smaller to a larger number, LOW:HIGH, got '2:1'"),
-        (["a=1:1"], "a: a range goes from a smaller to a larger number"),
+        (["a=2:1"], "a: a range must go from a smaller to a larger number, LOW:HIGH, got '2:1'"),
+        (["a=1:1"], "a: a range must go from a smaller to a larger number"),
         (["a=0:1:log"], "a: a range by the logarithm begins above 0"),
-        (["a=1:1e999"], "a: a range goes from a smaller to a larger number"),
+        (["a=1:1e999"], "a: a range must go from a smaller to a larger number"),
         (["a"], "a setting is key=value"),
         ([f"k{number}=1,2,3,4" for number in range(40)], "there are more than 1,000,000,000,000 combinations"),
     ],
@@ -97,7 +97,7 @@ def test_random_trials_of_ranges_are_drawn_evenly():
     [
         (GridSearch, ["a=1:2"], None, "a is a range, and a grid needs values"),
         (GridSearch, ["a=1,2"], 2, "a grid tries every combination"),
-        (RandomSearch, ["a=1,2"], None, "say how many combinations are tried: --trials N"),
+        (RandomSearch, ["a=1,2"], None, "give the number of combinations to try: --trials N"),
         (RandomSearch, ["a=1,2"], 3, "there are 2 combinations, fewer than --trials 3"),
     ],
 )

@@ -263,7 +263,7 @@ def test_bad_actions_are_refused(actions):
 
 def test_single_environment_refuses_bad_actions_and_levels():
     env = ToyGridEnv()
-    with pytest.raises(ValueError, match="level is an integer"):
+    with pytest.raises(ValueError, match="level must be an integer"):
         env.reset(options={"level": -3})
     env.reset(seed=0)
     with pytest.raises(ValueError, match="action is in"):

@@ -202,7 +202,7 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
         ):  # fmt: skip
             assert word not in content, (path.name, word)
     assert "`name`, `tuning.keys.0` and `tuning.keys.1`" in text_of(out)
-    assert "Training went on from a checkpoint: at step 3 (revision abc)." in text_of(out)
+    assert "Training was resumed from a checkpoint: at step 3 (revision abc)." in text_of(out)
     found = read_run(out)
     assert (found.left_out, found.config.name) == ((), LEFT_OUT)
 
@@ -243,7 +243,7 @@ def test_the_results_of_another_run_are_refused(mine, in_tmp, capsys):
     data.pop("content_sha256")
     write_record(mine.metrics_file, {**data, "run": {**data["run"], "seed": 5}})
     assert run_main("export", str(mine.path), "--format", "hub", "--out", "out") == 2
-    assert "holds the results of another run: seed is 5" in refusal(capsys)
+    assert "contains the results of another run: seed is 5" in refusal(capsys)
 
 
 def test_a_zip_alone_needs_trust_and_becomes_files_without_code(mine, in_tmp, capsys):
@@ -279,7 +279,7 @@ def test_names_of_a_foreign_run_stay_text_in_the_card(mine, tmp_path):
 def test_what_a_policy_cannot_be_made_without_is_not_left_out_but_refused(mine, in_tmp, capsys, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "hirescam")
     assert run_main("export", str(mine.path), "--format", "hub", "--out", "out") == 2
-    assert "model.json would hold a path, a name or a secret of this machine in arguments.maps.method" in refusal(
+    assert "model.json would contain a path, a name or a secret of this machine in arguments.maps.method" in refusal(
         capsys
     )
     assert list(in_tmp.glob("*")) == [mine.path] or not (in_tmp / "out").exists()

@@ -83,10 +83,10 @@ def test_an_error_in_a_write_leaves_the_former_file_alone(tmp_path, error):
 def test_a_full_disk_is_one_line_that_names_the_file_and_what_is_whole(tmp_path):
     path = tmp_path / "metrics.json"
     full = OSError(errno.ENOSPC, "No space")
-    with pytest.raises(WriteError, match=r"metrics\.json cannot be written \(No space\); no part of it is there"):
+    with pytest.raises(WriteError, match=r"metrics\.json cannot be written \(No space\); nothing was written"):
         begin_and_raise(path, full)
     path.write_text("former")
-    with pytest.raises(WriteError, match=r"metrics\.json cannot be written .* the former one is as it was"):
+    with pytest.raises(WriteError, match=r"metrics\.json cannot be written .* the earlier one is intact"):
         begin_and_raise(path, full)
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_removed_or_replaced_is_said_in_one_line(override, messag
         # The user's own setting, another option, or no other environment.
         (SHAPES, ["data.name=folder", "data.options.num_classes=3"], "unknown option 'num_classes'", ""),
         (SHAPES, ["data.name=folder"], "unknown option 'number'", ""),
-        (SHAPES, [], "num_classes is an integer", ""),
+        (SHAPES, [], "num_classes must be an integer", ""),
     ],
 )  # fmt: skip
 def test_a_message_says_which_configuration_a_refused_setting_comes_from(source, overrides, message, note):

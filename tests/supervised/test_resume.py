@@ -312,7 +312,7 @@ def test_the_command_goes_on_and_ends_with_the_signals_code(tmp_path, uninterrup
     stopped = signal_after(6, signal.SIGINT)
     monkeypatch.setattr(progress.StepLines, "report", lambda _, done, total: stopped(done, total))
     assert run_main(*arguments, "--progress") == 130
-    assert capsys.readouterr().err.endswith("the same camal-rl fit with --resume goes on\n")
+    assert capsys.readouterr().err.endswith("the same camal-rl fit with --resume to continue\n")
     stopped = signal_after(9)
     assert run_main(*arguments, "--progress", "--resume") == 143
     assert "training goes on from step 6" in capsys.readouterr().err
