@@ -80,7 +80,7 @@ class DivergedError(RunFailure, ArithmeticError):
         return text if self.dump is None else f"{text}; {self.dump} reproduces the step"
 
     def save(self, path: Path) -> None:
-        """Write the evidence to a file that ``torch.load(path, weights_only=True)`` can read, and set ``dump`` to it."""
+        """Write the evidence to a file for ``torch.load(path, weights_only=True)``, and set ``dump`` to its path."""
         import torch
 
         header = {"step": self.step, "what": self.what, "term": self.term, "advice": self.advice}

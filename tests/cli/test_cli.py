@@ -39,7 +39,7 @@ from tests.conftest import TINY
             ["masks", "toy_grid/default", "relevant=agent"],
             "relevant is a list of class names, got 'agent'; write [agent]",
         ),
-        (["train", "toy_grid", "--run-dir", "a" * 300], "a folder's name has at most 255 bytes"),
+        (["train", "toy_grid", "--run-dir", "a" * 300], "a folder's name may have at most 255 bytes"),
         (["masks", "toy_grid/nope"], "unknown environment 'toy_grid/nope'"),
         (["masks", "toy_grid/default", "--level-set", "heldout"], "did you mean 'held_out'"),
         (["masks", "toy_grid/default", "segmentation=null"], "nothing to draw"),
@@ -230,5 +230,5 @@ def test_a_comparison_that_is_interrupted_says_what_is_left(in_tmp, capsys, monk
 
 def test_resuming_a_comparison_that_is_not_there_is_one_line(in_tmp, capsys):
     assert run_main("compare", "toy_grid", *TINY, "--out", "nowhere", "--resume") == 2
-    assert "nowhere contains no run of this comparison to resume; leave out --resume" in refusal(capsys)
+    assert "nowhere contains no run of this comparison to resume; omit --resume" in refusal(capsys)
     assert list(in_tmp.iterdir()) == []

@@ -120,7 +120,7 @@ def test_tuning_seeds_are_refused_where_the_best_settings_are_tested(here, capsy
     assert swept(f"{RATE}=0.01,0.001", "--seeds", "2") == 0
     capsys.readouterr()
     assert run_main(*arguments) == 2
-    assert "is one that these settings were tuned on (tuning.seeds: 100, 101)" in refusal(capsys)
+    assert "were tuned on seed 100 (tuning.seeds: 100, 101)" in refusal(capsys)
 
 
 def test_values_that_only_the_baseline_ignores_are_tried(here):
@@ -208,7 +208,7 @@ def test_a_study_of_other_values_is_refused_in_one_line(here, capsys):
     assert "out/optuna.journal contains a study of other settings or values" in refusal(capsys)
     (here / "optuna.journal").write_text("{]\n{]\n")
     assert swept(f"{RATE}=0.01,0.001", "--search", "optuna", "--trials", "2") == 2
-    assert "out/optuna.journal does not hold a study of Optuna" in refusal(capsys)
+    assert "out/optuna.journal does not contain an Optuna study" in refusal(capsys)
 
 
 def test_a_folder_of_another_sweep_is_refused_in_one_line(here, capsys):
@@ -236,7 +236,7 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1,-2"], "camal.weight must be a finite number of at least 0, got -2"),
         (["camal.weight=1"], "nothing varies"),
         (["camal.weight=1,,2"], "camal.weight: a value is missing"),
-        (["camal.weight=1,2", "seed=3"], "a sweep has seeds of its own"),
+        (["camal.weight=1,2", "seed=3"], "a sweep uses its own tuning seeds"),
         (["camal.weight=1,2", "--search", "random"], "give the number of combinations to try"),
         (["camal.weight=1,2", "--search", "random", "--trials", "0"], "--trials"),
         (["camal.weight=1,2", "--search", "gird"], "unknown search 'gird'; did you mean 'grid'?"),
@@ -246,8 +246,8 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1,2", "--objective", "return@tset"], "is not measured: evaluation.sets has train, held_out"),
         (
             ["camal.loss=camal,energy", "camal.weight=1,2"],
-            "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; where settings under methods "
-            "decide, vary those, or clear them with methods={}",
+            "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; if settings under methods "
+            "override them, vary those, or clear them with methods={}",
         ),
         (["methods.energy.weight=1,2"], "methods.energy.weight=1 and methods.energy.weight=2 give the same run; where"),
         (["camal.weight=1,2", "--backend", "local", "--address", "auto"], "the backend 'local' has no --address"),

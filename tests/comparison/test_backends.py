@@ -27,13 +27,13 @@ from tests.conftest import TINY
         ),
         (
             ["--backend", "ray", "--gpus-per-run", "1.5"],
-            "--gpus-per-run must be a part of one, such as .25",
+            "--gpus-per-run must be a fraction of one, such as .25",
         ),
-        (["--backend", "ray", "--gpus-per-run", "-1"], "--gpus-per-run must be a part of one, such as .25"),
-        (["--backend", "ray", "--cpus-per-run", "0"], "--cpus-per-run must be a part of one, such as .25"),
+        (["--backend", "ray", "--gpus-per-run", "-1"], "--gpus-per-run must be a fraction of one, such as .25"),
+        (["--backend", "ray", "--cpus-per-run", "0"], "--cpus-per-run must be a fraction of one, such as .25"),
         (
             ["--backend", "ray", "--cpus-per-run", "nan"],
-            "--cpus-per-run must be a part of one, such as .25",
+            "--cpus-per-run must be a fraction of one, such as .25",
         ),
     ],
 )
@@ -74,7 +74,7 @@ def test_what_listens_and_is_no_cluster_is_one_line(any_ray, in_tmp, capsys, mon
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert run_main("compare", "toy_grid", *TINY, "--backend", "ray", "--address", address) == 2
-    assert f"what listens at {address} does not answer as a Ray cluster" in refusal(capsys)
+    assert f"the program at {address} does not answer as a Ray cluster" in refusal(capsys)
 
 
 def test_a_cluster_that_refuses_this_program_is_one_line(any_ray, monkeypatch):

@@ -77,7 +77,7 @@ def test_every_level_set_has_its_own_aggregates_and_held_out_levels_come_first_i
     assert "beats one of ppo: camal 1.00 (1.00 to 1.00), above chance." in held_out
     assert "camal 0.50 (" in train
     assert train.endswith("which may be chance, since the interval contains 0.5.")
-    assert few.startswith("With 2 seeds on a game, intervals are too narrow by about 29 %, too much for a claim")
+    assert few.startswith("With 2 seeds on a game, the intervals are about 29 % too narrow to support a claim")
 
 
 def test_enough_seeds_are_not_called_too_few():
@@ -132,7 +132,7 @@ def test_what_has_no_constants_no_results_or_no_returns_is_left_out_and_told():
     ]
     facts = document([MAZE, plain]).facts
     assert facts[-1].endswith(
-        "which needs normalized returns on two or more: toy_grid/default is left out: there are no constants to "
+        "it needs normalized returns on at least two: toy_grid/default is left out: there are no constants to "
         "normalize its returns"
     )
 

@@ -87,7 +87,7 @@ def test_the_verb_prints_terms_and_refuses_what_is_none(capsys):
     assert "sum(m t) / sum(m)" in out
     assert "accuracy" not in out
     assert run_main("glossary", "nonsense") == 2
-    assert "no term holds 'nonsense'" in refusal(capsys)
+    assert "no term contains 'nonsense'" in refusal(capsys)
 
 
 def test_version_and_envs_as_json(capsys):

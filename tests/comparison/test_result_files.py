@@ -94,10 +94,10 @@ def test_curves_over_removed_pixels_are_left_out_of_a_kept_evaluation(tmp_path):
 BROKEN = {
     "empty": ("", "it is empty"),
     "no JSON": ("{", "it is not JSON"),
-    "a list": ("[]", "it does not hold a JSON object"),
+    "a list": ("[]", "it does not contain a JSON object"),
     "bytes": (b"\xff\xfe\x00", "is not text in UTF-8"),
     "deep": ('{"a":' * 9999, "cannot be read"),
-    "foreign": ('{"name": "somebody", "age": 3}', "it holds neither figures nor where a measurement comes from"),
+    "foreign": ('{"name": "somebody", "age": 3}', "it contains neither figures nor the origin of a measurement"),
 }
 WRONG = {
     "an earlier version": ({"version": None}, "it has version None and not 2"),
@@ -110,10 +110,10 @@ WRONG = {
     ),
     "a seed without a run": (
         {"runs": [{"method": "ppo", "seed": 0, "provenance": 0}]},
-        "return/train, ppo: there is a value of seed 1 and no run",
+        "return/train, ppo: there is a value of seed 1 but no run",
     ),
     "a seed that is a text": ({"runs": [{"method": "ppo", "seed": "0", "provenance": 0}]}, "a run's seed must be"),
-    "no runs": ({"runs": [], "figures": {}}, "it holds no runs"),
+    "no runs": ({"runs": [], "figures": {}}, "it has no runs"),
     "figures that are a list": ({"figures": []}, "is not a result file"),
     "a value that is a text": (
         {"figures": {"return/train": {"ppo": {"seeds": {"0": "high"}}}}},
@@ -133,7 +133,7 @@ WRONG = {
     ),
     "a curve with steps alone": (
         {"curves": {"a": {"title": "a", "steps": "s", "same_axis": ["a"], "methods": {"ppo": {"0": [[1], []]}}}}},
-        "a curve must be as many steps as values",
+        "a curve must have equal numbers of steps and values",
     ),
 }
 

@@ -171,7 +171,7 @@ def test_an_interrupted_comparison_goes_on_to_the_same_figures(tmp_path, whole):
     assert code == 130
     assert told.splitlines()[-1] == "interrupted with 2 of 2 runs unfinished; run the same command to resume"
     assert "Traceback" not in told
-    assert told.count("Ctrl-C: the step under way is finished and saved") == 1
+    assert told.count("Ctrl-C: finishing and saving the current step") == 1
     assert run_main(*GRID, str(out)) == 0
     assert measured(out) == measured(whole)
     models = {path.name: path.stat().st_mtime_ns for path in out.glob("*/model.zip")}

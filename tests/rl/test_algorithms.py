@@ -114,7 +114,7 @@ def test_python_takes_settings_or_a_mapping_of_them():
         ([*LOAD, "algorithm.raet=1"], f"algorithm '{HERE}:OWN' has no setting algorithm.raet; did you mean"),
         ([*LOAD, "algorithm.use_sde=true"], "has no setting algorithm.use_sde; its settings are rate, rounds"),
         (["algorithm_name=ppo"], "unknown key 'algorithm_name'"),
-        (["~algorithm.name"], "there is no 'algorithm.name' to remove; algorithm has n_steps,"),
+        (["~algorithm.name"], "cannot remove 'algorithm.name', which does not exist; algorithm has n_steps,"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_algorithm_is_one_line(overrides, message):
@@ -167,9 +167,9 @@ def test_a_registered_name_is_found_and_none_is_taken_twice(monkeypatch):
     assert register_algorithm("mine", OWN) is OWN
     # As in a module that is run again, which makes the same record of the same functions.
     register_algorithm("mine")(AlgorithmSpec(OWN.settings, OWN.build, OWN.load))
-    with pytest.raises(ValueError, match="is that of another algorithm already"):
+    with pytest.raises(ValueError, match="already belongs to another algorithm"):
         register_algorithm("mine", WITH_ANOTHER_POLICY)
-    with pytest.raises(ValueError, match="is that of another algorithm already"):
+    with pytest.raises(ValueError, match="already belongs to another algorithm"):
         register_algorithm("ppo", OWN)
     assert load_config("toy_grid", ["algorithm={_replace_: true, name: mine, rate: 1}"]).algorithm == Settings(1)
 

@@ -174,7 +174,7 @@ def test_an_interrupted_training_is_told(mine, tmp_path):
     write_record(mine.train_file, {**read_json(mine.train_file), "interrupted": True})
     text = text_of(shared(mine, tmp_path))
     assert "(interrupted before its end)" in text
-    assert "- Training did not come to its end." in text
+    assert "- Training was not completed." in text
 
 
 def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
@@ -215,7 +215,7 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
         (["RUN", "--out", "there"], "there exists; give another --out or remove it"),
         (["RUN", "--out", "there/file"], "there/file exists; give another --out or remove it"),
         (["RUN", "--out", "there/file/model"], "there/file is not a folder"),
-        (["RUN", "--out", "RUN/hub"], "lies in the run itself"),
+        (["RUN", "--out", "RUN/hub"], "is inside the run itself"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(in_tmp, capsys, trained, arguments, message):

@@ -124,11 +124,11 @@ def test_a_picture_is_written_whole(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder", "folder is a folder, and a file is to be written there"),
+        ("folder", "folder is a folder, not a file"),
         ("file/metrics.json", "file is not a folder"),
         ("file/deeper/metrics.json", "file is not a folder"),
-        ("a" * 300, "a file's name has at most 255 bytes"),
-        ("a" * 300 + "/metrics.json", "a folder's name has at most 255 bytes"),
+        ("a" * 300, "a file's name may have at most 255 bytes"),
+        ("a" * 300 + "/metrics.json", "a folder's name may have at most 255 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path, name, message):

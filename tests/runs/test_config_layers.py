@@ -60,11 +60,14 @@ def test_a_base_is_looked_for_beside_the_file_that_names_it(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("~data.options.nothing", "there is no 'data.options.nothing' to remove; data.options has num_classes,"),
-        ("~nothing", "there is no 'nothing' to remove; the configuration has data,"),
-        ("~data.name.x", "there is no 'data.name.x' to remove; data.name is 'spurious_shapes'"),
+        (
+            "~data.options.nothing",
+            "cannot remove 'data.options.nothing', which does not exist; data.options has num_classes,",
+        ),
+        ("~nothing", "cannot remove 'nothing', which does not exist; the configuration has data,"),
+        ("~data.name.x", "cannot remove 'data.name.x', which does not exist; data.name is 'spurious_shapes'"),
         ("data.options={_replace_: 3}", "_replace_ must be true or false, got 3"),
-        ("~", "a setting is key=value"),
+        ("~", "a setting must be key=value"),
     ],
 )
 def test_what_cannot_be_removed_or_replaced_is_said_in_one_line(override, message):

@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_a_warning_and_the_one_before_serves(copied, cap
     (warning,) = (line for line in told if "warning" in line)
     assert LAST in warning
     assert warning.endswith("the checkpoint before it is used")
-    assert f"training goes on from step 2 in {copied.path}" in told
+    assert f"training continues from step 2 in {copied.path}" in told
     assert sorted(path.name for path in copied.checkpoints.iterdir()) == [FIRST, LAST]
 
 
