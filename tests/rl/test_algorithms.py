@@ -146,7 +146,7 @@ def test_settings_left_from_another_algorithm_are_all_named_with_where_they_come
         (lambda: AlgorithmSpec(dict, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(NO_SPEC, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(dataclass(type("Thawed", (), {})), print, print), "must be a class with @dataclass"),
-        (lambda: AlgorithmSpec(Named, print, print), "has a setting 'name', which is the algorithm's own"),
+        (lambda: AlgorithmSpec(Named, print, print), "has a setting 'name', which is reserved for the algorithm's name"),
         (lambda: AlgorithmSpec(Settings, None, print), "build of an algorithm must be a function, got None"),
         (lambda: register_algorithm("mine", PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),
         (lambda: register_algorithm("mine")(PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),

@@ -147,5 +147,5 @@ def test_bad_settings_of_terms_are_one_line(settings, message):
 
 
 def test_a_weight_of_zero_is_no_method():
-    with pytest.raises(ValueError, match="weight is 0, which makes camal the same as ppo"):
+    with pytest.raises(ValueError, match="weight is 0, so camal the same as ppo"):
         method_config(load_config("toy_grid", ["camal.weight=0"]), "camal", 0)

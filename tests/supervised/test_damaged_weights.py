@@ -93,7 +93,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, mon
 
     monkeypatch.setattr(checkpoints, "_write_part", full_the_second_time)
     assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(tmp_path / "run")) == 0
-    assert "training goes on without this checkpoint" in capsys.readouterr().err
+    assert "training continues without this checkpoint" in capsys.readouterr().err
     folder = RunFolder(tmp_path / "run")
     assert [path.name for path in folder.checkpoints.iterdir()] == [FIRST]
     assert run_main("evaluate", str(folder.path)) == 0
