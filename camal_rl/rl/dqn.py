@@ -75,8 +75,8 @@ class DQNConfig:
             raise ValueError("algorithm.gradient_steps must be at least 1, or -1 for one per step, got 0")
         if self.optimize_memory_usage and self.n_steps > 1:
             raise ValueError(
-                f"algorithm.optimize_memory_usage goes with n_steps=1 alone in Stable-Baselines3, got n_steps="
-                f"{self.n_steps}; set one of the two back"
+                f"algorithm.optimize_memory_usage requires n_steps=1 in Stable-Baselines3, got n_steps="
+                f"{self.n_steps}; change one of the two"
             )
 
 

@@ -171,7 +171,7 @@ def test_bad_plans_are_refused(tmp_path, methods, seeds, message):
 
 
 def test_camal_with_weight_0_is_no_method(tmp_path):
-    with pytest.raises(ValueError, match="the same as ppo"):
+    with pytest.raises(ValueError, match="equals ppo"):
         plan_runs(load_config("toy_grid", ["camal.weight=0"]), ["ppo", "camal"], 1, tmp_path)
 
 

@@ -146,7 +146,10 @@ def test_settings_left_from_another_algorithm_are_all_named_with_where_they_come
         (lambda: AlgorithmSpec(dict, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(NO_SPEC, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(dataclass(type("Thawed", (), {})), print, print), "must be a class with @dataclass"),
-        (lambda: AlgorithmSpec(Named, print, print), "has a setting 'name', which is reserved for the algorithm's name"),
+        (
+            lambda: AlgorithmSpec(Named, print, print),
+            "has a setting 'name', which is reserved for the algorithm's name",
+        ),
         (lambda: AlgorithmSpec(Settings, None, print), "build of an algorithm must be a function, got None"),
         (lambda: register_algorithm("mine", PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),
         (lambda: register_algorithm("mine")(PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),
@@ -181,7 +184,7 @@ def test_a_registered_name_is_found_and_none_is_taken_twice(monkeypatch):
         ([*LOAD, "env.normalize_reward=true"], "env.normalize_reward needs the discount of returns, a setting"),
         (
             [f"algorithm.name={HERE}:WITH_ANOTHER_POLICY", "log.overlay_every=0"],
-            "need a camal_rl.agents.CamPolicy, the model's policy is a ActorCriticCnnPolicy",
+            "need a camal_rl.agents.CamPolicy, but the model's policy is a ActorCriticCnnPolicy",
         ),
         (
             [f"algorithm.name={HERE}:WITH_ANOTHER_POLICY", "evaluation.frames=0", "camal.weight=0"],

@@ -149,14 +149,14 @@ def test_the_card_tells_of_method_settings_machine_results_and_limits(evaluated,
     for told in (
         "# camal on toy_grid/default, seed 0",
         "(`camal`, weight 0.1) that compares them with segmentation masks",
-        "needs images alone to act: no masks",
+        "needs only images to act: no masks",
         "| trained for | 128 environment steps |",
         str(provenance["machine"]["cpu"]),
         provenance["versions"]["torch"],
         "| algorithm.n_steps | 16 |",
         "**Return, 12 episodes each (mean ± std of episodes)**",
         "start_level=1000000",
-        "with a license of its own: MIT",
+        "has its own license: MIT",
         "eprint = {2605.08325}",
     ):
         assert told in text

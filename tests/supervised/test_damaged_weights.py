@@ -64,7 +64,7 @@ def test_weights_that_are_not_finite_are_refused(copied, capsys):
     save_file(tensors, copied.weights_file)
     without_checksum(copied)
     assert run_main("evaluate", str(copied.path)) == 2
-    assert "model.safetensors holds weights that are not finite" in refusal(capsys)
+    assert "model.safetensors contains non-finite weights" in refusal(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"[1]"])
