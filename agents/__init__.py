@@ -1,4 +1,4 @@
-"""Agents that learn where to look: encoders, the policy with attention, PPO with auxiliary terms, CAMAL PPO and DQN."""
+"""Agents with supervised attention: encoders, policies with maps, PPO with auxiliary terms, CAMAL PPO and DQN."""
 
 from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  (before SB3 is imported)
 from camal_rl.agents.attentive_policy import AttentivePolicy

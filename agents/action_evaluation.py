@@ -1,4 +1,4 @@
-"""A minibatch as an algorithm and attention maps need it."""
+"""Evaluations of a minibatch for the algorithm and for attention maps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from camal_rl.agents.policy_score import policy_score
 
 
 class AttentionEvaluation:
-    """What attention maps need of a policy's answer to images.
+    """The parts of a policy's evaluation that attention maps need.
 
     Attributes:
-        actions: the actions that the maps explain, ``(B,)`` or as the policy's distribution takes them.
+        actions: the actions that the maps explain, ``(B,)`` or in the format of the policy's distribution.
         encoded: the pass behind each attention target (the same object where the encoder is shared).
-        num_attention_frames: maps are made of the first so many images, of all where it is ``None``, of none where it
-            is 0.
+        num_attention_frames: number of first images with maps; ``None`` means all, 0 none.
     """
 
     actions: Tensor
@@ -48,13 +47,13 @@ class AttentionEvaluation:
         return features if self.num_attention_frames in (None, len(features)) else features[self.attention_frames]
 
     def score(self, target: AttentionTarget) -> Tensor:
-        """Return what the maps of a target explain, ``(B,)``."""
+        """Return the score ``(B,)`` that the maps of a target explain."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class ActionEvaluation(AttentionEvaluation):
-    """What PPO needs of a minibatch, and what attention needs besides.
+    """A minibatch's evaluation for PPO and attention maps.
 
     ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form. The rest is
     as in :class:`AttentionEvaluation`.
@@ -75,7 +74,7 @@ class ActionEvaluation(AttentionEvaluation):
 
 @dataclass(frozen=True)
 class QEvaluation(AttentionEvaluation):
-    """The Q-values ``(B, A)`` of a minibatch, and what attention needs besides.
+    """A minibatch's Q-values ``(B, A)``, with everything for attention maps.
 
     ``actions`` are the whole numbers ``(B,)`` whose Q-values the maps explain. The rest is as in
     :class:`AttentionEvaluation`.

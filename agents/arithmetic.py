@@ -1,4 +1,4 @@
-"""The arithmetic that an encoder computes in: what ``auto`` stands for, and what it comes to."""
+"""The floating-point precision of an encoder: how ``auto`` is resolved, and the actual precision."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from camal_rl.agents.encoders import CamEncoder, Precision, resolve_precision
 
 
 def settled_precision(encoder: type[BaseFeaturesExtractor], precision: Precision, device: torch.device) -> Precision:
-    """Return the arithmetic that a new model keeps, wherever its file is loaded: ``auto`` stands for no other later.
+    """Return the precision of a new model, which is stored with it, so that ``auto`` is not resolved again on loading.
 
     Args:
-        encoder: its class; one that is no CamEncoder computes as it likes, which counts as ``float32``.
-        precision: what was asked for.
-        device: where the model is made.
+        encoder: its class; an encoder other than a CamEncoder counts as ``float32``.
+        precision: the requested precision.
+        device: the device of the model.
     """
     if precision != "auto":
         return precision
@@ -23,10 +23,10 @@ def settled_precision(encoder: type[BaseFeaturesExtractor], precision: Precision
 
 
 def computing(network: nn.Module) -> dict[str, str]:
-    """Return where and in what arithmetic a policy computes its features, for records of a run.
+    """Return the device and precision of a policy's features, for records of a run.
 
     Returns:
-        ``device``, such as ``cpu``; ``precision``, such as ``float32``: that of the encoder where the policy has a
+        ``device``, such as ``cpu``; ``precision``, such as ``float32``: that of the encoder if the policy has a
         :class:`CamEncoder`, otherwise that of its parameters.
     """
     first = next(network.parameters())

@@ -1,4 +1,4 @@
-"""What every policy with class activation maps has: its encoder, the pass that keeps features, and the maps."""
+"""The base of all policies with class activation maps: encoder, forward pass that keeps features, and maps."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ _Rectifications = Rectification | Mapping[AttentionTarget, Rectification]
 
 
 class AttentivePolicy(BasePolicy):
-    """A policy of SB3's on images whose encoder gives class activation maps; written before SB3's class in the bases.
+    """A mixin for SB3 image policies that adds class activation maps; list it before SB3's class in the bases.
 
-    A class that derives from it says which ``attention_targets`` it has, and what their scores and heads are.
+    A derived class defines its ``attention_targets``, and their scores and heads.
 
     Args:
         observation_space: image space.
-        action_space: any that SB3's policy takes.
+        action_space: any action space of SB3's policy.
         lr_schedule: learning rate by remaining progress.
         encoder: ``nature``, ``impala``, ``compact``, ``patch``, another registered name, or a class or its path.
         precision: ``float32``, ``bfloat16`` (autocast in the encoder) or ``auto``: bfloat16 where it is fast.
         cam_layer: dotted name of the CAM layer inside the encoder; by default ``cnn`` in a :class:`CamEncoder` and the
             last ``Conv2d`` in an encoder of another class. Its output is a feature map, channels first or last, or
             tokens (:func:`camal_rl.feature_layout.layout_of`).
-        maps: which maps :meth:`attention` gives where nothing is said: ``targets``, ``method``,
-            ``value_rectification``, ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`).
-            They are saved with the policy; a CAMAL algorithm sets those that it trains on.
-        masking: how the images are masked that it acts on (:class:`camal_rl.envs.MaskedVecEnv`); a note for files.
+        maps: the default maps of :meth:`attention`: ``targets``, ``method``, ``value_rectification``,
+            ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`). They are saved with the
+            policy; a CAMAL algorithm sets them to those of training.
+        masking: how its input images are masked (:class:`camal_rl.envs.MaskedVecEnv`); only recorded in files.
         **kwargs: further arguments of SB3's policy.
     """
 
     attention_targets: ClassVar[tuple[AttentionTarget, ...]]
-    """What its attention maps explain, by name."""
+    """Names of the outputs that its attention maps explain."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class AttentivePolicy(BasePolicy):
         super().__init__(observation_space, action_space, features_extractor_class=extractor, **more)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """Make the encoder, and see that it takes the images.
+        """Create the encoder, and check that it accepts the images.
 
         Raises:
             ValueError: the images are too small for it.
@@ -114,7 +114,7 @@ class AttentivePolicy(BasePolicy):
     def act(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Return preferred or sampled actions, as evaluations ask for them; the arguments are those of ``predict``."""
+        """Return preferred or sampled actions for evaluations; the arguments are those of ``predict``."""
         return self.predict(observation, state, episode_start, deterministic)
 
     # What a class of policies says of itself -----------------------------------------------------------------------
@@ -126,11 +126,11 @@ class AttentivePolicy(BasePolicy):
     @property
     @abstractmethod
     def _is_shipped(self) -> bool:
-        """Whether the policy is of a class of this package, and none derived from it."""
+        """Whether the policy's class is one of this package and not derived from one."""
 
     @abstractmethod
     def _has_linear_head(self, target: AttentionTarget) -> bool:
-        """Say whether a target's score is linear in the encoder's features, with a gradient that is known."""
+        """Return whether a target's score is linear in the encoder's features with a known gradient."""
 
     @abstractmethod
     def _score_gradient(self, target: AttentionTarget, evaluation: Any) -> Tensor:
@@ -140,13 +140,13 @@ class AttentivePolicy(BasePolicy):
     def evaluate_for_attention(
         self, observations: Tensor, actions: Tensor | None = None, num_attention_frames: int | None = None
     ) -> Any:
-        """Answer images as in training, and keep what attention maps are made of.
+        """Evaluate images as in training, and keep everything needed for attention maps.
 
         Args:
             observations: ``(B, C, H, W)`` uint8 images.
-            actions: the actions that maps explain; ``None`` means the actions that the policy prefers.
-            num_attention_frames: how many images, from the first on, attention maps will be made of; by default all.
-                With 0 no maps can be made, and an encoder of any kind will do.
+            actions: the actions that maps explain; ``None`` means the preferred actions.
+            num_attention_frames: number of first images for which attention maps will be computed; by default all. With
+                0 there are no maps, and any encoder can be used.
 
         Returns:
             An :class:`camal_rl.agents.action_evaluation.AttentionEvaluation`.
@@ -204,7 +204,7 @@ class AttentivePolicy(BasePolicy):
         return isinstance(extractor, CamEncoder) and extractor.is_linear_relu and self.cam_layer in (None, "cnn")
 
     def _images(self, observations: Tensor, extractor: BaseFeaturesExtractor) -> Tensor:
-        """Return what an encoder takes: SB3's floats, or uint8 images as they are where it can convert them itself."""
+        """Return the input of an encoder: SB3's floats, or uint8 images if the encoder converts them itself."""
         if self._is_linear_relu(extractor) and self.normalize_images and observations.dtype == torch.uint8:
             return observations
         return cast(Tensor, preprocess_obs(observations, self.observation_space, self.normalize_images))
@@ -230,10 +230,10 @@ class AttentivePolicy(BasePolicy):
         rectification: _Rectifications | None = None,
         create_graph: bool = False,
     ) -> dict[AttentionTarget, Tensor]:
-        """Return the non-negative, not yet normalized map ``(B, h, w)`` of each target, for the images looked at.
+        """Return the non-negative, unnormalized map ``(B, h, w)`` of each target, for the attention frames.
 
-        The scores are those of the evaluation. The closed form serves where it applies, autograd otherwise; the two
-        agree (``tests/agents/test_policy.py``). Targets, method and rectification are by default those of
+        The scores are those of the evaluation. Maps use the closed form where it applies, and autograd otherwise; the
+        two agree (``tests/agents/test_policy.py``). Targets, method and rectification are by default those of
         ``map_settings``.
 
         Raises:
@@ -262,7 +262,7 @@ class AttentivePolicy(BasePolicy):
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:
-        """Say whether the network after the CAM layer is Flatten -> Linear -> ReLU -> Linear for this target."""
+        """Return whether the network after the CAM layer is Flatten -> Linear -> ReLU -> Linear for this target."""
         if not self._is_linear_relu(self._extractors()[target]) or not self._verified.get(target, True):
             return False
         return self._has_linear_head(target)
@@ -278,7 +278,7 @@ class AttentivePolicy(BasePolicy):
         return self._is_shipped and is_shipped(self._first_extractor)
 
     def _uses_closed_form(self, target: AttentionTarget, evaluation: AttentionEvaluation) -> bool:
-        """Say whether the closed form applies; of a subclass of a user the first batch says it, against autograd."""
+        """Return whether the closed form applies; for a user's subclass the first batch is compared with autograd."""
         if not self.has_closed_form(target):
             return False
         if not self._is_ours and target not in self._verified:
@@ -313,13 +313,13 @@ class AttentivePolicy(BasePolicy):
     ) -> dict[AttentionTarget, Tensor]:
         """Return the attention maps of images, ``(B, h, w)`` in [0, 1] for each of ``attention_targets``.
 
-        What is not given is the model's own (``map_settings``): what it was trained with.
+        Omitted settings are the model's own (``map_settings``), with which it was trained.
 
         Args:
-            observations: ``uint8 (B, H, W, C)`` as environments give them, or channels first ``(B, C, H, W)``; one
-                image (B is 1) or a list of images will do, as in ``predict``.
+            observations: ``uint8 (B, H, W, C)`` as environments return them, or channels first ``(B, C, H, W)``; one
+                image (B is 1) or a list of images is accepted too, as in ``predict``.
             actions: actions ``(B,)``, or ``(B, A)`` for spaces of several numbers, that maps of ``policy`` and ``q``
-                explain; by default those that the policy prefers. Maps of continuous actions do not depend on them
+                explain; by default the preferred actions. Maps of continuous actions do not depend on them
                 (:func:`camal_rl.agents.policy_score.policy_score`).
             method: gradcam, hirescam, layercam, gradcam++ or normgrad.
             rectification: ``relu`` or ``absolute``, for all targets or by target, see
@@ -327,7 +327,7 @@ class AttentivePolicy(BasePolicy):
             targets: some of ``attention_targets``.
 
         Raises:
-            TypeError, ValueError: images, actions or settings that do not fit; the message says what was expected.
+            TypeError, ValueError: images, actions or settings are invalid; the message says what was expected.
 
         Nothing is left behind, also after an exception: no gradient, no hook, no changed training mode.
         """

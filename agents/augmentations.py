@@ -1,4 +1,4 @@
-"""Augmentations of images as DrAC takes them (Raileanu et al. 2021, arXiv 2006.12862, appendix): eight, by name."""
+"""The eight image augmentations of DrAC (Raileanu et al. 2021, arXiv 2006.12862, appendix), by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Background mixing: policy and value do not change when the surroundings of what matters are another frame's."""
+"""Background mixing: policy and value should not change when irrelevant pixels come from another frame."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ class BackgroundMixConfig:
 
     Attributes:
         weight: coefficient of the term, at least 0.
-        fraction: share in (0, 1] of each minibatch's frames that are mixed, drawn at random as the minibatch is; at
-            least one frame.
-        placement: ``surroundings``, the pixels that are irrelevant in both frames; ``random``, the control: as many
-            pixels of the same shape at a random place, whatever they show.
+        fraction: share in (0, 1] of the randomly drawn frames of each minibatch that are mixed; at least one frame.
+        placement: ``surroundings`` mixes the pixels that are irrelevant in both frames; ``random`` is the control: the
+            same number of pixels in the same shape at a random place, regardless of content.
     """
 
     weight: float = 0.5
@@ -45,7 +44,7 @@ class BackgroundMixConfig:
     placement: Placement = "surroundings"
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         check_weight("background_mix.weight", self.weight)
         check_share("background_mix.fraction", self.fraction)
         check_choice("background_mix.placement", self.placement, get_args(Placement))

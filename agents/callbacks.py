@@ -1,4 +1,4 @@
-"""Callbacks that fill TensorBoard: attention pictures of fixed frames, and hyperparameters."""
+"""Callbacks for TensorBoard: attention maps on fixed frames, and hyperparameters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HIDDEN_FROM = ("stdout", "log", "json", "csv")
 
 
 class OverlayCallback(BaseCallback):
-    """Writes where the policy looks on a fixed set of frames, at the start, every ``every_steps`` and at the end.
+    """Draws the policy's attention on a fixed set of frames at the start, every ``every_steps`` and at the end.
 
-    The model has an :class:`AttentivePolicy`. The maps are the policy's own: those that it is trained on.
+    The model has an :class:`AttentivePolicy`. The maps are the policy's own, on which it is trained.
 
     Args:
         frames: ``uint8 (N, H, W, 3)``.
@@ -51,11 +51,11 @@ class OverlayCallback(BaseCallback):
         self._drawn_at: int | None = None
 
     def schedule(self) -> dict[str, Any]:
-        """Return when the next picture is due, for checkpoints."""
+        """Return the step of the next picture, for checkpoints."""
         return {"next": self._next, "drawn_at": self._drawn_at}
 
     def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
-        """Take over what :meth:`schedule` gave."""
+        """Restore the result of :meth:`schedule`."""
         self._next, self._drawn_at, self._restored = schedule["next"], schedule["drawn_at"], True
 
     def _on_training_start(self) -> None:
@@ -88,10 +88,11 @@ class OverlayCallback(BaseCallback):
 
 
 class UpdateLogCallback(BaseCallback):
-    """Logs the figures of every update, the last one too, at the step of the rollout that it was made from.
+    """Logs the figures of every update, including the last, at the step of its rollout.
 
-    By itself, Stable-Baselines3 logs an update's figures with the next rollout, and those of the last one never. An
-    off-policy algorithm makes an update every few steps and logs every few episodes: here it logs at the end as well.
+    Stable-Baselines3 logs an update's figures only with the next rollout, and never those of the last update.
+    Off-policy algorithms update every few steps and log every few episodes; with this callback they also log at the
+    end.
     """
 
     def _on_step(self) -> bool:
@@ -116,7 +117,7 @@ class HParamCallback(BaseCallback):
     """Writes the hyperparameters of a run for TensorBoard's HPARAMS page.
 
     Args:
-        hyperparameters: flat mapping; values that TensorBoard cannot hold are written as text.
+        hyperparameters: flat mapping; values that TensorBoard does not support are written as text.
     """
 
     def __init__(self, hyperparameters: Mapping[str, Any]) -> None:

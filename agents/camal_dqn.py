@@ -41,28 +41,28 @@ DIAGNOSTIC_FRAMES = 64
 
 
 class CAMALDQN(AttentiveAlgorithm, DQN):
-    """DQN whose attention is supervised by the simulator's segmentation.
+    """DQN with attention supervised by the simulator's segmentation.
 
-    Everything of SB3's DQN stays. The target masks of the observations lie in the replay buffer, on the grid of the
-    attention maps. In training, the maps of ``Q(s, a)`` of a minibatch, ``a`` the greedy action, are compared with the
-    masks of the same observations, and ``weight(t)`` times the loss joins that of the temporal differences (one
-    backward pass). With weight 0 the parameters are those of stock DQN, bit for bit; where a CamQPolicy's environment
-    has masks, alignment is logged all the same. Nothing changes at inference: the saved model needs no masks.
+    It keeps all features of SB3's DQN. The replay buffer stores the target masks of the observations on the grid of the
+    attention maps. In training, the maps of ``Q(s, a)`` for the greedy action ``a`` are compared with the masks of the
+    same observations, and ``weight(t)`` times the loss is added to the temporal-difference loss (one backward pass).
+    With weight 0 the parameters are bit-identical to stock DQN; if a CamQPolicy's environment has masks, alignment is
+    still logged. Inference does not change: the saved model needs no masks.
 
     What differs from stock: :meth:`predict` without ``deterministic`` explores image by image, see
     :class:`camal_rl.agents.CamQPolicy`, with probability ``exploration_final_eps``; exploration in training is SB3's.
 
     Args:
-        policy: ``"CamQPolicy"``; with weight 0 any policy of DQN's.
+        policy: ``"CamQPolicy"``; with weight 0 any policy of DQN.
         env: an environment with segmentation (``camal_rl.envs.make_vec``, ``make_segmented_vec``), needed for weights
             above 0.
         *args: as in ``stable_baselines3.DQN``.
-        camal: what is supervised, and how strongly; a mapping of settings, as YAML files hold them, will do.
+        camal: settings of the CAMAL term; a mapping of settings, as in YAML files, is accepted too.
         **kwargs: as in ``stable_baselines3.DQN``.
 
     Raises:
-        ValueError: weight above 0 with an environment that has no segmentation or a policy that has no attention;
-            images that the encoder does not take; targets other than ``q``.
+        ValueError: the weight is above 0, but the environment has no segmentation or the policy no attention maps; the
+            encoder does not accept the images; or there are targets other than ``q``.
         TypeError: ``camal`` is neither settings nor a mapping of them.
         DivergedError: in training, numbers that are not finite (:class:`camal_rl.failures.DivergedError`).
     """

@@ -17,31 +17,30 @@ from camal_rl.camal_config import CamalConfig
 
 
 class CAMALPPO(PPOWithTerms):
-    """PPO whose attention is supervised by the simulator's segmentation.
+    """PPO with attention supervised by the simulator's segmentation.
 
-    Everything of SB3's PPO stays. In training, each minibatch's attention maps are compared with the target masks of
-    the same observations, and ``weight(t) * sum of the losses`` joins the PPO loss (one backward pass). With weight 0
-    the parameters are those of stock PPO, bit for bit, for every policy that PPO takes; where a CamPolicy's environment
-    has masks, alignment is logged all the same. Nothing changes at inference: the saved model needs no masks and loads
-    with SB3's ``PPO.load`` as well. A file of stock PPO's loads here, with weight 0 unless ``load(..., camal=...)``
-    says otherwise.
+    It keeps all features of SB3's PPO. In training, each minibatch's attention maps are compared with the target masks
+    of the same observations, and ``weight(t) * sum of the losses`` is added to the PPO loss (one backward pass). With
+    weight 0 the parameters are bit-identical to stock PPO, for every policy of PPO; if a CamPolicy's environment has
+    masks, alignment is still logged. Inference does not change: the saved model needs no masks and also loads with
+    SB3's ``PPO.load``. A file of stock PPO loads here too, with weight 0 unless ``load(..., camal=...)`` is given.
 
     Args:
-        policy: ``"CamPolicy"``; with weight 0 any policy of PPO's, which then has SB3's own buffer, rollouts, update.
+        policy: ``"CamPolicy"``; with weight 0 any policy of PPO, which then uses SB3's own buffer, rollouts and update.
         env: an environment with segmentation (``camal_rl.envs.make_vec``, ``make_segmented_vec``), needed for weights
             above 0.
         *args: as in ``stable_baselines3.PPO``.
-        camal: what is supervised, and how strongly; a mapping of settings, as YAML files hold them, will do.
-        terms: further terms, which add up with CAMAL's (:class:`camal_rl.agents.PPOWithTerms`).
+        camal: settings of the CAMAL term; a mapping of settings, as in YAML files, is accepted too.
+        terms: further terms, which are added to CAMAL's (:class:`camal_rl.agents.PPOWithTerms`).
         **kwargs: as in ``stable_baselines3.PPO``.
 
     Raises:
-        ValueError: weight above 0 with an environment that has no segmentation or a policy that has no attention;
-            images that the encoder does not take.
+        ValueError: the weight is above 0, but the environment has no segmentation or the policy no attention maps; or
+            the encoder does not accept the images.
         TypeError: ``camal`` is neither settings nor a mapping of them.
     """
 
-    # What a file of stock PPO's is loaded with.
+    # Defaults for loading a file of stock PPO.
     camal: CamalConfig = CamalConfig(weight=0)
 
     def __init__(
@@ -69,7 +68,7 @@ class CAMALPPO(PPOWithTerms):
         self.camal = CamalConfig.of(self.camal)  # load() puts its arguments here as they are
         self._check_normalization()
         if isinstance(self.policy_class, type) and issubclass(self.policy_class, CamPolicy):
-            # With the policy's own arguments, so that the maps stay the model's own where stock PPO loads it.
+            # Stored with the policy's own arguments, so that the maps are kept when stock PPO loads the model.
             self.camal = self.camal.for_targets(self.policy_class.attention_targets)
             self.policy_kwargs = {**(self.policy_kwargs or {}), "maps": MapSettings.of(self.camal).as_dict()}
         super()._setup_model()

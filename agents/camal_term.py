@@ -29,7 +29,7 @@ from camal_rl.metrics.alignment import energy_pointing_game, iou
 from camal_rl.targets import grid_target, marked_pixels, target_tensor
 from camal_rl.training_modes import evaluating
 
-# Beyond this many image pixels a side, a CAM cell is larger than most objects of 64x64 games.
+# A CAM cell with a side of more image pixels than this is larger than most objects in 64x64 games.
 COARSE_CELL = 8
 
 # Attention maps (B, h, w) by target.
@@ -37,9 +37,9 @@ Maps = Mapping[AttentionTarget, Tensor]
 
 
 class CamalTerm(AuxiliaryTerm):
-    """The attention of a minibatch's first frames, compared with the masks of the same observations.
+    """The CAMAL loss on a minibatch's first frames, between their attention maps and masks.
 
-    At weight 0, alignment is logged all the same where the environment has masks.
+    With weight 0, alignment is still logged if the environment has masks.
     """
 
     name: ClassVar[str] = "camal"
@@ -56,13 +56,13 @@ class CamalTerm(AuxiliaryTerm):
         return self.config.weight_at(progress)
 
     def num_attention_frames(self, batch_size: int) -> int:
-        """Return of how many frames of a minibatch maps are made."""
+        """Return the number of frames of a minibatch for which maps are computed."""
         return self.config.num_attention_frames(batch_size)
 
     # Set-up -------------------------------------------------------------------------------------------------------
 
     def setup(self, policy: BasePolicy, env: VecEnv | None) -> None:
-        """Check that the policy has attention and the environment masks, where the weight is above 0."""
+        """Check that the policy has attention maps and the environment has masks if the weight is above 0."""
         if isinstance(policy, AttentivePolicy):
             self._policy = policy
         elif self.config.weight > 0:
@@ -81,9 +81,9 @@ class CamalTerm(AuxiliaryTerm):
         h, w = policy.cam_grid
         if (h, w) == (1, 1):
             warnings.warn(
-                f"the CAM grid of encoder {policy.encoder!r} is a single cell on {height}x{width} images: it "
-                "points nowhere, and the CAMAL term changes nothing; use larger images or another encoder "
-                "('compact' has a cell every 4 pixels)",
+                f"the CAM grid of encoder {policy.encoder!r} is a single cell on {height}x{width} images, so maps "
+                "have no position and the CAMAL term has no effect; use larger images or another encoder ('compact' "
+                "has a cell every 4 pixels)",
                 stacklevel=2,
             )
         elif max(height / h, width / w) > COARSE_CELL:
@@ -95,11 +95,11 @@ class CamalTerm(AuxiliaryTerm):
 
     def _own_policy(self) -> AttentivePolicy:
         if self._policy is None:
-            raise RuntimeError("setup() comes first, with a policy that has attention maps")
+            raise RuntimeError("call setup() first, with a policy that has attention maps")
         return self._policy
 
     def _segmented(self, env: VecEnv) -> SegmentedVecEnv | None:
-        """Return the environment that gives masks, ``None`` where there is none and none is needed."""
+        """Return the environment with masks, ``None`` if there is none and none is needed."""
         segmented = masks_of(env)
         if segmented is None and self.config.weight > 0:
             raise ValueError(f"CAMAL needs {SEGMENTATION_NEEDED}")
@@ -108,12 +108,12 @@ class CamalTerm(AuxiliaryTerm):
     # Training -----------------------------------------------------------------------------------------------------
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
-        """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, where there are any.
+        """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, if there are any.
 
         They are as exact as ``mask_change`` and ``mask_fraction`` let them be.
 
         Raises:
-            ValueError: there are none and the weight is above 0, or label maps of another shape than the images.
+            ValueError: there are none although the weight is above 0, or label maps have another shape than the images.
         """
         segmented, policy = self._segmented(env), self._own_policy()
         if segmented is None or (self.config.weight == 0 and not policy.has_maps):
@@ -134,7 +134,7 @@ class CamalTerm(AuxiliaryTerm):
         return self.map_loss(maps, minibatch.columns[TARGET_MASKS][:frames], progress)
 
     def attention_maps(self, evaluation: AttentionEvaluation, create_graph: bool) -> Maps:
-        """Return the maps that the configuration means, not yet normalized."""
+        """Return the unnormalized maps that the configuration defines."""
         config = self.config
         return self._own_policy().attention_maps(
             evaluation, config.targets, config.method, config.rectification, create_graph
@@ -154,7 +154,7 @@ class CamalTerm(AuxiliaryTerm):
         return TermLoss(found.total, parts)
 
     def diagnostics(self, minibatch: CamalRolloutSamples, policy: BasePolicy) -> Mapping[str, float]:
-        """Return how well the maps of some frames align with their masks; nothing where there are no masks."""
+        """Return the alignment of the maps of some frames with their masks; empty without masks."""
         if minibatch.targets is None:
             return {}
         with evaluating(policy), torch.enable_grad():
@@ -162,7 +162,7 @@ class CamalTerm(AuxiliaryTerm):
             return self.alignment(evaluation, minibatch.targets)
 
     def alignment(self, evaluation: AttentionEvaluation, masks: Tensor) -> Mapping[str, float]:
-        """Return how well the maps of an evaluation align with masks ``uint8 (B, h, w)``."""
+        """Return the alignment of the maps of an evaluation with masks ``uint8 (B, h, w)``."""
         targets, metrics = target_tensor(masks), {}
         for name, cam in self.attention_maps(evaluation, create_graph=False).items():
             cam = normalize_cam(cam.detach())

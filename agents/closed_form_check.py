@@ -1,4 +1,4 @@
-"""Whether the closed form of a map is that of a policy of the user's own, whose heads may do anything."""
+"""Checks whether the closed form of a map applies to a user's policy, whose heads are arbitrary."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from camal_rl.agents.encoders import CamEncoder
 from camal_rl.closed_form import hidden_gradient
 
 CLOSED_FORM_TOLERANCE = 1e-4
-"""Largest difference of the closed form from autograd, relative to the largest gradient, that counts as rounding."""
+"""Largest difference between the closed form and autograd, relative to the largest gradient, that counts as
+rounding."""
 
 
 def closed_form_agrees(
     evaluation: AttentionEvaluation, target: AttentionTarget, encoder: CamEncoder, score_gradient: Tensor
 ) -> bool:
-    """Say whether the closed form's gradient at the CAM layer is that of autograd.
+    """Return whether the closed form's gradient at the CAM layer equals that of autograd.
 
     Args:
-        evaluation: of some images, with a graph.
-        target: whose score it is.
-        encoder: the encoder behind it.
-        score_gradient: ``d score / d hidden`` as the closed form has it, ``(U,)`` or ``(B, U)``.
+        evaluation: evaluation of some images, with a graph.
+        target: the target of the score.
+        encoder: the encoder of the target.
+        score_gradient: ``d score / d hidden`` of the closed form, ``(U,)`` or ``(B, U)``.
     """
     features, some = evaluation.cam_features(target), evaluation.attention_frames
     score = evaluation.score(target)

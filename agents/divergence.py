@@ -1,4 +1,4 @@
-"""Finds numbers that are not finite in training, says which setting made them, and keeps what reproduces them."""
+"""Detects non-finite numbers in training, names their probable cause, and saves data to reproduce them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from camal_rl.agents.image_ppo import ImagePPO
     from camal_rl.agents.ppo_with_terms import PPOWithTerms
 
-# Above these, a value is out of the ordinary: several times what papers use.
+# Values above these are unusual: several times those in papers.
 _ORDINARY = {
     "learning_rate": 1e-2,
     "clip_range": 1.0,
@@ -40,12 +40,12 @@ _PROGRESS = (0.0, 0.5, 1.0)
 
 
 class Watched(Protocol):
-    """An algorithm of SB3's whose numbers are watched: PPO with auxiliary terms, DQN.
+    """An SB3 algorithm whose numbers are checked: PPO with auxiliary terms, DQN.
 
     Attributes:
-        loss_settings: attributes with coefficients and ranges of its loss, numbers or functions of the remaining
-            progress.
-        auxiliary_terms: what joins its loss.
+        loss_settings: names of attributes with coefficients and ranges of its loss, which are numbers or functions of
+            the remaining progress.
+        auxiliary_terms: auxiliary terms of its loss.
     """
 
     loss_settings: ClassVar[tuple[str, ...]]
@@ -61,11 +61,11 @@ class Watched(Protocol):
         """What joins its loss."""
 
     def largest_return(self) -> float:
-        """Return the largest magnitude among the returns, or rewards, that it learns from."""
+        """Return the largest magnitude of the returns or rewards that it learns from."""
 
 
 def check_settings(model: ImagePPO) -> None:
-    """Raise a ValueError or TypeError that names a setting whose value cannot work, NaN and infinity among them."""
+    """Raise a ValueError or TypeError that names a setting with an invalid value, including NaN and infinity."""
     for name in ("n_steps", "batch_size", "n_epochs"):
         value = getattr(model, name)
         if isinstance(value, bool) or not isinstance(value, Integral):
@@ -89,13 +89,13 @@ def check_settings(model: ImagePPO) -> None:
 
 
 def check_optimizer(model: Watched) -> None:
-    """Raise a ValueError for an epsilon that is 0 in float32: Adam divides 0 by 0 where a gradient is 0."""
+    """Raise a ValueError for an epsilon that is 0 in float32: Adam would divide 0 by 0 for a gradient of 0."""
     if "eps" in model.policy.optimizer.defaults:
         check_amount("eps of the optimizer", model.policy.optimizer.defaults["eps"], low=_LEAST_EPSILON)
 
 
 def check_rollout_size(model: ImagePPO) -> None:
-    """Raise a ValueError if the observations of a rollout are larger than the memory that holds them."""
+    """Raise a ValueError if the observations of a rollout do not fit into memory."""
     space, device = model.observation_space, torch.device(model.device)
     if space is None or space.shape is None or space.dtype is None or not isinstance(model.n_steps, int):
         return
@@ -107,7 +107,7 @@ def check_rollout_size(model: ImagePPO) -> None:
 
 @contextmanager
 def watching(model: Watched) -> Iterator[None]:
-    """Turn what goes wrong with numbers in a rollout, or in SB3's own update, into a :class:`DivergedError`."""
+    """Turn numerical errors in a rollout, or in SB3's own update, into a :class:`DivergedError`."""
     try:
         yield
     except NotFiniteError as error:
@@ -121,25 +121,25 @@ def watching(model: Watched) -> Iterator[None]:
 
 
 def from_distributions(error: BaseException) -> bool:
-    """Say whether torch refused the parameters of a distribution: the network gave NaN or infinity."""
+    """Return whether torch refused the parameters of a distribution, since the network returned NaN or infinity."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("torch.distributions")
 
 
 def environment_error(model: Watched, what: str, message: str) -> DivergedError:
-    """Return the error about an environment that gave NaN or infinity."""
-    return DivergedError(model.num_timesteps, f"the {what}", message, "mend the environment", evidence=_state(model))
+    """Return the error for an environment that returned NaN or infinity."""
+    return DivergedError(model.num_timesteps, f"the {what}", message, "fix the environment", evidence=_state(model))
 
 
 def check_step(
     model: Watched, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
 ) -> None:
-    """Raise a :class:`DivergedError` unless rewards, and observations that are no whole numbers, are finite."""
+    """Raise a :class:`DivergedError` unless rewards and floating point observations are finite."""
     check_observations(model, observations)
     for name, array in (("rewards", rewards), ("dones", dones)):
         if array.dtype == object:
-            raise MalformedError(f"step() returned {name} that are no numbers: {array!r}")
-    # The buffer holds float32, in which 1e300 is infinite.
+            raise MalformedError(f"step() returned {name} that are not numbers: {array!r}")
+    # The buffer stores float32, in which 1e300 is infinite.
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.asarray(rewards, dtype=np.float32))
     if not finite.all():
@@ -148,16 +148,16 @@ def check_step(
 
 
 def check_observations(model: Watched, array: npt.NDArray[Any]) -> None:
-    """Raise unless observations are finite, and uint8 where the space is: they would be cut to it.
+    """Raise unless observations are finite, and uint8 if the space is, since they would be truncated to it.
 
     Raises:
-        MalformedError: another type.
+        MalformedError: the type differs from the space.
         DivergedError: NaN or infinity.
     """
     if model.observation_space.dtype == np.uint8 and array.dtype != np.uint8:
         raise MalformedError(
-            f"the environment gave observations of {array.dtype} where the observation space has uint8: values in "
-            "[0, 1] would be cut to black; return np.round(255 * image).astype(np.uint8)"
+            f"the environment returned observations of {array.dtype}, but the observation space has uint8: values in "
+            "[0, 1] would be truncated to black; return np.round(255 * image).astype(np.uint8)"
         )
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         index = int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1)))
@@ -182,7 +182,7 @@ def check_parameters(model: Watched) -> None:
 def check_gradients(
     model: ImagePPO, loss: Tensor, norms: list[Tensor], batch: CamalRolloutSamples, records: Mapping[str, Any]
 ) -> None:
-    """Raise a :class:`DivergedError` unless a minibatch's loss and gradients are finite; one wait for a GPU."""
+    """Raise a :class:`DivergedError` unless a minibatch's loss and gradients are finite; waits for the GPU once."""
     if bool(torch.stack([loss.detach().float(), *(norm.float() for norm in norms)]).isfinite().all()):
         return
     latest = {name: values[-1] for name, values in records.items() if values and name != "train/loss"}
@@ -192,7 +192,7 @@ def check_gradients(
 
 
 def _largest(model: ImagePPO, latest: Mapping[str, Tensor]) -> str:
-    """Return the largest term of a loss that is finite: its gradient is the likeliest not to be."""
+    """Return the largest term of a finite loss, whose gradient is most likely to be non-finite."""
     shares = {
         "policy_gradient_loss": 1.0 * latest["train/policy_gradient_loss"],
         "entropy_loss": model.ent_coef * latest["train/entropy_loss"],
@@ -209,13 +209,13 @@ def _largest(model: ImagePPO, latest: Mapping[str, Tensor]) -> str:
 
 
 def diverged(model: Watched, what: str, term: str, batch: Any = None) -> DivergedError:
-    """Return the error about NaN or infinity in training.
+    """Return the error for NaN or infinity in training.
 
     Args:
         model: the model.
-        what: what is not finite, with its verb.
-        term: which of it.
-        batch: the minibatch whose step it was, a NamedTuple with ``columns``; ``None`` where there is none.
+        what: the non-finite quantity, with its verb.
+        term: the part that is non-finite.
+        batch: the minibatch of the step, a NamedTuple with ``columns``; ``None`` if there is none.
     """
     return DivergedError(model.num_timesteps, what, term, _advice(model), evidence=_state(model, batch))
 
@@ -226,12 +226,12 @@ def _advice(model: Watched) -> str:
         settings[f"{term.name}.weight"] = (float(term.config.weight), _ORDINARY_WEIGHT)
     largest = model.largest_return()
     if largest > _ORDINARY_RETURN:
-        return blame(settings, f"returns up to {largest:g} are most likely to blame: normalize rewards")
+        return blame(settings, f"returns up to {largest:g} are the most likely cause: normalize rewards")
     return blame(settings)
 
 
 def _settings(model: Watched) -> dict[str, Any]:
-    """Return the present values of the settings of a model's loss."""
+    """Return the current values of the settings of a model's loss."""
     remaining = model._current_progress_remaining
     found: dict[str, Any] = {"learning_rate": float(model.lr_schedule(remaining))}
     for name in model.loss_settings:
@@ -264,23 +264,23 @@ def _state(model: Watched, batch: Any = None) -> dict[str, Any]:
 
 
 def replay(model: PPOWithTerms, path: Path) -> dict[str, float]:
-    """Repeat the step that a :class:`DivergedError` was about, from the file that its ``save`` wrote.
+    """Repeat the step of a :class:`DivergedError` from the file that its ``save`` wrote.
 
     Args:
-        model: made with the same settings; it takes the parameters of the file.
+        model: a model with the same settings; it receives the parameters of the file.
         path: the file.
 
     Returns:
-        ``loss``, ``gradient_norm`` and the terms of the loss, as the step had them; ``policy_output`` alone, NaN, where
-        the policy gave no distribution.
+        ``loss``, ``gradient_norm`` and the terms of the loss, as in that step; only ``policy_output``, NaN, if the
+        policy returned no distribution.
 
     Raises:
-        ValueError: the file holds no minibatch: what went wrong was no step of an update.
+        ValueError: the file contains no minibatch: the failure was not in a step of an update.
     """
     found = read_evidence(path, model.device)
     if "observations" not in found["minibatch"]:
         raise ValueError(
-            f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), outside of a step"
+            f"{path} contains no minibatch: {found['what']} is not finite ({found['term']}), outside of a step"
         )
     model.policy.load_state_dict(found["policy"])
     model.policy.set_training_mode(True)

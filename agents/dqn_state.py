@@ -1,4 +1,4 @@
-"""Everything that DQN's training needs to go on as if it had never stopped; the environment's own state apart."""
+"""The training state of DQN for exact resuming, except for the environment's own state."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LOGS = ("name_to_value", "name_to_count", "name_to_excluded")
 
 
 def training_state(model: CAMALDQN) -> dict[str, Any]:
-    """Return the state of training as a tree for :mod:`camal_rl.state_tree`; it can be taken where a rollout starts.
+    """Return the state of training as a tree for :mod:`camal_rl.state_tree`; valid at the start of a rollout.
 
     Raises:
-        TypeError: the replay buffer is of a class of the user's own, which no checkpoint can hold.
+        TypeError: the replay buffer has a user's class, which checkpoints cannot store.
     """
     buffer = model.replay_buffer
     if not isinstance(buffer, CamalReplayBuffer):
-        raise TypeError(f"a checkpoint holds a CamalReplayBuffer, got a {type(buffer).__name__}")
+        raise TypeError(f"a checkpoint requires a CamalReplayBuffer, got a {type(buffer).__name__}")
     return {
         "policy": model.policy.state_dict(),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -48,7 +48,7 @@ def training_state(model: CAMALDQN) -> dict[str, Any]:
 
 
 def _pending_logs(model: CAMALDQN) -> dict[str, Any]:
-    """Return the figures that wait in the logger, those that are numbers."""
+    """Return the pending figures of the logger that are numbers."""
     if not hasattr(model, "_logger"):
         return {}
     waiting = {name: dict(getattr(model.logger, name)) for name in _LOGS}
@@ -65,15 +65,14 @@ def _is_number(value: Any) -> bool:
 
 
 def restore_training_state(model: CAMALDQN, state: Mapping[str, Any], seconds: float = 0.0) -> None:
-    """Put a model that was made with the same arguments into a state of :func:`training_state`.
+    """Restore a model with the same arguments to a state from :func:`training_state`.
 
     Args:
         model: the model, untrained.
         state: the state.
-        seconds: how long training has taken so far.
+        seconds: duration of training so far.
 
-    Raises:
-        ValueError: the state is that of another model; one line.
+    Raises: ValueError: the state belongs to another model; one line.
     """
     with refusing_other_models():
         model.policy.load_state_dict(state["policy"])

@@ -53,7 +53,7 @@ class DrACConfig:
     augmentation: Augmentation = "crop"
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         check_weight("drac.weight", self.weight)
         check_choice("drac.augmentation", self.augmentation, get_args(Augmentation))
 

@@ -1,4 +1,4 @@
-"""Which images an encoder takes: convolutions without padding refuse images that are smaller than their kernels."""
+"""Checks that an encoder accepts images: convolutions without padding refuse images smaller than their kernels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from camal_rl.agents.encoders import encoder_name
 from camal_rl.training_modes import evaluating
 
-# Nobody makes an encoder that needs more.
+# The largest tested side; no practical encoder needs more.
 LARGEST_SIDE = 2048
 
 
 def fitting_extractor(
     kind: type[BaseFeaturesExtractor], space: spaces.Space, kwargs: Mapping[str, Any]
 ) -> BaseFeaturesExtractor:
-    """Return a features extractor that has been tried on one image of a space.
+    """Return a features extractor after a trial on one image of a space.
 
     Raises:
-        ValueError: the images are too small for it; the message names the smallest that it takes.
+        ValueError: the images are too small for it; the message gives the smallest accepted size.
     """
     try:
         extractor = kind(space, **kwargs)
@@ -34,16 +34,16 @@ def fitting_extractor(
             raise
         height, width = cast(tuple[int, ...], space.shape)[1:]
         raise ValueError(
-            f"encoder {encoder_name(kind)!r} does not fit images of {height}x{width} pixels; the smallest that it "
-            f"takes are {smallest}x{smallest}"
+            f"encoder {encoder_name(kind)!r} does not fit images of {height}x{width} pixels; the smallest accepted "
+            f"size is {smallest}x{smallest}"
         ) from error
     return extractor
 
 
 def smallest_side(kind: type[BaseFeaturesExtractor], space: spaces.Space, kwargs: Mapping[str, Any]) -> int | None:
-    """Return the side of the smallest square images that an extractor takes, ``None`` where size is not the trouble.
+    """Return the side of the smallest square images that an extractor accepts, ``None`` if size is not the problem.
 
-    Nothing is computed: the sizes are tried on torch's device for shapes alone.
+    Nothing is computed: the sizes are tried on torch's ``meta`` device.
     """
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         return None
@@ -64,7 +64,7 @@ def _fits(kind: type[BaseFeaturesExtractor], space: spaces.Box, kwargs: Mapping[
     try:
         with torch.device("meta"):
             _try_out(kind(image, **kwargs), image)
-    except Exception:  # an encoder of the user's own may fail in any way
+    except Exception:  # a user's encoder may raise anything
         return False
     return True
 

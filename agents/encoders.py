@@ -21,7 +21,7 @@ Extractor = TypeVar("Extractor", bound=BaseFeaturesExtractor)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
-    """Return the arithmetic of an encoder on a device: ``auto`` is bfloat16 where the hardware computes in it."""
+    """Return the precision of an encoder on a device: ``auto`` is bfloat16 if the hardware supports it."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -41,9 +41,10 @@ def _in_channels_last(parameter: Tensor) -> None:
 class ChannelsLastConv2d(nn.Conv2d):
     """A convolution that computes channels-last and stores its weight as every other module does.
 
-    A weight that is stored channels-last cannot be viewed as a vector, which orthogonal initialization and
-    ``torch.nn.utils.parameters_to_vector`` do. On a CPU the weight's gradient keeps the order in which the convolution
-    gives it, and gradient clipping sums it in: rounding is that of a network that is channels-last throughout.
+    A weight stored channels-last cannot be viewed as a vector, which orthogonal initialization and
+    ``torch.nn.utils.parameters_to_vector`` need. On a CPU the weight's gradient keeps the memory order of the
+    convolution, in which gradient clipping sums it, so rounding equals that of a network that is channels-last
+    throughout.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,14 +66,14 @@ class ChannelsLastConv2d(nn.Conv2d):
 
 
 def check_images(space: spaces.Space, normalized: bool = True) -> None:
-    """Check that an encoder can read what a space holds.
+    """Check that an encoder accepts the observations of a space.
 
     Args:
         space: channels-first images ``(C, H, W)``: uint8 in [0, 255] or floats.
         normalized: whether floats are known to be in [0, 1] already (``normalize_images=False``).
 
     Raises:
-        ValueError: other observations; the message says what to do.
+        ValueError: the observations are of another kind; the message says what to do.
     """
     if is_image_space(space, check_channels=False):
         return
@@ -80,12 +81,12 @@ def check_images(space: spaces.Space, normalized: bool = True) -> None:
     if not isinstance(space, spaces.Box) or len(shape) != 3 or not np.issubdtype(space.dtype, np.floating):
         raise ValueError(
             f"a CAM encoder needs images, uint8 in [0, 255] of shape (H, W, C) or (C, H, W), got {space}; "
-            "for other observations give your own features extractor class as `encoder`"
+            "for other observations use your own features extractor class as `encoder`"
         )
     if not is_image_space_channels_first(space):
         raise ValueError(
-            f"float images must be channels-first (C, H, W), got shape {shape}: SB3 moves the channels of uint8 images "
-            "alone; give uint8 images in [0, 255], or move the channels with gymnasium.wrappers.TransformObservation"
+            f"float images must be channels-first (C, H, W), got shape {shape}: SB3 moves the channels only of uint8 "
+            "images; use uint8 images in [0, 255], or move the channels with gymnasium.wrappers.TransformObservation"
         )
     if not normalized:
         raise ValueError(
@@ -95,20 +96,19 @@ def check_images(space: spaces.Space, normalized: bool = True) -> None:
 
 
 class CamEncoder(BaseFeaturesExtractor):
-    """A convolutional encoder whose last feature map is open to attention.
+    """A convolutional encoder whose last feature map is used for attention maps.
 
     ``forward`` is ``head(cam_features(observations))``. Subclasses set ``cnn`` (its output, after the last ReLU, is
-    the CAM layer) and ``linear`` (over the flattened CAM layer: Linear -> ReLU, whose maps are the fastest, or other
-    layers), and say in ``channels_last`` which memory format their convolutions are faster in
+    the CAM layer) and ``linear`` (over the flattened CAM layer: Linear -> ReLU, which gives the fastest maps, or other
+    layers), and declare in ``channels_last`` the faster memory format of their convolutions
     (:class:`ChannelsLastConv2d`).
 
     Args:
         observation_space: channels-first images ``(C, H, W)``, uint8 in [0, 255], or floats in [0, 1] together with
             the policy's ``normalize_images=False``.
         features_dim: units of the linear layer.
-        precision: arithmetic of the encoder; ``bfloat16`` uses torch's autocast, parameters stay float32; ``auto`` is
-            bfloat16 on hardware that computes in it, see :func:`resolve_precision`. The heads always compute in
-            float32.
+        precision: precision of the encoder; ``bfloat16`` uses torch's autocast with float32 parameters; ``auto`` is
+            bfloat16 on hardware that supports it, see :func:`resolve_precision`. The heads always compute in float32.
     """
 
     cnn: nn.Module
@@ -125,16 +125,16 @@ class CamEncoder(BaseFeaturesExtractor):
         self.precision = precision
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        # Autocast that is switched off still costs time and is written into exported graphs.
+        # Disabled autocast still costs time and appears in exported graphs.
         lower = self.arithmetic(device) == torch.bfloat16
         return torch.autocast(device.type, torch.bfloat16) if lower else nullcontext()
 
     @property
     def is_linear_relu(self) -> bool:
-        """Whether the features are ``relu(Linear(flatten(cam_features)))`` in exactly the way of this class.
+        """Whether the features are exactly ``relu(Linear(flatten(cam_features)))`` as in this class.
 
-        Attention has a closed form then. A subclass that changes a method or puts other layers into ``linear`` runs
-        them as they are, and its maps are made by automatic differentiation.
+        Then attention has a closed form. For a subclass that overrides a method or puts other layers into ``linear``,
+        maps are computed by automatic differentiation.
         """
         layers = list(self.linear) if type(self.linear) is nn.Sequential else []
         methods = ("forward", "cam_features", "hidden", "hidden_weight", "_images", "_autocast", "arithmetic")
@@ -142,7 +142,7 @@ class CamEncoder(BaseFeaturesExtractor):
         return not own and [type(layer) for layer in layers] == [nn.Linear, nn.ReLU]
 
     def arithmetic(self, device: torch.device) -> torch.dtype:
-        """Return what the encoder computes in on a device."""
+        """Return the precision of the encoder on a device."""
         own = next(self.parameters()).dtype
         return torch.bfloat16 if resolve_precision(self.precision, device) == "bfloat16" else own
 
@@ -151,11 +151,12 @@ class CamEncoder(BaseFeaturesExtractor):
         layout = torch.channels_last if self.channels_last else torch.preserve_format
         arithmetic = self.arithmetic(observations.device)
         if not self.channels_last and arithmetic != torch.bfloat16 and torch.is_grad_enabled():
-            # As stock SB3, bit for bit: it acts on images as they come and learns from contiguous ones.
+            # Bit-identical to stock SB3, which acts on images as returned by environments and learns from contiguous
+            # ones.
             layout = torch.contiguous_format
         if observations.dtype != torch.uint8:
             return observations.to(memory_format=layout)
-        # Whole numbers up to 255 are exact in bfloat16 too.
+        # Integers up to 255 are exact in bfloat16 too.
         return observations.to(arithmetic, memory_format=layout).div_(255)
 
     def cam_features(self, observations: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ class CamEncoder(BaseFeaturesExtractor):
             if features.shape[0] < linear.out_features or features.is_contiguous():
                 hidden = cast(Tensor, linear(features.flatten(1)))
             else:
-                # The weight is smaller than the features: it is brought into their order, not they into its.
+                # The weight is smaller than the features, so its memory order is changed, not theirs.
                 weight = self.hidden_weight(features).permute(0, 2, 3, 1).flatten(1)
                 hidden = functional.linear(features.permute(0, 2, 3, 1).flatten(1), weight, linear.bias)
         return hidden.float() if hidden.dtype == torch.bfloat16 else hidden
@@ -191,7 +192,7 @@ class CamEncoder(BaseFeaturesExtractor):
         return torch.relu(self.hidden(self.cam_features(observations)))
 
     def _own_head(self, features: Tensor) -> Tensor:
-        """Return what a subclass makes of CAM features ``(B, C, h, w)``, ``(B, features_dim)``."""
+        """Return a subclass's features ``(B, features_dim)`` of CAM features ``(B, C, h, w)``."""
         if type(self).hidden is not CamEncoder.hidden:
             return torch.relu(self.hidden(features))
         with self._autocast(features.device):
@@ -207,7 +208,7 @@ class CamEncoder(BaseFeaturesExtractor):
 
 
 class NatureEncoder(CamEncoder):
-    """SB3's NatureCNN (Mnih et al. 2015), the same layers in the same order; CAM grid 4x4 on 64x64 images."""
+    """SB3's NatureCNN (Mnih et al. 2015) with the same layers in the same order; CAM grid 4x4 on 64x64 images."""
 
     channels_last = False
 
@@ -240,10 +241,10 @@ class CompactEncoder(CamEncoder):
 
 
 class PatchEncoder(CamEncoder):
-    """A three-layer encoder that starts with patches of 4x4 pixels, at a third of ``compact``'s arithmetic.
+    """A three-layer encoder that starts with patches of 4x4 pixels and needs a third of the operations of ``compact``.
 
-    CAM grid 8x8 on 64x64 images. For quick experiments, and for pictures drawn in tiles. The first layer is the
-    patch embedding of vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929).
+    CAM grid 8x8 on 64x64 images. It suits quick experiments and images drawn in tiles. The first layer is the patch
+    embedding of vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929).
     """
 
     def __init__(
@@ -323,7 +324,7 @@ ENCODERS: Registry[type[BaseFeaturesExtractor]] = Registry("encoder", _SHIPPED, 
 
 
 def register_encoder(name: str) -> Callable[[type[Extractor]], type[Extractor]]:
-    """Make a features extractor class an encoder, ``policy.encoder: NAME`` in configurations; a decorator."""
+    """Register a features extractor class as an encoder, ``policy.encoder: NAME`` in configurations; a decorator."""
     return cast(Callable[[type[Extractor]], type[Extractor]], ENCODERS.register(name))
 
 
@@ -331,7 +332,8 @@ def encoder_class(encoder: str | type[BaseFeaturesExtractor]) -> type[BaseFeatur
     """Return the features extractor class for an encoder's name or path (a class is returned as it is).
 
     Raises:
-        ValueError: unknown name, the message names the nearest known one; or no features extractor.
+        ValueError: the name is unknown, with the nearest known name in the message; or the class is not a features
+            extractor.
     """
     if not isinstance(encoder, str):
         return encoder
@@ -345,17 +347,17 @@ def encoder_class(encoder: str | type[BaseFeaturesExtractor]) -> type[BaseFeatur
 
 
 def is_shipped(encoder: object) -> bool:
-    """Say whether an encoder is of a class of this package, and none derived from it."""
+    """Return whether an encoder's class is one of this package and not derived from one."""
     return type(encoder) in _SHIPPED.values()
 
 
 def encoder_name(kind: type[BaseFeaturesExtractor]) -> str:
-    """Return the name of an encoder class in :data:`ENCODERS`, or its own where it is not there."""
+    """Return the name of an encoder class in :data:`ENCODERS`, or its class name if it is not registered."""
     return ENCODERS.name_of(kind) or kind.__name__
 
 
 def encoder_kwargs(encoder: type[BaseFeaturesExtractor], precision: Precision) -> dict[str, Any]:
-    """Return what an encoder class is built with: own features extractors know nothing of ``precision``."""
+    """Return the arguments of an encoder class; users' features extractors do not take ``precision``."""
     if issubclass(encoder, CamEncoder):
         return {"precision": precision}
     if precision == "bfloat16":

@@ -1,4 +1,4 @@
-"""What the training states of all algorithms have in common: where episodes stand, and how another model's is told."""
+"""The common part of the training states of all algorithms: current episodes, and errors for states of other models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 def episode_state(model: BaseAlgorithm) -> dict[str, Any]:
-    """Return the observations that are acted on next, and the episodes that statistics are of."""
+    """Return the next observations, and the episodes in the running statistics."""
     return {
         "last_observations": with_order(model._last_obs),
         "last_episode_starts": model._last_episode_starts,
@@ -22,7 +22,7 @@ def episode_state(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def restore_episode_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Take over what :func:`episode_state` gave."""
+    """Restore the result of :func:`episode_state`."""
     model._last_obs = in_order(state["last_observations"])
     model._last_episode_starts = state["last_episode_starts"]
     model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
@@ -31,7 +31,7 @@ def restore_episode_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> Non
 
 @contextmanager
 def refusing_other_models() -> Iterator[None]:
-    """Tell in one line that a state which cannot be taken over inside the block is that of another model.
+    """Turn errors of restoring a state inside the block into one line: the state belongs to another model.
 
     Raises:
         ValueError: it is.
@@ -40,18 +40,18 @@ def refusing_other_models() -> Iterator[None]:
         yield
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ValueError(f"the state of training is that of another model or version ({told})") from error
+        raise ValueError(f"the state of training belongs to another model or version ({told})") from error
 
 
 def with_order(observations: Any) -> dict[str, Any]:
-    """Return observations with their order in memory.
+    """Return observations with their memory order.
 
-    Where images ``(N, C, H, W)`` are a view of channels-last ones, some convolutions round differently.
+    Some convolutions round differently if images ``(N, C, H, W)`` are a view of channels-last ones.
     """
     last = isinstance(observations, np.ndarray) and observations.ndim == 4 and not observations.flags.c_contiguous
     return {"channels_last": last, "values": np.moveaxis(observations, 1, -1) if last else observations}
 
 
 def in_order(stored: Mapping[str, Any]) -> Any:
-    """Return the observations that :func:`with_order` took."""
+    """Return the observations given to :func:`with_order`."""
     return np.moveaxis(stored["values"], -1, 1) if stored["channels_last"] else stored["values"]

@@ -1,4 +1,4 @@
-"""The label maps of the observations that a policy sees now, checked, for terms that need them."""
+"""The checked label maps of the current observations, for terms that need them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SEGMENTATION_NEEDED = (
     "an environment with segmentation; make it with camal_rl.envs.make_vec, masks on; a Gymnasium environment of your "
     "own with make_segmented_vec(MyEnv, num_envs), a vectorized one with wrap_vec; or use weight 0"
 )
-"""How the message to somebody whose environment has no masks goes on."""
+"""Ending of the error message for an environment without masks."""
 
 
 def masks_of(env: VecEnv) -> SegmentedVecEnv | None:
-    """Return the environment that gives label maps, ``None`` where there is none or its masks are off."""
+    """Return the environment with label maps, ``None`` if there is none or its masks are off."""
     segmented = find_segmented(env)
     return segmented if segmented is not None and segmented.has_segmentation else None
 
@@ -29,7 +29,7 @@ def current_label_maps(segmented: SegmentedVecEnv, policy: BasePolicy) -> LabelM
     """Return the label maps ``uint8 (num_envs, H, W)`` of the current observations.
 
     Raises:
-        ValueError: they have another shape than the images, or hold ids without a name.
+        ValueError: they have another shape than the images, or contain ids without a name.
     """
     labels = segmented.segmentation()
     expected = (segmented.num_envs, *observed_size(policy))
@@ -43,7 +43,7 @@ def current_label_maps(segmented: SegmentedVecEnv, policy: BasePolicy) -> LabelM
 
 
 def observed_size(policy: BasePolicy) -> tuple[int, int]:
-    """Return height and width of the observations; only uint8 images are channels-first without doubt."""
+    """Return height and width of the observations; only for uint8 images the axis order is unambiguous."""
     space = policy.observation_space
     if is_image_space(space, check_channels=False):
         height, width = cast(tuple[int, ...], space.shape)[-2:]

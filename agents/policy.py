@@ -1,4 +1,4 @@
-"""The actor-critic policy whose encoder gives value and policy attention maps."""
+"""The actor-critic policy with attention maps of value and policy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from camal_rl.closed_form import log_prob_score_gradient, value_score_gradient
 
 
 class CamPolicy(AttentivePolicy, ActorCriticCnnPolicy):
-    """SB3's CNN policy with class activation maps of its value and of its policy.
+    """SB3's CNN policy with class activation maps of its value and its policy.
 
-    Everything of ``ActorCriticCnnPolicy`` stays: with ``encoder="nature"`` the parameters, their names and their
-    initial values are those of ``CnnPolicy``. The heads are linear unless ``net_arch`` says otherwise. Policy maps have
+    It keeps the behavior of ``ActorCriticCnnPolicy``: with ``encoder="nature"`` the parameters, their names and their
+        initial values are those of ``CnnPolicy``. The heads are linear unless ``net_arch`` is given. Policy maps have
     a closed form for ``Discrete`` actions. The score of a map is ``V(s)`` for ``value`` and
     :func:`camal_rl.agents.policy_score.policy_score` for ``policy``.
 
@@ -42,7 +42,7 @@ class CamPolicy(AttentivePolicy, ActorCriticCnnPolicy):
         return type(self) is CamPolicy
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)``, as SB3's policy does, from uint8 images."""
+        """Return actions, values ``(B, 1)`` and log-probabilities ``(B,)`` for uint8 images, like SB3's policy."""
         distribution, values = self._heads(self._encode_all(obs, frames=0))
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
@@ -57,7 +57,7 @@ class CamPolicy(AttentivePolicy, ActorCriticCnnPolicy):
     def evaluate_for_attention(
         self, observations: Tensor, actions: Tensor | None = None, num_attention_frames: int | None = None
     ) -> ActionEvaluation:
-        """Evaluate actions as ``evaluate_actions`` does, and keep what attention maps are made of.
+        """Evaluate actions like ``evaluate_actions``, and keep everything needed for attention maps.
 
         The arguments are those of :meth:`camal_rl.agents.attentive_policy.AttentivePolicy.evaluate_for_attention`.
         """
@@ -66,7 +66,7 @@ class CamPolicy(AttentivePolicy, ActorCriticCnnPolicy):
         chosen = distribution.get_actions(deterministic=True) if actions is None else actions
         log_prob = distribution.log_prob(chosen)
         entropy = distribution.entropy()
-        # The policy has one distribution object, which the next observations change.
+        # The policy has only one distribution object, which the next observations modify.
         own = copy.copy(distribution)
         return ActionEvaluation(chosen, values.flatten(), log_prob, entropy, own, encoded, num_attention_frames)
 

@@ -1,4 +1,4 @@
-"""The number whose gradient says where a policy looks for its action."""
+"""The score whose gradient gives the attention map of a policy's action."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def policy_score(distribution: Distribution, log_prob: Tensor) -> Tensor:
 
     Args:
         distribution: the policy's distribution for B observations.
-        log_prob: ``(B,)``, log-probabilities of the actions that are explained.
+        log_prob: ``(B,)``, log-probabilities of the explained actions.
     """
     inner = distribution.distribution
     if isinstance(inner, torch.distributions.Normal):
@@ -27,7 +27,7 @@ def policy_score(distribution: Distribution, log_prob: Tensor) -> Tensor:
 
 
 def gaussian_score(mean: Tensor, std: Tensor) -> Tensor:
-    """Return how far a Gaussian policy's mean is from no action, ``1/2 sum_i (mean_i / std_i)^2``, ``(B,)``.
+    """Return the distance of a Gaussian policy's mean from no action, ``1/2 sum_i (mean_i / std_i)^2``, ``(B,)``.
 
     It is the Kullback-Leibler divergence of the policy from the same Gaussian around 0, before a squashing function as
     after it, and the measure of Graydanus et al. 2018 (arXiv 1711.00138, eq. 2: half the squared distance between two

@@ -47,12 +47,12 @@ from camal_rl.module_state import copied_state
 class PPOWithTerms(ImagePPO):
     """PPO whose loss is ``PPO loss + sum over terms of weight_at(progress) * total``.
 
-    Everything of SB3's PPO stays, and with no term, or every weight 0, the parameters are those of stock PPO, bit for
-    bit, for every policy that PPO takes. The terms' settings are saved with the model; the file loads with SB3's
-    ``PPO.load`` as well.
+    It keeps all features of SB3's PPO. Without terms, or with every weight 0, the parameters are bit-identical to stock
+    PPO, for every policy of PPO. The terms' settings are saved with the model; the file also loads with SB3's
+    ``PPO.load``.
 
     Args:
-        policy: ``"CamPolicy"``; where every weight is 0 any policy of PPO's, which then has SB3's own buffer, rollouts,
+        policy: ``"CamPolicy"``; if every weight is 0, any policy of PPO, which then uses SB3's own buffer, rollouts and
             update.
         env: as in ``stable_baselines3.PPO``.
         *args: as in ``stable_baselines3.PPO``.
@@ -62,10 +62,10 @@ class PPOWithTerms(ImagePPO):
 
     Attributes:
         terms: name to settings, plain data.
-        auxiliary_terms: the terms themselves.
+        auxiliary_terms: the term objects.
 
     Raises:
-        ValueError: an unknown term or setting; a weight above 0 with a policy or an environment that does not serve.
+        ValueError: a term or setting is unknown; or a weight is above 0 with an unsuitable policy or environment.
         TypeError: ``terms`` is none of these.
         DivergedError: in training, numbers that are not finite (:class:`camal_rl.failures.DivergedError`).
     """
@@ -143,15 +143,15 @@ class PPOWithTerms(ImagePPO):
             self._saved_modules = None
 
     def training_state(self) -> dict[str, Any]:
-        """Return all that training needs to go on, but for the environment (:mod:`camal_rl.agents.training_state`)."""
+        """Return the state of training except for the environment (:mod:`camal_rl.agents.training_state`)."""
         return training_state(self)
 
     def restore_training_state(self, state: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """Take over a :meth:`training_state`; then ``learn(..., reset_num_timesteps=False)`` goes on from there.
+        """Restore a :meth:`training_state`; then ``learn(..., reset_num_timesteps=False)`` continues from there.
 
         Args:
-            state: of a model that was made with the same arguments.
-            seconds: how long training has taken so far, for the logs.
+            state: state of a model with the same arguments.
+            seconds: duration of training so far, for the logs.
 
         Raises:
             ValueError: it is the state of another model.

@@ -1,4 +1,4 @@
-"""The policy of a Q-network whose encoder gives attention maps of Q(s, a)."""
+"""The policy of a Q-network with attention maps of Q(s, a)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from camal_rl.agents.config import AttentionTarget
 from camal_rl.closed_form import q_score_gradient
 
 EXPLORATION = 0.05
-"""The share of random actions that a policy is evaluated with by default, as Mnih et al. 2015 evaluate DQN."""
+"""The default share of random actions in evaluations, as in Mnih et al. 2015."""
 
 
 class CamQPolicy(AttentivePolicy, DQNPolicy):
-    """SB3's policy of DQN with class activation maps of ``Q(s, a)``, the attention target ``q``.
+    """SB3's DQN policy with class activation maps of ``Q(s, a)``, the attention target ``q``.
 
-    Everything of ``DQNPolicy`` stays: with ``encoder="nature"`` the parameters, their names and their initial values
-    are those of DQN's ``CnnPolicy``. The head is linear unless ``net_arch`` says otherwise, and the maps have a closed
-    form then. The score of a map is ``Q(s, a)``, by default of the greedy action, whose map is also the one that
+    It keeps the behavior of ``DQNPolicy``: with ``encoder="nature"`` the parameters, their names and their initial
+        values are those of DQN's ``CnnPolicy``. Unless ``net_arch`` is given, the head is linear and the maps have a
+        closed form. The score of a map is ``Q(s, a)``, by default of the greedy action, whose map is also the one that
     :class:`camal_rl.agents.CAMALDQN` trains.
 
-    A Q-network has no distribution of actions. Where sampled actions are asked for, as an evaluation does, :meth:`act`
-    gives each image a random action with probability ``exploration``, drawn from torch's generator, and the greedy one
-    otherwise. ``predict`` is SB3's.
+    A Q-network has no distribution of actions. If sampled actions are requested, as in an evaluation, :meth:`act`
+    returns for each image a random action with probability ``exploration``, drawn from torch's generator, and the
+    greedy one otherwise. ``predict`` is SB3's.
 
     Args:
         *args: those of :class:`camal_rl.agents.attentive_policy.AttentivePolicy`.
@@ -50,7 +50,7 @@ class CamQPolicy(AttentivePolicy, DQNPolicy):
         return {**super()._get_constructor_parameters(), "exploration": self.exploration}
 
     def make_q_net(self) -> QNetwork:
-        """Make a Q-network, as SB3 does; the algorithm moves the whole policy to its device."""
+        """Create a Q-network like SB3; the algorithm moves the whole policy to its device."""
         return QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
 
     def _extractors(self) -> dict[AttentionTarget, BaseFeaturesExtractor]:
@@ -66,7 +66,7 @@ class CamQPolicy(AttentivePolicy, DQNPolicy):
         """Return the greedy actions, or those of epsilon-greedy exploration; the arguments are those of ``predict``."""
         actions, state = self.predict(observation, state, episode_start, deterministic=True)
         if not deterministic and self.exploration > 0:
-            # Both are drawn for every image: what one does leaves the others alone.
+            # Both are drawn for every image, so that images do not affect each other's random numbers.
             explores = torch.rand(actions.shape).numpy() < self.exploration
             random = torch.randint(int(cast(Any, self.action_space).n), actions.shape).numpy()
             actions = np.where(explores, random, actions)
@@ -75,10 +75,10 @@ class CamQPolicy(AttentivePolicy, DQNPolicy):
     def evaluate_for_attention(
         self, observations: Tensor, actions: Tensor | None = None, num_attention_frames: int | None = None
     ) -> QEvaluation:
-        """Return the Q-values of images as ``q_net`` does, and keep what attention maps are made of.
+        """Return the Q-values of images like ``q_net``, with everything needed for attention maps.
 
         The arguments are those of :meth:`camal_rl.agents.attentive_policy.AttentivePolicy.evaluate_for_attention`;
-        without actions the maps explain the greedy ones.
+        without actions the maps explain the greedy actions.
         """
         encoded = self._encode_all(observations, num_attention_frames)
         q_values = self.q_net.q_net(encoded["q"].features)

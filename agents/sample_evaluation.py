@@ -1,4 +1,4 @@
-"""The policy's answer for samples of a rollout."""
+"""Evaluates a policy on samples of a rollout."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 def evaluate_samples(
     policy: CamPolicy, samples: CamalRolloutSamples, num_attention_frames: int | None = None
 ) -> ActionEvaluation:
-    """Evaluate actions as the rollout buffer stores them: discrete ones come as a column.
+    """Evaluate actions in the format of the rollout buffer, where discrete actions are a column.
 
     Args:
-        policy: what is asked.
+        policy: the policy.
         samples: ``B`` samples.
-        num_attention_frames: of how many of them, from the first on, maps can be made; ``None`` means all.
+        num_attention_frames: number of first samples for which maps can be computed; ``None`` means all.
     """
     observations, actions = samples.observations, samples.actions
     if isinstance(policy.action_space, spaces.Discrete):

@@ -57,7 +57,7 @@ class SGFDConfig:
     evenness: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         check_number("sgfd.weight", self.weight, 0, 1)
         for name in ("clip_range", "vf_coef", "changed_fraction", "learning_rate", "evenness"):
             check_number(f"sgfd.{name}", getattr(self, name), 0, MAX_WEIGHT)

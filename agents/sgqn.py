@@ -1,4 +1,4 @@
-"""SGQN: policy and value rest on the pixels that matter to them (Bertoin et al. 2022, arXiv 2209.09203), for PPO."""
+"""SGQN for PPO: policy and value should depend only on salient pixels (Bertoin et al. 2022, arXiv 2209.09203)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class SGQNConfig:
         weight: coefficient of the term, at least 0.
         quantile: in [0, 1]; a pixel is salient where its saliency is at least this quantile of its frame's. The
             authors' code has .9 by default, and .98 for cartpole.
-        attribution_weight: of the decoder's cross-entropy beside the consistency, at least 0.
-        frame_fraction: share in (0, 1] of each minibatch that the term looks at; it costs that much less.
+        attribution_weight: weight of the decoder's cross-entropy relative to the consistency, at least 0.
+        frame_fraction: share in (0, 1] of each minibatch that the term uses, which reduces its cost in proportion.
     """
 
     weight: float = 0.1
@@ -46,13 +46,13 @@ class SGQNConfig:
     frame_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         check_number("sgqn.weight", self.weight, 0, MAX_WEIGHT)
         check_number("sgqn.quantile", self.quantile, 0, 1)
         check_number("sgqn.attribution_weight", self.attribution_weight, 0, MAX_WEIGHT)
         check_number("sgqn.frame_fraction", self.frame_fraction)
         if not 0 < self.frame_fraction <= 1:
-            raise ValueError(f"sgqn.frame_fraction is in (0, 1], got {self.frame_fraction}")
+            raise ValueError(f"sgqn.frame_fraction must be in (0, 1], got {self.frame_fraction}")
 
 
 class SGQNTerm(AuxiliaryTerm):
@@ -74,7 +74,7 @@ class SGQNTerm(AuxiliaryTerm):
         self._policy: ActorCriticPolicy | None = None
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images, keep the policy, and make the decoder."""
+        """Check that observations are images, store the policy, and create the decoder."""
         check_images(policy, self.name, "SGQN masks")
         self._policy = policy
         channels, height, width = cast(tuple[int, ...], policy.observation_space.shape)
@@ -86,7 +86,7 @@ class SGQNTerm(AuxiliaryTerm):
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return the inconsistency under the mask plus the decoder's error, on the minibatch's first frames."""
         if self._policy is None or self.module is None:
-            raise RuntimeError("setup() comes before loss()")
+            raise RuntimeError("call setup() before loss()")
         policy, count = cast(CamPolicy, self._policy), len(minibatch.observations)
         chosen = first_samples(minibatch, math.ceil(self.config.frame_fraction * count))
         images = chosen.observations
@@ -145,7 +145,7 @@ def first_samples(samples: CamalRolloutSamples, count: int) -> CamalRolloutSampl
 
 
 def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[ActionEvaluation, Tensor]:
-    """Return the policy's answer for images, and how much each pixel matters to it.
+    """Return the policy's evaluation of images, and the saliency of each pixel.
 
     The saliency of a pixel is the largest ``|d score / d channel|`` of its frame's channels. Scores are ``V(s)`` and
     the policy's score of the action taken (:func:`camal_rl.agents.policy_score.policy_score`); the map of each is

@@ -1,4 +1,4 @@
-"""Checks of the settings of auxiliary terms: one line that names the setting, what was expected and what came."""
+"""Checks of the settings of auxiliary terms; errors name the setting, the expected and the given value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from camal_rl.camal_config import MAX_WEIGHT
 
 
 def check_weight(setting: str, value: object) -> None:
-    """Raise a TypeError or ValueError for what is no finite number in 0 .. :data:`MAX_WEIGHT`.
+    """Raise a TypeError or ValueError unless the value is a finite number in 0 .. :data:`MAX_WEIGHT`.
 
     Args:
         setting: name of the setting with that of its term, such as ``drac.weight``.
-        value: what was given.
+        value: the given value.
     """
     number = _number(setting, value)
     if not 0 <= number < math.inf:
@@ -25,13 +25,13 @@ def check_weight(setting: str, value: object) -> None:
 
 
 def check_share(setting: str, value: object) -> None:
-    """Raise a TypeError or ValueError for what is no number in (0, 1]."""
+    """Raise a TypeError or ValueError unless the value is a number in (0, 1]."""
     if not 0 < _number(setting, value) <= 1:
         raise ValueError(f"{setting} must be in (0, 1], got {value}")
 
 
 def check_count(setting: str, value: object) -> None:
-    """Raise a TypeError or ValueError for what is no whole number of at least 1."""
+    """Raise a TypeError or ValueError unless the value is an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{setting} must be a whole number, got {value!r}")
     if value < 1:
@@ -39,7 +39,7 @@ def check_count(setting: str, value: object) -> None:
 
 
 def check_choice(setting: str, value: object, choices: Sequence[str]) -> None:
-    """Raise a ValueError for what is none of some names."""
+    """Raise a ValueError unless the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{setting} must be one of {', '.join(choices)}, got {value!r}")
 

@@ -1,4 +1,4 @@
-"""What can join PPO's loss: the contract of auxiliary terms, and their registry."""
+"""Auxiliary terms of PPO's loss: their interface and registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camal_rl.spelling import check_settings
 
 @dataclass(frozen=True)
 class TermLoss:
-    """What a term adds to the loss of one minibatch.
+    """The contribution of a term to the loss of one minibatch.
 
     Attributes:
         total: scalar with a graph, not yet multiplied by the term's weight; logged as ``<term>/loss``.
@@ -33,23 +33,24 @@ class TermLoss:
 
 
 class AuxiliaryTerm(Protocol):
-    """Something that joins PPO's loss: CAMAL, DrAC, or a method of your own.
+    """An additional term of PPO's loss: CAMAL, DrAC, or your own method.
 
-    A term is made as ``Term(config, seed)``. The loss of a minibatch is PPO's plus ``weight_at(progress) * total`` of
-    every term. A term whose weight is 0 is not asked for a loss; where every weight is 0, training is stock PPO's, bit
-    for bit. A term with a weight above 0 needs :class:`camal_rl.agents.CamPolicy`. A class that derives from this one
-    writes ``name``, ``config_type`` and :meth:`loss`, and takes the rest as it is.
+    A term is created as ``Term(config, seed)``. The loss of a minibatch is PPO's plus ``weight_at(progress) * total``
+    of every term. The loss of a term with weight 0 is not computed; if every weight is 0, training is bit-identical to
+    stock PPO. A term with a weight above 0 needs :class:`camal_rl.agents.CamPolicy`. A derived class must define
+    ``name``, ``config_type`` and :meth:`loss`; everything else has a default.
 
     Attributes:
-        name: heading of what is logged.
+        name: prefix of logged figures.
         config_type: frozen dataclass of the term's settings, plain data with a ``weight`` of at least 0. They are saved
             with the model.
         config: the settings.
-        seed: seed for random numbers of the term's own, which leave torch's and NumPy's global streams alone.
-        module: what the term learns besides the policy, made in :meth:`setup`. It has an optimizer of the policy's
-            kind, with the same learning rate, and gradients clipped to the same norm; it is saved with the model.
+        seed: seed for the term's own random numbers, which must not use torch's and NumPy's global generators.
+        module: a module that the term trains besides the policy, created in :meth:`setup`. It has an optimizer of the
+            policy's kind, with the same learning rate, and gradients clipped to the same norm; it is saved with the
+            model.
         logs_at_weight_zero: whether :meth:`setup`, :meth:`rollout_columns`, :meth:`update_starts` and
-            :meth:`diagnostics` are called at weight 0 as well (with CamPolicy).
+            :meth:`diagnostics` are also called with weight 0 (with CamPolicy).
     """
 
     name: ClassVar[str]
@@ -63,38 +64,38 @@ class AuxiliaryTerm(Protocol):
         self.config, self.seed = config, seed
 
     def weight_at(self, progress: float) -> float:
-        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        """Return the coefficient at ``progress`` in [0, 1], the finished share of training."""
         return float(self.config.weight)
 
     def num_attention_frames(self, batch_size: int) -> int:
-        """Return of how many frames of a minibatch, from the first on, :meth:`loss` makes attention maps."""
+        """Return the number of first frames of a minibatch for which :meth:`loss` needs attention maps."""
         return 0
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that policy and environment serve, before training; a ValueError says what is missing."""
+        """Check policy and environment before training; raise a ValueError that says what is missing."""
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
-        """Return what is stored with the current observations: name to array ``(num_envs, ...)``.
+        """Return the data to store with the current observations: name to array ``(num_envs, ...)``.
 
-        No other term may use the same name.
+        Each name may be used by only one term.
         """
         return {}
 
     def update_starts(self, rollout: CamalRolloutBuffer) -> None:
-        """Take note of a complete rollout, with returns and advantages, before the first minibatch of its update.
+        """Process a complete rollout, with returns and advantages, before the first minibatch of its update.
 
-        An update that is broken off is made again: what changes here belongs into :meth:`training_state`.
+        An interrupted update is repeated, so state that changes here belongs in :meth:`training_state`.
         """
         return
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
-        """Return what the term adds for a minibatch.
+        """Return the term's loss for a minibatch.
 
         Args:
-            minibatch: samples of the rollout, with what :meth:`rollout_columns` gave in ``minibatch.columns``.
-            evaluation: the policy's answer for them, with a graph. Maps can be made of as many frames as
-                :meth:`num_attention_frames` asked for, or more where another term asked for more.
-            progress: the share of training that is done, in [0, 1].
+            minibatch: samples of the rollout, with the data of :meth:`rollout_columns` in ``minibatch.columns``.
+            evaluation: the policy's evaluation of them, with a graph. Maps are available for at least
+                :meth:`num_attention_frames` frames, or more if another term needs more.
+            progress: the finished share of training in [0, 1].
         """
         ...
 
@@ -103,21 +104,20 @@ class AuxiliaryTerm(Protocol):
         return {}
 
     def training_state(self) -> Any:
-        """Return what a checkpoint must hold of this term besides its module: a tree of plain data, arrays, tensors.
+        """Return the state of this term for checkpoints, besides its module: a tree of plain data, arrays, tensors.
 
-        What derives from this class and has no other state than the random generators among its attributes, torch's
-        and NumPy's, needs no method of its own.
+        A derived class whose only state is torch and NumPy generators in attributes need not override this method.
         """
         return own_random_states(self)
 
     def restore_training_state(self, state: Any) -> None:
-        """Take over what :meth:`training_state` gave, in a term that was set up with the same settings."""
+        """Restore a result of :meth:`training_state` in a term that was set up with the same settings."""
         restore_own_random_states(self, state)
 
 
 AnyTerm = TypeVar("AnyTerm", bound=type)
 Terms = Mapping[str, Any] | Sequence["str | tuple[str, Any] | AuxiliaryTerm"]
-"""How terms are asked for: names, pairs of name and settings, terms; or a mapping of names to settings."""
+"""Ways to specify terms: names, pairs of name and settings, terms; or a mapping of names to settings."""
 
 TERMS: Registry[type[Any]] = Registry(
     "auxiliary term",
@@ -137,24 +137,24 @@ _MEMBERS = (
     *("rollout_columns", "loss", "diagnostics"),
 )
 _LATER_MEMBERS = ("update_starts", "training_state", "restore_training_state")
-"""What a term that does not derive from :class:`AuxiliaryTerm` may lack: it gets the defaults."""
+"""Members that a term not derived from :class:`AuxiliaryTerm` may omit; it gets the defaults."""
 
 
 def register_term(name: str) -> Callable[[AnyTerm], AnyTerm]:
-    """Return a decorator that makes a term known by its name."""
+    """Return a decorator that registers a term by its name."""
     return TERMS.register(name)  # type: ignore[return-value]
 
 
 def make_terms(asked: Terms | None, seed: int) -> dict[str, AuxiliaryTerm]:
-    """Make the terms that are asked for, by the names under which they can be made again.
+    """Create terms, by the names under which they can be created again.
 
     Args:
         asked: for example ``["drac"]``, ``{"drac": {"weight": 0.2}}``, ``[("mypackage.terms:Mine", None)]``.
-        seed: what each term is made with.
+        seed: seed of each term.
 
     Raises:
-        TypeError: something else, or a class that is no term.
-        ValueError: an unknown term or setting, a setting out of range, or a term that is asked for twice.
+        TypeError: the argument has another type, or a class is not a term.
+        ValueError: a term or setting is unknown, a setting is out of range, or a term is repeated.
     """
     made: dict[str, AuxiliaryTerm] = {}
     for name, settings in _pairs(asked):
@@ -164,27 +164,27 @@ def make_terms(asked: Terms | None, seed: int) -> dict[str, AuxiliaryTerm]:
                 setattr(term, member, MethodType(getattr(AuxiliaryTerm, member), term))
         key = _name_of(term) if name is None else name
         if key in made:
-            raise ValueError(f"term {key!r} is asked for twice")
+            raise ValueError(f"term {key!r} is repeated")
         made[key] = term
     return made
 
 
 def term_settings(terms: Mapping[str, AuxiliaryTerm]) -> dict[str, dict[str, Any]]:
-    """Return terms as plain data, of which :func:`make_terms` makes them again."""
+    """Return terms as plain data, from which :func:`make_terms` can create them again."""
     return {name: asdict(term.config) for name, term in terms.items()}
 
 
 def term_config(term: type[Any], settings: Any = None, name: str | None = None) -> Any:
-    """Return the configuration of a term that ``settings`` stands for.
+    """Return the configuration of a term made from ``settings``.
 
     Args:
         term: the term's class.
         settings: a mapping of some settings, the others keep their defaults; a configuration; or ``None``.
-        name: what messages call it; by default the term's own name.
+        name: name in messages; by default the term's own name.
 
     Raises:
         TypeError: ``settings`` is something else.
-        ValueError: an unknown setting, the message names the nearest known one; or a value out of range.
+        ValueError: a setting is unknown, with the nearest known name in the message; or a value is out of range.
     """
     kind, label = term.config_type, name or term.name
     if settings is None or isinstance(settings, kind):
@@ -203,7 +203,7 @@ def term_class(name: str) -> type[Any]:
 
     Raises:
         ValueError: there is none.
-        TypeError: what is there is no term.
+        TypeError: the object is not a term.
     """
     found = TERMS.find(name)
     _check_members(found, name)
@@ -251,7 +251,7 @@ def _check_members(term: Any, label: str) -> None:
     missing = [member for member in _MEMBERS if not hasattr(term, member)]
     if missing:
         raise TypeError(
-            f"{label!r} is no auxiliary term, it has no {', '.join(missing)}; derive the class from "
+            f"{label!r} is not an auxiliary term, it has no {', '.join(missing)}; derive the class from "
             "camal_rl.agents.AuxiliaryTerm, which has defaults"
         )
     if not is_dataclass(term.config_type) or "weight" not in {each.name for each in fields(term.config_type)}:

@@ -1,4 +1,4 @@
-"""UCB-DrAC: DrAC whose augmentation a bandit chooses (Raileanu et al. 2021, arXiv 2006.12862, sec. 3.2)."""
+"""UCB-DrAC: DrAC with an augmentation chosen by a bandit (Raileanu et al. 2021, arXiv 2006.12862, sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -83,8 +83,9 @@ class UCBDrACConfig:
 
     Attributes:
         weight: coefficient of the term, at least 0.
-        exploration: the factor ``c`` of the bandit's exploration, at least 0; 0 takes what was best so far.
-        window: how many of an augmentation's last rewards count, at least 1.
+        exploration: the factor ``c`` of the bandit's exploration, at least 0; 0 always takes the best augmentation so
+            far.
+        window: number of an augmentation's latest rewards that count, at least 1.
     """
 
     weight: float = 0.1
@@ -92,17 +93,16 @@ class UCBDrACConfig:
     window: int = 10
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         check_weight("ucb_drac.weight", self.weight)
         check_weight("ucb_drac.exploration", self.exploration)
         check_count("ucb_drac.window", self.window)
 
 
 class UCBDrACTerm(AuxiliaryTerm):
-    """DrAC's loss with one augmentation an update, which a bandit chooses.
+    """DrAC's loss with one augmentation per update, chosen by a bandit.
 
-    What an augmentation earns is the mean of the returns (the value's targets) of the rollout that the policy collects
-    after the update.
+    The reward of an augmentation is the mean of the returns (the value targets) in the rollout after the update.
     """
 
     name: ClassVar[str] = "ucb_drac"
@@ -143,6 +143,6 @@ class UCBDrACTerm(AuxiliaryTerm):
         return {"random": super().training_state(), "bandit": self.bandit.state()}
 
     def restore_training_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`training_state` gave."""
+        """Restore a result of :meth:`training_state`."""
         super().restore_training_state(state["random"])
         self.bandit.restore(state["bandit"])

@@ -1,9 +1,9 @@
-"""Statistics over tasks (such as games) and runs: one number for a method on all of them, with an interval.
+"""Aggregate statistics over tasks (such as games) and runs: one number per method, with an interval.
 
-They are those of rliable (Agarwal et al. 2021, arXiv 2108.13264), and also take tasks with different numbers of runs.
-Scores are ``(runs,)`` of one task, ``(runs, tasks)``, or by the name of the task ``(runs,)``: one number for each run,
-on a scale on which tasks compare. Every task weighs the same, however many runs it has. Randomness comes from an
-explicit generator.
+They follow rliable (Agarwal et al. 2021, arXiv 2108.13264), and also accept tasks with different numbers of runs.
+Scores are ``(runs,)`` for one task, ``(runs, tasks)``, or a mapping from task names to ``(runs,)``: one number for each
+run, on a scale that is comparable between tasks. Every task has the same weight, whatever its number of runs.
+Randomness comes from an explicit generator.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
 TaskScores = npt.ArrayLike | Mapping[str, npt.ArrayLike]
-"""Scores of a method: ``(runs,)``, ``(runs, tasks)``, or ``(runs,)`` by the name of the task."""
+"""Scores of a method: ``(runs,)``, ``(runs, tasks)``, or a mapping from task names to ``(runs,)``."""
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 _Strata = Sequence[Scores]
-"""For each task an array ``(..., runs)``; statistics are over the last axis, and over the tasks."""
+"""One array ``(..., runs)`` for each task; statistics are over the last axis and over the tasks."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Profile:
-    """A performance profile: which share of the runs scores above each threshold, with its interval at each.
+    """A performance profile: the share of the runs above each threshold, with its interval.
 
     Attributes:
         thresholds: scores ``(n,)``.
@@ -60,17 +60,17 @@ def mean_score(scores: TaskScores) -> float:
 def interquartile_mean(scores: TaskScores) -> float:
     """Return the mean of the middle half of all scores.
 
-    Less swayed by one outstanding run than the mean, less wasteful than the median (arXiv 2108.13264). The number of
-    scores cut at each end is a quarter, rounded down, as in rliable. Where tasks have different numbers of runs, a
-    score weighs ``1 / runs of its task``, and a quarter of the weight is cut at each end, whole scores only.
+    It is less affected by outliers than the mean and more efficient than the median (arXiv 2108.13264). A quarter of
+    the scores, rounded down, is cut at each end, as in rliable. If tasks have different numbers of runs, a score has
+    the weight ``1 / runs of its task``, and whole scores of up to a quarter of the weight are cut at each end.
     """
     return float(_interquartile_mean(_strata(scores, "scores")))
 
 
 def optimality_gap(scores: TaskScores, target: float = 1.0) -> float:
-    """Return by how much scores fall short of a target on average: ``target - mean(min(score, target))``.
+    """Return the mean shortfall of the scores from a target: ``target - mean(min(score, target))``.
 
-    0 is best: every run reaches the target. What goes beyond the target counts nothing (arXiv 2108.13264).
+    0 is best: every run reaches the target. Scores beyond the target earn no bonus (arXiv 2108.13264).
     """
     if not math.isfinite(target):
         raise ValueError(f"target must be a finite score, got {target}")
@@ -78,10 +78,10 @@ def optimality_gap(scores: TaskScores, target: float = 1.0) -> float:
 
 
 def probability_of_improvement(first: TaskScores, second: TaskScores) -> float:
-    """Return how likely a run of ``first`` beats one of ``second`` on a random task; ties count half.
+    """Return the probability that a run of ``first`` beats a run of ``second`` on a random task; ties count half.
 
-    Both with the same tasks; the numbers of runs may differ. Of one task, this is Mann-Whitney's U over the number of
-    pairs, also called common-language effect size.
+    Both need the same tasks; the numbers of runs may differ. For one task, this is Mann-Whitney's U divided by the
+    number of pairs, also called common-language effect size.
     """
     return float(_probability_of_improvement(*_paired_strata(first, second)))
 
@@ -93,7 +93,7 @@ def improvement_interval(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Return :func:`probability_of_improvement` and its interval: runs of both methods are drawn anew in each task.
+    """Return :func:`probability_of_improvement` and its interval; runs of both methods are resampled in each task.
 
     See :func:`bootstrap_interval` for the other arguments.
     """
@@ -111,13 +111,13 @@ def performance_profile(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Profile:
-    """Return which share of the runs, averaged over the tasks, scores above each threshold (arXiv 2108.13264).
+    """Return the share of the runs above each threshold, averaged over the tasks (arXiv 2108.13264).
 
     Args:
         scores: see the module.
         thresholds: scores ``(n,)``.
         rng: source of randomness.
-        confidence: see :func:`bootstrap_interval`; the interval holds at each threshold by itself.
+        confidence: see :func:`bootstrap_interval`; the interval is pointwise, for each threshold separately.
         resamples: number of bootstrap samples.
     """
     _check_bootstrap(confidence, resamples)
@@ -133,14 +133,13 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Return a percentile bootstrap interval, stratified: runs are drawn anew within each task.
+    """Return a stratified percentile bootstrap interval: runs are resampled within each task.
 
     Args:
-        scores: see the module. With n runs of each task such an interval is too narrow by about the factor
-            ``sqrt((n - 1) / n)``: .71 for 2, .82 for 3, .89 for 5.
+        scores: see the module. With n runs per task the interval is too narrow by a factor of about ``sqrt((n - 1) /
+            n)``: .71 for 2, .82 for 3, .89 for 5.
         rng: source of randomness.
-        statistic: takes scores ``(runs, tasks)`` (one column for one task), or by the name of the task where
-            ``scores`` are.
+        statistic: takes scores ``(runs, tasks)`` (one column for one task), or a mapping if ``scores`` is one.
         confidence: in (0, 1).
         resamples: number of bootstrap samples.
     """
@@ -157,7 +156,7 @@ def bootstrap_interval(
 
 
 def run_scores(scores: npt.ArrayLike, name: str) -> Scores:
-    """Return scores ``(runs,)`` as an array; a ValueError says what is wrong with them."""
+    """Return scores ``(runs,)`` as an array; raise a ValueError if they are invalid."""
     values = _numbers(scores, name)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"{name} must be (runs,) with at least one run, got shape {values.shape}")
@@ -169,10 +168,10 @@ def _mean_score(tasks: _Strata) -> Scores:
 
 
 def _interquartile_mean(tasks: _Strata) -> Scores:
-    # In this order ties, too, are cut the same way whatever the order of the tasks.
+    # Sorted like this, ties are cut in the same way for every order of the tasks.
     tasks = sorted(tasks, key=lambda task: task.shape[-1])
     runs = [task.shape[-1] for task in tasks]
-    # Whole numbers as weights make a quarter exact.
+    # Integer weights make a quarter of the weight exact.
     each = np.concatenate([np.full(count, math.lcm(*runs) // count) for count in runs])
     scores = np.concatenate(tasks, axis=-1)
     order = np.argsort(scores, axis=-1, kind="stable")
@@ -204,11 +203,11 @@ _BATCHED: Mapping[Callable[..., float], Callable[[_Strata], Scores]] = {
     interquartile_mean: _interquartile_mean,
     optimality_gap: _optimality_gap,
 }
-"""What computes a statistic of all resamples at once."""
+"""Functions that compute a statistic of all resamples at once."""
 
 
 def _resampled(tasks: _Strata, rng: np.random.Generator, resamples: int) -> list[Scores]:
-    """Return each task's runs drawn anew, with replacement: ``(resamples, runs)``."""
+    """Return each task's runs resampled with replacement: ``(resamples, runs)``."""
     return [task[rng.integers(len(task), size=(resamples, len(task)))] for task in tasks]
 
 
@@ -241,7 +240,7 @@ def _paired_strata(first: TaskScores, second: TaskScores) -> tuple[list[Scores],
             raise ValueError(f"both methods need the same tasks, got {', '.join(first)} and {', '.join(second)}")
         second = {task: second[task] for task in first}
     elif isinstance(first, Mapping) or isinstance(second, Mapping):
-        raise ValueError("both methods need their scores in the same form: both by the name of the task, or neither")
+        raise ValueError("both methods need scores in the same form: both as mappings from task names, or neither")
     left, right = _strata(first, "first"), _strata(second, "second")
     if len(left) != len(right):
         raise ValueError(f"both methods need the same tasks, got {len(left)} and {len(right)} tasks")
@@ -253,8 +252,8 @@ def _numbers(scores: npt.ArrayLike, name: str) -> Scores:
         return np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must be numbers (runs,) or (runs, tasks); where tasks have different numbers of runs, give the "
-            f"runs by the name of the task: {error}"
+            f"{name} must be numbers (runs,) or (runs, tasks); if tasks have different numbers of runs, give a "
+            f"mapping from task names to runs: {error}"
         ) from error
 
 

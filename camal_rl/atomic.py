@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever ends the program while they are written."""
+"""Atomic writes: a file appears completely or not at all, even if the program is killed while writing."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARTIAL = ".partial-"
-"""What the name of everything begins with that is not complete yet; nothing reads such files."""
+"""Prefix of the names of incomplete files and folders, which nothing reads."""
 _MAX_NAME = 255
 
 
 class WriteError(OSError):
-    """A file cannot be written; the message is one line that names it and says what is still whole."""
+    """A file cannot be written; the message is one line that names it and says which version is intact."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield where to write a file, which then takes the place of ``path`` in one step.
+    """Yield a path to write a file to, which then replaces ``path`` atomically.
 
-    The file is written under another name in the same folder, brought to the disk and renamed. After an exception,
-    Ctrl-C, SIGKILL or a loss of power there is either the file as it was before or the new one, never a part of it.
+    The file is written under another name in the same folder, flushed to disk and renamed. After an exception, Ctrl-C,
+    SIGKILL or a power failure there is either the previous file or the new one, never a part of it.
 
     Args:
-        path: the file; its folder exists. What is yielded has its ending, which some libraries ask for the format.
+        path: the file; its folder must exist. The yielded path has the same suffix, from which some libraries infer the
+            format.
 
     Raises:
         WriteError: the file cannot be written.
@@ -42,10 +43,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, which then takes the place of ``path`` as :func:`replacing` does with a file.
+    """Yield an empty folder to fill, which then replaces ``path`` as in :func:`replacing`.
 
-    A former folder of this name is removed only when the new one is on the disk. A folder cannot replace another one in
-    one step; a kill between the two steps leaves none of this name.
+    An earlier folder of this name is removed only when the new one is on disk. A folder cannot replace another one
+    atomically; a kill between the two steps leaves no folder of this name.
 
     Raises:
         WriteError: a file in it cannot be written.
@@ -67,18 +68,18 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file as :func:`replacing` says."""
+    """Write a file atomically, see :func:`replacing`."""
     with replacing(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8 as :func:`replacing` says."""
+    """Write a text in UTF-8 atomically, see :func:`replacing`."""
     write_bytes(path, text.encode())
 
 
 def put_in_place(written: Path, path: Path) -> None:
-    """Bring a complete file or folder to the disk and rename it, in one file system."""
+    """Flush a complete file or folder to disk and rename it, within one file system."""
     _flush(written)
     written.replace(path)
     _flush(path.parent)
@@ -93,16 +94,15 @@ def explained(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        whole = "the former one is as it was" if there else "no part of it is there"
+        whole = "the earlier one is intact" if there else "nothing was written"
         why = error.strerror or " ".join(str(error).split()) or type(error).__name__
         raise WriteError(
-            f"{path} cannot be written ({why}); {whole}; make room, or see that the folder may be written, and try "
-            "again"
+            f"{path} cannot be written ({why}); {whole}; free some space or make the folder writable, and try again"
         ) from error
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what killed programs left half-written in a folder, which the caller alone writes into."""
+    """Remove incomplete files of killed programs from a folder; only the caller may write into it."""
     for path in folder.glob(f"{PARTIAL}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -112,12 +112,12 @@ def remove_partial(folder: Path) -> None:
 
 
 def partial_folder(path: Path) -> Path:
-    """Return what :func:`replacing_folder` yields."""
+    """Return the temporary folder that :func:`replacing_folder` yields."""
     return path.with_name(f"{PARTIAL}{path.name}")
 
 
 def _partial(path: Path) -> Path:
-    """Return a name of this process's own that a file system takes where it takes that of ``path``."""
+    """Return a temporary name unique to this process, valid wherever the name of ``path`` is valid."""
     name = f"{PARTIAL}{os.getpid()}-{path.name}"
     if len(os.fsencode(name)) > _MAX_NAME:
         name = f"{PARTIAL}{os.getpid()}{path.suffix}"
@@ -125,10 +125,10 @@ def _partial(path: Path) -> Path:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file, or the list of a folder's files, to the disk; Windows opens no folders."""
+    """Flush a file, or the entries of a folder, to disk; Windows cannot open folders."""
     if path.is_dir() and os.name == "nt":
         return
-    # Windows flushes only files that are open for writing.
+    # Windows can flush only files that are open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Class activation maps that can be trained on: differentiable in the map, the features and the weights."""
+"""Differentiable class activation maps: gradients flow to the features and the weights, so a loss can train them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAM_METHODS: tuple[str, ...] = get_args(CamMethod)
 RECTIFICATIONS: tuple[str, ...] = get_args(Rectification)
 
 ZERO_PEAK = 1e-12
-"""A map whose largest value is at most this counts as zero everywhere."""
+"""A map whose maximum is at most this counts as zero."""
 
 
 def class_activation_map(
@@ -26,14 +26,14 @@ def class_activation_map(
 ) -> Tensor:
     """Return the class activation map of ``score`` at ``features``, by automatic differentiation.
 
-    The gradient is that of ``score.sum()``; it is the gradient of each sample's own score as long as no layer
-    mixes samples (batch normalization in training mode does). Neither ``.grad`` fields nor training modes
-    change, and the graph is kept, so that several scores (value, policy) can share one forward pass.
+    The gradient is that of ``score.sum()``, which equals the gradient of each sample's own score if no layer mixes
+    samples (batch normalization in training mode does). ``.grad`` fields and training modes do not change. The graph is
+    kept, so that several scores (value, policy) can share one forward pass.
 
     Args:
         features: output ``(B, C, h, w)`` of the CAM layer, part of the graph of ``score``.
         score: ``(B,)``, one number per sample, e.g. a value or the logarithm of an action's probability.
-        method: one of :data:`CAM_METHODS`; :func:`cam_from_gradient` holds the formulas.
+        method: one of :data:`CAM_METHODS`; :func:`cam_from_gradient` lists the formulas.
         create_graph: ``True`` gives a map through which a loss can be trained (gradients flow through the
             features and through the gradient of the score); ``False`` a detached one.
         rectify: ``"relu"`` or ``"absolute"``, see :func:`cam_from_gradient`.
@@ -60,9 +60,9 @@ def class_activation_map(
         )
     if gradient is None:
         raise ValueError(
-            "score does not depend on features in the autograd graph; compute the score from exactly this "
-            "tensor, with gradients enabled and with features that require them (torch.compile and some settings of "
-            "DistributedDataParallel separate what one module returns: docs/own_loop.md)"
+            "score does not depend on features in the autograd graph; compute the score from exactly this tensor, "
+            "with gradients enabled and with features that require them (torch.compile and some settings of "
+            "DistributedDataParallel detach the two outputs of one module: docs/own_loop.md)"
         )
     return cam_from_gradient(features if create_graph else features.detach(), gradient, method, rectify)
 
@@ -81,14 +81,15 @@ def cam_from_gradient(
       ``a_ci = G_ci^2 / (2 G_ci^2 + (sum_j A_cj) G_ci^3)``, 0 where the denominator is 0 (Chattopadhay et al.
       2018, arXiv 1710.11063, eq. 10 and 19, with powers of the gradient for the higher derivatives);
     * normgrad: ``|G_:i| |A_:i|`` with Euclidean norms over the channels: the variant with a virtual 1x1
-      convolution of NormGrad (Rebuffi et al. 2020, arXiv 2004.02866). That convolution is the identity, its
-      weight's gradient gets the outer product ``G_:i A_:i^T`` from position ``i``, whose Frobenius norm this is.
+      convolution of NormGrad (Rebuffi et al. 2020, arXiv 2004.02866). The convolution is the identity. Position ``i``
+      contributes the outer product ``G_:i A_:i^T`` to its weight's gradient, and the map is the Frobenius norm of that
+      product.
 
-    ``rectify="relu"`` keeps what raises the score. ``rectify="absolute"`` is for scores whose sign carries no
-    meaning for attention (values): the magnitude of the sum over channels. LayerCAM and Grad-CAM++ also
-    rectify single gradients; there the absolute variant puts ``|G|`` in the place of ``G``. In every method
-    the absolute map of ``-score`` equals that of ``score``. NormGrad has no sign to rectify: both variants are
-    the same map. Its derivative at a norm of 0 is 0.
+    ``rectify="relu"`` keeps contributions that raise the score. ``rectify="absolute"`` takes the magnitude of the sum
+    over channels; it is for scores whose sign does not matter for attention (values). LayerCAM and Grad-CAM++ also
+    rectify single gradients; their absolute variant replaces ``G`` by ``|G|``. In every method the absolute map of
+    ``-score`` equals that of ``score``. NormGrad has no sign to rectify: both variants are the same map. Its derivative
+    at a norm of 0 is 0.
 
     Args:
         features: ``(B, C, h, w)``.
@@ -132,12 +133,12 @@ def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
 
     Gradients flow through the map and its maximum (shared evenly among tied maxima). A map whose maximum is
     at most ``eps`` is returned as it is: an all-zero map stays zero, with finite gradients;
-    :func:`zero_maps` reports it. Nothing is repaired: a NaN makes its whole map NaN, an infinity its own
-    cell; :func:`nonfinite_maps` reports both.
+    :func:`zero_maps` reports it. Non-finite values are kept: a NaN makes its whole map NaN, an infinity makes its own
+    cell NaN; :func:`nonfinite_maps` reports both.
 
     Args:
         cam: ``(B, h, w)``, or with further axes before these, non-negative.
-        eps: largest value that still counts as zero.
+        eps: largest maximum that counts as zero.
 
     Returns:
         The same shape, in [0, 1].
@@ -148,19 +149,19 @@ def normalize_cam(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
 
 
 def zero_maps(cam: Tensor, eps: float = ZERO_PEAK) -> Tensor:
-    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` are zero everywhere and say nothing."""
+    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` are zero everywhere and thus undefined."""
     _check_map(cam)
     return cam.amax(dim=(-2, -1)) <= eps
 
 
 def nonfinite_maps(cam: Tensor) -> Tensor:
-    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` hold a NaN or an infinite value."""
+    """Return ``bool (..., B)``: which maps ``(..., B, h, w)`` contain a NaN or an infinite value."""
     _check_map(cam)
     return ~cam.isfinite().all(dim=-1).all(dim=-1)
 
 
 def upsample_cam(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge maps ``(..., B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centers aligned as in OpenCV."""
+    """Upsample maps ``(..., B, h, w)`` to ``size`` ``(H, W)``: bilinear, pixel centers aligned as in OpenCV."""
     _check_map(cam)
     image = cam.flatten(0, -3).unsqueeze(1)
     enlarged = functional.interpolate(image, size=size, mode="bilinear", align_corners=False)

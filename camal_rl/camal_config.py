@@ -1,4 +1,4 @@
-"""The settings of CAMAL for an agent, with its schedule; plain Python, for any training loop."""
+"""The settings of CAMAL for an agent, including the weight schedule; usable in any training loop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ AttentionTarget = Literal["value", "policy", "q"]
 Schedule = Literal["constant", "warmup", "decay"]
 
 ATTENTION_TARGETS: tuple[AttentionTarget, ...] = get_args(AttentionTarget)
-"""Every target by name; which of them a policy has, its ``attention_targets`` say."""
+"""Names of all targets; the ``attention_targets`` of a policy are those that it has."""
 ACTOR_CRITIC_TARGETS: tuple[AttentionTarget, ...] = ("value", "policy")
 MAX_WEIGHT = 1e9
-"""Products of larger weights may not be finite in float32."""
+"""Products with larger weights may overflow float32."""
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -35,7 +35,7 @@ def _check_number(name: str, value: object) -> None:
 
 
 def _check_targets(targets: object) -> tuple[Any, ...]:
-    """Return the targets as a tuple, which a list of a YAML file is not."""
+    """Return the targets as a tuple; YAML files give a list."""
     if not isinstance(targets, list | tuple):
         raise TypeError(f"camal.targets must be a list, for example [value, policy], got {targets!r}")
     if not targets:
@@ -43,45 +43,46 @@ def _check_targets(targets: object) -> tuple[Any, ...]:
     for target in targets:
         _check_choice("targets", target, ATTENTION_TARGETS)
     if len(set(targets)) != len(targets):
-        raise ValueError(f"camal.targets must not repeat itself, got {list(targets)}")
+        raise ValueError(f"camal.targets must not contain duplicates, got {list(targets)}")
     return tuple(targets)
 
 
 @dataclass(frozen=True)
 class CamalConfig:
-    """What the CAMAL term supervises and how strongly.
+    """Settings of the CAMAL term: what it supervises, and how strongly.
 
-    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``, for a Q-network the loss of its
-    temporal differences in the place of PPO's.
+    The training loss is ``PPO loss + weight(t) * sum over targets of loss(map, mask)``. For a Q-network, the
+    temporal-difference loss replaces the PPO loss.
 
     Attributes:
-        weight: coefficient of the term, at least 0; 0 is stock PPO or DQN, bit for bit.
+        weight: coefficient of the term, at least 0. With 0, training is bit-identical to stock PPO or DQN.
         targets: the heads whose maps are supervised: ``value`` (score: V(s)) and ``policy`` (score: log pi(a|s) of
             the action that was taken; with continuous actions :func:`camal_rl.agents.policy_score.gaussian_score`) of
-            an actor-critic policy, ``q`` (score: Q(s, a) of the greedy action) of a Q-network. The default stands for
-            every target that the policy has.
+            an actor-critic policy, ``q`` (score: Q(s, a) of the greedy action) of a Q-network. The default is every
+            target that the policy has.
         method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
-        loss: ``camal``; ``camal_square``, which squares attention outside; a peer's loss on the same maps: energy,
-            l1, ppce, rrr, mse; a name of :func:`camal_rl.losses.register_loss`, or the path ``package.module:name``.
-        inside_weight: coefficient of the loss's part inside the target, relative to that outside. Below 1, attention
-            outside is suppressed without asking for the same attention on every relevant object.
+        loss: ``camal``; ``camal_square``, which squares the attention outside; a published loss on the same maps:
+            energy, l1, ppce, rrr, mse; a name from :func:`camal_rl.losses.register_loss`; or a path
+            ``package.module:name``.
+        inside_weight: coefficient of the inside part of the loss, relative to the outside part. A value below 1
+            suppresses attention outside without requiring full attention on every relevant object.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
-        schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
-        frame_fraction: share in (0, 1] of each minibatch's frames, drawn at random as the minibatch is, whose maps make
-            up the term. Its mean stays the same, and it costs that much less.
-        coverage: when a cell of the CAM grid is relevant: ``any`` relevant pixel falls in it (small objects do not
-            vanish), or ``soft``, the share of relevant pixels.
-        value_rectification: how contributions that lower the value, V(s) or Q(s, a), count: ``relu``, not at all, as in
-            Grad-CAM for classes; ``absolute``, as much as those that raise it.
-        policy_rectification: the same for contributions that lower the action's log-probability. Over the actions,
-            weighted by their probability, the contributions of a cell cancel: with ``relu`` no cell can be attended
-            to whatever the action, which is what the loss asks of it.
+        schedule_fraction: share in (0, 1] of the training steps for the warm-up or the decay.
+        frame_fraction: share in (0, 1] of the randomly drawn frames of each minibatch for which the term computes maps.
+            A smaller share reduces the cost of the term in proportion and does not change its expected value.
+        coverage: how relevant a cell of the CAM grid is: with ``any``, fully relevant if it contains any relevant
+            pixel, so that small objects do not vanish; with ``soft``, its share of relevant pixels.
+        value_rectification: how contributions that lower the value V(s) or Q(s, a) count: ``relu`` ignores them, as in
+            Grad-CAM for classes; ``absolute`` counts them like contributions that raise it.
+        policy_rectification: the same for contributions that lower the action's log-probability. The contributions of a
+            cell, averaged over the actions by their probability, cancel. With ``relu``, therefore, no cell can have
+            attention for all actions, which is what the loss asks for.
         mask_change: makes the masks of training worse than they are, to study how exact masks have to be: ``none``,
             ``dilated``, ``eroded``, ``shifted``, ``boxes``, ``noisy`` (:func:`camal_rl.mask_changes.changed_masks`).
-            Evaluation compares with the true masks.
-        mask_amount: how much worse, in [0, 1].
-        mask_fraction: share in (0, 1] of the frames that have a mask in training; frames without one add nothing to
+            Evaluation uses the true masks.
+        mask_amount: the amount of this change, in [0, 1].
+        mask_fraction: share in (0, 1] of the frames that have a mask in training; frames without a mask add nothing to
             the term.
     """
 
@@ -101,7 +102,7 @@ class CamalConfig:
     mask_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every setting; a ValueError or TypeError names it, what was expected and what came."""
+        """Check every setting; a ValueError or TypeError gives its name, the expected and the given value."""
         for name in ("weight", "inside_weight", "schedule_fraction", "frame_fraction", "mask_amount", "mask_fraction"):
             _check_number(name, getattr(self, name))
         for name in ("weight", "inside_weight"):
@@ -129,15 +130,15 @@ class CamalConfig:
 
     @classmethod
     def of(cls, settings: CamalConfig | Mapping[str, Any] | None) -> CamalConfig:
-        """Return the configuration that ``settings`` stands for.
+        """Return a configuration made from ``settings``.
 
         Args:
-            settings: a configuration; a mapping of some settings, as YAML files hold them, the others keep their
-                defaults; or ``None``, all defaults.
+            settings: a configuration; a mapping of some settings, as in YAML files, with defaults for the others; or
+                ``None`` for all defaults.
 
         Raises:
-            TypeError: something else, or a setting of the wrong type.
-            ValueError: an unknown setting, the message names the nearest known one; or a value out of range.
+            TypeError: ``settings`` or one of them has the wrong type.
+            ValueError: an unknown setting, with the nearest known name in the message; or a value out of range.
         """
         if settings is None or isinstance(settings, CamalConfig):
             return cls() if settings is None else settings
@@ -151,7 +152,7 @@ class CamalConfig:
 
     @property
     def rectification(self) -> dict[AttentionTarget, Rectification]:
-        """The rectification of each target's map, of every target of a policy that has these."""
+        """The rectification of the map of each target."""
         if "q" in self.targets:
             return {"q": self.value_rectification}
         return {"value": self.value_rectification, "policy": self.policy_rectification}
@@ -160,7 +161,7 @@ class CamalConfig:
         """Return the configuration for a policy with these attention targets.
 
         Raises:
-            ValueError: targets that the policy does not have.
+            ValueError: a target is not among those of the policy.
         """
         if set(self.targets) <= set(known):
             return self
@@ -168,15 +169,15 @@ class CamalConfig:
             return replace(self, targets=known)
         raise ValueError(
             f"camal.targets must be among the attention targets of the policy, {', '.join(known)}, got "
-            f"{', '.join(self.targets)}; leave it out for all of them"
+            f"{', '.join(self.targets)}; omit it to use all of them"
         )
 
     def num_attention_frames(self, minibatch: int) -> int:
-        """Return how many frames of a minibatch the term looks at, at least 1."""
+        """Return the number of frames of a minibatch for which the term computes maps, at least 1."""
         return max(1, round(self.frame_fraction * minibatch))
 
     def weight_at(self, progress: float) -> float:
-        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        """Return the coefficient at ``progress`` in [0, 1], the finished share of training."""
         if self.schedule == "warmup":
             return self.weight * min(1.0, progress / self.schedule_fraction)
         if self.schedule == "decay":

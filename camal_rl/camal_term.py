@@ -1,4 +1,4 @@
-"""The CAMAL term: attention maps and target masks in, what is added to the loss of the task out."""
+"""The CAMAL term: computes the additional loss from attention maps and target masks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from camal_rl.targets import target_tensor
 
 @dataclass(frozen=True)
 class CamalTermLoss:
-    """The term of one minibatch, and its parts for logs.
+    """The term for one minibatch, and its parts for logging.
 
     Attributes:
         loss: scalar with gradient, ``weight(t) * total``; add it to the loss of the task.
         total: scalar with gradient, ``sum over targets of (inside_weight * inside + outside)``.
-        inside: the loss inside the masks of each target's maps, ``(K,)``, in the order of ``config.targets``, without
+        inside: the inside part of the loss for each target, ``(K,)``, in the order of ``config.targets``, without
             gradient.
-        outside: the same outside the masks.
-        zero_fraction: the share of each target's maps that is zero everywhere, ``(K,)``.
+        outside: the outside part for each target, ``(K,)``, without gradient.
+        zero_fraction: the share of each target's maps that are zero everywhere, ``(K,)``.
     """
 
     loss: Tensor
@@ -37,23 +37,23 @@ class CamalTermLoss:
 def camal_term(
     maps: Mapping[AttentionTarget, Tensor], masks: Tensor, config: CamalConfig, progress: float = 0.0
 ) -> CamalTermLoss:
-    """Return what CAMAL adds to the loss of some frames, in any training loop.
+    """Return the loss that CAMAL adds for some frames, in any training loop.
 
-    The maps are normalized, compared with the masks by ``config.loss``, and weighted. A loop of its own makes maps with
-    :func:`camal_rl.attention.class_activation_map`, of a subset of the minibatch where ``config.frame_fraction`` says
-    so; a subset costs less and has the same mean. :class:`camal_rl.agents.CAMALPPO` calls this function.
+    The maps are normalized, compared with the masks by ``config.loss``, and weighted. Your own loop makes the maps with
+    :func:`camal_rl.attention.class_activation_map`, for a subset of the minibatch if ``config.frame_fraction`` is below
+    1; a subset costs less and has the same expected value. :class:`camal_rl.agents.CAMALPPO` calls this function.
 
     Args:
-        maps: for each of ``config.targets`` its maps ``(B, h, w)``, non-negative, with their graph
-            (``create_graph=True``); other keys are ignored.
+        maps: maps ``(B, h, w)`` for each of ``config.targets``, non-negative, with their graph (``create_graph=True``);
+            other keys are ignored.
         masks: the target of each frame on the grid of the maps, ``(B, h, w)``: uint8 with 255 for relevant
             (:func:`camal_rl.targets.grid_target`), bool, or floats in [0, 1].
         config: what is supervised, and how strongly.
-        progress: the share of training that is done, in [0, 1], for ``config.schedule``.
+        progress: the finished share of training in [0, 1], for ``config.schedule``.
 
     Raises:
         ValueError: a target has no maps, or maps and masks differ in shape.
-        TypeError: masks of another type.
+        TypeError: the masks have another type.
 
     Example:
         >>> import torch
@@ -76,11 +76,11 @@ def camal_term(
     """
     missing = [target for target in config.targets if target not in maps]
     if missing:
-        raise ValueError(f"maps must hold one map a frame for each of {', '.join(config.targets)}, got {[*maps]}")
+        raise ValueError(f"maps must contain one map per frame for each of {', '.join(config.targets)}, got {[*maps]}")
     shapes = {tuple(maps[target].shape) for target in config.targets}
     if len(shapes) > 1:
-        raise ValueError(f"the maps of all targets must have one shape (B, h, w), got {sorted(shapes)}")
-    # Maps of one shape cost fewer and larger operations together.
+        raise ValueError(f"the maps of all targets must have the same shape (B, h, w), got {sorted(shapes)}")
+    # Maps of equal shape are processed together in fewer, larger operations.
     cams = torch.stack([maps[target] for target in config.targets])
     parts = attention_loss(config.loss)(normalize_cam(cams), _target(masks))
     total = (config.inside_weight * parts.inside + parts.outside).sum()

@@ -1,7 +1,7 @@
-"""Class activation maps without a second backward pass, where the layers above the CAM layer are simple.
+"""Class activation maps in closed form, without a second backward pass, for simple layers above the CAM layer.
 
 If the network after the CAM layer is ``Flatten -> Linear -> ReLU -> Linear`` (NatureCNN and IMPALA under
-the default heads of Stable-Baselines3), the gradient of a score is a product of weights and the ReLU's
+the default heads of Stable-Baselines3), the gradient of a score is a product of weights and the ReLU's activation
 pattern::
 
     hidden = relu(W · features + b)
@@ -39,16 +39,15 @@ def closed_form_cam(
 ) -> Tensor:
     """Return the class activation map of a score that reads the features through one hidden ReLU layer.
 
-    Grad-CAM's channel weights are ``alpha = (active * score_gradient) @ mean_positions(W)``: no gradient of
-    the features' size is ever made. The other methods need that gradient and make it with one matrix
-    product.
+    Grad-CAM's channel weights are ``alpha = (active * score_gradient) @ mean_positions(W)``: no gradient of the
+    features' size is ever computed. The other methods need that gradient and compute it with one matrix product.
 
     Args:
         features: ``(B, C, h, w)``, the CAM layer's output that is flattened into the hidden layer.
         hidden_weight: ``(U, C, h, w)``, the linear layer's weight ``(U, C*h*w)`` viewed on the features'
             axes.
         active: ``bool (B, U)``, which hidden units are above 0.
-        score_gradient: ``d score / d hidden``, ``(B, U)`` or, the same for all samples, ``(U,)``.
+        score_gradient: ``d score / d hidden``, ``(B, U)``, or ``(U,)`` if it is the same for all samples.
         method: one of :data:`camal_rl.attention.CAM_METHODS`.
         rectify: ``"relu"`` or ``"absolute"``, see :func:`camal_rl.attention.cam_from_gradient`.
 
@@ -57,7 +56,7 @@ def closed_form_cam(
 
     Raises:
         TypeError: ``active`` is not boolean.
-        ValueError: shapes that do not belong together, or an unknown method.
+        ValueError: the shapes do not match, or the method is unknown.
     """
     return closed_form_cams(features, hidden_weight, active, [score_gradient], method, [rectify])[0]
 
@@ -72,14 +71,14 @@ def closed_form_cams(
 ) -> list[Tensor]:
     """Return the maps of several scores that read the same features through the same hidden layer.
 
-    The same maps as :func:`closed_form_cam` one by one; for Grad-CAM the features, by far the largest operand, are
-    read once instead of once for every score. Its products are taken in the features' precision.
+    The maps equal those of :func:`closed_form_cam` for each score. For Grad-CAM, the features, by far the largest
+    operand, are read once instead of once per score, and the products are computed in the features' precision.
     """
     for score_gradient, rectification in zip(score_gradients, rectify, strict=True):
         _check_shapes(features, hidden_weight, active, score_gradient)
         check_cam_options(method, rectification)
     if method == "gradcam":
-        # As mean(), whose gradient would be written out for every position before it is added.
+        # Like mean(), whose gradient would be expanded to every position before it is added.
         means = (hidden_weight.sum(dim=(2, 3)) / hidden_weight[0, 0].numel()).to(features.dtype)
         gate = active.to(features.dtype)
         alphas = [_channel_weights(gate, gradient.to(features.dtype), means) for gradient in score_gradients]
@@ -100,7 +99,7 @@ def hidden_gradient(hidden_weight: Tensor, active: Tensor, score_gradient: Tenso
 def _channel_weights(gate: Tensor, score_gradient: Tensor, means: Tensor) -> Tensor:
     """Return Grad-CAM's channel weights ``(B, C)``, ``(gate * score_gradient) @ means``."""
     if score_gradient.dim() == 1:
-        # One gradient for all samples belongs to the small factor.
+        # A gradient shared by all samples is multiplied into the smaller factor.
         return gate @ (score_gradient[:, None] * means)
     return (gate * score_gradient) @ means
 
@@ -143,7 +142,7 @@ def log_prob_score_gradient(policy_weight: Tensor, probabilities: Tensor, action
     _check_whole(actions)
     if actions.shape != probabilities.shape[:1]:
         raise ValueError(f"actions must be ({probabilities.shape[0]},), got shape {tuple(actions.shape)}")
-    # As one_hot(), which looks at the largest action first: a GPU would be waited for.
+    # Like one_hot(), which would synchronize with the GPU to find the largest action.
     chosen = torch.arange(probabilities.shape[1], device=actions.device) == actions[:, None]
     return (chosen.to(probabilities.dtype) - probabilities) @ policy_weight
 

@@ -1,4 +1,4 @@
-"""What an extra of this package installs, as a pip command that works however the package itself was installed."""
+"""The requirements of this package's extras, as a pip command that works however the package was installed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ DISTRIBUTION = "camal-rl"
 
 
 def requirements(extra: str) -> tuple[str, ...]:
-    """Return what an extra asks for on this Python, for example ``("minigrid>=3.1",)``; nothing for an unknown one.
+    """Return the requirements of an extra on this Python, such as ``("minigrid>=3.1",)``; empty for an unknown extra.
 
-    Extras of this package that an extra holds, as ``all`` does, are spelled out.
+    Extras inside an extra, as in ``all``, are expanded.
 
-    Where the package is imported without having been installed, there is nothing to read, and the result is empty.
+    If the package is imported without being installed, its requirements are unknown and the result is empty.
     """
     try:
         declared = metadata.requires(DISTRIBUTION) or ()
@@ -37,7 +37,7 @@ def _spelled_out(requirement: Requirement) -> tuple[str, ...]:
 def install_command(extra: str) -> str:
     """Return the command that installs the packages of an extra.
 
-    It names the packages themselves: ``pip install camal-rl[...]`` would look for this package on an index.
+    The command names the packages: ``pip install camal-rl[...]`` would look for this package on an index.
     """
     packages = requirements(extra) or (f".[{extra}]",)
     return f"pip install {' '.join(shlex.quote(each) for each in packages)}"

@@ -1,4 +1,4 @@
-"""What ends a run that was accepted: numbers that are not finite, an environment that fails."""
+"""Failures of a run after its settings were accepted: non-finite numbers, a failing environment."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any, ClassVar
 from camal_rl.atomic import replacing
 
 MAX_AMOUNT = 1e9
-"""The largest coefficient, rate or range: products of larger ones may not be finite in float32."""
+"""The largest coefficient, rate or range; products of larger ones may overflow float32."""
 
 
 class RunFailure(Exception):
-    """Something that ends a run; the message is one line.
+    """A failure that ends a run; the message is one line.
 
     Attributes:
-        exit_code: how the command line ends.
+        exit_code: exit code of the command line.
     """
 
     exit_code: ClassVar[int] = 2
 
     def one_line(self) -> str:
-        """Return the message; of one that comes from another process with its traceback, the end."""
+        """Return the message; for an error from another process with a traceback, its last part."""
         last = (str(self).strip().splitlines() or [""])[-1]
         return " ".join(last.rpartition(f"{type(self).__name__}: ")[2].split()) or type(self).__name__
 
 
 class NotFiniteError(RunFailure, ValueError):
-    """An environment gave NaN or infinity; training turns this into a :class:`DivergedError` that knows the step.
+    """An environment returned NaN or infinity; training turns this into a :class:`DivergedError` with the step.
 
     Attributes:
         what: ``reward`` or ``observation``.
@@ -46,16 +46,16 @@ class NotFiniteError(RunFailure, ValueError):
 
 
 class DivergedError(RunFailure, ArithmeticError):
-    """Training came to NaN or infinity; the model still has its last finite parameters.
+    """Training produced NaN or infinity; the model still has its last finite parameters.
 
     Attributes:
         step: environment steps of an agent, optimizer steps of a classifier.
-        what: what is not finite, such as ``the loss``, ``the gradient``, ``a parameter``, ``the policy's output``,
+        what: the non-finite quantity, such as ``the loss``, ``the gradient``, ``a parameter``, ``the policy's output``,
             ``the observation``, ``the reward``.
-        term: which term of the loss it is, or which array or parameter.
-        advice: the setting most likely to blame, and what to do.
+        term: the term of the loss, the array or the parameter.
+        advice: the most likely cause among the settings, and a remedy.
         dump: the file that reproduces the step, once :meth:`save` has written it.
-        evidence: what that file holds: tensors, numbers and texts.
+        evidence: content of that file: tensors, numbers and texts.
     """
 
     exit_code = 3
@@ -69,7 +69,7 @@ class DivergedError(RunFailure, ArithmeticError):
         dump: Path | None = None,
         evidence: Mapping[str, Any] | None = None,
     ) -> None:
-        # Worker processes send the exception by its arguments; the evidence stays where it is.
+        # Worker processes pickle the exception by its arguments; the evidence stays in the worker.
         super().__init__(step, what, term, advice, dump)
         self.step, self.what, self.term, self.advice, self.dump = step, what, term, advice, dump
         self.evidence = dict(evidence or {})
@@ -80,7 +80,7 @@ class DivergedError(RunFailure, ArithmeticError):
         return text if self.dump is None else f"{text}; {self.dump} reproduces the step"
 
     def save(self, path: Path) -> None:
-        """Write the evidence to a file that ``torch.load(path, weights_only=True)`` reads, and remember it."""
+        """Write the evidence to a file for ``torch.load(path, weights_only=True)``, and set ``dump`` to its path."""
         import torch
 
         header = {"step": self.step, "what": self.what, "term": self.term, "advice": self.advice}
@@ -92,7 +92,7 @@ class DivergedError(RunFailure, ArithmeticError):
 
 
 def read_evidence(path: Path, device: Any = "cpu") -> dict[str, Any]:
-    """Read what :meth:`DivergedError.save` wrote; nothing in the file is executed.
+    """Read a file of :meth:`DivergedError.save` without executing anything in it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -104,32 +104,32 @@ def read_evidence(path: Path, device: Any = "cpu") -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing; did its training diverge?")
     try:
         found = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # what a foreign file does to the readers of zip and pickle
-        raise ValueError(f"{path} does not hold a step of training ({type(error).__name__}); train again") from error
+    except Exception as error:  # errors of the zip and pickle readers on a foreign file
+        raise ValueError(f"{path} does not contain a training step ({type(error).__name__}); train again") from error
     if not isinstance(found, dict) or not {"what", "term", "minibatch"} <= found.keys():
-        raise ValueError(f"{path} does not hold a step of training; train again")
+        raise ValueError(f"{path} does not contain a training step; train again")
     return found
 
 
 def blame(settings: Mapping[str, tuple[float, float]], otherwise: str | None = None) -> str:
-    """Return which setting most likely made training diverge, and what to do.
+    """Return the setting that most likely made training diverge, and a remedy.
 
     Args:
-        settings: name to its value and the largest that is ordinary; ``learning_rate`` among them.
-        otherwise: what to say where no value is above that; by default, to lower the learning rate.
+        settings: name to its value and the largest usual value; must include ``learning_rate``.
+        otherwise: advice if no value is unusually large; by default, to lower the learning rate.
     """
     name, (value, ordinary) = max(settings.items(), key=lambda item: abs(item[1][0]) / item[1][1])
     if abs(value) <= ordinary:
         rate = settings["learning_rate"][0]
-        return otherwise or f"learning_rate={rate:g} is most likely to blame, no setting is unusual: lower it"
-    return f"{name}={value:g} is most likely to blame, {ordinary:g} is large already: lower it"
+        return otherwise or f"learning_rate={rate:g} is the most likely cause, since no setting is unusual: lower it"
+    return f"{name}={value:g} is the most likely cause, {ordinary:g} is already large: lower it"
 
 
 def check_amount(name: str, value: Any, low: float = 0.0, high: float = MAX_AMOUNT) -> None:
-    """Raise unless a coefficient, rate or range is a number in [low, high], so that float32 can hold its products.
+    """Raise unless a coefficient, rate or range is a number in [low, high], so that its products fit into float32.
 
     Raises:
-        TypeError: no number.
+        TypeError: not a number.
         ValueError: NaN, infinity, or outside the bounds.
     """
     if isinstance(value, bool):
@@ -145,7 +145,7 @@ def check_amount(name: str, value: Any, low: float = 0.0, high: float = MAX_AMOU
 
 
 def memory_bytes() -> int | None:
-    """Return the memory of this machine in bytes, ``None`` where the system does not say."""
+    """Return the memory of this machine in bytes, ``None`` if unknown."""
     import os
 
     try:
@@ -158,10 +158,10 @@ def check_fits_memory(what: str, size: int, remedy: str, memory: int | None = No
     """Raise a ValueError if something is larger than the machine's memory.
 
     Args:
-        what: what it is.
-        size: its bytes.
-        remedy: what to do.
-        memory: the bytes that are there; ``None`` asks the system.
+        what: description for the message.
+        size: its size in bytes.
+        remedy: advice for the message.
+        memory: available bytes; ``None`` asks the system.
     """
     there = memory_bytes() if memory is None else memory
     if there is not None and size > there:

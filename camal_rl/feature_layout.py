@@ -1,4 +1,4 @@
-"""Which axes of a layer's output are positions: channels first or last, or tokens behind some that are no patch."""
+"""Detects the layout of a layer's output: channels first, channels last, or tokens with prefix tokens."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from camal_rl.layer_capture import FeatureLayout, hooked, output_words, shape_wo
 from camal_rl.training_modes import evaluating, recording_gradients
 
 MAX_PREFIX_TOKENS = 16
-"""Class and register tokens that are looked for before the patches."""
+"""Numbers of prefix tokens (class and register tokens) that are tried."""
 
 _BLIND_PREFIX_TOKENS = 9
-"""The same, where nothing but the image says how large the grid is: a class token and eight registers."""
+"""The maximum if the grid must be inferred from the image alone: a class token and eight registers."""
 
 _PROPORTIONS = 0.3
-"""Largest difference between the logarithms of a grid's proportions and the image's; borders cost cells."""
+"""Largest difference between the log aspect ratios of a grid and the image; borders can cost cells."""
 
 _CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d)
 
 
 class NotAFeatureMapError(ValueError):
-    """A layer whose output is no map.
+    """The output of a layer is not a feature map.
 
     Attributes:
-        got: what the layer gives, in words.
+        got: the layer's output in words.
     """
 
     def __init__(self, layer: str, got: str) -> None:
@@ -40,7 +40,7 @@ class NotAFeatureMapError(ValueError):
 
 
 class LayerCall(NamedTuple):
-    """One call of a module: its name, itself, the first tensor that it was given, and the first it returned."""
+    """One call of a module: its name, the module, its first input tensor and its first output tensor."""
 
     name: str
     module: nn.Module
@@ -49,7 +49,7 @@ class LayerCall(NamedTuple):
 
 
 class LayerTrace(NamedTuple):
-    """A forward pass: what every module gave, in the order in which they ended, and the network's output."""
+    """A forward pass: the output of every module in the order in which they finished, and the network's output."""
 
     images: Tensor
     calls: list[LayerCall]
@@ -57,9 +57,9 @@ class LayerTrace(NamedTuple):
 
 
 def trace_layers(network: nn.Module, images: Tensor, run: Callable[[Tensor], Any] | None = None) -> LayerTrace:
-    """Run images ``(B, C, H, W)`` through a network in evaluation mode, with gradients, and see every module's output.
+    """Run images ``(B, C, H, W)`` through a network in evaluation mode, with gradients, and record every output.
 
-    Modes, ``.grad`` fields and hooks stay as they are, also after an exception.
+    Training modes, ``.grad`` fields and hooks do not change, also after an exception.
     """
     names = {module: name for name, module in network.named_modules() if name}
     calls: list[LayerCall] = []
@@ -75,38 +75,39 @@ def trace_layers(network: nn.Module, images: Tensor, run: Callable[[Tensor], Any
 def find_layout(
     trace: LayerTrace, layer: str, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
 ) -> FeatureLayout:
-    """Return how a layer's output is a feature map.
+    """Return the layout of a layer's output as a feature map.
 
     Args:
-        trace: of a few images.
+        trace: the trace of a few images.
         layer: the layer's name.
         token_grid: ``(h, w)`` of patch tokens; ``None`` finds it, see :func:`layout_of`.
-        prefix_tokens: tokens in front of the patches; ``None`` takes what is over.
+        prefix_tokens: number of tokens before the patches; ``None`` takes all remaining tokens.
 
     Raises:
-        NotAFeatureMapError: the layer did not run, or not once, or its output is no map; the message says which.
-        ValueError: no grid of tokens fits, or more than one.
+        NotAFeatureMapError: the layer did not run exactly once, or its output is not a feature map; the message says
+            which.
+        ValueError: no grid, or more than one, fits the tokens.
     """
     runs = [index for index, each in enumerate(trace.calls) if each.name == layer]
     if len(runs) != 1:
-        times = f"{len(runs)} outputs: it ran {len(runs)} times in one forward pass"
-        raise NotAFeatureMapError(layer, times if runs else "no output: it did not run")
+        times = f"{len(runs)} outputs, since it ran {len(runs)} times in one forward pass"
+        raise NotAFeatureMapError(layer, times if runs else "no output, since it did not run")
     return layout_of(trace, runs[0], token_grid, prefix_tokens)
 
 
 def layout_of(
     trace: LayerTrace, index: int, token_grid: tuple[int, int] | None = None, prefix_tokens: int | None = None
 ) -> FeatureLayout:
-    """Return how the output of one run is a feature map.
+    """Return the layout of the output of one run as a feature map.
 
-    Of four axes those two are positions whose lengths have the image's proportions; where that leaves a choice, those
-    along which what the output depends on moves over the image. Tokens lie on the grid of the last convolution before
-    them (the patch embedding), or on that grid halved as often as it takes; or on that of a linear patch embedding.
-    Without either they lie on the one grid that cuts the image into equal squares and leaves a few tokens over.
+    With four axes, the two whose lengths have the image's aspect ratio are positions. If that is ambiguous, positions
+    are the axes along which the receptive field moves over the image. Tokens have the grid of the last convolution
+    before them (the patch embedding), possibly halved several times, or the grid of a linear patch embedding. Otherwise
+    they have the only grid that divides the image into equal squares and leaves a few prefix tokens.
 
     Raises:
-        NotAFeatureMapError: the output is no map.
-        ValueError: no grid of tokens fits, or more than one.
+        NotAFeatureMapError: the output is not a feature map.
+        ValueError: no grid, or more than one, fits the tokens.
     """
     name, _, _, output = trace.calls[index]
     if output is None or output.dim() not in (3, 4) or not output.is_floating_point():
@@ -120,7 +121,7 @@ def layout_of(
 
 
 def feature_map_layers(network: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Return name and output shape of every layer whose output is a feature map or tokens, by one forward pass."""
+    """Return name and output shape of every layer whose output is a feature map or tokens, from one forward pass."""
     trace = trace_layers(network, images)
     found = {}
     for index, (name, _, _, output) in enumerate(trace.calls):
@@ -141,7 +142,7 @@ def _is_map(trace: LayerTrace, index: int) -> bool:
 
 
 def _channels_last(trace: LayerTrace, index: int, output: Tensor) -> bool:
-    """Say whether ``(B, a, b, c)`` is ``(B, h, w, C)``, not ``(B, C, h, w)``."""
+    """Return whether ``(B, a, b, c)`` is ``(B, h, w, C)`` rather than ``(B, C, h, w)``."""
     if isinstance(trace.calls[index].module, _CHANNELS_FIRST) or not output.numel():
         return False
     a, b, c = output.shape[1:]
@@ -154,22 +155,22 @@ def _channels_last(trace: LayerTrace, index: int, output: Tensor) -> bool:
 
 
 def _tokens(call: LayerCall) -> int | None:
-    """Return the number of tokens where a module gives some."""
+    """Return the number of tokens if a module returns tokens."""
     if call.output is None or call.output.dim() != 3 or isinstance(call.module, nn.Flatten):
         return None
     return int(call.output.shape[1])
 
 
 def _fits(grid: tuple[int, int], images: Tensor) -> bool:
-    """Say whether a grid has the images' proportions and no more cells than they have pixels."""
+    """Return whether a grid has the images' aspect ratio and no more cells than the images have pixels."""
     (h, w), (height, width) = grid, images.shape[2:]
     return 1 <= h <= height and 1 <= w <= width and abs(math.log(h * width / (w * height))) <= _PROPORTIONS
 
 
 def _travel(images: Tensor, output: Tensor, axes: tuple[int, int]) -> float:
-    """Return how far over the image, in shares of its sides, what the output depends on moves along two axes.
+    """Return how far the receptive field moves over the image along two axes, in shares of the image's sides.
 
-    It is near 2 if they are rows and columns of positions, and near 0 if they are channels.
+    The value is near 2 if the axes are rows and columns of positions, and near 0 if they are channels.
     """
     if not output.requires_grad:
         return 0.0
@@ -221,7 +222,7 @@ def _token_grid(
 
 
 def _embedding_grids(trace: LayerTrace, index: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the grids of patch embeddings from the last one back, then the same halved again and again."""
+    """Yield the grids of patch embeddings from the last to the first, then the same grids halved repeatedly."""
     grids: list[tuple[int, int]] = []
     for each in reversed(trace.calls[:index]):
         if each.output is None:
@@ -239,7 +240,7 @@ def _embedding_grids(trace: LayerTrace, index: int) -> Iterator[tuple[int, int, 
 
 
 def _is_linear_embedding(call: LayerCall, images: Tensor) -> bool:
-    """Say whether a layer was given patches ``(B, h w, pixels)`` that hold every pixel of the images once."""
+    """Return whether a layer's input is patches ``(B, h w, pixels)`` that contain every pixel of the images once."""
     given = call.input
     return (
         isinstance(call.module, nn.Linear)
@@ -250,7 +251,7 @@ def _is_linear_embedding(call: LayerCall, images: Tensor) -> bool:
 
 
 def _even_grids(patches: int, images: Tensor) -> Iterator[tuple[int, int]]:
-    """Yield the grids ``(h, w)`` of more than one patch that cut images into equal squares."""
+    """Yield the grids ``(h, w)`` of more than one patch that divide images into equal squares."""
     height, width = images.shape[2:]
     for h in range(1, patches + 1):
         w = patches // h

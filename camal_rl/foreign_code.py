@@ -1,4 +1,4 @@
-"""Code that a file from somebody else names by ``package.module:name``: which of it may be imported."""
+"""Decides which code an untrusted file may import by naming ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders of files that may come from somebody else", default=())
+_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders of untrusted files", default=())
 
 
 class ForeignCode(ValueError):
-    """A file that may come from somebody else names code that would be run; the message is one line."""
+    """An untrusted file names code that would be run; the message is one line."""
 
 
 @contextlib.contextmanager
 def no_code_from(folder: Path | None) -> Iterator[None]:
-    """Refuse inside the block to import modules that lie in a folder; ``None`` refuses nothing.
+    """Refuse to import modules from a folder inside the block; ``None`` refuses nothing.
 
-    A run folder or a model that somebody sent may name what the user has installed or written, an encoder for example.
-    It must not bring the code along. Modules that were imported before stay as they are.
+    A run folder or model from somebody else may name code that the user has installed or written, such as an encoder.
+    It must not bring its own code. Modules that are already imported are not affected.
 
     Raises:
-        ForeignCode: where something imports such a module, in the block.
+        ForeignCode: if such a module is imported inside the block.
     """
     token = _FOLDERS.set(_FOLDERS.get())
     try:
@@ -38,9 +38,10 @@ def no_code_from(folder: Path | None) -> Iterator[None]:
 
 
 def distrust(*folders: Path) -> None:
-    """Refuse from now on, in this context, what :func:`no_code_from` refuses in a block.
+    """Refuse imports like :func:`no_code_from`, from now on in this context.
 
-    For a whole command: a package that is not installed and that some library looks for may lie in the folder too.
+    For a whole command: a library may also look for an optional package that is not installed and find it in the
+        folder.
     """
     _FOLDERS.set((*_FOLDERS.get(), *(folder.resolve() for folder in folders)))
     if _GUARD not in sys.meta_path:
@@ -48,7 +49,7 @@ def distrust(*folders: Path) -> None:
 
 
 def of_this_project(module: str) -> bool:
-    """Say whether a module that was imported lies below the current folder and is none of an installed package."""
+    """Return whether an imported module is inside the current folder and not part of an installed package."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return False
@@ -57,7 +58,7 @@ def of_this_project(module: str) -> bool:
 
 
 class _Guard(MetaPathFinder):
-    """Finds no module itself; it looks at where the finders behind it find one, before any of its code is run."""
+    """An import finder that finds nothing itself but checks the location of a module before its code runs."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

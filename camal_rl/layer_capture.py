@@ -1,4 +1,4 @@
-"""What a layer puts out while a network runs: seen as a feature map, and open to the gradient of a score."""
+"""Captures the output of a layer as a feature map to which the gradient of a score can be taken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
 @contextmanager
 def hooked(modules: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
-    """Call ``hook(module, inputs, output)`` after each of the modules; the hooks go with the block."""
+    """Call ``hook(module, inputs, output)`` after each of the modules inside the block."""
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
@@ -26,13 +26,13 @@ def hooked(modules: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """How the output of one layer is a feature map ``(B, C, h, w)``; :mod:`camal_rl.feature_layout` finds it.
+    """The layout of one layer's output as a feature map ``(B, C, h, w)``; :mod:`camal_rl.feature_layout` detects it.
 
     Attributes:
         layer: the layer's name, for messages.
         channels_last: the output is ``(B, h, w, C)``.
-        token_grid: ``(h, w)`` where the output is tokens ``(B, P + h w, C)``, row by row; otherwise ``None``.
-        prefix_tokens: P, the tokens in front of those of the patches.
+        token_grid: ``(h, w)`` if the output is tokens ``(B, P + h w, C)``, row by row; otherwise ``None``.
+        prefix_tokens: P, the number of tokens before those of the patches.
     """
 
     layer: str
@@ -41,21 +41,21 @@ class FeatureLayout:
     prefix_tokens: int = 0
 
     def open(self, output: Any, inputs: tuple[Any, ...] = ()) -> tuple[Tensor, Any]:
-        """Return the feature map, and the layer's output made of it: the same values in memory of their own.
+        """Return the feature map, and a copy of the layer's output that is computed from it.
 
-        Later layers may change what they are given in place; the feature map stays what the layer has put out. Where
-        nothing up to the layer is trained, the feature map begins to need gradients.
+        Later layers may modify their input in place without changing the feature map. If nothing up to the layer is
+        trained, the feature map is set to require gradients.
 
         Args:
-            output: what the layer returned, a tensor or a tuple whose first entry is one.
-            inputs: what the layer was given; an output in the same memory (``nn.Identity``) is copied first.
+            output: the layer's output, a tensor or a tuple whose first entry is one.
+            inputs: the layer's inputs; an output that shares their memory (``nn.Identity``) is copied first.
         """
         if isinstance(output, tuple) and output:
             features, first = self.open(output[0], inputs)
             return features, (first, *output[1:])
         dimensions = 4 if self.token_grid is None else 3
         if not isinstance(output, Tensor) or output.dim() != dimensions or not output.is_floating_point():
-            raise ValueError(f"layer {self.layer!r} gave another kind of output than before: {output_words(output)}")
+            raise ValueError(f"the output of layer {self.layer!r} has changed its kind: {output_words(output)}")
         if any(_same_memory(output, each) for each in inputs):
             output = output.clone()
         if torch.is_grad_enabled() and not output.requires_grad:
@@ -80,9 +80,9 @@ class FeatureLayout:
 
 @contextmanager
 def captured(module: nn.Module, layout: FeatureLayout) -> Iterator[list[Tensor]]:
-    """Collect a module's output as ``(B, C, h, w)`` of every forward pass inside the block.
+    """Collect a module's output in every forward pass inside the block, as ``(B, C, h, w)``.
 
-    Each is part of the graph of whatever is computed from the module's output, and keeps its values.
+    Each is in the graph of everything computed from the module's output, and keeps its values.
     """
     found: list[Tensor] = []
 
@@ -96,7 +96,7 @@ def captured(module: nn.Module, layout: FeatureLayout) -> Iterator[list[Tensor]]
 
 
 def single(found: list[Tensor], layer: str) -> Tensor:
-    """Return the features of the one forward pass of :func:`captured`."""
+    """Return the features of the only forward pass in :func:`captured`."""
     if len(found) != 1:
         raise ValueError(f"layer {layer!r} ran {len(found)} times in one forward pass; choose one that runs once")
     return found[0]
@@ -108,7 +108,7 @@ def shape_words(shape: tuple[int, ...]) -> str:
 
 
 def output_words(output: Any) -> str:
-    """Return the kind of a layer's output for a message: its shape, or its type."""
+    """Describe a layer's output for a message by its shape or type."""
     return f"an output of shape {shape_words(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
 
 

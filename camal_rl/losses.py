@@ -1,12 +1,11 @@
-"""Losses that pull an attention map towards a target region: CAMAL's and those of its peers.
+"""Losses that pull an attention map towards a target region: CAMAL's loss and published alternatives.
 
 Every loss takes a map ``cam (B, h, w)`` in [0, 1] (:func:`camal_rl.attention.normalize_cam`) and a target
 ``(B, h, w)`` in [0, 1] (:func:`camal_rl.targets.target_tensor`), hard or soft, and returns a
-:class:`CamalLoss`. Several maps of the same frames, ``(K, B, h, w)``, give K losses at once. They share one rule, so
-that they can be compared: a frame whose target is empty contributes nothing, and the loss is the mean over the other
-frames (0, with a graph, when there is none).
-Values are not range-checked: a check would make a GPU wait in every training step. A NaN in the map
-therefore reaches the loss.
+:class:`CamalLoss`. Several maps of the same frames, ``(K, B, h, w)``, give K losses at once. For comparability all
+losses follow one rule: frames with an empty target are ignored, and the loss is the mean over the other frames (0, with
+a graph, if there are none). Values are not range-checked, since a check would synchronize with the GPU in every
+training step. A NaN in the map therefore reaches the loss.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ class CamalLoss:
     """A loss and its parts, scalars for maps ``(B, h, w)`` and ``(K,)`` for ``(K, B, h, w)``.
 
     Attributes:
-        total: ``inside + outside``; the one to minimize.
-        inside: what the target region contributes.
-        outside: what the rest of the frame contributes.
+        total: ``inside + outside``; minimize this.
+        inside: contribution of the target region.
+        outside: contribution of the rest of the frame.
         valid_fraction: scalar without gradient, share of frames whose target is not empty.
     """
 
@@ -44,7 +43,7 @@ class CamalLoss:
 
 
 class AttentionLoss(Protocol):
-    """A function of a normalized map and its target."""
+    """A loss function of a normalized map and its target."""
 
     def __call__(self, cam: Tensor, target: Tensor) -> CamalLoss:
         """Return the loss of ``cam (B, h, w)``, or ``(K, B, h, w)``, against ``target (B, h, w)``, all in [0, 1]."""
@@ -58,10 +57,10 @@ def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
         inside  = sum t (1 - m)^2 / sum t              in [0, 1]
         outside = sum (1 - t) m / sum m                in [0, 1]
 
-    The inside part is averaged over the target, so that small objects count as much as large ones. The outside
-    part is the share of the attention that falls outside, ``1 - EPG``: many faint cells cost as much as one bright
-    cell. (A squared mean, :func:`camal_square_loss`, hardly feels either: docs/results/toy_grid.md.) A frame with a
-    full target has only the inside part; a map that is zero everywhere costs 1 + 1. Gradients flow through ``cam``.
+    The inside part is averaged over the target, so that small objects count as much as large ones. The outside part is
+    the share of the attention outside, ``1 - EPG``: many faint cells cost as much as one bright cell. (A squared mean,
+    :func:`camal_square_loss`, hardly penalizes either: docs/results/toy_grid.md.) A frame with a full target has only
+    the inside part; a map that is zero everywhere has the loss 1 + 1. Gradients flow through ``cam``.
     """
     valid = _valid_frames(cam, target)
     inside = _region_mean((1 - cam).square(), target)
@@ -69,7 +68,7 @@ def camal_loss(cam: Tensor, target: Tensor) -> CamalLoss:
 
 
 def camal_square_loss(cam: Tensor, target: Tensor) -> CamalLoss:
-    """CAMAL with a squared outside part: as :func:`camal_loss`, but with the mean of the squared map outside.
+    """CAMAL with a squared outside part: like :func:`camal_loss`, but with the mean of the squared map outside.
 
     ``outside = sum (1 - t) m^2 / sum (1 - t)``, in [0, 1], averaged over its own region.
     """
@@ -80,7 +79,7 @@ def camal_square_loss(cam: Tensor, target: Tensor) -> CamalLoss:
 
 
 def energy_loss(cam: Tensor, target: Tensor) -> CamalLoss:
-    """Energy: ``1 - sum t m / sum m`` (Rao et al., ICCV 2023, arXiv 2303.11932). All of it counts as outside.
+    """Energy: ``1 - sum t m / sum m`` (Rao et al., ICCV 2023, arXiv 2303.11932). The whole loss counts as outside part.
 
     A map that is zero everywhere has no energy inside: its loss is 1, with a gradient of 0 at the map's ReLU.
     """
@@ -105,8 +104,7 @@ def ppce_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     """PPCE: cross-entropy of the map against 1, inside the target only (HAICS, Shen et al. 2021).
 
     ``sum t (-log m') / sum t`` with ``m' = (m + f) / (1 + f)`` and ``f =`` :data:`PPCE_FLOOR`, our
-    addition: without it the gradient is unbounded at a map of 0. Attention outside the target costs
-    nothing.
+    addition: without it the gradient is unbounded where the map is 0. Attention outside the target is not penalized.
     """
     valid = _valid_frames(cam, target)
     inside = _region_mean(-torch.log((cam + PPCE_FLOOR) / (1 + PPCE_FLOOR)), target)
@@ -116,7 +114,7 @@ def ppce_loss(cam: Tensor, target: Tensor) -> CamalLoss:
 def rrr_loss(cam: Tensor, target: Tensor) -> CamalLoss:
     """RRR-style: ``sum (1 - t) m^2``, in [0, h w] (Ross et al. 2017, arXiv 1703.03717).
 
-    A sum, not a mean: it grows with the grid. A lack of attention inside the target costs nothing.
+    It is a sum, not a mean, so it grows with the grid. Missing attention inside the target is not penalized.
     """
     valid = _valid_frames(cam, target)
     outside = ((1 - target) * cam.square()).sum(dim=(-2, -1))
@@ -141,7 +139,7 @@ _SHIPPED = tuple(LOSSES.values())
 
 
 def register_loss(name: str) -> Callable[[Loss], Loss]:
-    """Make a function an attention loss that configurations know by a name; a decorator.
+    """Register a function as an attention loss that configurations can select by name; a decorator.
 
     Args:
         name: as in ``camal.loss: NAME`` and ``--methods ppo,NAME``.
@@ -158,14 +156,14 @@ def register_loss(name: str) -> Callable[[Loss], Loss]:
 
 
 def attention_loss(name: str) -> AttentionLoss:
-    """Return the loss of that name, or the one at a path ``package.module:name``.
+    """Return the loss of that name, or the loss at a path ``package.module:name``.
 
-    A loss of the user's own may take maps ``(B, h, w)`` alone; what is returned here takes ``(K, B, h, w)`` too. It is
-    tried on two small frames, once.
+    A user's loss may be limited to maps ``(B, h, w)``; the returned function also accepts ``(K, B, h, w)``. The loss is
+    checked once on two small frames.
 
     Raises:
-        ValueError: unknown name, the message holds the nearest known one and the list; or a loss that does not keep
-            to what is asked of it.
+        ValueError: the name is unknown, with the nearest known name and a list in the message; or the loss does not
+            meet the requirements.
     """
     loss = LOSSES.find(name)
     if any(loss is shipped for shipped in _SHIPPED):
@@ -178,11 +176,11 @@ def attention_loss(name: str) -> AttentionLoss:
 
 
 _custom_losses: dict[str, tuple[AttentionLoss, AttentionLoss]] = {}
-"""Losses of users by name, as they are and as :func:`attention_loss` returns them: checked already."""
+"""Checked losses of users by name: the original, and the function that :func:`attention_loss` returns."""
 
 
 def _of_each_map(loss: AttentionLoss) -> AttentionLoss:
-    """Return a loss that takes several maps of each frame where ``loss`` takes one."""
+    """Return a version of ``loss`` that accepts several maps per frame."""
 
     def of_each_map(cam: Tensor, target: Tensor) -> CamalLoss:
         if cam.dim() == 3:
@@ -197,15 +195,15 @@ def _of_each_map(loss: AttentionLoss) -> AttentionLoss:
 
 
 def _check_loss(loss: AttentionLoss, name: str) -> None:
-    """Try a loss on a frame with a target and on one without; the maps are neither perfect nor zero."""
-    asked = f"the attention loss {name!r} takes maps and targets (B, h, w) and returns a CamalLoss of finite scalars"
+    """Check a loss on a frame with a target and on one without; the maps are neither perfect nor zero."""
+    asked = f"the attention loss {name!r} must take maps and targets (B, h, w) and return a CamalLoss of finite scalars"
     if not callable(loss) or isinstance(loss, type):
-        raise ValueError(f"{asked}; got {loss!r}, which is no function")
+        raise ValueError(f"{asked}; got {loss!r}, which is not a function")
     cam = torch.tensor([[[0.9, 0.2, 0.1], [0.4, 0.3, 0.6]]]).repeat(2, 1, 1).requires_grad_()
     target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0] * 3] * 2])
     try:
         found = loss(cam, target)
-    except Exception as error:  # a loss of the user's own may fail in any way
+    except Exception as error:  # a user's loss may raise anything
         raise ValueError(f"{asked}; on two frames of 2x3 cells it raised {type(error).__name__}: {error}") from error
     if not isinstance(found, CamalLoss):
         raise ValueError(f"{asked}; it returned {type(found).__name__}")
@@ -216,7 +214,7 @@ def _check_loss(loss: AttentionLoss, name: str) -> None:
             raise ValueError(f"{asked}; its {part} is a {type(value).__name__}{shape}")
         if not bool(torch.isfinite(value)):
             raise ValueError(
-                f"{asked}; its {part} is {value.item()} on a frame with a target and one without, which counts nothing"
+                f"{asked}; its {part} is {value.item()} on a frame with a target and one without, which must not count"
             )
     if not torch.isclose(found.total, found.inside + found.outside, rtol=1e-3, atol=1e-5):
         raise ValueError(
@@ -224,19 +222,19 @@ def _check_loss(loss: AttentionLoss, name: str) -> None:
             f"{(found.inside + found.outside).item():g}, the two parts that training adds up (inside may be 0)"
         )
     if not (found.inside + found.outside).requires_grad:
-        raise ValueError(f"{asked}; no gradient flows from it to the maps, so that nothing can be trained on it")
+        raise ValueError(f"{asked}; no gradient flows from it to the maps, so it cannot be trained")
 
 
 def _valid_frames(cam: Tensor, target: Tensor) -> Tensor:
-    """Check types and shapes and return ``bool (B,)``, which targets are not empty."""
+    """Check types and shapes and return which targets are not empty, ``bool (B,)``."""
     for name, tensor in (("cam", cam), ("target", target)):
         if not tensor.is_floating_point():
             remedy = "; camal_rl.targets.target_tensor converts a stored mask" if name == "target" else ""
             raise TypeError(f"{name} must be floating point in [0, 1], got {tensor.dtype}{remedy}")
     if target.dim() != 3 or cam.dim() not in (3, 4) or cam.shape[-3:] != target.shape:
         raise ValueError(
-            "cam and target must have the same shape (B, h, w), cam perhaps (K, B, h, w), got "
-            f"{tuple(cam.shape)} and {tuple(target.shape)}; make the target on the map's grid"
+            "cam must be (B, h, w) or (K, B, h, w), with a target (B, h, w) of the same size, got "
+            f"{tuple(cam.shape)} and {tuple(target.shape)}; compute the target on the map's grid"
         )
     return target.sum(dim=(-2, -1)) > 0
 
@@ -254,7 +252,7 @@ def _share_outside(cam: Tensor, target: Tensor) -> Tensor:
 
 
 def _split_frame_mean(values: Tensor, target: Tensor, valid: Tensor) -> CamalLoss:
-    """Return the mean over the whole frame, split into what the target and what the rest contribute."""
+    """Return the mean over the whole frame, split into the contributions of the target and of the rest."""
     inside = (target * values).mean(dim=(-2, -1))
     outside = ((1 - target) * values).mean(dim=(-2, -1))
     return _mean_over_valid(inside, outside, valid)

@@ -1,4 +1,4 @@
-"""Pictures for people: image | segmentation | attention, in sheets with titles and a legend."""
+"""Pictures of frames: image | segmentation | attention, in sheets with titles and a legend."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _DIMMED = 0.35
 
 
 def as_rgb(observations: npt.NDArray[np.uint8]) -> RGBImage:
-    """Return what people can look at, ``uint8 (..., H, W, 3)``, of image observations ``uint8 (..., H, W, C)``.
+    """Return RGB pictures ``uint8 (..., H, W, 3)`` of image observations ``uint8 (..., H, W, C)``.
 
-    Three channels are a picture. Of any other number, which is a stack of frames, the newest is shown: the last
-    three channels where frames have three each, otherwise the last channel in gray.
+    Three channels are an RGB picture. Any other number is a stack of frames, of which the newest is shown: the last
+    three channels if their number is a multiple of three, otherwise the last channel in gray.
     """
     channels = observations.shape[-1]
     if channels % 3 == 0:
@@ -36,7 +36,7 @@ def as_rgb(observations: npt.NDArray[np.uint8]) -> RGBImage:
 def class_colors() -> npt.NDArray[np.uint8]:
     """Return one color for each of the 256 class ids, ``uint8 (256, 3)``; 0 is dark gray.
 
-    Hues step by the golden angle, so neighboring ids differ most.
+    Hues step by the golden angle, so that neighboring ids differ clearly.
     """
     ids = np.arange(256)
     hues = (ids * 137.508 / 2) % 180
@@ -67,11 +67,11 @@ def mask_overlay(image: RGBImage, mask: npt.NDArray[np.bool_]) -> RGBImage:
 
 
 def heatmap_overlay(image: RGBImage, cam: npt.NDArray[np.floating], strength: float = 0.6) -> RGBImage:
-    """Return ``image (H, W, 3)`` under a heat map: dark where ``cam`` is 0, yellow where it is 1.
+    """Return ``image (H, W, 3)`` with a heat map on top: dark where ``cam`` is 0, yellow where it is 1.
 
     Args:
         image: uint8 RGB.
-        cam: ``(h, w)`` in [0, 1], enlarged to the image's size.
+        cam: ``(h, w)`` in [0, 1], upsampled to the image's size.
         strength: opacity of the heat where ``cam`` is 1; two thirds of it where ``cam`` is 0.
     """
     if cam.ndim != 2:
@@ -84,7 +84,7 @@ def heatmap_overlay(image: RGBImage, cam: npt.NDArray[np.floating], strength: fl
 
 
 def to_grayscale(image: RGBImage) -> RGBImage:
-    """Return ``image (H, W, 3)`` without color: under a heat map, color then means heat alone."""
+    """Return ``image (H, W, 3)`` without color, so that color comes only from the heat map."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
@@ -94,7 +94,8 @@ def sheet(columns: Mapping[str, Sequence[RGBImage]], height: int = 128) -> RGBIm
 
     Args:
         columns: title to pictures ``uint8 (H, W, 3)``, all of one size.
-        height: height of each picture in the sheet; small images grow by whole numbers, pixels stay sharp.
+        height: height of each picture in the sheet; small images are enlarged by an integer factor, so pixels stay
+            sharp.
 
     Returns:
         ``uint8 (rows, columns, 3)``.
@@ -111,7 +112,7 @@ def attention_sheet(
     relevant: npt.NDArray[np.bool_],
     maps: Mapping[str, npt.NDArray[np.floating]],
 ) -> RGBImage:
-    """Return a sheet: image | image with all but the relevant dimmed | one heat map for each entry of ``maps``.
+    """Return a sheet: image | image with irrelevant pixels dimmed | one heat map for each entry of ``maps``.
 
     Args:
         frames: ``uint8 (N, H, W, C)``; see :func:`as_rgb`.
@@ -145,7 +146,7 @@ def segmentation_sheet(
         names: ``names[id]`` is the class name.
         relevant: ``bool (256,)``, which labels are relevant; the legend marks them with ``*``.
         height: height of each picture in the sheet.
-        legend: classes that the legend names; by default those that occur.
+        legend: classes in the legend; by default those that occur.
     """
     frames = as_rgb(frames)
     pictures = sheet(
@@ -171,7 +172,7 @@ def _column(title: str, pictures: Sequence[RGBImage], height: int) -> RGBImage:
 
 
 def enlarged(picture: RGBImage, height: int) -> RGBImage:
-    """Return ``picture (H, W, 3)`` grown by the whole number that brings it nearest to a height: pixels stay sharp."""
+    """Return ``picture (H, W, 3)`` enlarged by the integer factor that comes nearest to a height; pixels stay sharp."""
     factor = max(1, round(height / picture.shape[0]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -183,14 +184,14 @@ def _gap(height: int, width: int) -> RGBImage:
 def _text(text: str, width: int) -> RGBImage:
     strip = _gap(_TITLE, width)
     needed = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
-    # Words that are too long for their column become smaller, so that they do not run into the next one.
+    # Titles too long for their column are drawn smaller, so that they do not overlap the next one.
     scale = _FONT_SCALE * min(1.0, (width - 8) / max(needed, 1))
     cv2.putText(strip, text, (3, _TITLE - 7), _FONT, scale, (235, 235, 235), 1, cv2.LINE_AA)
     return strip
 
 
 def _legend(entries: Mapping[int, str], width: int) -> RGBImage:
-    """Return color patches with names, in as many lines as the width needs."""
+    """Return color patches with names, in as many lines as needed for the width."""
     colors = class_colors()
     lines = [_gap(_TITLE, width)]
     left = 4
@@ -207,7 +208,7 @@ def _legend(entries: Mapping[int, str], width: int) -> RGBImage:
 
 
 def write_png(path: Path, picture: RGBImage) -> None:
-    """Write an RGB picture; missing folders are made."""
+    """Write an RGB picture; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(".png", picture[..., ::-1])
     if not done:

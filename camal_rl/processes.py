@@ -1,4 +1,4 @@
-"""Worker processes: how one ended, and signals that reach them too."""
+"""Worker processes: how they ended, and how signals reach them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from multiprocessing import resource_tracker
 
 
 def ending(code: int | None) -> str:
-    """Return in words how a process ended: a negative exit code is a signal."""
+    """Describe how a process ended; a negative exit code is a signal."""
     if code is None or code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -22,14 +22,14 @@ def ending(code: int | None) -> str:
 
 @contextlib.contextmanager
 def signals_held_back(*numbers: int) -> Iterator[None]:
-    """Hold back signals, as Ctrl-C of a terminal, which reaches a whole group, from processes started meanwhile.
+    """Block signals in processes started inside the block; Ctrl-C in a terminal reaches a whole process group.
 
-    They hold them back until they call :func:`let_signals_through`; this process gets them after the block.
+    They stay blocked there until :func:`let_signals_through` is called; this process receives them after the block.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Python's own process for shared resources: its start, with the first worker, would let signals through.
+    # Start Python's resource tracker now: its start with the first worker would unblock signals.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -39,6 +39,6 @@ def signals_held_back(*numbers: int) -> Iterator[None]:
 
 
 def let_signals_through(*numbers: int) -> None:
-    """Hold signals back no longer, in a worker process that knows now what to do with them."""
+    """Unblock signals in a worker process that has installed its handlers."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

@@ -1,4 +1,4 @@
-"""The states of the global random generators: saved with a checkpoint, or kept while something else draws."""
+"""The states of the global random generators: saved with a checkpoint, or protected while other code draws."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Put the global generators into states of :func:`random_states`.
+    """Restore the global generators to states from :func:`random_states`.
 
-    States of CUDA devices that are not here are left out.
+    States of CUDA devices that do not exist here are ignored.
 
     Raises:
-        ValueError, TypeError, KeyError: they are none.
+        ValueError, TypeError, KeyError: the states are invalid.
     """
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])  # noqa: NPY002
@@ -39,7 +39,7 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 @contextmanager
 def random_states_kept() -> Iterator[None]:
-    """Let the global generators be, after the block, in the states in which they were before it."""
+    """Restore the global generators after the block to their states before it."""
     states = random_states()
     try:
         yield
@@ -48,7 +48,7 @@ def random_states_kept() -> Iterator[None]:
 
 
 def own_random_states(holder: object) -> dict[str, Any]:
-    """Return the states of the generators that an object has as attributes: torch's and NumPy's."""
+    """Return the states of an object's generators: its attributes that are torch or NumPy generators."""
     found: dict[str, Any] = {}
     for name, value in vars(holder).items():
         if isinstance(value, torch.Generator):
@@ -59,15 +59,15 @@ def own_random_states(holder: object) -> dict[str, Any]:
 
 
 def restore_own_random_states(holder: object, states: Mapping[str, Any]) -> None:
-    """Put an object's generators into states of :func:`own_random_states`.
+    """Restore an object's generators to states from :func:`own_random_states`.
 
     Raises:
         ValueError: the object does not have these generators.
     """
     if states.keys() != own_random_states(holder).keys():
         raise ValueError(
-            f"{type(holder).__name__} has the random generators {sorted(own_random_states(holder))}, and the state "
-            f"is of {sorted(states)}"
+            f"{type(holder).__name__} has the random generators {sorted(own_random_states(holder))}, but the state is "
+            f"for {sorted(states)}"
         )
     for name, state in states.items():
         generator = getattr(holder, name)

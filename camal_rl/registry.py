@@ -1,4 +1,4 @@
-"""Names that a configuration can choose from: what ships, what a user registered, and ``package.module:name``."""
+"""Registries of things that a configuration selects by name: built in, registered by users, or at a path."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ T = TypeVar("T")
 class Registry(Mapping[str, T], Generic[T]):
     """Things of one kind by name.
 
-    Names come from three places, the first that knows one wins: what ships and what :meth:`register` added, then the
-    entry points of installed packages. A name with a colon is the path of an object, ``package.module:name``, which
-    needs no registration. Nothing is imported before it is asked for.
+    Names are looked up in this order: built-in things and those added by :meth:`register`, then the entry points of
+        installed packages. A name with a colon is the path of an object, ``package.module:name``, which needs no
+        registration. Nothing is imported before it is requested.
 
     Args:
-        kind: what the things are, for messages: ``"encoder"``.
-        shipped: what comes with this package; a text is a path, ``package.module:name`` or a module's, that is imported
-            when it is asked for.
-        group: the entry point group in which other packages announce theirs; ``None``: they cannot.
+        kind: kind of thing, for messages, such as ``"encoder"``.
+        shipped: the built-in things; a text is a path, ``package.module:name`` or a module, that is imported on
+            request.
+        group: the entry point group in which other packages announce things; ``None``: they cannot.
     """
 
     def __init__(self, kind: str, shipped: Mapping[str, T | str], group: str | None = None) -> None:
@@ -42,30 +42,32 @@ class Registry(Mapping[str, T], Generic[T]):
     def register(self, name: str, thing: T) -> T: ...
 
     def register(self, name: str, thing: T | None = None) -> Any:
-        """Make a thing known by a name; without ``thing``, a decorator.
+        """Register a thing under a name; without ``thing``, a decorator.
 
-        The same thing may be registered again, as happens when a module is run twice (by a worker process).
+        The same thing may be registered again, as happens when a worker process runs a module a second time.
 
         Raises:
-            TypeError: a name that is no text, as of a decorator without its parentheses.
-            ValueError: a name that is taken, or that could be the path of an object.
+            TypeError: the name is not a text, for example because the decorator lacks its parentheses.
+            ValueError: the name is taken, or could be the path of an object.
         """
         if not isinstance(name, str):
-            raise TypeError(f"an own {self.kind} is registered under a name, a text; got {name!r}")
+            raise TypeError(f"register your own {self.kind} under a name that is a text; got {name!r}")
         if not name or ":" in name or name != name.strip():
-            raise ValueError(f"the name of an own {self.kind} is a text without a colon, got {name!r}")
+            raise ValueError(f"the name of your own {self.kind} must be a text without a colon, got {name!r}")
         if thing is None:
             return lambda decorated: self.register(name, decorated)
         if name in self._entries and not _same(self._entries[name], thing):
-            raise ValueError(f"the name {name!r} is that of another {self.kind} already; register yours under another")
+            raise ValueError(
+                f"the name {name!r} already belongs to another {self.kind}; register yours under another name"
+            )
         self._entries[name] = thing
         return thing
 
     def find(self, name: str) -> T:
-        """Return the thing of that name, or at that path.
+        """Return the thing with that name or at that path.
 
         Raises:
-            ValueError: there is none, the message names the nearest known one; or it cannot be imported.
+            ValueError: the name is unknown, with the nearest known name in the message; or the import fails.
         """
         if ":" in name:
             return cast(T, load_object(name, self.kind))
@@ -78,14 +80,14 @@ class Registry(Mapping[str, T], Generic[T]):
         entry = self._entries.get(name, self._announced.get(name))
         if isinstance(entry, str):
             loaded = cast(T, load_object(entry, self.kind) if ":" in entry else _module(entry, entry, self.kind))
-            # A module that is imported may have registered the thing itself.
+            # The imported module may have registered the thing itself.
             registered = self._entries.get(name)
             entry = loaded if registered is None or isinstance(registered, str) else registered
             self._entries[name] = entry
         return cast(T, entry)
 
     def name_of(self, thing: object) -> str | None:
-        """Return the name under which a thing is known so far, ``None`` where it has none; nothing is imported."""
+        """Return the name of a thing, ``None`` if it has none so far; nothing is imported."""
         return next((name for name, known in self._entries.items() if known is thing), None)
 
     def __getitem__(self, name: str) -> T:
@@ -104,7 +106,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @property
     def _announced(self) -> Mapping[str, str]:
-        """Where installed packages say that their things lie; looked up once, since it reads every package's files."""
+        """Paths of things that installed packages announce; read once, since it reads the files of every package."""
         if self._announced_paths is None:
             points = () if self.group is None else entry_points(group=self.group)
             # Extras, `package.module:name [extra]`, say nothing here.
@@ -113,19 +115,19 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def load_object(path: str, kind: str = "object") -> Any:
-    """Import what lies at ``package.module:name``.
+    """Import the object at ``package.module:name``.
 
     Args:
-        path: where it lies; the name may be dotted.
-        kind: what it should be, for messages.
+        path: path of the object; the name may be dotted.
+        kind: kind of object, for messages.
 
     Raises:
-        ValueError: no such module or name, or the module's own code fails; the message says which.
+        ValueError: the module or name does not exist, or the module's own code fails; the message says which.
     """
     module_name, _, attribute = path.partition(":")
     parts = [*module_name.split("."), *attribute.split(".")]
     if not all(part.isidentifier() for part in parts):
-        raise ValueError(f"the path of an own {kind} is package.module:name, got {path!r}")
+        raise ValueError(f"the path of your own {kind} must be package.module:name, got {path!r}")
     found: Any = _module(module_name, path, kind)
     where = getattr(found, "__file__", None)
     for part in attribute.split("."):
@@ -140,10 +142,10 @@ def load_object(path: str, kind: str = "object") -> Any:
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules, for what they register.
+    """Import modules, so that they can register things.
 
     Raises:
-        ValueError: one is not there, or its own code fails.
+        ValueError: a module does not exist, or its own code fails.
     """
     for name in names:
         _module(name, name, "list of imports")
@@ -151,7 +153,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 def _module(name: str, path: str, kind: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ValueError(f"the name of a module is package.module, got {name!r}")
+        raise ValueError(f"the name of a module must be package.module, got {name!r}")
     wanted = f"cannot import {name!r} for the {kind}{'' if path == name else f' {path!r}'}"
     try:
         return import_module(name)
@@ -160,11 +162,11 @@ def _module(name: str, path: str, kind: str) -> ModuleType:
         if name != missing and not name.startswith(f"{missing}."):
             raise ValueError(f"{wanted}: it needs {missing!r}, which is not installed") from error
         raise ValueError(
-            f"{wanted}: there is no module {missing!r} in the folder where Python was started, nor installed"
+            f"{wanted}: there is no module {missing!r} in the folder where Python was started, and none is installed"
         ) from error
     except ForeignCode:
         raise
-    except Exception as error:  # the code of a user's own module may fail in any way
+    except Exception as error:  # a user's module may raise anything
         last = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {error}"
         at = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
@@ -172,9 +174,9 @@ def _module(name: str, path: str, kind: str) -> ModuleType:
 
 
 def _same(known: object, thing: object) -> bool:
-    """Say whether two objects are one, or one definition that was run twice, or a path and what lies there.
+    """Return whether two objects are identical, one definition executed twice, or a path and its object.
 
-    Two records are one definition if what they hold is.
+    Two records are one definition if all their fields are.
     """
     if known is thing:
         return True
@@ -190,6 +192,6 @@ def _same(known: object, thing: object) -> bool:
 
 
 def _home(thing: object) -> str | None:
-    """Return the module of a class or function; the program that was started has another name in its workers."""
+    """Return the module of a class or function; the main program has another module name in its workers."""
     module = getattr(thing, "__module__", None)
     return None if module is None else str(module).replace("__mp_main__", "__main__")

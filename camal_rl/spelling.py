@@ -1,4 +1,4 @@
-"""What a user may have meant by a name that does not exist; it knows nothing of any room, and every room may use it."""
+"""Suggests known names for a misspelled one; independent of all subpackages, so every one may use it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import re
 from collections.abc import Iterable, Sequence
 
 CUTOFF = 0.6
-"""Names less alike than this are other names, not misspelled ones; difflib's own default."""
+"""Minimum similarity of a misspelled name, difflib's default."""
 
 
 def nearest(name: object, known: Iterable[object], count: int = 1) -> list[str]:
-    """Return the known names that ``name`` may be a misspelling of, the most alike first; often none.
+    """Return the known names most similar to ``name``, most similar first; often none.
 
-    Names with parts, such as ``procgen/maze`` and ``camal.weight``, are as alike as their least alike parts: a shared
-    beginning says nothing. A name with fewer parts is compared with the last ones of a longer one.
+    Names with parts, such as ``procgen/maze`` and ``camal.weight``, are as similar as their least similar parts, so
+    that a shared beginning does not count. A name with fewer parts is compared with the last parts of a longer one.
 
     Args:
-        name: what was given.
+        name: the given name.
         known: the names that exist.
-        count: how many to return at most.
+        count: maximum number of names to return.
     """
     given = str(name)
     rated = [(_likeness(given, each), each) for each in map(str, known)]
-    # A stable sort: of equally good ones the first that is known.
+    # A stable sort keeps equally similar names in the order of ``known``.
     rated.sort(key=lambda item: -item[0])
     return [each for rating, each in rated[:count] if rating >= CUTOFF]
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return ``did you mean 'x'? `` (with the space, to go on in the sentence), or an empty text where nothing is near.
+    """Return ``did you mean 'x'? `` (ending with a space), or an empty text if no known name is similar.
 
     Args:
-        name: what was given.
+        name: the given name.
         known: the names that exist.
     """
     near = nearest(name, known)
@@ -40,12 +40,12 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def check_settings(given: Iterable[object], known: Sequence[str], owner: str) -> None:
-    """Raise a ValueError for the first setting that does not exist, with what may be meant and those that do.
+    """Raise a ValueError for the first unknown setting, with a suggestion and all known settings.
 
     Args:
         given: names of settings.
         known: the names that exist.
-        owner: what the settings are of, for the message.
+        owner: the owner of the settings, for the message.
     """
     for name in given:
         if name not in known:
@@ -54,12 +54,12 @@ def check_settings(given: Iterable[object], known: Sequence[str], owner: str) ->
 
 
 def check_names(given: Iterable[object], known: Iterable[str], kind: str) -> None:
-    """Raise a ValueError for the first name that does not exist, with what may be meant and those that do.
+    """Raise a ValueError for the first unknown name, with a suggestion and all known names.
 
     Args:
         given: names.
         known: the names that exist.
-        kind: what they are names of, for the message.
+        kind: kind of the named things, for the message.
     """
     names = list(known)
     for name in given:
@@ -69,7 +69,7 @@ def check_names(given: Iterable[object], known: Iterable[str], kind: str) -> Non
 
 
 def _likeness(given: str, known: str) -> float:
-    """Return how alike two names are, in [0, 1]; capitals do not count."""
+    """Return the similarity of two names in [0, 1]; case is ignored."""
     ours, theirs = (re.split(r"[./]", text.lower()) for text in (given, known))
     if len(ours) > len(theirs):
         return 0.0

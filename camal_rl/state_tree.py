@@ -1,8 +1,8 @@
-"""Nested states of training as tensors and JSON: what checkpoints hold, written and read without pickle.
+"""Nested training states as tensors and JSON: the content of checkpoints, written and read without pickle.
 
-A state is made of dictionaries, lists, tuples, numbers, texts, bytes, ``None``, NumPy arrays and tensors: what the
-``state_dict`` of optimizers, random generators and simulators give. :func:`pack` separates its tensors from the rest,
-:func:`unpack` puts them together again, with every type and bit as it was; tensors come back on the CPU.
+A state consists of dictionaries, lists, tuples, numbers, texts, bytes, ``None``, NumPy arrays and tensors, as in the
+``state_dict`` of optimizers, random generators and simulators. :func:`pack` separates its tensors from the rest, and
+:func:`unpack` combines them again with identical types and bits; tensors are returned on the CPU.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _TUPLE, _PAIRS, _FLOAT = "$tuple", "$pairs", "$float"
 
 
 def pack(tree: Any) -> tuple[dict[str, Tensor], Any]:
-    """Return the tensors of a state by name, and the rest as JSON holds it, with the names in their places.
+    """Return the tensors of a state by name, and the rest as JSON data with these names in place of the tensors.
 
     Raises:
-        TypeError: the state holds something else; the message says where.
+        TypeError: the state contains another type; the message says where.
     """
     tensors: dict[str, Tensor] = {}
     return tensors, _packed(tree, "state", tensors)
 
 
 def unpack(tensors: Mapping[str, Tensor], data: Any) -> Any:
-    """Return the state that :func:`pack` took apart.
+    """Return the state that was given to :func:`pack`.
 
     Raises:
-        ValueError: the two do not belong together, or come from something else.
+        ValueError: the two parts do not match, or are not from :func:`pack`.
     """
     if isinstance(data, list):
         return [unpack(tensors, item) for item in data]
@@ -66,7 +66,7 @@ def from_bytes(data: bytes) -> Any:
     """Return the state that :func:`to_bytes` was given.
 
     Raises:
-        ValueError: the bytes are damaged, or something else.
+        ValueError: the bytes are damaged, or not from :func:`to_bytes`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -96,7 +96,7 @@ def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         items = [_packed(item, f"{place}.{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {_TUPLE: items}
     raise TypeError(
-        f"{place} is a {type(value).__name__}, which a checkpoint cannot hold; give numbers, texts, bytes, arrays, "
+        f"{place} is a {type(value).__name__}, which a checkpoint cannot store; use numbers, texts, bytes, arrays, "
         "tensors, or lists, tuples and dictionaries of them"
     )
 
@@ -121,10 +121,10 @@ def _packed_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Ten
 
 def _tensor_of(array: np.ndarray[Any, Any], place: str) -> Tensor:
     try:
-        # A copy: contiguous, in this machine's order of bytes, writable.
+        # A copy is contiguous, writable and in native byte order.
         return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
     except TypeError as error:
-        raise TypeError(f"{place} is an array of {array.dtype}, which a checkpoint cannot hold: {error}") from error
+        raise TypeError(f"{place} is an array of {array.dtype}, which a checkpoint cannot store: {error}") from error
 
 
 def _marked(tensors: Mapping[str, Tensor], mark: str, content: Any) -> Any:
@@ -148,4 +148,4 @@ def _marked(tensors: Mapping[str, Tensor], mark: str, content: Any) -> Any:
         and all(isinstance(each, list) and len(each) == 2 for each in content)
     ):
         return {unpack(tensors, key): unpack(tensors, item) for key, item in content}
-    raise ValueError(f"{mark!r} with {type(content).__name__} is no part of a state")
+    raise ValueError(f"{mark!r} with {type(content).__name__} is not part of a state")

@@ -1,6 +1,6 @@
 """Statistics over training runs of one task: spread, intervals, and comparisons of two methods.
 
-Scores are ``(runs,)``: one number for each seed. What is over several tasks, and every bootstrap interval, comes from
+Scores are ``(runs,)``: one number for each seed. Statistics over several tasks, and all bootstrap intervals, are in
 :mod:`camal_rl.aggregates`.
 """
 
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 EXACT_ARRANGEMENTS = 200_000
-"""Up to this many ways to split the runs, tied samples are compared exactly (10 against 10 runs: 184,756)."""
+"""Up to this number of ways to split the runs, tied samples are compared exactly (10 against 10 runs: 184,756)."""
 
-# Runs that differ by no more than the rounding of their values do not differ.
+# Runs whose values differ only by rounding count as equal.
 _ROUNDING = 1e-12
-# From this t on, the error of the mean is nothing beside that of the standard deviation: less than 1e-3 of the bounds.
+# Above this t, the error of the mean is negligible beside that of the standard deviation: less than 1e-3 of the bounds.
 _LARGE_T = 1000.0
 
 
@@ -65,19 +65,19 @@ def spread(scores: npt.ArrayLike) -> Spread:
 
 
 def mean_interval(scores: npt.ArrayLike) -> Interval | None:
-    """Return the 95 % bootstrap interval of the mean of ``(runs,)``, always the same; None for fewer than two runs."""
+    """Return the 95 % bootstrap interval of the mean of ``(runs,)`` with a fixed seed; None for fewer than two runs."""
     if np.size(scores) < 2:
         return None
     return bootstrap_interval(scores, np.random.default_rng(0), statistic=mean_score)
 
 
 def hedges_g(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
-    """Return by how many standard deviations the mean of ``first`` is above that of ``second``, and the interval.
+    """Return Hedges' g and its interval: the mean of ``first`` minus that of ``second``, in standard deviations.
 
     Hedges' g (Hedges 1981, doi:10.3102/10769986006002107): ``J (mean1 - mean2) / s`` with the pooled standard deviation
-    ``s`` and what removes the bias of few runs, ``J = gamma(n / 2) / (sqrt(n / 2) gamma((n - 1) / 2))`` for
-    ``n = runs1 + runs2 - 2``. The interval is that of the noncentral t distribution, exact for runs that are normal
-    with one variance.
+    ``s`` and the factor that corrects the bias of few runs, ``J = gamma(n / 2) / (sqrt(n / 2) gamma((n - 1) / 2))`` for
+    ``n = runs1 + runs2 - 2``. The interval is from the noncentral t distribution, which is exact for normally
+    distributed runs with equal variance.
 
     Args:
         first: ``(runs,)``.
@@ -85,7 +85,7 @@ def hedges_g(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CO
         confidence: in (0, 1).
 
     Returns:
-        ``None`` with fewer than two runs of either method, and where the runs of neither differ from each other.
+        ``None`` with fewer than two runs of either method, or if all runs of each method have the same value.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
@@ -104,7 +104,7 @@ def hedges_g(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CO
 
 
 def _noncentrality(free: int, level: float, t: float) -> float:
-    """Return for which noncentrality ``t`` is the quantile ``level`` of the noncentral t distribution."""
+    """Return the noncentrality for which ``t`` is the quantile ``level`` of the noncentral t distribution."""
     if abs(t) <= _LARGE_T:
         return float(special.nctdtrinc(free, level, t))
     of_variance = 1 - level if t > 0 else level
@@ -136,7 +136,7 @@ def mann_whitney_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
 
 def smallest_p(first: int, second: int) -> float:
-    """Return the smallest two-sided p that an exact Mann-Whitney test of so many runs can give."""
+    """Return the smallest possible two-sided p of an exact Mann-Whitney test with these numbers of runs."""
     return min(1.0, 2 / math.comb(first + second, first))
 
 

@@ -1,4 +1,4 @@
-"""Target regions on the grid of a class activation map, made from label maps."""
+"""Target regions on the grid of a class activation map, computed from label maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def grid_target(
     grid: tuple[int, int],
     coverage: Coverage = "any",
 ) -> npt.NDArray[np.uint8]:
-    """Return which cells of a map's grid show something relevant.
+    """Return which cells of a map's grid contain relevant pixels.
 
     Cell ``i`` of ``h`` covers the pixel rows ``floor(i H / h)`` to ``ceil((i + 1) H / h)`` (exclusive),
     columns alike: cells share border pixels where the grid does not divide the image, as in adaptive
@@ -37,7 +37,7 @@ def grid_target(
             relevant.
 
     Returns:
-        ``uint8 (N, h, w)`` in 0 .. 255; :func:`target_tensor` makes [0, 1] of it.
+        ``uint8 (N, h, w)`` in 0 .. 255; :func:`target_tensor` converts it to [0, 1].
 
     Raises:
         TypeError: ``labels`` is not uint8 or ``relevant`` not bool.
@@ -66,11 +66,11 @@ def marked_pixels() -> npt.NDArray[np.bool_]:
 def _any_in_blocks(
     labels: npt.NDArray[np.uint8], relevant: npt.NDArray[np.bool_], grid: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    """Return 255 where a block shows something relevant, for blocks that divide the image."""
+    """Return 255 where a block contains a relevant pixel, for blocks that divide the image."""
     count, height, width = labels.shape
     table = np.where(relevant, 255, 0).astype(np.uint8)
     shown = np.asarray(cv2.LUT(np.ascontiguousarray(labels).reshape(-1, width), table), dtype=np.uint8)
-    # Bytes that lie in one cell side by side are looked at as one number.
+    # Adjacent bytes of a cell are compared as one integer.
     word = math.gcd(width // grid[1], 8)
     words = (shown.view(f"u{word}") != 0).view(np.uint8).reshape(count, grid[0], height // grid[0], width // word)
     joined = words[:, :, 0].copy()
@@ -108,7 +108,7 @@ def _check(
     if labels.ndim != 3:
         raise ValueError(f"label maps must be (N, H, W), got shape {labels.shape}")
     if relevant.dtype != np.bool_:
-        raise TypeError(f"relevant must be bool, got {relevant.dtype}; SegmentationSpec.relevant_lookup() makes it")
+        raise TypeError(f"relevant must be bool, got {relevant.dtype}; SegmentationSpec.relevant_lookup() returns it")
     if relevant.shape != (256,):
         raise ValueError(f"relevant must have one entry per label, shape (256,), got {relevant.shape}")
     if min(grid) < 1 or grid[0] > labels.shape[1] or grid[1] > labels.shape[2]:

@@ -1,4 +1,4 @@
-"""Evaluation mode, and gradients, for a while."""
+"""Temporarily switches to evaluation mode, or records gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode inside the block, and each of its modules back into its own afterwards."""
+    """Put a network in evaluation mode inside the block, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -23,9 +23,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def recording_gradients() -> Iterator[None]:
-    """Record gradients inside the block, whatever the caller has switched off (``no_grad``, ``inference_mode``).
+    """Record gradients inside the block, even under the caller's ``no_grad`` or ``inference_mode``.
 
-    A tensor that was made in inference mode takes part in gradients only as a clone that is made inside the block.
+    A tensor created in inference mode must be cloned inside the block to take part in gradients.
     """
     with torch.inference_mode(False), torch.enable_grad():
         yield

@@ -1,4 +1,4 @@
-"""Text files of the user's: UTF-8 with or without a byte order mark, or one line that names file and line."""
+"""Reads the user's text files in UTF-8 with or without a byte order mark; errors name file and line."""
 
 from __future__ import annotations
 

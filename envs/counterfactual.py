@@ -42,7 +42,7 @@ class Intervention:
     def __post_init__(self) -> None:
         """Check the kind."""
         if self.kind not in KINDS:
-            raise ValueError(f"the kind of an intervention is one of {', '.join(KINDS)}, got {self.kind!r}")
+            raise ValueError(f"the kind of an intervention must be one of {', '.join(KINDS)}, got {self.kind!r}")
 
 
 IDENTITY = Intervention("identity", "identity", None, "Draw the current state again, unchanged.")

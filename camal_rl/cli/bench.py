@@ -21,17 +21,23 @@ def bench(
     config: ConfigName,
     overrides: Overrides = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Rollouts, each with its update, to measure steps/s on; as many for the split.")
+        int,
+        typer.Option(
+            min=1, help="Rounds, each a rollout and its update, to measure steps/s on; the split takes as many again."
+        ),
     ] = 3,
     peer: Annotated[
-        bool, typer.Option("--peer/--no-peer", help="Also measure the same configuration with weight 0, in turns.")
+        bool,
+        typer.Option("--peer/--no-peer", help="Also measure the same configuration with weight 0, in alternation."),
     ] = True,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write, over an earlier one; by default none.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file to write, replacing an earlier one; by default none.")
+    ] = None,
     progress: ShowProgress = None,
 ) -> None:
-    """Measure how fast a configuration trains on this machine, and where the time goes.
+    """Measure the training speed of a configuration on this machine, and where the time goes.
 
-    Trains for a few rounds, after one to warm up, and keeps nothing of it. The split is measured in rounds of its own.
+    Trains for a few rounds after a warm-up round and discards the result. The split is measured in separate rounds.
 
     For example:
 
@@ -77,11 +83,11 @@ def _check_out(out: Path) -> None:
     from camal_rl.runs.folders import check_writable
 
     if out.suffix != ".json":
-        raise ValueError(f"--out is the JSON file to write, its name ends in .json, got {out}")
+        raise ValueError(f"--out must be a file name ending in .json, got {out}")
     if out.is_dir():
         raise ValueError(f"{out} is a folder; --out must be a file")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"no folder {out.parent} to write {out.name} into")
+        raise FileNotFoundError(f"there is no folder {out.parent} for {out.name}; create it")
     check_writable(out)
 
 
@@ -104,7 +110,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def speed_table(found: dict[str, Any]) -> Table:
-    """Return steps per second, and beside it what the same configuration does with weight 0."""
+    """Return steps per second of the configuration, and of the same configuration with weight 0."""
     from camal_rl.comparison.number_words import counted
     from camal_rl.comparison.table import table_of
 
@@ -121,7 +127,7 @@ def speed_table(found: dict[str, Any]) -> Table:
 
 
 def split_table(split: dict[str, Any]) -> Table:
-    """Return where the time goes: the sections of a round, as shares and per 1,000 steps."""
+    """Return the time of each section of a round, as a share and per 1,000 steps."""
     from camal_rl.comparison.table import table_of
     from camal_rl.rl.bench import SECTIONS
 

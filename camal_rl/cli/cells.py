@@ -1,4 +1,4 @@
-"""Runs that a backend executes: how far they are, on stderr, and which of them failed."""
+"""Runs that a backend executes: their progress on stderr, and their failures."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def execute_shown(execute: Execute, runs: Sequence[PlannedRun], progress: bool | None) -> Outcome:
-    """Execute runs and show how far they are: each one and all, with the time left.
+    """Execute runs and show the progress of each and of all, with the time left.
 
     Args:
-        execute: of a backend.
+        execute: the function of a backend.
         runs: the runs.
-        progress: what ``--progress`` says.
+        progress: value of ``--progress``.
     """
     from camal_rl.cli.progress import Mode, mode, progress_bar
 
@@ -49,23 +49,23 @@ def execute_shown(execute: Execute, runs: Sequence[PlannedRun], progress: bool |
 
 
 def end_if_interrupted(runs: Sequence[PlannedRun], outcome: Outcome) -> None:
-    """Leave with the exit code of the signal that ended runs, 130 or 143, if one did and some are not done."""
+    """Exit with code 130 or 143 if a signal ended the command and some runs are unfinished."""
     unfinished = [run for index, run in enumerate(runs) if index not in outcome.failures and not run.is_finished()]
     if outcome.signal is not None and unfinished:
-        told = f"interrupted with {len(unfinished)} of {len(runs)} runs to do; the same command goes on"
+        told = f"interrupted with {len(unfinished)} of {len(runs)} runs unfinished; run the same command to resume"
         print(told, file=sys.stderr)
         raise typer.Exit(exit_code(outcome.signal))
 
 
 def end_if_failed(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
-    """Tell of every run that failed, and leave with the largest of their exit codes if there are any."""
+    """Print every failed run, and exit with the largest of their exit codes if there are any."""
     tell_failures(runs, failures)
     if failures:
         raise typer.Exit(max(failure.exit_code for failure in failures.values()))
 
 
 def tell_failures(runs: Sequence[PlannedRun], failures: Mapping[int, RunFailure]) -> None:
-    """Print a line for every run that failed."""
+    """Print a line for every failed run."""
     for index, failure in sorted(failures.items()):
         print(f"camal-rl: {runs[index].label} failed and is left out: {failure}", file=sys.stderr)
 
@@ -79,7 +79,7 @@ def _tell(line: str) -> None:
 
 
 def _lines(runs: Sequence[PlannedRun]) -> OnProgress:
-    """Return what writes a line now and then: how much is done, and what every unfinished run does."""
+    """Return the callback that prints the finished share and the activity of every unfinished run at intervals."""
     from camal_rl.cli.progress import Ticker, write_line
 
     ticker, shares, doing = Ticker(), [0.0] * len(runs), [""] * len(runs)

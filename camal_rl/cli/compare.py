@@ -49,17 +49,14 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default runs/<name>/compare.")] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on with the folder's comparison, which must be there; agents' training may be longer."
-        ),
+        typer.Option("--resume", help="Resume the comparison in the folder; agents may be trained for longer."),
     ] = False,
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
     """Train and evaluate methods over seeds; write a table, statistics and plots.
 
-    Runs that the folder already holds are used again if they are finished, and go on from their newest checkpoint if
-    they are not.
+    Finished runs in the folder are reused; unfinished ones are resumed from their newest checkpoint.
 
     For example:
 
@@ -101,7 +98,7 @@ def compare(
 def _compare(execute: Execute, runs: Sequence[PlannedRun], folder: Path, progress: bool | None) -> None:
     outcome = execute_shown(execute, runs, progress)
     end_if_interrupted(runs, outcome)
-    # The first method stays the one that the others are compared with.
+    # The first method stays the baseline of the comparison.
     order = list(dict.fromkeys(planned.method for planned in runs))
     finished = [planned for index, planned in enumerate(runs) if index not in outcome.failures]
     finished.sort(key=lambda planned: order.index(planned.method))

@@ -1,4 +1,4 @@
-"""Tables and paragraphs on stdout, as wide as the terminal; complete and plain in a pipe or a file."""
+"""Prints tables and paragraphs to stdout, as wide as the terminal; plain and complete in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from camal_rl.comparison.table import Table
 
-LEGEND = "What the terms mean: camal-rl glossary, or docs/glossary.md"
+LEGEND = "Definitions of the terms: camal-rl glossary, or docs/glossary.md"
 
 
 def width() -> int | None:
-    """Return the columns of the terminal, or what ``COLUMNS`` says; ``None`` where there is no limit."""
+    """Return the columns of the terminal or of ``COLUMNS``; ``None`` if there is no limit."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
@@ -22,7 +22,7 @@ def width() -> int | None:
 
 
 def show(*tables: Table, legend: bool = True) -> None:
-    """Print tables, and below them where their terms are explained."""
+    """Print tables, and below them a pointer to the glossary."""
     from camal_rl.comparison.text_table import text_table
 
     for table in tables:

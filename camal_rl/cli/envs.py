@@ -15,19 +15,23 @@ if TYPE_CHECKING:
     from camal_rl.comparison.table import Table
     from camal_rl.envs import EnvInfo
 
-_MORE = "camal-rl envs FILTER tells more, for example: camal-rl envs procgen/coinrun"
+_MORE = "camal-rl envs FILTER shows details, for example: camal-rl envs procgen/coinrun"
 
 
 def envs(
     words: Annotated[
-        str, typer.Argument(metavar="[FILTER]", help="Part of an id, such as procgen or coinrun.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[FILTER]", help="Part of an environment id, such as procgen or coinrun.", show_default=False
+        ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all details as JSON.")] = False,
     imports: Imports = None,
 ) -> None:
-    """List the environments; with a filter, their classes, masks, level sets, licenses.
+    """List the environments; with a filter, show their classes, masks, level sets and licenses.
 
-    Relevant classes, which CAMAL attends to, are marked with *. An own class is given as package.module:name.
+    Relevant classes, to which CAMAL directs the attention, are marked with *. Give your own class as
+    package.module:name.
 
     For example:
 
@@ -52,12 +56,12 @@ def envs(
         if not ids:
             families = dict.fromkeys(env_id.partition("/")[0] for env_id in env_ids())
             hint = did_you_mean(words, [*families, *env_ids()])
-            raise ValueError(f"no environment's id holds {words!r}; {hint}camal-rl envs lists them all")
+            raise ValueError(f"no environment id contains {words!r}; {hint}camal-rl envs lists them all")
     if as_json:
         print(json.dumps([_everything(env_id) for env_id in ids], indent=2))
     elif words:
         show(details(ids), legend=False)
-        say("* relevant: what CAMAL attends to.")
+        say("* relevant: CAMAL directs the attention to it.")
     elif width() is None:
         rows = [[env_id, env_info(env_id).exactness, _installation(env_info(env_id))] for env_id in ids]
         show(table_of("Environments", ["id", "masks", "installed"], [], rows), legend=False)
@@ -68,7 +72,7 @@ def envs(
 
 
 def details(ids: Sequence[str]) -> Table:
-    """Return what one should know about environments before choosing one; what all share is told once, below."""
+    """Return tables with the details of environments; captions shared by all are printed once, at the end."""
     from camal_rl.comparison.table import table_of
     from camal_rl.envs import env_info
 
@@ -84,11 +88,11 @@ def details(ids: Sequence[str]) -> Table:
     shown = [title for title in columns if title not in shared]
     caption = "; ".join(f"{title}: {text}" for title, text in shared.items())
     rows = [list(row) for row in zip(*(columns[title] for title in shown), strict=True)]
-    return table_of("Environments", shown, [], rows, f"Of all: {caption}." if caption else "")
+    return table_of("Environments", shown, [], rows, f"All environments: {caption}." if caption else "")
 
 
 def _print_families(ids: Sequence[str]) -> None:
-    """Print each family in one line, and below it as many ids in a line as fit."""
+    """Print each family in one line, and below it the ids in as many columns as fit."""
     from camal_rl.cli.console import say, width
     from camal_rl.comparison.number_words import counted
     from camal_rl.comparison.text_table import in_columns

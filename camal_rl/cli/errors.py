@@ -1,4 +1,4 @@
-"""Bad input is one line on stderr and exit code 2; everything else is a bug and keeps its traceback."""
+"""Bad input gives one line on stderr and exit code 2; any other error is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from camal_rl.runs.stopping import exit_code
 
 
 class BadInput(Exception):
-    """Something the user can mend; the message is one line."""
+    """An error that the user can fix; the message is one line."""
 
 
 @contextmanager
 def checking_input(config: str | None = None, overrides: Sequence[str] | None = None) -> Iterator[None]:
-    """Turn the errors by which the layers below refuse user data into :class:`BadInput`.
+    """Turn errors of the library about user data into :class:`BadInput`.
 
-    Only for the stages that read and check what the user gave: an error in the middle of training is a bug.
+    Only for the stages that read and check user input: an error in the middle of training is a bug.
 
     Args:
-        config: the configuration that is checked; with it a message says which settings it inherits.
+        config: the checked configuration; with it, messages name inherited settings.
         overrides: settings over it.
     """
     try:
@@ -37,7 +37,7 @@ def checking_input(config: str | None = None, overrides: Sequence[str] | None = 
 
 
 def _told(error: Exception) -> str:
-    """Return what an error says; one of the system's with the file in front, cut where its name is long."""
+    """Return the message of an error; an OSError begins with the file, whose name is shortened if it is long."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         name = str(error.filename)
         return f"{name if len(name) <= _LONGEST_NAME else f'{name[:40]}...'}: {error.strerror.lower()}"
@@ -45,7 +45,7 @@ def _told(error: Exception) -> str:
 
 
 def _note(config: str, overrides: Sequence[str], message: str) -> str:
-    """Return where a setting that is refused comes from, empty where the configuration itself cannot be read."""
+    """Return the source of a refused setting, empty if the configuration itself cannot be read."""
     from camal_rl.runs.inherited import inherited_note
 
     try:
@@ -55,21 +55,21 @@ def _note(config: str, overrides: Sequence[str], message: str) -> str:
 
 
 def end_interrupted(summary: Mapping[str, Any], verb: str) -> None:
-    """Leave with the exit code of the signal that ended a training, 130 or 143, if one did; say how to go on.
+    """Exit with code 130 or 143 if a signal ended a training, and print how to resume.
 
     Args:
-        summary: what ``train.json`` holds.
-        verb: the command that goes on.
+        summary: content of ``train.json``.
+        verb: the command that resumes.
     """
     if not summary["interrupted"]:
         return
-    print(f"interrupted; what is done is saved, the same camal-rl {verb} with --resume goes on", file=sys.stderr)
+    print(f"interrupted; progress is saved, repeat the same camal-rl {verb} with --resume to continue", file=sys.stderr)
     raise typer.Exit(exit_code(summary["signal"]))
 
 
 @contextmanager
 def warning_in_one_line() -> Iterator[None]:
-    """Print warnings of this package as one line on stderr; those of others come as Python prints them."""
+    """Print warnings of this package as one line on stderr; Python prints the warnings of other packages."""
 
     def show(
         message: Warning | str,
@@ -94,9 +94,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def cannot_write(error: OSError) -> str | None:
-    """Return the line on a file that cannot be written or read, or a folder that is in use, ``None`` for a bug.
+    """Return the line for a file that cannot be written or read, or a folder in use; ``None`` for a bug.
 
-    What is checked before the work can change during it: disks fill up.
+    These errors can occur during the work although they were checked before: disks fill up.
     """
     from camal_rl.atomic import WriteError
     from camal_rl.runs.folders import DamagedFile
@@ -106,5 +106,5 @@ def cannot_write(error: OSError) -> str | None:
         return " ".join(str(error).split())
     if error.errno in _NO_ROOM:
         where = f" ({error.filename})" if error.filename else ""
-        return f"cannot write{where}: {error.strerror}; files that were complete before are whole; make room"
+        return f"cannot write{where}: {error.strerror}; earlier complete files are intact; free some space"
     return None

@@ -25,9 +25,9 @@ def evaluate(
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
-    """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and where it looks.
+    """Measure a trained run zero-shot: returns on train and held-out levels, or accuracy, and its attention.
 
-    Writes metrics.json into the run folder, over an earlier one.
+    Writes metrics.json into the run folder, replacing an earlier one.
 
     For example:
 

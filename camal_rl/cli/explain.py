@@ -26,26 +26,26 @@ def explain(
     frames: Annotated[int, typer.Option(min=1, max=48, help="Frames on the contact sheet.")] = 6,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the video.")] = 1,
     method: Annotated[
-        str | None, typer.Option(help="CAM method, such as gradcam or hirescam; by default the run's own.")
+        str | None, typer.Option(help="CAM method, such as gradcam or hirescam; by default that of the run.")
     ] = None,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic/--stochastic", help="Preferred actions, or sampled ones.")
+        bool, typer.Option("--deterministic/--stochastic", help="Play preferred or sampled actions.")
     ] = False,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of levels and actions; by default the run's evaluation seed.")
     ] = None,
-    fps: Annotated[int, typer.Option(min=1, max=60, help="Steps for each second of the video.")] = 10,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second of the video.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default <run>/explain.")] = None,
-    video: Annotated[bool, typer.Option("--video/--no-video", help="Write the video, or leave it out.")] = True,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write the page, or leave it out.")] = True,
+    video: Annotated[bool, typer.Option("--video/--no-video", help="Whether to write the video.")] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Whether to write the page.")] = True,
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
-    """Show where a trained run looks: a contact sheet (PNG), a page to look at an episode (HTML), a video (MP4).
+    """Show what a trained run attends to: a contact sheet (PNG), an episode viewer (HTML), a video (MP4).
 
-    Writes attention-<set>.png, episode-<set>.html and episodes-<set>.mp4, over those of an earlier explanation. The
-    page is one file: scrub through the first episode, switch maps and classes on, and see what the decision becomes
-    where the simulator redraws the frame without an object or on another background.
+    Writes attention-<set>.png, episode-<set>.html and episodes-<set>.mp4, replacing earlier ones. The page is one file:
+    scrub through the first episode, switch maps and classes on, and see the decision after the simulator redraws the
+    frame without an object or on another background.
 
     For example:
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from camal_rl.runs.program_file import Exported
 
 HUB = "hub"
-"""The format that is a folder."""
+"""The only format that is a folder."""
 
 
 def export(
@@ -27,20 +27,21 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="pt2 (torch.export), onnx (needs onnx and onnxscript), safetensors, with a JSON file beside it, "
-            "or hub: a folder with a model card.",
+            help="pt2 (torch.export), onnx (needs onnx and onnxscript), safetensors (with a JSON file beside it), or "
+            "hub (a folder with a model card).",
         ),
     ] = "pt2",
     trust: Trust = False,
 ) -> None:
-    """Write what an agent needs to act, or a classifier to answer, as a file that runs without camal_rl.
+    """Write the policy of an agent, or a classifier, as a file that runs without camal_rl.
 
-    Input: images uint8 (B, H, W, C), any B. Output: action logits (or mean and log_std) and value; of a classifier the
-    logits. The file is read again and compared with the model on random frames before it appears. The format
-    safetensors is for camal_rl itself (camal_rl.rl.load_policy): it holds no code, and attention maps are there too.
+    Input: images uint8 (B, H, W, C), any B. Output: action logits (or mean and log_std) and value; for a classifier,
+        the logits. The new file is loaded and compared with the model on random frames before it is saved. The format
+        safetensors is for camal_rl itself (camal_rl.rl.load_policy): it contains no code, and attention maps remain
+        available.
 
-    The format hub is a folder that the Hugging Face Hub takes as it is: safetensors, settings, results, and a model
-    card that tells of them. Paths, user names and command lines stay here. Nothing is uploaded.
+    The format hub is a folder ready for the Hugging Face Hub: safetensors, settings, results, and a model card. It
+        contains no paths, user names or command lines. Nothing is uploaded.
 
     For example:
 
@@ -58,7 +59,7 @@ def export(
         distrust(run)
     if file_format == HUB:
         if out is None:
-            raise BadInput("--format hub writes a folder: give --out FOLDER, one that is not in the run")
+            raise BadInput("--format hub writes a folder: give --out FOLDER, outside the run folder")
         _export_hub(run, out, trust)
         return
     with checking_input():

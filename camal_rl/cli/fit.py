@@ -18,7 +18,7 @@ def fit(
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder to write; by default runs/<name>/<method>-seed<k>.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's newest checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run folder's newest checkpoint.")] = False,
     progress: ShowProgress = None,
 ) -> None:
     """Train one image classifier and write its run folder.

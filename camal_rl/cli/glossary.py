@@ -11,10 +11,10 @@ from camal_rl.cli.errors import checking_input
 
 
 def glossary(
-    word: Annotated[str, typer.Argument(help="Only terms that hold this word.", show_default=False)] = "",
+    word: Annotated[str, typer.Argument(help="Only terms that contain this word.", show_default=False)] = "",
     imports: Imports = None,
 ) -> None:
-    """Say what the terms of the tables mean: formula, range, direction, what a random map gets, source.
+    """Define the terms of the tables: formula, range, direction, value for a random map, source.
 
     For example:
 
@@ -30,5 +30,5 @@ def glossary(
         import_modules(imports or ())
         tables = glossary_tables(word)
         if not tables:
-            raise ValueError(f"no term holds {word!r}; camal-rl glossary prints them all")
+            raise ValueError(f"no term contains {word!r}; camal-rl glossary prints them all")
     show(*tables, legend=False)

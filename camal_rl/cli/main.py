@@ -63,17 +63,17 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train agents and image classifiers that look where it matters, and measure whether they do."""
+    """Train agents and image classifiers to attend to relevant objects, and measure whether they do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leaves with the exit code.
+    """Run the command line and exit with its exit code.
 
-    Modules in the current folder can be imported, by worker processes too. They come last: a file that is called as a
-    module of Python's or of a package must not take its place.
+    Modules in the current folder can be imported, also by worker processes. The folder is last in the search path, so
+    that a file cannot shadow a module of Python or of a package.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with warning_in_one_line():
             given = None if arguments is None else list(arguments)
-            # What a command does not trust is forgotten with it.
+            # Untrusted paths are forgotten when the command ends.
             context = contextvars.copy_context()
             code = context.run(app, args=given, prog_name="camal-rl", standalone_mode=False)
     except BadInput as error:

@@ -16,9 +16,7 @@ _FPS = 15
 def masks(
     env: Annotated[
         str,
-        typer.Argument(
-            help="Environment id, for example toy_grid/default, or the path of an own class, package.module:name."
-        ),
+        typer.Argument(help="Environment id, for example toy_grid/default, or your own class, package.module:name."),
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the environment.")
@@ -28,12 +26,12 @@ def masks(
     frames: Annotated[int, typer.Option(min=1, max=64, help="Number of frames.")] = 6,
     steps: Annotated[int, typer.Option(min=0, help="Random actions before the frames.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the levels and actions.")] = 0,
-    video: Annotated[bool, typer.Option("--video", help="Also write a clip of random play, an MP4 beside it.")] = False,
-    video_steps: Annotated[int, typer.Option(min=1, help="Steps of the clip.")] = 150,
+    video: Annotated[bool, typer.Option("--video", help="Also write an MP4 clip of random play beside it.")] = False,
+    video_steps: Annotated[int, typer.Option(min=1, help="Number of steps in the clip.")] = 150,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     imports: Imports = None,
 ) -> None:
-    """Draw a sheet image | segmentation | relevant, and a clip, to see what an environment's masks show.
+    """Draw a sheet image | segmentation | relevant, and a clip, to inspect the masks of an environment.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""How far long work is, on stderr: a bar where somebody watches, a line now and then where nobody does."""
+"""Progress on stderr: a bar on a terminal, a line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LEAST_SECONDS = 3.0
 _SHARE_BETWEEN = 0.05
 
 Update = Callable[[str, float, float | None], None]
-"""Called with what is being done, how much of it is done, and how much there is (``None`` where nobody knows)."""
+"""Called with the activity, how much of it is done, and the total (``None`` if unknown)."""
 
 
 class Mode(enum.Enum):
-    """How progress is shown."""
+    """Ways to show progress."""
 
     BAR = "bar"
     LINES = "lines"
@@ -36,14 +36,14 @@ class Mode(enum.Enum):
 
 
 def mode(choice: bool | None) -> Mode:
-    """Return how progress is shown: not at all with ``--no-progress``, else a bar on a terminal, lines elsewhere."""
+    """Return the way to show progress: none with ``--no-progress``, else a bar on a terminal, lines elsewhere."""
     if choice is False:
         return Mode.NONE
     return Mode.BAR if sys.stderr.isatty() else Mode.LINES
 
 
 class Ticker:
-    """Says when a line is due: at every twentieth of the work, not more often than every three seconds, or every 30.
+    """Decides when a line is due: at every twentieth of the work but at most every 3 s, and at least every 30 s.
 
     Args:
         clock: returns seconds.
@@ -60,7 +60,7 @@ class Ticker:
         return self._clock() - self.started
 
     def due(self, share: float) -> bool:
-        """Say whether a line is due when ``share`` of the work is done; if so, the next one is counted from here."""
+        """Return whether a line is due when ``share`` of the work is done; if so, the interval restarts."""
         now = self._clock()
         waited, advanced = now - self._last, share - self._last_share
         due = waited >= _SECONDS_BETWEEN or (waited >= _LEAST_SECONDS and advanced >= _SHARE_BETWEEN)
@@ -69,11 +69,12 @@ class Ticker:
         return due
 
     def left(self, share: float, before: float = 0.0) -> str:
-        """Return how long the rest takes at the speed so far, in words; empty if there is no speed yet.
+        """Return the remaining time at the speed so far, in words; empty if unknown.
 
         Args:
-            share: the share of the work that is done.
-            before: the share that was done before this process began, as after resuming; it counts for no speed.
+            share: the completed share of the work.
+            before: the share that was complete before this process began, as after resuming; it does not count for the
+                speed.
         """
         if not before < share < 1:
             return ""
@@ -84,9 +85,9 @@ class StepLines:
     """Writes lines such as ``training: 4,096 of 8,192 steps (50 %), 512 steps/s, mean return 0.25, 8 s left``.
 
     Args:
-        what: what is done.
-        ticker: says when a line is due.
-        write: takes a line.
+        what: name of the activity.
+        ticker: decides when a line is due.
+        write: receives each line.
     """
 
     def __init__(self, what: str, ticker: Ticker | None = None, write: Callable[[str], None] | None = None) -> None:
@@ -97,13 +98,13 @@ class StepLines:
         """Write a line if one is due.
 
         Args:
-            done: steps that are done; those of the first report, as after resuming, count for no speed.
-            total: steps of all.
-            note: what else to say.
+            done: finished steps; those of the first report, as after resuming, do not count for the speed.
+            total: all steps.
+            note: an additional note.
         """
         if self._first is None:
             self._first = done
-        # Whole rollouts may be more than what was asked for.
+        # Whole rollouts may exceed the requested total.
         total = max(done, total)
         share = done / total
         if not self.ticker.due(share):
@@ -130,7 +131,7 @@ def write_line(text: str) -> None:
 
 
 def progress_bar(percent: bool = False) -> Progress:
-    """Return rich's progress display, to be used as a context manager; it counts, or tells the percentage."""
+    """Return rich's progress display, a context manager; it shows counts or a percentage."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -143,7 +144,7 @@ def progress_bar(percent: bool = False) -> Progress:
 
 @contextmanager
 def shown(choice: bool | None, what: str) -> Iterator[Update]:
-    """Show how far work is that counts in something else than steps: call what it gives whenever that changes."""
+    """Show progress in units other than steps: call the yielded function at every change."""
     how = mode(choice)
     if how is Mode.BAR:
         with progress_bar() as bar:
@@ -164,7 +165,7 @@ def shown(choice: bool | None, what: str) -> Iterator[Update]:
 
 @contextmanager
 def stages_shown(total: int, choice: bool | None, what: str) -> Iterator[Callable[[str], None]]:
-    """Show how many of ``total`` stages are done; call what it gives with the name of each that is."""
+    """Show how many of ``total`` stages are done; call the yielded function with the name of each finished stage."""
     done = 0
     with shown(choice, what) as update:
         update(what, 0, total)

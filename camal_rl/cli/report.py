@@ -14,21 +14,21 @@ from camal_rl.foreign_code import distrust
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that contain some.")],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write; by default report inside the one folder given, else runs/report."),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Heading; by default environments and methods.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title; by default environments and methods.")] = None,
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
-    """Write a page on evaluated runs: results, statistics, curves, pictures, settings.
+    """Write a report on evaluated runs: results, statistics, curves, pictures, settings.
 
-    Writes report.html, one file that needs no network, and report.md with its pictures in report_files, over earlier
-    ones. Runs on one environment also give report.json, which camal-rl results add keeps: say, the trials of a sweep.
-    Runs are grouped by environment and method; what a run lacks is told in one line. Several games whose returns have
-    constants to normalize by get a table of all, aggregates with intervals, and performance profiles.
+    Writes report.html, one self-contained file, and report.md with its pictures in report_files, replacing earlier
+    ones. Runs on one environment, such as the trials of a sweep, also give report.json for camal-rl results add. Runs
+    are grouped by environment and method; missing results are noted in one line each. Several games with normalized
+    returns also get a common table, aggregates with intervals, and performance profiles.
 
     For example:
 

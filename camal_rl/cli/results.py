@@ -28,13 +28,13 @@ def build_results(
     context: typer.Context,
     folder: Folder = _FOLDER,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; say in one line each what is not as the files give it.")
+        bool, typer.Option("--check", help="Write nothing; print one line for each page or figure that is out of date.")
     ] = False,
 ) -> None:
-    """Build every table and figure of the pages of results from the result files beside them.
+    """Build every table and figure of the results pages from the result files beside them.
 
-    The manifest results.yaml says which. A page's own text stays as it is. Nothing is written while a row lacks its
-    file, or a file its page; each is told in one line, and the exit code is 2.
+    The manifest results.yaml defines them. The hand-written text of a page is kept. If a row lacks its file, or no page
+    uses a file, nothing is written; each problem is printed in one line, and the exit code is 2.
 
     For example:
 
@@ -59,18 +59,18 @@ def build_results(
     for path in written:
         print(f"written: {path}")
     if not written:
-        print(f"{folder}: every page and figure is as its files give it")
+        print(f"{folder}: every page and figure is up to date with its files")
 
 
 @results.command()
 def add(
     source: Annotated[Path, typer.Argument(help="Folder of a comparison or of an evaluated run, or a JSON file.")],
-    name: Annotated[str, typer.Option(help="What the file is called among the results, without .json.")],
+    name: Annotated[str, typer.Option(help="Name of the file among the results, without .json.")],
     folder: Folder = _FOLDER,
 ) -> None:
-    """Keep a result: copy the small file of a comparison or an evaluation into the folder of results.
+    """Archive a result: copy the small file of a comparison or an evaluation into the folder of results.
 
-    The folder gets a manifest and a page where it has none. Otherwise what to add to the manifest is printed.
+    A folder without a manifest gets a manifest and a page. Otherwise the lines to add to the manifest are printed.
 
     For example:
 

@@ -35,21 +35,21 @@ def sweep(
         list[str],
         typer.Argument(
             metavar="KEY=A,B",
-            help="Values to try, KEY=A,B, or a range, KEY=LOW:HIGH or KEY=LOW:HIGH:log; one value stays as it is.",
+            help="Values to try, KEY=A,B, or a range, KEY=LOW:HIGH or KEY=LOW:HIGH:log; a single value is fixed.",
         ),
     ],
     search: Annotated[
         str, typer.Option(help="grid (every combination), random, optuna (needs the extra tune), or your own.")
     ] = "grid",
-    trials: Annotated[int | None, typer.Option(min=1, help="random, optuna: how many combinations are tried.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="random, optuna: number of combinations to try.")] = None,
     at_once: Annotated[
-        int, typer.Option(min=1, help="optuna: trials that are proposed before what came of them is known.")
+        int, typer.Option(min=1, help="optuna: number of trials proposed before their results are known.")
     ] = 4,
     objective: Annotated[
         str | None,
         typer.Option(
             metavar="FIGURE@LEVEL_SET",
-            help="What is optimized. By default return@train, of image classifiers accuracy@validation.",
+            help="Objective. By default return@train, for image classifiers accuracy@validation.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Tuning seeds for each trial: 100, 101 and so on.")] = 1,
@@ -62,10 +62,10 @@ def sweep(
     trust: Trust = False,
     progress: ShowProgress = None,
 ) -> None:
-    """Try settings on tuning seeds; write every trial, the budget, and the best configuration.
+    """Search for settings on tuning seeds; write every trial, the budget, and the best configuration.
 
-    The same command goes on: trials that are done are used again. `train` and `compare` take best.yaml, and refuse the
-    seeds that it was tuned on.
+    Repeating the command resumes the sweep: finished trials are reused. `train` and `compare` accept best.yaml, and
+        refuse the seeds that it was tuned on.
 
     For example:
 
@@ -135,6 +135,6 @@ def _sweep(execute: Execute, found: Sweep, search: Search, progress: bool | None
     show(found.table(ranked), legend=False)
     print(f"every trial: {found.folder / RECORD}")
     if not has_best:
-        print("camal-rl: no trial came to its end", file=sys.stderr)
+        print("camal-rl: no trial was completed", file=sys.stderr)
         raise typer.Exit(max((failure.exit_code for failure in failures), default=RunFailure.exit_code))
     print(f"the best settings: {found.folder / BEST}")

@@ -21,7 +21,8 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on from the run folder's newest checkpoint, to the end or a larger total_timesteps."
+            "--resume",
+            help="Resume from the run folder's newest checkpoint, to the end or to a larger total_timesteps.",
         ),
     ] = False,
     progress: ShowProgress = None,

@@ -1,1 +1,1 @@
-"""Many runs: the plan of a comparison, its execution, statistics, tables, plots and the report page."""
+"""Everything about several runs at once: planning and executing a comparison, statistics, tables, plots, reports."""

@@ -1,4 +1,4 @@
-"""Where the runs of a comparison are executed: backends by name, and what each of them is."""
+"""Backends that execute the runs of a comparison, registered by name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from camal_rl.registry import Registry
 
 
 class Execute(Protocol):
-    """Trains and evaluates runs that are not finished, each from its newest checkpoint."""
+    """Trains and evaluates unfinished runs, each from its newest checkpoint."""
 
     def __call__(
         self, runs: Sequence[PlannedRun], command: Sequence[str], on_progress: OnProgress, tell: Tell
     ) -> Outcome:
-        """Return how they ended.
+        """Execute the runs and return their outcome.
 
-        A run that fails takes no other along. The first Ctrl-C or SIGTERM ends training after the step under way, with
-        a checkpoint. Results do not depend on the backend: each run has a process of its own with one torch thread.
+        A failed run does not affect the others. The first Ctrl-C or SIGTERM ends training after the current step and
+        writes a checkpoint. Results do not depend on the backend: each run has its own process with one torch thread.
 
         Args:
-            runs: what is to be executed; finished ones are told as such, and nothing of them is run again.
+            runs: the runs to execute; finished ones are reported as finished and not executed again.
             command: the command line, for the run folders.
-            on_progress: told how far each run is.
-            tell: told what happened to one.
+            on_progress: called with the progress of each run.
+            tell: called with a message about a run.
         """
 
 
 class Backend(Protocol):
-    """A place to execute runs; what makes one takes its options by keyword."""
+    """A place where runs are executed; its factory takes the options as keyword arguments."""
 
     def opened(self, folder: Path) -> AbstractContextManager[Execute]:
-        """Make sure that the place is there, and return what executes runs inside the block.
+        """Connect to the backend, and yield the function that executes runs inside the block.
 
         Args:
-            folder: the folder below which the runs' folders lie; it may not be there yet.
+            folder: the folder that contains the runs' folders; it may not exist yet.
 
         Raises:
-            ValueError, ImportError, OSError: it cannot be reached, or has no room for a run; one line.
+            ValueError, ImportError, OSError: the backend cannot be reached, or has no room for a run; one line.
         """
 
 
@@ -54,18 +54,18 @@ BACKENDS: Registry[Callable[..., Backend]] = Registry(
     },
     group="camal_rl.backends",
 )
-"""By name what makes them; their keyword arguments are options of ``camal-rl compare``."""
+"""Factories of backends by name; their keyword arguments are options of ``camal-rl compare``."""
 
 
 def make_backend(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return a backend.
+    """Return the backend of that name.
 
     Args:
         name: its name, or ``package.module:name``.
         options: values by name; ``None`` leaves an option out.
 
     Raises:
-        ValueError: no such backend, an option that it does not have, or a value that it refuses.
+        ValueError: there is no such backend, it does not have an option, or it refuses a value.
     """
     make = BACKENDS.find(name)
     given = {key: value for key, value in options.items() if value is not None}

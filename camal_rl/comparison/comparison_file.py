@@ -1,4 +1,4 @@
-"""What ``camal-rl compare`` writes: every figure as JSON, the headline figures as Markdown and as a table."""
+"""The output of ``camal-rl compare``: all figures as JSON, the headline figures as Markdown and as a table."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from camal_rl.comparison.table import Table
 from camal_rl.statistics import Interval
 
 VERSION = 2
-"""Files without a version do not say where their runs come from."""
+"""Files without a version do not record the origin of their runs."""
 
 
 def comparison_json(group: Group) -> dict[str, Any]:
-    """Return what ``comparison.json`` holds: of each figure and method per-seed values and their statistics.
+    """Return the content of ``comparison.json``: per-seed values and statistics of each figure and method.
 
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
     ``std``, ``interval`` (95 %, bootstrap), ``measuring_error``; and against the first method ``p_against_first``
-    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the figures that decide which method is better, those of
-    the table of differences in ``comparison.md``, and given for them), ``hedges_g`` with ``hedges_g_interval`` (95 %),
-    and ``probability_above_first``. null where there is none. ``acting_notes``: what a method is given when it acts,
-    beside images. ``words`` says what a figure is. ``runs``, ``provenance`` and ``evaluation`` say where the figures
-    come from, ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
+    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the judged figures, which are those in the table of
+    differences of ``comparison.md``; other figures have none), ``hedges_g`` with ``hedges_g_interval`` (95 %), and
+    ``probability_above_first``. A missing value is null. ``acting_notes`` describes what a method receives beside
+    images when it acts. ``words`` describes each figure. ``runs``, ``provenance`` and ``evaluation`` record the origin
+    of the figures. ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
     """
     names = {method: group.plain_name(method) for method in group.methods}
     corrected = {(each.key, each.method): each.corrected_p for each in effects(group, judged_keys(group))}
@@ -95,7 +95,7 @@ def comparison_table(group: Group) -> Table:
 
 
 def comparison_markdown(group: Group) -> str:
-    """Return what came out in words, the table, how large differences are, and every seed's values, as Markdown."""
+    """Return the findings in words, the table, the effect sizes, and every seed's values, as Markdown."""
     table = comparison_table(group)
     words = [line for paragraph in findings(group) for line in (paragraph, "")]
     many = len(group.methods) > MANY_METHODS

@@ -1,4 +1,4 @@
-"""Results that follow from others: figures net of a random map, and frames where a map has no figures."""
+"""Results computed from other results: figures net of a random map, and counts of undefined frames."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _NET_OF_RANDOM = ("deletion_effect", "insertion_change_auc")
 
 
 def derived_results(results: Results) -> list[Result]:
-    """Return what follows from a run's results.
+    """Return the results that are computed from a run's measured results.
 
-    ``deletion_effect_net`` and ``insertion_change_auc_net``: by how much the own map does better than a random one on
-    the same frames (mean fill). ``undefined_frames``: frames on which a map has no deletion effect.
+    ``deletion_effect_net`` and ``insertion_change_auc_net``: how much better the own map is than a random map on the
+    same frames (mean fill). ``undefined_frames``: number of frames for which the deletion effect of a map is undefined.
     """
     found = []
     for each in results.select(map="own", control="mean"):

@@ -1,4 +1,4 @@
-"""How large the differences between methods are, and every seed's value: what a p-value does not say."""
+"""Effect sizes between methods, and every seed's value, to be read beside the p-values."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import Interval
 
 _EFFECTS = (
-    "Differences are in the unit of the figure. Hedges' g is the difference in standard deviations over seeds, with "
-    "its 95 % interval. P(higher): how often a seed of the method is higher than one of {}. Holm: p corrected over the "
-    "rows of the method, as in the summary."
+    "Differences are in the unit of the metric. Hedges' g is the difference in standard deviations over seeds, with "
+    "its 95 % interval. P(higher): how often a seed of the method has a higher value than a seed of {}. Holm: p "
+    "corrected over the rows of the method, as in the summary."
 )
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One figure of a method beside that of the first method.
+    """One figure of a method compared with the first method.
 
     Attributes:
         key: the figure.
         method: the method.
-        own: its values.
-        base: those of the first method.
+        own: the method's values.
+        base: the first method's values.
         p: two-sided Mann-Whitney test; ``None`` where nothing can be tested.
         corrected_p: ``p`` after Holm's correction over the figures of :func:`effects`.
     """
@@ -56,12 +56,12 @@ class Effect:
 
     @property
     def chance(self) -> float | None:
-        """How likely a seed of the method is higher than one of the first method."""
+        """Probability that a seed of the method is higher than a seed of the first method; ties count half."""
         return self.own.chance_above(self.base)
 
 
 def effects(group: Group, keys: Sequence[ResultKey]) -> list[Effect]:
-    """Return the effects of every method beside the first on some figures, by figure, where both have it."""
+    """Return the effect of every method relative to the first on each figure that both have, ordered by figure."""
     found = {key: estimates(group, key) for key in keys}
     made: dict[tuple[ResultKey, str], Effect] = {}
     for method in group.methods[1:]:
@@ -74,7 +74,7 @@ def effects(group: Group, keys: Sequence[ResultKey]) -> list[Effect]:
 
 
 def effects_table(group: Group) -> Table:
-    """Return the effects on the figures that decide, one row for each figure and method."""
+    """Return the effects on the judged figures, one row for each figure and method."""
     found = effects(group, judged_keys(group))
     tests = Counter((each.method, (each.base.count, each.own.count)) for each in found if each.p is not None)
     note = correction_note((pair, rows) for (_, pair), rows in tests.items())

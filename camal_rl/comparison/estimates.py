@@ -1,4 +1,4 @@
-"""What the seeds of a method say together about one figure: the statistics of every table, plot and sentence."""
+"""Statistics over the seeds of a method, used by every table, plot and sentence."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Estimate:
 
     Attributes:
         seeds: seed to value, for each seed that has one.
-        measuring_error: standard error that the mean has from the numbers of episodes or images alone; ``None``: not
-            known. How much seeds differ comes on top of it.
+        measuring_error: standard error of the mean that is due to the finite number of episodes or images alone;
+            ``None`` if unknown. It does not include the spread over seeds.
     """
 
     seeds: Mapping[str, float]
@@ -49,7 +49,7 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """Standard error of the mean: over the seeds, or of the measurement where that is larger."""
+        """Standard error of the mean: over the seeds, or of the measurement if that is larger."""
         over_seeds = self.std / math.sqrt(self.count) if self.count > 1 else 0.0
         return max(over_seeds, self.measuring_error or 0.0)
 
@@ -74,7 +74,7 @@ class Estimate:
         return hedges_g(list(self.seeds.values()), list(other.seeds.values()))
 
     def chance_above(self, other: Estimate) -> float | None:
-        """Return how likely a seed of this method is higher than one of another, ties count half.
+        """Return the probability that a seed of this method is higher than a seed of another; ties count half.
 
         None if either has fewer than two seeds.
         """
@@ -85,7 +85,7 @@ class Estimate:
 
 @lru_cache(maxsize=4096)
 def _p(first: tuple[float, ...], second: tuple[float, ...]) -> float:
-    # Tables, files and sentences ask for the same p, and an exact one with ties takes a while.
+    # Cached: tables, files and sentences need the same p, and an exact p with ties is slow.
     return mann_whitney_p(first, second)
 
 
@@ -103,11 +103,11 @@ def estimates(group: Group, key: ResultKey) -> dict[str, Estimate]:
 
 
 def keys(group: Group, **wanted: str | None) -> list[ResultKey]:
-    """Return the keys of the figures that any run has a value of, in their order; see ``Results.select``."""
+    """Return the keys of all figures that at least one run has, in order; see ``Results.select``."""
     results = (each for run in group.runs for each in run.results.select(**wanted))
     return list(dict.fromkeys(each.key for each in results if each.value is not None))
 
 
 def names(group: Group, field: str, **wanted: str | None) -> list[str]:
-    """Return what a field holds in the results of any run, each once; ``None`` is left out."""
+    """Return the distinct values of a field in the results of all runs, without ``None``."""
     return list(dict.fromkeys(name for run in group.runs for name in run.results.names(field, **wanted)))

@@ -1,4 +1,4 @@
-"""How figures and maps are called in tables, plots and pages."""
+"""Display names of figures and maps in tables, plots and pages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MAPS = {
     "integrated_gradients": "integrated gradients (neutral)",
 }
 _CONTROLS = {"random": "a random map", "mask": "the mask as map"}
-# What is measured of the run itself, not of a map: how it is called on a level set, and whether higher is better.
+# Figures of the run itself and not of a map: display name on a level set, and whether higher is better.
 _OF_RUNS: Mapping[tuple[str, str | None], tuple[str, bool | None]] = {
     ("return", "stochastic"): ("return on {}", True),
     ("return", "deterministic"): ("return on {}, preferred actions", True),
@@ -63,33 +63,33 @@ ARROWS = "↑ higher is better, ↓ lower is better; without an arrow, neither i
 
 
 def higher_is_better(figure: str) -> bool | None:
-    """Return which direction of a figure is better; ``None`` where it judges nothing, or is none."""
+    """Return whether higher is better; ``None`` if neither direction is better or the figure does not exist."""
     own = {name: higher for (name, control), (_, higher) in _OF_RUNS.items() if control in (None, "stochastic")}
     return METRICS_BY_NAME[figure].higher_is_better if figure in METRICS_BY_NAME else own.get(figure)
 
 
 def judging_figures() -> list[str]:
-    """Return the figures of which one direction is better."""
+    """Return the figures for which one direction is better."""
     own = dict.fromkeys(name for name, _ in _OF_RUNS)
     return [name for name in (*own, *METRICS_BY_NAME) if higher_is_better(name) is not None]
 
 
 def words(name: str) -> str:
-    """Return a metric's key as words."""
+    """Return the display name of a metric."""
     return _ABBREVIATIONS.get(name, name.replace("_", " "))
 
 
 def with_arrow(name: str) -> str:
-    """Return a metric's key as words, with the arrow of the better direction where it is known."""
+    """Return the display name of a metric, with an arrow in the better direction if there is one."""
     return _marked(words(name), METRICS_BY_NAME[name].arrow if name in METRICS_BY_NAME else "")
 
 
 def figure_words(key: ResultKey, arrow: bool = False) -> str:
-    """Return what a figure is in words, such as ``EPG of the value map on held_out``.
+    """Describe a figure in words, such as ``EPG of the value map on held_out``.
 
     Args:
-        key: what the figure is of.
-        arrow: add the arrow of the better direction, where there is one.
+        key: the figure's key.
+        arrow: add an arrow in the better direction, if there is one.
     """
     if (key.figure, key.control) in _OF_RUNS:
         phrase, higher = _OF_RUNS[key.figure, key.control]
@@ -105,15 +105,15 @@ def figure_words(key: ResultKey, arrow: bool = False) -> str:
 
 
 def target_words(target: str) -> str:
-    """Return whose map it is: ``value map``, ``class map``, ``built-in attention``."""
+    """Return the display name of a target's map: ``value map``, ``class map``, ``built-in attention``."""
     return "built-in attention" if target == "built_in" else f"{target.replace('_', ' ')} map"
 
 
 def map_words(name: str) -> str:
-    """Return what kind of map a key stands for."""
+    """Return the display name of the kind of map in a key."""
     return _MAPS.get(name, name.replace("_", " "))
 
 
 def _marked(text: str, arrow: str) -> str:
-    # The arrow stays on the line of the last word.
+    # A no-break space keeps the arrow on the line of the last word.
     return f"{text}\N{NO-BREAK SPACE}{arrow}" if arrow else text

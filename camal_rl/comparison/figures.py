@@ -1,4 +1,4 @@
-"""Which figures a comparison shows, and what they are called in ``comparison.json``."""
+"""The figures that a comparison shows, and their names in ``comparison.json``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from camal_rl.runs.attention_results import MAP_COUNTS
 from camal_rl.runs.results import ResultKey
 
 COUNTS = (*MAP_COUNTS, "undefined_maps", "undefined_frames")
-"""Counts of frames, of which neither direction is better."""
+"""Counts of frames; neither direction is better."""
 TRAIN = "train"
 
 _PLAIN = ("stochastic", "mean")
-"""Variants that the name of a figure leaves out: sampled actions, the mean fill."""
+"""Default variants, which are omitted from the name of a figure: sampled actions, the mean fill."""
 _SHORT = {"normalized_return": "normalized"}
 _VARIANTS: Mapping[str, tuple[str | None, ...]] = {
     "return": ("stochastic", "deterministic"),
@@ -25,7 +25,7 @@ _VARIANTS: Mapping[str, tuple[str | None, ...]] = {
     "worst_group_accuracy": (None,),
     "background_flips": (None, "same_texture"),
 }
-"""What is compared of the figures that are of no map."""
+"""The figures of a run itself (not of a map) that are compared."""
 _EFFECTS = ("deletion_effect", "insertion_change_auc", "deletion_effect_net", "insertion_change_auc_net")
 _HEADLINE_ALIGNMENT = ("epg", "pointing_game", "iou")
 _HEADLINE_EFFECTS = (
@@ -40,8 +40,9 @@ _JUDGED = ("return", "accuracy", "worst_group_accuracy", "accuracy_swapped")
 def figure_name(key: ResultKey) -> str:
     """Return the name of a figure: ``return/train``, ``epg/value/held_out``, ``deletion_effect_random/class/test``.
 
-    It is ``<figure>/<level set>`` or ``<figure>/<target>/<level set>``. Preferred actions, fills other than the mean
-    and other variants are at the end of the figure, then maps other than the model's own.
+    It is ``<figure>/<level set>`` or ``<figure>/<target>/<level set>``. A variant other than the default, such as
+    preferred actions or another fill, is appended to the figure, followed by the kind of map unless it is the model's
+    own.
     """
     parts = [_SHORT.get(key.figure, key.figure)]
     parts += [key.control] if key.control is not None and key.control not in _PLAIN else []
@@ -50,7 +51,7 @@ def figure_name(key: ResultKey) -> str:
 
 
 def is_alignment(key: ResultKey) -> bool:
-    """Say whether a figure is of how well the own map agrees with the masks; a user's own metrics are."""
+    """Return whether a figure measures how well the own map agrees with the masks; custom metrics always count."""
     return key.target is not None and (key.map, key.control) == ("own", None) and key.figure not in COUNTS
 
 
@@ -66,7 +67,7 @@ def _is_compared(key: ResultKey) -> bool:
 
 
 def headline_keys(group: Group) -> list[ResultKey]:
-    """Return the figures that come first: results with sampled actions, and attention on the last level set."""
+    """Return the headline figures: results with sampled actions, and attention on the last level set."""
     found = [key for key in compared_keys(group) if key.target is None and _is_headline(key)]
     measured = last_maps(group)
     if measured is None:
@@ -91,7 +92,7 @@ def _is_headline(key: ResultKey) -> bool:
 
 
 def judged_keys(group: Group) -> list[ResultKey]:
-    """Return the figures that decide which method is better; higher is better in all of them."""
+    """Return the judged figures, by which methods are compared; higher is better for all of them."""
     found = [key for figure in _JUDGED for key in keys(group, figure=figure) if key.control in (None, "stochastic")]
     measured = last_maps(group)
     for target in () if measured is None else measured[1]:
@@ -103,7 +104,7 @@ def judged_keys(group: Group) -> list[ResultKey]:
 
 
 def last_maps(group: Group) -> tuple[str, list[str]] | None:
-    """Return the last level set on which maps were measured, and whose maps those are; ``None`` without any."""
+    """Return the last level set on which maps were measured and the targets of these maps; ``None`` without any."""
     measured = keys(group, figure="epg", map="own")
     if not measured or measured[-1].level_set is None:
         return None

@@ -1,4 +1,4 @@
-"""What a comparison found, in plain language, computed from its figures: also where the method loses."""
+"""The findings of a comparison as sentences computed from its figures, including where a method is worse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.comparison.significance import SIGNIFICANT, significance_note
 from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import holm
 
-# Differences within so many standard errors are not called differences.
+# Results that differ by no more than this number of standard errors are called equal.
 _ERRORS = 2.0
 _UNITS = {
     "value": "changes the value by {} standard deviations",
@@ -41,7 +41,7 @@ class _Pair:
 
     @property
     def sign(self) -> int:
-        """1 if the method is higher, -1 if lower, 0 if the difference lies within its standard error, twice."""
+        """1 if the method is higher, -1 if lower, 0 if the difference is within twice its standard error."""
         error = (self.own.error**2 + self.base.error**2) ** 0.5
         if self.difference == 0 or abs(self.difference) <= _ERRORS * error:
             return 0
@@ -56,10 +56,10 @@ Pairs = Mapping[str, _Pair]
 
 
 def findings(group: Group) -> list[str]:
-    """Return one paragraph for each method beside the first: results, where it looks, whether that is what it uses.
+    """Return one paragraph for each method after the first: results, attention, faithfulness, significance.
 
-    Two results are called the same where they differ by no more than twice the standard error, over seeds or over the
-    episodes or images that were measured, whichever is larger. A method without another gets its figures.
+    Two results are called the same if they differ by no more than twice the standard error, over seeds or over the
+    measured episodes or images, whichever is larger. A single method gets a paragraph with its figures.
     """
     present = [method for method in group.methods if group.evaluated(method)]
     if not present:
@@ -70,7 +70,7 @@ def findings(group: Group) -> list[str]:
 
 
 def _noted_once(group: Group, text: str) -> str:
-    """Say once, first, what a method is given when it acts, in place of a note at every mention."""
+    """State once, at the beginning, what a method receives when it acts, instead of a note at every mention."""
     notes = []
     for method in (each for each in group.methods if group.acting_note(each) and each in text):
         plain = group.plain_name(method)
@@ -108,7 +108,7 @@ def _pair(group: Group, key: ResultKey, method: str, base: str) -> _Pair | None:
 
 
 def _pairs(group: Group, figure: str, method: str, base: str) -> dict[str, _Pair]:
-    """Return a figure of a run by level set: with sampled actions, of all images."""
+    """Return both methods' values of a figure by level set, with sampled actions or over all images."""
     found = {}
     for key in keys(group, figure=figure):
         pair = _pair(group, key, method, base) if key.control in (None, "stochastic") else None
@@ -118,7 +118,7 @@ def _pairs(group: Group, figure: str, method: str, base: str) -> dict[str, _Pair
 
 
 def _results(group: Group, method: str, base: str) -> list[str]:
-    """Say which method does better, first on levels or images that were not trained on."""
+    """State which method is better, first on levels or images that were not trained on."""
     kind = "return" if keys(group, figure="return") else "accuracy"
     pairs = _pairs(group, kind, method, base)
     new = [name for name in pairs if name != TRAIN]
@@ -173,7 +173,7 @@ def _other_sets(subject: str, pairs: Pairs, method: str, base: str) -> list[str]
 
 
 def _attention(group: Group, method: str, base: str) -> list[str]:
-    """Say how much of the attention lies on the relevant objects, beside what a uniform map would get."""
+    """State the share of the attention on the relevant objects, with the share that a uniform map would have."""
     measured = last_maps(group)
     if measured is None:
         return []
@@ -192,12 +192,12 @@ def _attention(group: Group, method: str, base: str) -> list[str]:
 
 
 def _faithfulness(group: Group, method: str, only_without: bool = False) -> list[str]:
-    """Say whether removing what the method's maps show changes its output more than removing pixels at random.
+    """State whether removing the pixels that a method's maps mark changes its output more than removing random pixels.
 
     Args:
         group: the runs.
-        method: whose maps.
-        only_without: say it only of maps that do no more than a random one.
+        method: the method whose maps are described.
+        only_without: describe only maps whose effect is no larger than that of a random map.
     """
     measured = last_maps(group)
     told = []
@@ -219,7 +219,7 @@ def _faithfulness(group: Group, method: str, only_without: bool = False) -> list
 
 
 def _certainty(group: Group, method: str, base: str) -> list[str]:
-    """Say what so many seeds can show, and which differences are significant, also after Holm's correction."""
+    """State which differences are significant, before and after Holm's correction, or that the seeds are too few."""
     found = [(key, _pair(group, key, method, base)) for key in judged_keys(group)]
     pairs = {key: pair for key, pair in found if pair is not None}
     counts = {(pair.base.count, pair.own.count) for pair in pairs.values()}

@@ -1,4 +1,4 @@
-"""Normalized returns over several games: one table, and what it says in words."""
+"""Normalized returns on several games: one table, and its findings in words."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from camal_rl.comparison.table import Cell, Table, table_of
 
 _CHANCE = 0.5
 _CAPTION = (
-    "Sampled actions, mean ± standard deviation over seeds. Under the games of a level set are their aggregates, with "
-    "the same weight for every game: interquartile mean (IQM), optimality gap, and how often a seed of a method beats "
-    f"one of {{}} on a random game, with 95 % intervals (stratified bootstrap, {RESAMPLES:,} resamples)."
+    "Sampled actions, mean ± standard deviation over seeds. Below the games of a level set are the aggregates over "
+    "them, in which every game has the same weight: interquartile mean (IQM), optimality gap, and how often a seed "
+    f"of a method beats a seed of {{}} on a random game, with 95 % intervals (stratified bootstrap, {RESAMPLES:,} "
+    "resamples)."
 )
 _ROWS: Sequence[tuple[str, Callable[[Summary], Interval | None]]] = (
     ("IQM \N{UPWARDS ARROW}", lambda summary: summary.interquartile_mean),
@@ -26,7 +27,7 @@ _ROWS: Sequence[tuple[str, Callable[[Summary], Interval | None]]] = (
 
 
 def games_table(found: Sequence[Aggregate]) -> Table:
-    """Return normalized returns of every game, and below those of each level set the aggregates over its games."""
+    """Return normalized returns on every game, and below each level set the aggregates over its games."""
     methods = list(dict.fromkeys(method for each in found for method in each.methods))
     methods.sort(key=lambda method: method != found[0].baseline)
     rows: list[list[str | Cell]] = []
@@ -45,9 +46,9 @@ def games_table(found: Sequence[Aggregate]) -> Table:
 
 
 def games_findings(found: Sequence[Aggregate]) -> list[str]:
-    """Return a paragraph for each level set, training levels last: what methods reach, and whether they improve.
+    """Return a paragraph for each level set, training levels last: aggregates and improvements.
 
-    The last one says where the seeds are too few.
+    The last paragraph names level sets with too few seeds.
     """
     told = []
     for each in sorted(found, key=lambda each: each.level_set == TRAIN):
@@ -65,7 +66,7 @@ def span_text(interval: Interval) -> str:
 
 
 def _verdict(aggregate: Aggregate) -> str:
-    """Say with what probability methods improve on the first, sorted by what the intervals show."""
+    """State the probability that each method improves on the first, grouped by what the intervals show."""
     judged: dict[str, list[str]] = {}
     for method, summary in aggregate.summaries.items():
         if summary.improvement is not None:
@@ -79,9 +80,9 @@ def _verdict(aggregate: Aggregate) -> str:
 
 def _judged(improvement: Interval) -> str:
     if math.isnan(improvement.low):
-        return "without an interval, as single seeds have none"
+        return "without an interval, which a single seed cannot have"
     if improvement.low <= _CHANCE <= improvement.high:
-        return f"which may be chance, as the interval holds {_CHANCE}"
+        return f"which may be chance, since the interval contains {_CHANCE}"
     return "above chance" if improvement.low > _CHANCE else "below chance"
 
 

@@ -1,4 +1,4 @@
-"""What runs on several environments say together: normalized returns of every game, and aggregates over all of them."""
+"""Results over several environments: normalized returns on every game, and aggregates over all games."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from camal_rl.comparison.number_words import counted, listed
 from camal_rl.runs.results import ResultKey
 
 FIGURE = "normalized_return"
-"""What is aggregated: returns on a scale on which games compare."""
+"""The aggregated figure: returns on a scale that is the same for all games."""
 LEAST_GAMES = 2
 ENOUGH_SEEDS = 5
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One method over all games; the ends of an interval are NaN where a game has a single seed.
+    """Aggregates of one method over all games; the ends of an interval are NaN if a game has a single seed.
 
     Attributes:
-        interquartile_mean: of all normalized returns.
-        optimality_gap: by how much they fall short of 1.
-        improvement: how likely a seed beats one of the first method on a random game; ``None`` for the first method.
+        interquartile_mean: interquartile mean of all normalized returns.
+        optimality_gap: mean shortfall of the normalized returns from 1.
+        improvement: probability that a seed beats a seed of the first method on a random game; ``None`` for the first
+            method.
     """
 
     interquartile_mean: Interval
@@ -44,13 +45,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The games on one level set.
+    """All games on one level set.
 
     Attributes:
         level_set: the levels.
-        methods: every method that has a normalized return on any game, the first being what others are compared with.
-        games: by game every method's normalized returns.
-        summaries: the methods that have one on every game, over all games; the first is what others are compared with.
+        methods: every method with a normalized return on at least one game; the others are compared with the first.
+        games: every method's normalized returns, by game.
+        summaries: aggregates over all games, of the methods with results on every game; the others are compared with
+            the first.
     """
 
     level_set: str
@@ -68,14 +70,14 @@ class Aggregate:
         return {game: list(found[method].seeds.values()) for game, found in self.games.items()}
 
     def least_seeds(self, method: str) -> int:
-        """Return the number of a method's seeds on the game that has fewest."""
+        """Return a method's number of seeds on the game with the fewest."""
         return min(found[method].count for found in self.games.values())
 
 
 def aggregates(groups: Sequence[Group]) -> tuple[list[Aggregate], list[str]]:
-    """Return the aggregate of each level set, and one line for everything that is missing, left out or too little.
+    """Return the aggregate of each level set, and one line for everything that is missing, left out or insufficient.
 
-    Without normalized returns of two games there is no aggregate; the lines say why.
+    An aggregate needs normalized returns on two games; without them the lines say why there is none.
     """
     usable = [group for group in groups if _level_sets(group)]
     notes = [_why_left_out(group) for group in groups if group not in usable]
@@ -90,7 +92,7 @@ def aggregates(groups: Sequence[Group]) -> tuple[list[Aggregate], list[str]]:
 
 
 def few_seeds(found: Sequence[Aggregate]) -> str:
-    """Return a sentence or two where intervals are missing or too narrow for a claim, nothing where they are not."""
+    """Return one or two sentences if intervals are missing or too narrow for a claim, else an empty text."""
     fewest: dict[str, int] = {}
     for each in found:
         for method in each.summaries:
@@ -103,14 +105,14 @@ def few_seeds(found: Sequence[Aggregate]) -> str:
     if least < ENOUGH_SEEDS:
         narrow = 100 * (1 - math.sqrt(1 - 1 / least))
         told.append(
-            f"With {counted(least, 'seed')} on a game, intervals are too narrow by about {narrow:.0f} %, too much for "
-            f"a claim. Use {ENOUGH_SEEDS} seeds or more."
+            f"With {counted(least, 'seed')} on a game, the intervals are about {narrow:.0f} % too narrow to support a "
+            f"claim. Use {ENOUGH_SEEDS} seeds or more."
         )
     return " ".join(told)
 
 
 def _level_sets(group: Group) -> list[str]:
-    """Return on which level sets any run has a normalized return, of sampled actions."""
+    """Return the level sets on which at least one run has a normalized return with sampled actions."""
     return [
         name
         for name in names(group, "level_set", figure=FIGURE, control="stochastic")
@@ -141,7 +143,7 @@ def _aggregate(groups: Sequence[Group], methods: Sequence[str], level_set: str) 
 
 
 def _summary(aggregate: Aggregate, method: str, baseline: str | None) -> Summary:
-    """Return a method over all games, always the same."""
+    """Return a method's aggregates over all games; the bootstrap has a fixed seed."""
     own = aggregate.scores(method)
     mean, gap = (
         bootstrap_interval(own, np.random.default_rng(0), statistic)
@@ -163,14 +165,14 @@ def _without_ends(estimate: float) -> Interval:
 
 def _why_left_out(group: Group) -> str:
     if not any(len(run.results) for run in group.runs):
-        return f"{group.env} is left out: none of its runs has results that can be read"
+        return f"{group.env} is left out: none of its runs has readable results"
     if names(group, "level_set", figure="return"):
         return f"{group.env} is left out: there are no constants to normalize its returns"
     return f"{group.env} is left out: it has no returns"
 
 
 def _left_out(groups: Sequence[Group], level_sets: Iterable[str]) -> list[str]:
-    """Say which games lack a level set, and which level sets only one game has."""
+    """Return lines on the games that lack a level set, and on level sets that only one game has."""
     told = []
     for level_set in level_sets:
         lacking = [group.env for group in groups if level_set not in _level_sets(group)]
@@ -182,7 +184,7 @@ def _left_out(groups: Sequence[Group], level_sets: Iterable[str]) -> list[str]:
 
 
 def _incomplete(found: Sequence[Aggregate], methods: Iterable[str]) -> list[str]:
-    """Say which methods are not in the aggregates, each once for all level sets on which the same games are missing."""
+    """Return one line for each incomplete method and each group of level sets on which the same games are missing."""
     missing: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for each in found:
         for method in methods:
@@ -198,7 +200,7 @@ def _incomplete(found: Sequence[Aggregate], methods: Iterable[str]) -> list[str]
 
 
 def _settings(groups: Sequence[Group]) -> list[str]:
-    """Say in what a method is not the same on every game; a game itself is what may differ."""
+    """Return lines on settings of a method that are not the same on every game, other than the game itself."""
     differing: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for method in _methods(groups):
         own = {group.env: essential_settings(group.of(method)[0]) for group in groups if group.of(method)}

@@ -1,7 +1,7 @@
-"""What every term of the tables means: one text for the page, the command line and the report.
+"""The glossary: one definition of every term, used by the page, the command line and the report.
 
-Name, range and direction of a metric are those of :mod:`camal_rl.metrics.definition`; a test holds that every metric
-has an entry here and that the page is what this module writes.
+Name, range and direction of a metric come from :mod:`camal_rl.metrics.definition`. A test checks that every metric has
+an entry here and that the page matches this module.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from camal_rl.metrics.definition import (
 )
 
 _SOURCE = "../camal_rl/metrics"
-_SAME_FRAMES = "shown beside it, on the same frames"
+_SAME_FRAMES = "measured on the same frames and shown beside it"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a reader needs beyond a metric's definition.
+    """Formula of a metric and its value for a random map.
 
     Attributes:
-        formula: how it is computed, for one frame; tables show the mean over the frames.
-        random: what a random map gets.
+        formula: how the metric is computed for one frame; tables show the mean over frames.
+        random: the value for a random map.
     """
 
     formula: str
@@ -55,161 +55,180 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
         "iou_auc": Entry("IoU, averaged over the thresholds .05, .10, ..., .95", "less than the area fraction"),
         "soft_dice": Entry("2 sum(m t) / (sum(m) + sum(t))", "a / (a + .5) of the area fraction a"),
         "mae": Entry("mean |m - t|", ".5"),
-        "auroc": Entry("how often a cell of the target is brighter than one outside", ".5"),
-        "auprc": Entry("precision averaged over the recall of the target's cells", "the area fraction, in large maps"),
+        "auroc": Entry("probability that a cell of the target is brighter than a cell outside", ".5"),
+        "auprc": Entry(
+            "average precision of the cell brightness as a score for the target's cells",
+            "the area fraction, for large maps",
+        ),
         "deletion_effect": Entry(
-            "mean change of the output with the brightest 5, 10, ..., 50 % of the pixels removed", _SAME_FRAMES
+            "mean change of the output after removing the brightest 5, 10, ..., 50 % of the pixels", _SAME_FRAMES
         ),
         "deletion_change_auc": Entry(
-            "area under the change, while more and more of the brightest pixels are removed", _SAME_FRAMES
+            "area under the curve of the change, as more and more of the brightest pixels are removed", _SAME_FRAMES
         ),
         "insertion_change_auc": Entry(
-            "area under the remaining change, while more and more of the brightest pixels are shown", _SAME_FRAMES
+            "area under the curve of the remaining change, as more and more of the brightest pixels are shown",
+            _SAME_FRAMES,
         ),
         "deletion_effect_lerf": Entry("the deletion effect with the darkest pixels removed first", _SAME_FRAMES),
         "order_gap": Entry("deletion effect, brightest first, minus darkest first", "0"),
-        "comprehensiveness": Entry("change of the output without the brightest fifth of the pixels", _SAME_FRAMES),
-        "sufficiency": Entry("change of the output with only the brightest fifth of the pixels", _SAME_FRAMES),
-        "average_drop": Entry("max(0, p - p') / p; p' with the image times the map", _SAME_FRAMES),
-        "increase_in_confidence": Entry("1 if p' > p, else 0; p' with the image times the map", _SAME_FRAMES),
+        "comprehensiveness": Entry(
+            "change of the output after removing the brightest fifth of the pixels", _SAME_FRAMES
+        ),
+        "sufficiency": Entry("change of the output after keeping only the brightest fifth of the pixels", _SAME_FRAMES),
+        "average_drop": Entry(
+            "max(0, p - p') / p, where p' is the probability for the image multiplied by the map", _SAME_FRAMES
+        ),
+        "increase_in_confidence": Entry(
+            "1 if p' > p, else 0, where p' is the probability for the image multiplied by the map", _SAME_FRAMES
+        ),
         "faithfulness_correlation": Entry(
-            "correlation, over random quarters of the cells, of the attention removed and the change", "0"
+            "correlation of the removed attention with the change of the output, over removals of a random quarter "
+            "of the cells",
+            "0",
         ),
         "deletion_effect_net": Entry("deletion effect of the own map minus that of a random map", "0"),
         "insertion_change_auc_net": Entry("insertion area of a random map minus that of the own map", "0"),
         "consistency_spearman": Entry(
-            "rank correlation of the maps of an image and of the image with a little noise or shifted by a pixel",
-            "0 for a map drawn anew",
+            "rank correlation between the map of an image and the map of the same image with a little noise or a "
+            "shift by one pixel",
+            "0 for a newly drawn map",
         ),
-        "consistency_cosine": Entry("cosine of the same two maps", ".75 for a map drawn anew"),
-        "randomized_spearman": Entry("rank correlation of the map with that of the network with random weights", "0"),
+        "consistency_cosine": Entry("cosine similarity of the same two maps", ".75 for a newly drawn map"),
+        "randomized_spearman": Entry(
+            "rank correlation between the map and the map of the network with random weights", "0"
+        ),
     }
 )
-"""By the name of the metric; m is the map, t the target on the same grid, p a probability."""
+"""Entries by name of the metric; m is the map, t the target on the same grid, p a probability."""
 
 TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "How numbers are written": {
             "a ± b": "mean and standard deviation: over the seeds in comparisons and reports (divided by n - 1), over "
             "the episodes in the tables of one run.",
-            "a (b)": "in tables of deletion: the effect of the model's own map, and in brackets that of a random map "
-            "on the same frames. Only the difference of the two is informative.",
+            "a (b)": "in tables of deletion: the effect of the model's own map, and in brackets the effect of a random "
+            "map on the same frames. Only the difference between the two is informative.",
             "↑, ↓": "higher is better, lower is better. Without an arrow, neither is better.",
             "n": "number of seeds that were evaluated.",
-            "p": "two-sided Mann-Whitney test over the seeds of two methods, exact, not corrected for the number of "
-            "rows. Its smallest possible value is 2 / C(n + k, n): .10 for 3 against 3 seeds, .029 for 4 against 4, "
-            ".008 for 5 against 5. Where no p below .05 is possible, tables say so.",
-            "Holm": "p corrected for testing all rows of the table for one method: the smallest p times the number of "
-            "rows, the next times one less, and so on, never falling, at most 1. If the rows below .05 are called "
-            "different, any of them is wrong in at most 5 % of such tables. Where so many rows leave no value "
-            "below .05, tables say so.",
-            "Hedges' g": "difference of two methods' means in pooled standard deviations over seeds, corrected for "
-            "few seeds; with its 95 % interval from the noncentral t distribution. It is undefined where no seed "
-            "differs from another of its method.",
-            "P(higher)": "how often a seed of a method is higher than one of the first method, ties counted half: "
-            "Mann-Whitney's U over the number of pairs. .5: neither is higher. Cliff's delta is 2 P - 1.",
-            "95 % interval": "bootstrap interval of the mean over the seeds. With fewer than five seeds it is too "
-            "narrow.",
-            "undefined": "number of frames for which the metric is undefined: no map, or nothing relevant in sight. "
-            "No mean includes them.",
+            "p": "p-value of an exact two-sided Mann-Whitney test over the seeds of two methods, not corrected for "
+            "the number of rows. Its smallest possible value is 2 / C(n + k, n): .10 for 3 against 3 seeds, .029 "
+            "for 4 against 4, .008 for 5 against 5. Tables note where no p below .05 is possible.",
+            "Holm": "p after Holm's correction for testing all rows of one method in the table: the smallest p is "
+            "multiplied by the number of rows, the next by one less, and so on; the values never decrease and "
+            "are at most 1. If the rows below .05 are called different, at most 5 % of such tables contain a "
+            "wrong claim. Tables note where the number of rows makes a value below .05 impossible.",
+            "Hedges' g": "difference of two methods' means in pooled standard deviations over seeds, with a "
+            "correction for few seeds. The 95 % interval is from the noncentral t distribution. It is undefined "
+            "if all seeds of each method have the same value.",
+            "P(higher)": "probability that a seed of a method is higher than a seed of the first method; ties count "
+            "half. It is Mann-Whitney's U divided by the number of pairs. .5: neither is higher. Cliff's delta "
+            "is 2 P - 1.",
+            "95 % interval": "bootstrap interval of the mean over the seeds. It is too narrow with fewer than five "
+            "seeds.",
+            "undefined": "number of frames for which the metric is undefined, because there is no map or nothing "
+            "relevant is in sight. Means exclude these frames.",
         },
         "Returns": {
-            "return": "sum of the raw rewards of an episode, averaged over a number of episodes that is fixed "
-            "beforehand.",
-            "level set": "the levels that are played. `train` are the training levels; `held_out` and sets whose name "
-            "begins with it are never trained on. `camal-rl envs ID` lists those of an environment.",
-            "sampled actions": "drawn from the policy, as in training (`stochastic` in metrics.json). Return, gap and "
-            "normalized return are of sampled actions unless stated otherwise.",
-            "preferred actions": "always the most probable one (`deterministic` in metrics.json).",
-            "gap": "return on `train` minus return on the level set; 0: nothing is lost on new levels. A small gap "
-            "means little where both returns are low.",
-            "normalized return": "(R - R_min) / (R_max - R_min) of the sampled actions' return R: 0 is the return of "
-            "an agent that sees nothing, about 1 the best possible. R_min and R_max are those of Procgen's easy mode "
-            "(arXiv 1912.01588); other simulators have no such range.",
-            "sees masks": "the agent is given the simulator's segmentation whenever it acts, and sees objects only. "
-            "Other agents see images as they are, and use masks in training at most.",
-            "excluded duplicates": "episodes on held-out levels that look like a training level; they are left out.",
+            "return": "sum of the raw rewards of an episode, averaged over a number of episodes that is fixed in "
+            "advance.",
+            "level set": "the levels that are played. `train` is the set of training levels. `held_out`, and every "
+            "set whose name begins with it, is never used for training. `camal-rl envs ID` lists the level sets "
+            "of an environment.",
+            "sampled actions": "actions drawn from the policy, as in training (`stochastic` in metrics.json). "
+            "Return, gap and normalized return use sampled actions unless stated otherwise.",
+            "preferred actions": "always the most probable action (`deterministic` in metrics.json).",
+            "gap": "return on `train` minus return on the level set. 0: no loss on new levels. A small gap means "
+            "little if both returns are low.",
+            "normalized return": "(R - R_min) / (R_max - R_min) where R is the return with sampled actions. 0 is the "
+            "return of an agent that sees nothing, 1 is about the best possible return. R_min and R_max are the "
+            "constants of Procgen's easy mode (arXiv 1912.01588); other simulators have none.",
+            "sees masks": "the agent receives the simulator's segmentation whenever it acts, and sees only objects. "
+            "Other agents see unmodified images and use masks only in training, if at all.",
+            "excluded duplicates": "episodes on held-out levels that look identical to a training level. Results "
+            "exclude them.",
         },
         "Several games": {
-            "aggregate": "a summary of the normalized returns of several games. Every game has the same weight, "
-            "however many seeds it has; only methods with results on all games are in it. The definitions are those of "
-            "rliable (arXiv 2108.13264).",
+            "aggregate": "a summary of the normalized returns on several games. Every game has the same weight, "
+            "whatever its number of seeds. Only methods with results on all games are included. The definitions "
+            "are those of rliable (arXiv 2108.13264).",
             "IQM": "interquartile mean: the mean of the middle half of all seeds on all games.",
-            "optimality gap": "1 minus the mean of min(normalized return, 1): by how much a method falls short of the "
-            "best. 0 is best.",
-            "P(improvement)": "how often a seed of a method beats one of the first method on a random game, ties "
-            "counted half. .5: neither is better. An interval that contains .5 shows no difference.",
-            "performance profile": "for every normalized return, the share of the seeds above it, averaged over the "
-            "games.",
-            "stratified bootstrap": "the intervals of aggregates: seeds are drawn anew within each game, 2,000 times. "
-            "With n seeds a game they are too narrow by the factor sqrt((n - 1) / n): .71 for 2, .82 for 3, .89 for 5.",
+            "optimality gap": "1 minus the mean of min(normalized return, 1): how far a method falls short of the "
+            "best return. 0 is best.",
+            "P(improvement)": "probability that a seed of a method beats a seed of the first method on a random "
+            "game; ties count half. .5: neither is better. An interval that contains .5 shows no difference.",
+            "performance profile": "for every value of the normalized return, the share of the seeds above it, "
+            "averaged over the games.",
+            "stratified bootstrap": "the method behind the intervals of aggregates: seeds are resampled within each "
+            "game, 2,000 times. With n seeds per game the intervals are too narrow by the factor sqrt((n - 1) / "
+            "n): .71 for 2, .82 for 3, .89 for 5.",
         },
         "Image classifiers": {
-            "accuracy": "share of the images whose class is recognized.",
+            "accuracy": "share of the images that are classified correctly.",
             "worst group": "the lowest accuracy of any group of images, such as a class on one background.",
             "flips": "share of the images whose prediction changes when the same object is drawn on another "
-            "background. The control draws the same background anew.",
+            "background. The control is a new drawing of the same background.",
         },
         "Maps": {
             "attention map": "class activation map (CAM): how much each cell of a layer contributes to one output of "
             "the network, (h, w), at least 0.",
-            "value map, policy map": "the map of the value V, and that of the preferred action's score.",
-            "class map, built-in attention": "the map of a classifier's class, and the mask that a model such as iFAM "
-            "makes itself.",
+            "value map, policy map": "the attention map of the value V, and of the score of the preferred action.",
+            "class map, built-in attention": "the attention map of a classifier's class, and the mask that a model "
+            "such as iFAM computes itself.",
             "target": "the cells of the map that contain pixels of relevant objects, from the segmentation. Relevant "
             "classes are marked with * in `camal-rl envs`.",
-            "own map": "the map of the model that is measured.",
-            "random map": "uniform noise on the same grid, enlarged like the own map. It shows what chance alone "
-            "gives.",
-            "uniform map": "the same value everywhere. It shows what area alone gives.",
+            "own map": "the attention map of the evaluated model.",
+            "random map": "uniform noise on the same grid, upsampled like the own map. It is the chance level.",
+            "uniform map": "the same value everywhere. It shows the effect of area alone.",
             "mask as map": "the relevant pixels themselves, used as the map.",
-            "neutral map": "a map that no method is trained on: perturbation, integrated gradients.",
+            "neutral map": "a map on which no method is trained: perturbation, integrated gradients.",
             "zero maps": "frames whose map is zero everywhere.",
             "empty masks": "frames with nothing relevant in sight.",
         },
         "Changes of the output": {
-            "change in std of V": "abs(V - V') in standard deviations of V over the frames. 1 is as much as the value "
-            "typically differs between frames. For a Q-network V is Q of the action that is greedy on the whole frame.",
-            "drop in probability": "p(a) - p'(a) of the action a that the policy prefers on the whole frame; for "
-            "classifiers, of the class.",
-            "KL of the policies, SARFA": "other measures of the change of the policy: the divergence of the action "
-            "probabilities in nats, and a drop that is specific to the preferred action (arXiv 1912.12191).",
-            "net": "by how much the own map is better than a random map on the same frames; 0 is no better than "
-            "chance.",
-            "removed pixels": "replaced by the frame's mean color, unless a table names another fill.",
+            "change in std of V": "abs(V - V') in standard deviations of V over the frames. 1 is the typical "
+            "difference between frames. For a Q-network, V is the Q-value of the greedy action on the unmodified "
+            "frame.",
+            "drop in probability": "p(a) - p'(a), where a is the preferred action on the unmodified frame; for "
+            "classifiers, the class.",
+            "KL of the policies, SARFA": "other measures of a change of the policy: the KL divergence between the "
+            "action probabilities in nats, and a drop that is specific to the preferred action (arXiv "
+            "1912.12191).",
+            "net": "how much better the own map is than a random map on the same frames. 0 is chance level.",
+            "removed pixels": "pixels that are replaced by the frame's mean color, unless a table names another fill.",
             "rank correlation with interventions": "the simulator redraws a frame with another background or without "
-            "an object. The metric is Spearman's correlation, over these interventions, of the attention on the "
-            "changed pixels with the change of the decision, as a mean over frames. 1: the more attention, the larger "
-            "the change.",
+            "an object. The metric is Spearman's correlation over these interventions between the attention on "
+            "the changed pixels and the change of the decision, averaged over frames. 1: the more attention, the "
+            "larger the change.",
         },
     }
 )
-"""Sections of terms that are no metrics of a map."""
+"""Sections of terms that are not metrics of a map."""
 
 METRIC_SECTIONS: Mapping[str, tuple[Sequence[Metric], str]] = MappingProxyType(
     {
-        "Alignment: does the map lie on the target": (ALIGNMENT_METRICS, "alignment.py"),
-        "Faithfulness: does what the map shows drive the output": (FAITHFULNESS_METRICS, "faithfulness.py"),
+        "Alignment: is the attention on the target": (ALIGNMENT_METRICS, "alignment.py"),
+        "Faithfulness: do the marked pixels drive the output": (FAITHFULNESS_METRICS, "faithfulness.py"),
         "Net of a random map": (CONTROLLED_METRICS, "definition.py"),
         "Stability": (STABILITY_METRICS, "consistency.py"),
     }
 )
 
 _KEY = 1
-_HEADER = ("term", "key", "better", "range", "a random map gets", "formula", "source")
+_HEADER = ("term", "key", "better", "range", "random map", "formula", "source")
 _INTRODUCTION = """# Glossary
 
 Every term of the tables, plots and reports. `camal-rl glossary [WORD]` prints it. This page is written by
 `python -m camal_rl.comparison.glossary`; change the entries there.
 """
 METRIC_NOTE = (
-    "m is the map, t the target on its grid (1 where something relevant is). IoU, soft Dice and MAE use the map "
-    "scaled to [0, 1] by its minimum and maximum. Tables show means over the frames where a metric is defined."
+    "m is the map, t the target on its grid (1 in cells with relevant objects). IoU, soft Dice and MAE use the map "
+    "scaled to [0, 1] by its minimum and maximum. Tables show means over the frames for which a metric is defined."
 )
 
 
 def glossary_tables(word: str = "") -> list[Table]:
-    """Return the glossary as tables, or only the terms whose name or key holds a word."""
+    """Return the glossary as tables, or only the terms whose name or key contains a word."""
     tables = glossary_terms()
     sections = {title: metrics for title, (metrics, _) in METRIC_SECTIONS.items()}
     for title, metrics in {**sections, "Your own": _own_metrics()}.items():
@@ -220,7 +239,7 @@ def glossary_tables(word: str = "") -> list[Table]:
 
 
 def glossary_terms() -> list[Table]:
-    """Return the terms that are no metrics of a map, a table for each section."""
+    """Return the terms that are not metrics of a map, one table for each section."""
     return [_terms_table(title, terms) for title, terms in TERMS.items()]
 
 

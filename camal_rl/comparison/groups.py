@@ -1,4 +1,4 @@
-"""The runs that a comparison or a report is about: found in folders, read, named and grouped by environment."""
+"""Finds the runs of a comparison or report in folders, reads them, and groups them by environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from camal_rl.runs.settings import flat_settings
 from camal_rl.runs.task import RunConfig, Task, task_of
 from camal_rl.utf8 import read_utf8
 
-# What may differ between two runs of one method: it names, logs or places a run, but does not change what is learned.
+# Settings that may differ between runs of one method: they name, log or place a run and do not affect learning.
 _INCIDENTAL = ("seed", "name", "device", "threads", "log.", "evaluation.", "methods.", "tuning")
 _LEFT_OUT = " (left out here)"
 MANY_METHODS = 5
@@ -29,14 +29,14 @@ MANY_METHODS = 5
 
 @dataclass(frozen=True, eq=False)
 class FoundRun(PlannedRun):
-    """A run with what its folder holds; ``None`` for what is not there.
+    """A run with the contents of its folder; ``None`` for a missing file.
 
     Attributes:
-        metrics: ``metrics.json``, what evaluation found.
-        training: ``train.json``, how training went.
+        metrics: ``metrics.json``, the results of evaluation.
+        training: ``train.json``, the summary of training.
         provenance: ``provenance.json``, versions, revision and machine.
         command: the command line that made the run.
-        left_out: one line for each file that is there and cannot be read.
+        left_out: one line for each file that exists but cannot be read.
     """
 
     metrics: RunMetrics | None
@@ -47,7 +47,7 @@ class FoundRun(PlannedRun):
 
     @cached_property
     def results(self) -> Results:
-        """What evaluation found, and what follows from it; empty for a run that is not evaluated."""
+        """Results of evaluation and figures derived from them; empty for a run that is not evaluated."""
         return Results() if self.metrics is None else self.metrics.results + derived_results(self.metrics.results)
 
     def settings(self) -> dict[str, Any]:
@@ -61,10 +61,10 @@ class Group:
 
     Attributes:
         env: id of the environment, or name of the image set.
-        methods: their names; the first is the one that the others are compared with. In a report it is ``ppo`` or
+        methods: names of the methods; the others are compared with the first. In a report the first is ``ppo`` or
             ``vanilla`` where it is there.
         runs: the runs, by method and seed.
-        notes: one line for everything that is missing or was left out.
+        notes: one line for each thing that is missing or left out.
     """
 
     env: str
@@ -74,17 +74,17 @@ class Group:
 
     @property
     def task(self) -> Task:
-        """What was trained."""
+        """Kind of trained model: agent or classifier."""
         return task_of(self.runs[0].config)
 
     @property
     def baseline(self) -> str:
-        """The method that the others are compared with."""
+        """The method with which the others are compared."""
         return self.methods[0]
 
     @property
     def length(self) -> str:
-        """How long training was, in words: agents train for whole rollouts, which may be more than asked for."""
+        """Length of training in words; agents train for whole rollouts, which may exceed the setting."""
         steps = {run.training["timesteps"] for run in self.runs if run.training}
         if not self.runs[0].config.counts_steps or not steps:
             return self.runs[0].config.length
@@ -95,11 +95,11 @@ class Group:
         return [run for run in self.runs if run.method == method]
 
     def plain_name(self, method: str) -> str:
-        """Return the name of a method without what :func:`noted_method` added, as commands and files have it."""
+        """Return the name of a method without the note of :func:`noted_method`, as in commands and files."""
         return method.replace(f" ({self.acting_note(method)})", "", 1)
 
     def acting_note(self, method: str) -> str:
-        """Return what a method is given when it acts, beside images; empty where that is nothing."""
+        """Return what a method receives beside images when it acts; empty if nothing."""
         return self.of(method)[0].config.acting_note
 
     def evaluated(self, method: str) -> int:
@@ -108,10 +108,10 @@ class Group:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Return the run folders among ``paths`` and below them, each once, in a fixed order.
+    """Return the run folders among ``paths`` and inside them, without duplicates, in a fixed order.
 
     Raises:
-        FileNotFoundError: a path that is no run folder and holds none.
+        FileNotFoundError: a path is not a run folder and contains none.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -120,7 +120,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             folders = [path]
         if not folders:
             raise FileNotFoundError(
-                f"{path} is not a run folder and holds none: there is no config.yaml in or below it"
+                f"{path} is not a run folder and contains none: there is no config.yaml in it or in a subfolder"
             )
         for folder in folders:
             found.setdefault(folder.resolve(), folder)
@@ -132,10 +132,10 @@ def read_run(path: Path, trust: bool = False) -> FoundRun:
 
     Args:
         path: the folder.
-        trust: whether all of it is the user's own, see :class:`camal_rl.runs.run_folder.RunFolder`.
+        trust: whether the user trusts the whole folder, see :class:`camal_rl.runs.run_folder.RunFolder`.
 
     Raises:
-        ValueError: a file that does not hold what its name says; the message names it.
+        ValueError: a file has unexpected content; the message names it.
     """
     folder = RunFolder(path, trust)
     config = folder.config()
@@ -143,7 +143,7 @@ def read_run(path: Path, trust: bool = False) -> FoundRun:
 
 
 def found_run(planned: PlannedRun) -> FoundRun:
-    """Return a run with what its folder holds; a file that cannot be read is left out, with a line that names it."""
+    """Return a run with the contents of its folder; an unreadable file is left out, with a line that names it."""
     folder, left_out = planned.folder, list[str]()
     parts = {
         name: _optional(file, read, left_out)
@@ -164,12 +164,12 @@ def found_run(planned: PlannedRun) -> FoundRun:
 
 
 def noted_method(method: str, config: RunConfig) -> str:
-    """Return what tables, plots and sentences call a method: with what it is given when it acts, and others are not."""
+    """Return the display name of a method, with a note if it receives more than images when it acts."""
     return f"{method} ({config.acting_note})" if config.acting_note else method
 
 
 def _foreign(planned: PlannedRun, parts: Mapping[str, Any]) -> dict[str, str]:
-    """Return which files of a run are those of another one, and why."""
+    """Return the files of a run that belong to another run, with the reason."""
     folder, found = planned.folder, {}
     metrics, training = parts["metrics"], parts["training"]
     if metrics is not None:
@@ -177,31 +177,28 @@ def _foreign(planned: PlannedRun, parts: Mapping[str, Any]) -> dict[str, str]:
         other = next((key for key, value in own.items() if metrics.run.get(key, value) != value), None)
         if other is not None:
             told = f"{other} is {metrics.run[other]!r} in it and {own[other]!r} in {folder.config_file.name}"
-            found["metrics"] = f"{folder.metrics_file} holds the results of another run: {told}"
+            found["metrics"] = f"{folder.metrics_file} contains the results of another run: {told}"
     expected = None if training is None else training.get(POLICY_SUM)
     if expected is not None and folder.policy_file.is_file() and sha256_of(folder.policy_file) != expected:
-        found["training"] = f"{folder.train_file} tells of another training than that of {folder.policy_file.name}"
+        found["training"] = f"{folder.train_file} and {folder.policy_file.name} are from different trainings"
     return found
 
 
 def check_results(runs: Sequence[FoundRun]) -> None:
-    """Raise a ValueError where there are files of results and none of them can be read; one line that names the first.
-
-    With one that can be read, a report leaves out the others and says so.
-    """
+    """Raise a ValueError if there are result files but none can be read; one line that names the first."""
     broken = [line for run in runs for line in run.left_out if str(run.folder.metrics_file) in line]
     if broken and all(run.metrics is None for run in runs):
         raise ValueError(broken[0].removesuffix(_LEFT_OUT))
 
 
 def check_whole(run: FoundRun) -> None:
-    """Raise a ValueError where a file of a run cannot be read, was changed, or is that of another run."""
+    """Raise a ValueError if a file of a run cannot be read, was changed, or belongs to another run."""
     if run.left_out:
-        raise ValueError(f"{run.left_out[0].removesuffix(_LEFT_OUT)}; mend it or remove it")
+        raise ValueError(f"{run.left_out[0].removesuffix(_LEFT_OUT)}; repair or remove it")
 
 
 def planned_group(runs: Sequence[PlannedRun]) -> Group:
-    """Return the runs of a comparison as a group, with the methods in the order that was asked for."""
+    """Return the runs of a comparison as a group, with the methods in the requested order."""
     found = tuple(found_run(planned) for planned in runs)
     methods = tuple(dict.fromkeys(run.method for run in found))
     notes = tuple(line for run in found for line in run.left_out)
@@ -209,7 +206,7 @@ def planned_group(runs: Sequence[PlannedRun]) -> Group:
 
 
 def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
-    """Group runs by environment; runs of one method with different settings become methods of their own."""
+    """Group runs by environment; runs of one method with different settings become separate methods."""
     groups = []
     for env in dict.fromkeys(run.config.task for run in runs):
         named = _name_variants([run for run in runs if run.config.task == env])
@@ -218,7 +215,7 @@ def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
         kept = {(run.method, run.seed): run for run in reversed(named)}
         ordered = sorted(kept.values(), key=lambda run: (methods.index(run.method), run.seed))
         notes = [
-            f"{run.folder.path} is left out: another folder holds {run.label} with the same settings"
+            f"{run.folder.path} is left out: another folder contains {run.label} with the same settings"
             for run in named
             if kept[run.method, run.seed] is not run
         ]
@@ -227,13 +224,13 @@ def group_runs(runs: Sequence[FoundRun]) -> list[Group]:
 
 
 def _optional(path: Path, read: Callable[[Path], Any], left_out: list[str]) -> Any:
-    """Return what a file holds, ``None`` where it is missing or cannot be read; the latter is told."""
+    """Return the content of a file, ``None`` if it is missing or cannot be read; the latter is noted."""
     if not path.is_file():
         return None
     try:
         found = read(path)
         if path.suffix == ".json" and not has_sum(path):
-            raise ValueError(f"{path} is not as it was written: its content does not have its {CONTENT_SUM}")
+            raise ValueError(f"{path} was changed after it was written: its content does not match its {CONTENT_SUM}")
         return found
     except (ValueError, OSError) as error:
         left_out.append(f"{' '.join(str(error).split())}{_LEFT_OUT}")
@@ -241,18 +238,18 @@ def _optional(path: Path, read: Callable[[Path], Any], left_out: list[str]) -> A
 
 
 def _read_command(path: Path) -> str:
-    """Return a command line; a ValueError says that the file holds none."""
+    """Return a command line; raise a ValueError if the file contains none."""
     command = read_utf8(path).strip()
     try:
         if not shlex.split(command):
             raise ValueError("it is empty")
     except ValueError as error:
-        raise ValueError(f"{path} does not hold a command line: {error}") from error
+        raise ValueError(f"{path} does not contain a command line: {error}") from error
     return command
 
 
 def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
-    """Return the runs with what tells a method's variants apart in their names, where there are several."""
+    """Return the runs, with the settings in which variants of a method differ appended to their names."""
     named = list(runs)
     for method in dict.fromkeys(run.method for run in runs):
         own = {run: essential_settings(run) for run in runs if run.method == method}
@@ -264,7 +261,7 @@ def _name_variants(runs: Sequence[FoundRun]) -> list[FoundRun]:
 
 
 def essential_settings(run: FoundRun) -> dict[str, Any]:
-    """Return the settings, by dotted key, that decide what is learned."""
+    """Return the settings that affect learning, by dotted key."""
     settings = {key: value for key, value in run.settings().items() if not key.startswith(_INCIDENTAL)}
     if run.settings()["camal.weight"]:
         return settings
@@ -281,11 +278,11 @@ def _missing(runs: Sequence[FoundRun]) -> list[str]:
     for run in runs:
         notes += run.left_out
         if run.training is None and not run.folder.train_file.is_file():
-            notes.append(f"{run.label} has no train.json: its training did not end")
+            notes.append(f"{run.label} has no train.json: its training is not finished")
         elif run.training is not None and run.training["interrupted"]:
             notes.append(f"{run.label} was interrupted after {run.training['timesteps']:,} steps")
         if run.metrics is None and not run.folder.metrics_file.is_file():
-            notes.append(f"{run.label} is not evaluated; camal-rl evaluate {run.folder.path} mends that")
+            notes.append(f"{run.label} is not evaluated; run camal-rl evaluate {run.folder.path}")
     for key in ("episodes", "frames", "images", "seed"):
         given = {run.label: run.metrics.settings.get(key) for run in runs if run.metrics}
         if len(set(given.values())) > 1:

@@ -27,32 +27,32 @@ _Target = Callable[[PlannedRun, Sequence[str], connection.Connection], None]
 class LocalBackend:
     """Worker processes on this machine, see :class:`camal_rl.comparison.backends.Backend`.
 
-    Each run has a process with one torch thread, so results do not depend on ``jobs``. A process that is killed takes
-    no other along: its run is tried once more. Ctrl-C and SIGTERM end training after the step under way, with a
-    checkpoint; no other run starts. A second signal ends everything at once.
+    Each run has a process with one torch thread, so results do not depend on ``jobs``. If a process is killed, the
+    others go on and its run is retried once. Ctrl-C and SIGTERM end training after the current step, with a checkpoint,
+    and no further run starts. A second signal ends everything at once.
 
     Attributes:
-        jobs: how many run at the same time; ``None``: one for each core.
+        jobs: number of runs at the same time; ``None``: one for each core.
     """
 
     jobs: int | None = None
 
     @contextmanager
     def opened(self, folder: Path) -> Iterator[Execute]:
-        """Return what executes runs."""
+        """Yield the function that executes runs."""
         jobs = self.jobs if self.jobs is not None else os.cpu_count() or 1
         yield lambda runs, command, on_progress, tell: _Workers(Cells(runs, on_progress, tell), command).execute(jobs)
 
 
 @dataclass
 class _Worker:
-    """A process and what it has told.
+    """A worker process and the last message it has sent.
 
     Attributes:
-        index: the run's.
+        index: index of the run.
         process: the process.
-        messages: where its messages come from.
-        last: the message with which it ended, empty before.
+        messages: connection from which its messages are read.
+        last: its final message; empty until it has ended.
     """
 
     index: int
@@ -69,7 +69,7 @@ class _Workers:
         self.running: list[_Worker] = []
 
     def execute(self, jobs: int) -> Outcome:
-        """Run all of them, or those that run when a signal comes."""
+        """Execute all runs, or finish only the active ones after a signal."""
         with stopping() as request:
             try:
                 told = False
@@ -92,21 +92,21 @@ class _Workers:
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=self.target, args=(self.cells.runs[index], list(self.command), sender))
-        # Ctrl-C of a terminal reaches workers too: they wait with it until they can handle it.
+        # Ctrl-C in a terminal reaches workers too; they defer it until they can handle it.
         with signals_held_back(*SIGNALS):
             process.start()
         sender.close()
         self.running.append(_Worker(index, process, receiver))
 
     def _send(self, number: int) -> None:
-        """Send the signal to every worker; one that a terminal has given it to already takes no notice."""
+        """Send the signal to every worker; a worker that got it from the terminal already ignores it."""
         for worker in self.running:
             with suppress(ProcessLookupError):
                 if worker.process.pid is not None:
                     os.kill(worker.process.pid, number)
 
     def _listen(self) -> None:
-        """Take the messages that are there, or wait a little for one or for the end of a process."""
+        """Read the available messages, or wait briefly for a message or for the end of a process."""
         sources: list[Any] = [worker.process.sentinel for worker in self.running]
         sources += [worker.messages for worker in self.running if not worker.messages.closed]
         ready = connection.wait(sources, timeout=_POLL_SECONDS)
@@ -115,7 +115,7 @@ class _Workers:
                 self._receive(worker)
 
     def _receive(self, worker: _Worker) -> None:
-        """Take the messages of a worker; the last one of a killed process may be a part of one."""
+        """Read the messages of a worker; the last message of a killed process may be incomplete."""
         try:
             while worker.messages.poll():
                 message = worker.messages.recv()
@@ -127,7 +127,7 @@ class _Workers:
             worker.messages.close()
 
     def _settle(self, worker: _Worker, stops: bool) -> None:
-        """Take account of a process that has ended."""
+        """Record the outcome of a process that has ended."""
         if not worker.messages.closed:
             self._receive(worker)
         worker.messages.close()

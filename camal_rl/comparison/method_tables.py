@@ -1,7 +1,6 @@
-"""Tables of methods beside each other: one row for each figure, one column for each method.
+"""Tables that compare methods: one row for each figure, one column for each method.
 
-With many methods the p-values stand below the values that they are of, and a table of few figures has a row for each
-method.
+With more than five methods, p-values are written below the means, and a table of few figures has one row for each method.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from camal_rl.runs.results import ResultKey
 _FEW_FIGURES = 12
 
 Row = tuple[tuple[str, ...], ResultKey]
-"""The words at the left of a row, and the figure that is shown in it."""
+"""The labels of a row, and the key of the figure in it."""
 
 
 def method_table(
@@ -39,13 +38,13 @@ def method_table(
         group: the runs.
         title: what the table shows.
         labels: titles of the columns of words.
-        rows: words and figures; those that no run has are left out.
-        caption: how to read it, beside what all such tables need.
+        rows: labels and keys; figures that no run has are left out.
+        caption: how to read the table, in addition to the general note.
         intervals: show the bootstrap interval of every mean.
-        folded: show the table only on request.
-        counts: say in the header how many runs of each method are evaluated.
-        corrections: say below each p what it is after Holm's correction over the rows of the table, and where these
-            are too many for the seeds.
+        folded: collapse the table until the reader opens it.
+        counts: show in the header how many runs of each method are evaluated.
+        corrections: show below each p its value after Holm's correction over the rows of the table, and note where
+            there are too many rows for the seeds.
     """
     shown = [(texts, key.figure in COUNTS, estimates(group, key)) for texts, key in rows]
     shown = [row for row in shown if _worth_a_row(row[2].values(), row[1])]
@@ -102,11 +101,11 @@ def _with_p(cell: Cell, p: Cell) -> Cell:
 
 
 def _tests(group: Group, rows: Sequence[tuple[Mapping[str, Estimate], bool]]) -> dict[str, list[float | None]]:
-    """Return each method's p-values against the first, a row each; methods without any are left out.
+    """Return each method's p-values against the first, one for each row; methods without any are left out.
 
     Args:
         group: the runs.
-        rows: every method's values, and whether they only count something, which judges nothing.
+        rows: every method's values, and whether they are mere counts, which are not tested.
     """
     tests = {
         method: [None if count else found[method].p_against(found[group.baseline]) for found, count in rows]
@@ -117,7 +116,7 @@ def _tests(group: Group, rows: Sequence[tuple[Mapping[str, Estimate], bool]]) ->
 
 
 def _p_cells(p_values: Sequence[float | None], corrections: bool) -> list[Cell]:
-    """Return the p-values of a column; below each, where there are several, what it is after Holm's correction."""
+    """Return the p-values of a column; if there are several, each with its value after Holm's correction below it."""
     several = corrections and sum(p is not None for p in p_values) > 1
     return [
         Cell(p_value(p), f"Holm\N{NO-BREAK SPACE}{p_value(adjusted)}" if several and p is not None else "")
@@ -133,7 +132,7 @@ def _correction_note(group: Group, tests: Mapping[str, Sequence[float | None]]) 
 
 
 def _worth_a_row(found: Iterable[Estimate], counts: bool) -> bool:
-    """Say whether any method has the figure; of what is only counted, whether there was anything to count."""
+    """Return whether any method has the figure; for counts, whether any is above 0."""
     return any(estimate.count and (not counts or estimate.mean > 0) for estimate in found)
 
 

@@ -1,4 +1,4 @@
-"""How numbers, counts and lists are written."""
+"""Formatting of numbers, counts and lists."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def spanned(counts: Iterable[int]) -> str:
 
 
 def each_measured(counts: Iterable[int], noun: str) -> str:
-    """Return on how many things figures were measured: ``64 images each``, or ``60 to 64 images each``."""
+    """Return the number of items behind each measured figure: ``64 images each``, or ``60 to 64 images each``."""
     found = list(counts)
     return f"{spanned(found)} {noun}{'s' * (max(found, default=0) != 1)} each"

@@ -1,4 +1,4 @@
-"""What a sweep optimizes: one figure on one level set, of a run's results."""
+"""The objective of a sweep: one figure on one level set, from a run's results."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from camal_rl.runs.task import RunConfig, task_of
 from camal_rl.spelling import did_you_mean
 
 _MAIN = (None, "stochastic", "mean")
-"""The variants of a measurement that count: sampled actions, the mean fill."""
+"""Variants of a measurement that can be an objective: sampled actions, the mean fill."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure on a level set; of maps, the mean over the model's own.
+    """A figure on a level set; for figures of maps, the mean over the model's own maps.
 
     Attributes:
         figure: name of the metric.
-        level_set: where it is measured.
+        level_set: level set on which it is measured.
         maximizes: whether higher is better.
-        spends_a_test: whether settings that are chosen by it were chosen on levels that are there to test them.
+        spends_a_test: whether this objective selects settings on levels that are reserved for testing.
     """
 
     figure: str
@@ -32,18 +32,18 @@ class Objective:
     spends_a_test: bool
 
     def __str__(self) -> str:
-        """Return it as it is typed."""
+        """Return the objective in the form that the command line accepts."""
         return f"{self.figure}@{self.level_set}"
 
     def value(self, results: Results) -> float | None:
-        """Return the objective of a run, ``None`` where it was not measured or is undefined."""
+        """Return the objective of a run, ``None`` if it was not measured or is undefined."""
         return _mean(
             each for each in _measured(results) if (each.figure, each.level_set) == (self.figure, self.level_set)
         )
 
 
 def objective_values(results: Results) -> dict[str, float]:
-    """Return every figure of a run that could be an objective, ``<figure>@<level set>``, where it is defined."""
+    """Return every defined figure of a run that could be an objective, by ``<figure>@<level set>``."""
     kinds: dict[str, list[Result]] = {}
     for each in _measured(results):
         if each.figure in judging_figures():
@@ -52,7 +52,7 @@ def objective_values(results: Results) -> dict[str, float]:
 
 
 def _measured(results: Results) -> list[Result]:
-    """Return what was measured in the variants that count, and what follows from it."""
+    """Return the results in these variants, and the results derived from them."""
     everything = (*results, *derived_results(results))
     return [each for each in everything if each.map in (None, "own") and each.control in _MAIN]
 
@@ -64,10 +64,10 @@ def _mean(found: Iterable[Result]) -> float | None:
 
 
 def parse_objective(text: str | None, config: RunConfig) -> Objective:
-    """Return the objective that a text stands for, ``<figure>@<level set>``; that of the task for ``None``.
+    """Parse an objective, ``<figure>@<level set>``; ``None`` gives the task's default.
 
     Raises:
-        ValueError: no such figure, one that judges nothing, or a level set that is not evaluated.
+        ValueError: there is no such figure, neither of its directions is better, or the level set is not evaluated.
     """
     task = task_of(config)
     given = task.objective if text is None else text
@@ -77,7 +77,7 @@ def parse_objective(text: str | None, config: RunConfig) -> Objective:
         raise ValueError(f"an objective is FIGURE@LEVEL_SET, for example {task.objective}, got {given!r}")
     if figure not in known:
         hint = did_you_mean(figure, known)
-        raise ValueError(f"there is no objective {figure!r}; {hint}figures that judge are {', '.join(known)}")
+        raise ValueError(f"there is no objective {figure!r}; {hint}possible figures are {', '.join(known)}")
     evaluation = config.as_dict()["evaluation"]
     measured = dict.fromkeys([*evaluation.get("sets", []), *evaluation.get("attention_sets", [])])
     if level_set not in measured:

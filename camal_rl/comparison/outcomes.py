@@ -1,4 +1,4 @@
-"""What becomes of the runs of a comparison while they are executed, whichever backend does it."""
+"""Progress and outcome of the runs of a comparison, the same for every backend."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from camal_rl.comparison.worker import BUG, DONE, FAILED, INTERRUPTED, PROGRESS,
 from camal_rl.failures import RunFailure
 
 OnProgress = Callable[[int, float, str], None]
-"""Called with a run's index, the share of it that is done in [0, 1], and what it is doing: a word, then details."""
+"""Called with a run's index, the finished share in [0, 1], and the current activity: a word, then details."""
 Tell = Callable[[str], None]
-"""Called with a line about something that happened to a run."""
+"""Called with a message of one line about a run."""
 
 ATTEMPTS = 2
-"""How often a run is tried whose process is killed."""
+"""Number of attempts for a run whose process is killed."""
 
 
 class Ending(NamedTuple):
-    """How a run's process ended that sent no last message.
+    """How the process of a run ended without a final message.
 
     Attributes:
-        how: in words: ``was ended by SIGKILL``.
-        attempts: how often a run is tried whose process ends for this reason.
-        then: what is told of the next try.
+        how: in words, such as ``was ended by SIGKILL``.
+        attempts: number of attempts for a run whose process ends for this reason.
+        then: message about the next attempt.
     """
 
     how: str
     attempts: int = ATTEMPTS
-    then: str = "it is tried once more"
+    then: str = "it is retried once"
 
 
 class CellFailure(RunFailure):
     """A run of a comparison that failed; the message is one line.
 
     Attributes:
-        exit_code: 3 where training diverged, 2 where an environment, a file or a setting is to blame, 1 for a bug or a
-            process that was killed.
+        exit_code: 3 if training diverged, 2 if an environment, a file or a setting is the cause, 1 for a bug or a
+            killed process.
     """
 
     def __init__(self, line: str, exit_code: int) -> None:
@@ -47,11 +47,11 @@ class CellFailure(RunFailure):
 
 
 class Outcome(NamedTuple):
-    """How the runs ended.
+    """The outcome of all runs.
 
     Attributes:
-        failures: by index the runs that failed, with the reason. The others went on.
-        signal: the signal that ended the comparison, ``None`` without any; some runs are not done then.
+        failures: the failed runs by index, with the reason. The other runs were executed.
+        signal: the signal that ended the comparison, or ``None``. After a signal some runs are unfinished.
     """
 
     failures: dict[int, RunFailure]
@@ -59,16 +59,16 @@ class Outcome(NamedTuple):
 
 
 class Cells:
-    """Keeps account of runs: which wait, how often each was tried, which failed; and tells of them.
+    """Tracks the runs: which are waiting, how often each was tried, which failed; and reports this.
 
     Args:
-        runs: the runs; those that are finished are not executed.
-        on_progress: told how far each run is.
-        tell: told what happened to one.
+        runs: the runs; finished ones are not executed.
+        on_progress: called with the progress of each run.
+        tell: called with a message about a run.
 
     Attributes:
-        waiting: the indices of runs that are to be started, in order.
-        failures: by index the runs that failed.
+        waiting: indices of the runs to start, in order.
+        failures: the failed runs by index.
     """
 
     def __init__(self, runs: Sequence[PlannedRun], on_progress: OnProgress, tell: Tell) -> None:
@@ -80,7 +80,7 @@ class Cells:
             on_progress(index, 1.0, "done before")
 
     def receive(self, index: int, message: tuple[Any, ...]) -> None:
-        """Take a message of a run's process that is not its last one."""
+        """Handle a message of a run's process other than its final one."""
         kind, *content = message
         if kind == PROGRESS:
             self._on_progress(index, *content)
@@ -88,13 +88,13 @@ class Cells:
             self._tell(f"warning: {self.runs[index].label}: {content[0]}")
 
     def settle(self, index: int, last: tuple[Any, ...], ending: Ending, stops: bool = False) -> None:
-        """Take account of a run whose process has ended.
+        """Record the outcome of a run whose process has ended.
 
         Args:
-            index: the run's.
-            last: the last message of its process, empty where it was killed before.
-            ending: how a process ended that sent none.
-            stops: whether the comparison is being ended; a run that was interrupted is not tried again then.
+            index: index of the run.
+            last: the final message of its process, empty if it was killed before.
+            ending: how the process ended, if it sent no final message.
+            stops: whether the comparison is ending; an interrupted run is then not retried.
         """
         kind = last[0] if last else None
         if kind == DONE:
@@ -110,7 +110,7 @@ class Cells:
             self._tell(f"{self.runs[index].label}: its process {ending.how}; {ending.then}")
             self.waiting.appendleft(index)
         else:
-            self._fail(index, CellFailure(f"its process {ending.how}, again; the same command tries anew", BUG))
+            self._fail(index, CellFailure(f"its process {ending.how}, again; run the same command to retry", BUG))
 
     def _fail(self, index: int, failure: RunFailure) -> None:
         self.failures[index] = failure

@@ -1,4 +1,4 @@
-"""Plots of a comparison: learning curves, every seed's results, and attention on the same frames."""
+"""Plots of a comparison: learning curves, results of every seed, and attention on the same frames."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CYCLE = 10
 
 
 def write_plots(group: Group, out: Path) -> list[Path]:
-    """Write the plots of a finished comparison and a sheet of attention maps; return the paths of what there is."""
+    """Write the plots of a finished comparison and a sheet of attention maps; return the paths of the written files."""
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     paths = [out / "learning_curves.png", out / "seeds.png"]

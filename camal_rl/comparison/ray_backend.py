@@ -25,9 +25,9 @@ from camal_rl.runs.run_archive import pack_folder, unpack_folder
 from camal_rl.runs.stopping import stopping
 
 _MACHINES = 6
-"""How many machines a run may lose before it counts as failed: one that is too large may be what ends them."""
+"""Number of machines a run may lose before it counts as failed: the run itself may be too large and crash them."""
 _LEAST = 1e-4
-"""The smallest amount of a resource that Ray counts."""
+"""The smallest amount of a resource that Ray distinguishes."""
 _POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LOOKS = 10.0
 
@@ -36,18 +36,18 @@ _SECONDS_BETWEEN_LOOKS = 10.0
 class RayBackend:
     """A Ray cluster, see :class:`camal_rl.comparison.backends.Backend`.
 
-    Each run is a task in a process of its own, with the code that :class:`camal_rl.comparison.local.LocalBackend` runs.
-    One whose process is killed is tried once more; one whose machine goes away goes on elsewhere.
+    Each run is a task in its own process, with the same code that :class:`camal_rl.comparison.local.LocalBackend` runs.
+    A run whose process is killed is retried once; a run whose machine is lost continues on another one.
 
     Attributes:
-        address: ``HOST:PORT`` of the cluster, ``auto`` for the one that this machine is part of; ``None``: one of its
-            own on this machine.
-        jobs: how many run at the same time; ``None``: as many as there is room for.
-        gpus_per_run: GPUs of each run, a whole number or a part of one; 0: it sees none.
-        cpus_per_run: CPUs that a run takes. It computes with one thread all the same.
+        address: ``HOST:PORT`` of the cluster, ``auto`` for the cluster that this machine belongs to; ``None`` starts a
+            new cluster on this machine.
+        jobs: number of runs at the same time; ``None``: as many as fit.
+        gpus_per_run: GPUs of each run, a whole number or a fraction of one; 0: the run sees none.
+        cpus_per_run: CPUs reserved for each run, which still computes with one thread.
 
     Raises:
-        ValueError: numbers of GPUs or CPUs that Ray has not.
+        ValueError: a number of GPUs or CPUs that Ray does not support.
     """
 
     address: str | None = None
@@ -61,16 +61,16 @@ class RayBackend:
             ("--cpus-per-run", self.cpus_per_run, _LEAST),
         ):
             if not math.isfinite(amount) or amount < least or (amount > 1 and amount != int(amount)):
-                raise ValueError(f"{flag} must be a part of one, such as .25, or a whole number, got {amount:g}")
+                raise ValueError(f"{flag} must be a fraction of one, such as .25, or a whole number, got {amount:g}")
 
     @property
     def resources(self) -> Mapping[str, float]:
-        """What a run takes, by Ray's names."""
+        """Resources of a run, by Ray's names."""
         return {"CPU": self.cpus_per_run, **({"GPU": self.gpus_per_run} if self.gpus_per_run else {})}
 
     @contextmanager
     def opened(self, folder: Path) -> Iterator[Execute]:
-        """Connect to the cluster, make sure that it has room for a run, and return what executes runs."""
+        """Connect to the cluster, check that it has room for a run, and yield the function that executes runs."""
         ray = import_ray()
         with connected(ray, self.address):
             check_room(ray, self.resources)
@@ -88,7 +88,7 @@ class _Tasks:
         self.indices: dict[int, int] = {}
         self.numbers = itertools.count()
         self.copies_files = False
-        # A process of its own for each run, as on one machine: nothing of one is left for the next.
+        # Each run has its own process, as on one machine, so that no state carries over to the next.
         self.task = ray.remote(
             num_cpus=backend.cpus_per_run, num_gpus=backend.gpus_per_run, max_retries=0, max_calls=1
         )(execute_job)
@@ -102,7 +102,7 @@ class _Tasks:
         return self.ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=strategy)(Mailbox).remote()
 
     def execute(self, folder: Path) -> Outcome:
-        """Run all of them, or those that run when a signal comes."""
+        """Execute all runs, or finish only the active ones after a signal."""
         with _token(folder) as token, stopping() as request:
             told = False
             while self.running or (self.cells.waiting and not request()):
@@ -130,20 +130,20 @@ class _Tasks:
         self.running[self.task.remote(job, self.mailbox)] = job
 
     def _stop(self) -> None:
-        """Have every run end as Ctrl-C does: after the step under way, with a checkpoint."""
+        """End every run as Ctrl-C does: after the current step, with a checkpoint."""
         for reference in self.running:
             self.ray.cancel(reference)
 
     def _receive(self) -> None:
-        """Take the messages that are there."""
+        """Read the available messages."""
         try:
             messages = self.ray.get(self.mailbox.take.remote())
         except self.ray.exceptions.RayError:
-            return  # its process was killed; another one takes its place
+            return  # its process was killed; another one replaces it
         running = {job.number for job in self.running.values()}
         for number, message in messages:
             if number not in running:
-                continue  # of a machine that was given up
+                continue  # from a machine that counts as lost
             index = self.indices[number]
             if message[0] == COPY:
                 try:
@@ -154,7 +154,7 @@ class _Tasks:
                 self.cells.receive(index, message)
 
     def _settle(self, reference: Any, stops: bool) -> None:
-        """Take account of a task that has ended."""
+        """Record the outcome of a task that has ended."""
         job = self.running.pop(reference)
         index = self.indices[job.number]
         last, ending, archive = self._result(reference)
@@ -170,7 +170,7 @@ class _Tasks:
         self.cells.settle(index, last, ending, stops)
 
     def _result(self, reference: Any) -> tuple[tuple[Any, ...], Ending, bytes | None]:
-        """Return what a task gave: last message and archive, or how it ended without."""
+        """Return the result of a task: final message and archive, or how it ended without them."""
         try:
             last, archive = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
@@ -178,7 +178,7 @@ class _Tasks:
         return last, Ending(""), archive
 
     def _look_for_room(self) -> None:
-        """Tell once where no machine of those that are left can take a run."""
+        """Report once that no remaining machine has room for a run."""
         if self.told_to_wait or not self.running or time.monotonic() - self.looked < _SECONDS_BETWEEN_LOOKS:
             return
         self.looked = time.monotonic()
@@ -190,10 +190,10 @@ class _Tasks:
 
 
 def ending_of(error: Exception, errors: Any) -> tuple[tuple[Any, ...], Ending]:
-    """Return what a task's exception stands for: a last message, empty for a process that sent none, and its ending.
+    """Translate the exception of a task into a final message, empty if the process sent none, and an ending.
 
     Args:
-        error: what ``ray.get`` raised.
+        error: the exception raised by ``ray.get``.
         errors: the module ``ray.exceptions``.
     """
     if isinstance(error, errors.TaskCancelledError):
@@ -206,12 +206,12 @@ def ending_of(error: Exception, errors: Any) -> tuple[tuple[Any, ...], Ending]:
         return (), Ending("crashed or was killed, as the system does when memory runs out")
     lost = isinstance(error, errors.NodeDiedError | errors.ObjectLostError)
     how = "was lost with its machine" if lost else f"ended: {_last_line(error)}"
-    return (), Ending(how, _MACHINES, "it goes on elsewhere")
+    return (), Ending(how, _MACHINES, "it continues on another machine")
 
 
 @contextmanager
 def _token(folder: Path) -> Iterator[Token]:
-    """Write the file by which workers know whether they see the folder."""
+    """Write the file by which workers detect whether they see the folder."""
     token = Token(folder.absolute() / f"{PARTIAL}cluster-{uuid.uuid4().hex}", uuid.uuid4().hex)
     write_text(token.file, token.text)
     try:

@@ -1,4 +1,4 @@
-"""The Ray cluster: reached or refused in one line, and whether one of its machines has room for a run."""
+"""Connects to a Ray cluster, with one-line errors, and checks that one of its machines has room for a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from camal_rl.extras import install_command
 _PROBE_SECONDS = 40.0
 _SOCKET_SECONDS = 5.0
 _OWN = "local"
-# Ray tries for minutes where nothing answers, and may end the process then: it is tried out in one that can be spared.
+# If nothing answers, Ray tries for minutes and may then end the process, so a child process tries first.
 _PROBE = """
 import sys, ray
 try:
@@ -27,13 +27,13 @@ except BaseException as error:
 
 
 def import_ray() -> Any:
-    """Return the package ``ray``; nothing of it reports anything to anybody.
+    """Return the package ``ray`` with its usage reports switched off.
 
     Raises:
-        ImportError: it is not installed; the line says what installs it.
+        ImportError: it is not installed; the message contains the install command.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Runs of no GPU are told so by CUDA_VISIBLE_DEVICES, see ray_worker: Ray's notice on it would be printed.
+    # Runs without a GPU get an empty CUDA_VISIBLE_DEVICES, see ray_worker; this suppresses Ray's notice about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         return importlib.import_module("ray")
@@ -43,16 +43,16 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Be connected to a cluster inside the block.
+    """Connect to a cluster inside the block.
 
     Args:
         ray: the package.
-        address: ``HOST:PORT``, ``auto`` for the cluster that this machine is part of; ``None``: one of its own is
-            started on this machine, and ended after the block.
+        address: ``HOST:PORT``, ``auto`` for the cluster that this machine belongs to; ``None`` starts a cluster on this
+            machine and ends it after the block.
 
     Raises:
-        ConnectionError: there is none, or it does not take this program; one line.
-        ValueError: an address of another kind.
+        ConnectionError: there is no cluster, or it refuses this program; one line.
+        ValueError: the address has another form.
     """
     if ray.is_initialized():
         raise ValueError("this program is connected to a Ray cluster already; call ray.shutdown() first")
@@ -72,11 +72,11 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def check_room(ray: Any, wanted: Mapping[str, float]) -> None:
-    """Raise a ValueError unless a machine of the cluster has what a run asks for.
+    """Raise a ValueError unless a machine of the cluster has the resources for a run.
 
     Args:
         ray: the package, connected.
-        wanted: how much of each of Ray's resources: ``CPU``, ``GPU``.
+        wanted: amount of each of Ray's resources: ``CPU``, ``GPU``.
     """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(all(machine.get(key, 0.0) >= amount for key, amount in wanted.items()) for machine in machines):
@@ -84,13 +84,13 @@ def check_room(ray: Any, wanted: Mapping[str, float]) -> None:
     asked = " and ".join(f"{amount:g} {key}" for key, amount in wanted.items())
     there = "; ".join(" and ".join(f"{machine.get(key, 0.0):g} {key}" for key in wanted) for machine in machines)
     raise ValueError(
-        f"no machine of the Ray cluster has the {asked} that each run takes; they have {there}; give smaller "
-        "--gpus-per-run and --cpus-per-run, or start Ray on one that has it"
+        f"no machine of the Ray cluster has the {asked} that each run needs; they have {there}; give smaller "
+        "--gpus-per-run and --cpus-per-run, or add a machine that has them"
     )
 
 
 def _check_address(address: str) -> None:
-    """Raise unless something listens at an address."""
+    """Raise unless a program listens at an address."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")
@@ -111,24 +111,24 @@ def _check_address(address: str) -> None:
 
 
 def _probe(address: str) -> None:
-    """Raise a ConnectionError unless this program will be able to connect."""
+    """Raise a ConnectionError unless this program can connect."""
     command = [sys.executable, "-c", _PROBE, address]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise ConnectionError(
-            f"what listens at {address} does not answer as a Ray cluster within {_PROBE_SECONDS:.0f} s; the port is "
-            "that which `ray start --head` prints, 6379 by default"
+            f"the program at {address} does not answer as a Ray cluster within {_PROBE_SECONDS:.0f} s; use the port "
+            "that `ray start --head` prints, 6379 by default"
         ) from error
     if done.returncode:
-        told = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        told = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
         raise ConnectionError(f"the Ray cluster at {address} cannot be used: {told}")
 
 
 def _be_quiet() -> None:
-    """Keep what Ray prints of dead processes and machines off the screen: each is told in a line of its own.
+    """Suppress Ray's output about dead processes and machines, each of which is reported in one line instead.
 
-    Ray has no setting for this part of its output; its own debugger switches it off here.
+    Ray has no setting for this part of its output; its own debugger switches it off in the same place.
     """
     with suppress(ImportError):
         internals: Any = importlib.import_module("ray._private.worker")

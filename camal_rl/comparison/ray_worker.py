@@ -1,4 +1,4 @@
-"""One run of a comparison as a Ray task: where it writes, and how its messages and files get to the driver."""
+"""One run of a comparison as a Ray task: where it writes, and how it sends messages and files to the driver."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from camal_rl.runs.run_archive import pack_folder, unpack_folder
 from camal_rl.runs.run_folder import RunFolder
 
 COPY, NOT_SHARED = "copy", "not shared"
-"""Further messages: ``COPY`` an archive of the run's folder; ``NOT_SHARED`` that the driver's folder is not seen."""
+"""Further messages: ``COPY`` carries an archive of the run's folder; ``NOT_SHARED``: the driver's folder is not
+visible."""
 
 SECONDS_BETWEEN_PROGRESS = 1.0
-"""How long the messages of a run that only tell how far it is lie apart at least."""
+"""Minimum time between two progress messages of a run, in seconds."""
 _LOCK_SECONDS = 60.0
 
 
 class Mailbox:
-    """Holds messages of tasks until the driver takes them; an actor on the driver's machine."""
+    """Stores messages of tasks until the driver reads them; an actor on the driver's machine."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[int, tuple[Any, ...]]] = []
@@ -45,18 +46,18 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Token:
-    """A file by which a worker finds out whether it sees the driver's folder.
+    """A file by which a worker detects whether it sees the driver's folder.
 
     Attributes:
         file: the file's absolute path.
-        text: what it holds.
+        text: its content.
     """
 
     file: Path
     text: str
 
     def is_seen(self) -> bool:
-        """Say whether the file is there, and the same one."""
+        """Return whether the file exists with the same content."""
         try:
             return self.file.read_text() == self.text
         except (OSError, ValueError):
@@ -65,17 +66,17 @@ class Token:
 
 @dataclass(frozen=True)
 class Job:
-    """What a task is to do.
+    """The work of one task.
 
     Attributes:
-        number: of the task, no two have the same.
+        number: unique number of the task.
         planned: the run, with the driver's folder.
         command: the command line.
-        token: says whether the driver's folder is seen.
+        token: detects whether the driver's folder is visible.
         here: the driver's current folder.
         sees_gpus: whether the run asks for GPUs.
-        has_files: whether the run's folder holds something to go on from.
-        files: an archive of that, once it is known to be needed.
+        has_files: whether the run's folder contains files to resume from.
+        files: an archive of these files, once it is known to be needed.
     """
 
     number: int
@@ -92,13 +93,15 @@ def execute_job(job: Job, mailbox: Any) -> tuple[tuple[Any, ...], bytes | None]:
     """Train and evaluate a run; the function of a Ray task.
 
     Returns:
-        The last message, and an archive of the run's folder where the driver's own is not seen.
+        The final message, and an archive of the run's folder if the driver's folder is not visible.
     """
     if not job.sees_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     shared = job.token.is_seen()
     if shared:
-        with suppress(OSError):  # as worker processes of the driver's machine do, for paths in settings
+        with suppress(
+            OSError
+        ):  # as worker processes on the driver's machine do, so that relative paths in settings are valid
             os.chdir(job.here)
         wait_until_free(job.planned.folder.path, _LOCK_SECONDS)
         post = _Post(job.number, mailbox)
@@ -117,7 +120,7 @@ def execute_job(job: Job, mailbox: Any) -> tuple[tuple[Any, ...], bytes | None]:
 
 @contextmanager
 def _own_folder(job: Job) -> Iterator[PlannedRun]:
-    """Yield the run with a folder on this machine in place of the driver's."""
+    """Yield the run with a folder on this machine instead of the driver's folder."""
     temporary = Path(tempfile.mkdtemp(prefix="camal-rl-"))
     try:
         path = temporary / job.planned.folder.path.name
@@ -129,11 +132,11 @@ def _own_folder(job: Job) -> Iterator[PlannedRun]:
 
 
 class _Post:
-    """Sends a run's messages: progress now and then, and a copy of a folder of its own with each new checkpoint.
+    """Sends a run's messages: progress at intervals, and a copy of a local folder with each new checkpoint.
 
     Attributes:
-        last: the last message, which the task itself returns.
-        archive: the folder when that came; ``None`` where it is the driver's.
+        last: the final message, which the task returns.
+        archive: the folder at that time; ``None`` if the driver's folder is used.
     """
 
     def __init__(self, number: int, mailbox: Any, own: RunFolder | None = None) -> None:
@@ -161,7 +164,7 @@ class _Post:
         if self.own is None or (step := _newest_step(self.own)) == self._copied:
             return
         self._copied = step
-        # Waiting for its arrival would free this task's CPU for another one meanwhile.
+        # Waiting for the delivery would release this task's CPU to another task meanwhile.
         self.mailbox.put.remote(self.number, (COPY, pack_folder(self.own.path)))
 
 

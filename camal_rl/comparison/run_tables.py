@@ -1,4 +1,4 @@
-"""Tables of one run's results, for the terminal; titles tell what was measured, not what was asked for."""
+"""Tables of one run's results for the terminal; titles state what was measured, not what was requested."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from camal_rl.runs.results import Result, ResultKey, Results
 
 ALIGNMENT_COLUMNS = ("epg", "area_fraction", "pointing_game", "iou", "mae")
 ACTIONS = {"stochastic": "sampled", "deterministic": "preferred"}
-"""Kinds of actions, as ``metrics.json`` and as tables call them."""
+"""Kinds of actions: key in ``metrics.json`` and name in tables."""
 RANKED = {"remove": "removals", "all": "all"}
-"""Groups of interventions, as ``metrics.json`` and as tables call them."""
+"""Groups of interventions: key in ``metrics.json`` and name in tables."""
 SWAPS = {
     ResultKey("background_flips"): "other texture ↓",
     ResultKey("background_flips", control="any"): "any other texture ↓",
-    ResultKey("background_flips", control="same_texture"): "same texture, drawn anew",
+    ResultKey("background_flips", control="same_texture"): "same texture, new drawing",
     ResultKey("accuracy_swapped"): "accuracy, other texture ↑",
 }
 
 
 def run_tables(results: Results, note: str = "") -> list[Table]:
-    """Return the tables of what a run's evaluation found; sets without masks have no maps to measure.
+    """Return the tables of a run's evaluation; level sets without masks have no figures of maps.
 
     Args:
-        results: of the run.
-        note: what must be said beside every figure of it.
+        results: results of the run.
+        note: note that must stand beside every figure of the run.
     """
     return [replace(table, title=f"{table.title}; the agent {note}") if note else table for table in _tables(results)]
 
@@ -69,7 +69,7 @@ def returns_table(results: Results) -> Table:
 
 
 def _spread(result: Result) -> float | None:
-    """Return the standard deviation of what a result is a mean over."""
+    """Return the standard deviation of the values behind a result that is a mean."""
     return None if result.error is None or result.count is None else result.error * math.sqrt(result.count)
 
 
@@ -86,7 +86,7 @@ def accuracy_table(results: Results) -> Table:
 
 
 def background_table(results: Results) -> Table:
-    """Return what redrawing the same object on another background does to the prediction."""
+    """Return the change of the prediction when the same object is redrawn on another background."""
     rows = []
     for name in results.level_sets("background_flips"):
         images = results.find(ResultKey("background_flips", name, control="any"))
@@ -96,7 +96,7 @@ def background_table(results: Results) -> Table:
 
 
 def alignment_table(results: Results) -> Table:
-    """Return agreement of the attention with the masks, by level set and target; a user's own metrics come last."""
+    """Return the agreement of the attention with the masks, by level set and target; custom metrics come last."""
     measured = results.select(map="own", control=None)
     shipped = {*COUNTS, *(metric.name for metric in ALIGNMENT_METRICS)}
     columns = (*ALIGNMENT_COLUMNS, *(name for name in measured.names("figure") if name not in shipped))
@@ -116,7 +116,7 @@ def alignment_table(results: Results) -> Table:
 
 
 def faithfulness_table(results: Results) -> Table:
-    """Return the effect of deleting pixels in the order of the model's map and of the two control maps."""
+    """Return the effect of deleting pixels in the order of the model's map and of two control maps."""
     shown = [("deletion_effect", map_) for map_ in FAITHFULNESS_MAPS] + [("insertion_change_auc", "own")]
     rows = []
     for level_set, target in _maps(results):
@@ -127,13 +127,13 @@ def faithfulness_table(results: Results) -> Table:
         ["level set", "map"],
         ["own map ↑", "random map", "mask as map", "insertion, own ↓"],
         rows,
-        "Policy and class: drop in probability of the preferred action or of the class; value: change in std of V; q: "
-        "the same of Q of the preferred action.",
+        "Policy and class: drop in probability of the preferred action or of the class; value: change in std of V; "
+        "q: change in std of Q of the preferred action.",
     )
 
 
 def counterfactual_table(results: Results) -> Table:
-    """Return how well each map's mass on what an intervention changes ranks what that does to the decision."""
+    """Return the rank correlation between each map's attention on the changed pixels and the change of the decision."""
     figure, rows = "rank_correlation", []
     for name in results.level_sets(figure):
         frames = next((_count(each) for each in results.select(figure="undefined_maps", level_set=name)), "-")
@@ -146,17 +146,18 @@ def counterfactual_table(results: Results) -> Table:
         ["level set", "map", "interventions"],
         ["own map ↑", "random map", "uniform map", "frames"],
         rows,
-        "1: the more attention on the changed pixels, the larger the change; uniform: the correlation of area alone.",
+        "1: the more attention on the changed pixels, the larger the change; uniform: the correlation due to area "
+        "alone.",
     )
 
 
 def _values(results: Results, keys: Iterable[ResultKey]) -> list[str]:
-    """Return the values of results as texts, dashes where there is none."""
+    """Return the values of results as texts; a missing value is a dash."""
     return [number(None if each is None else each.value) for each in map(results.find, keys)]
 
 
 def _maps(results: Results) -> list[tuple[str | None, str]]:
-    """Return level set and target of every map whose alignment was measured."""
+    """Return the level set and target of every map with a measured alignment."""
     return [(each.level_set, each.target) for each in results.select(figure="epg") if each.target is not None]
 
 

@@ -1,4 +1,4 @@
-"""What so many seeds can show at all."""
+"""Which differences a given number of seeds can establish."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SIGNIFICANT = 0.05
 
 
 def significance_note(pairs: Iterable[tuple[int, int]]) -> str:
-    """Return one sentence if the seeds are too few for a significant difference, nothing where they are enough.
+    """Return one sentence if the seeds are too few for a significant difference, else an empty text.
 
     Args:
-        pairs: numbers of seeds that are compared with each other.
+        pairs: pairs of numbers of seeds that are compared.
     """
     told = []
     for first, second in sorted(set(pairs)):

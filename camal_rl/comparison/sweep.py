@@ -1,4 +1,4 @@
-"""A sweep: runs for every trial on tuning seeds, what came of them, and the configuration that did best."""
+"""A sweep: the runs of every trial on tuning seeds, their results, and the best configuration."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _provenance = cache(provenance)
 
 @dataclass(frozen=True)
 class Scored:
-    """A trial and what came of it.
+    """A trial and its results.
 
     Attributes:
         trial: the trial.
         state: ``done``, ``failed`` or ``unfinished``.
         values: the objective by seed, as far as it is known.
-        runs: how many of its runs were trained, to the end or not.
-        steps: training steps of those that came to their end.
-        failure: why it failed.
-        figures: what else was measured, ``<figure>@<level set>``, by seed: settings may be chosen by several figures.
+        runs: number of its runs that were trained, completely or partly.
+        steps: training steps of its complete runs.
+        failure: the reason if it failed.
+        figures: other measured figures, ``<figure>@<level set>``, by seed, for a choice by several figures.
     """
 
     trial: Trial
@@ -57,19 +57,19 @@ class Scored:
 
     @property
     def label(self) -> str:
-        """The trial's settings as one would type them."""
+        """The trial's settings as typed on the command line."""
         return " ".join(f"{key}={value}" for key, value in self.trial.settings.items())
 
     @property
     def means(self) -> dict[str, float]:
-        """The means over the seeds of what was measured at each of them."""
+        """Means over the seeds, of the figures that every seed has."""
         found = list(self.figures.values())
         known = [name for name in found[0] if all(name in each for each in found)] if found else []
         return {name: statistics.fmean(each[name] for each in found) for name in known}
 
     @property
     def value(self) -> float | None:
-        """The mean objective over the seeds, ``None`` unless all of them are done."""
+        """Mean objective over the seeds, ``None`` unless all of them are done."""
         return statistics.fmean(self.values.values()) if self.state == DONE else None
 
     def to_json(self) -> dict[str, Any]:
@@ -90,17 +90,17 @@ class Scored:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is tuned, how it is judged, and where it lies.
+    """The settings to tune, the objective, and the folder.
 
     Attributes:
-        source: the configuration's name or file.
-        space: what is varied, and the settings that stay.
+        source: name or file of the configuration.
+        space: the varied and the fixed settings.
         search: the name of the search.
-        objective: what is optimized.
+        objective: the objective to optimize.
         seeds: tuning seeds for each trial.
         folder: the sweep's folder.
-        trust: whether runs that are there already are all the user's own.
-        failures: by trial and seed why a run failed.
+        trust: whether the user trusts the existing runs.
+        failures: why a run failed, by trial and seed.
     """
 
     source: str
@@ -125,17 +125,18 @@ class Sweep:
         return cast(RunConfig, replace(cast(Any, config), tuning=None))
 
     def check(self) -> None:
-        """Make sure that each value of each setting is accepted, changes runs, and leaves seeds for comparisons.
+        """Check that each value of each setting is accepted, changes runs, and leaves seeds for comparisons.
 
         Raises:
-            ValueError: one is not, two values give the same run, or the configuration's own seed is a tuning seed.
+            ValueError: a value is refused, two values give the same run, or the configuration's own seed is a tuning
+                seed.
         """
         varied = self.space.varied
         others = [{each.key: each.values[place] for each in varied} for place in (0, -1)]
         for each in varied:
             for value in each.values:
                 refusals = [self._refusal({**settings, each.key: value}) for settings in others]
-                if None not in refusals:  # with the others as they are, some values do not go together
+                if None not in refusals:  # some values are not compatible with the current values of the others
                     raise ValueError(refusals[0])
         self._check_effects()
         seed = load_config(self.source, self.space.fixed).seed
@@ -143,9 +144,9 @@ class Sweep:
             raise ValueError(f"the configuration's seed, {seed}, is one of the tuning seeds; give the file another one")
 
     def _check_effects(self) -> None:
-        """Make sure that two values of a setting are two runs, whichever value one of the others has.
+        """Check that two values of a setting give different runs, for every value of the other settings.
 
-        The baseline has no settings of the term; a grid may hold it as well.
+        The baseline ignores the settings of the loss term; a grid may contain it too.
         """
         first = {each.key: each.values[0] for each in self.space.varied}
         for each in self.space.varied:
@@ -157,16 +158,16 @@ class Sweep:
                     one, other = (f"{each.key}={value}" for value in ends)
                     rest = "".join(f" {key}={value}" for key, value in others.items() if key != each.key)
                     raise ValueError(
-                        f"{one} and {other} give the same run{' with' if rest else ''}{rest}; where settings under "
-                        "methods decide, vary those, or clear them with methods={}"
+                        f"{one} and {other} give the same run{' with' if rest else ''}{rest}; if settings under "
+                        "methods override them, vary those, or clear them with methods={}"
                     )
 
     def accepted(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return the trials whose values go together."""
+        """Return the trials whose values are compatible."""
         return [trial for trial in trials if self._refusal(trial.settings) is None]
 
     def _refusal(self, settings: Mapping[str, str]) -> str | None:
-        """Return the line that refuses values, ``None`` where they go together."""
+        """Return the error line for incompatible values, else ``None``."""
         found = self._config_or_refusal(settings)
         return found if isinstance(found, str) else None
 
@@ -202,7 +203,7 @@ class Sweep:
         return found
 
     def examples(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return a few accepted trials in which every value of a list stands that is tried, and the first one."""
+        """Return a few accepted trials that together contain every listed value, the first trial among them."""
         seen: set[tuple[str, str]] = set()
         found: list[Trial] = []
         listed = {each.key for each in self.space.varied if isinstance(each, Choice)}
@@ -214,7 +215,7 @@ class Sweep:
         return found or [Trial(0, {each.key: each.values[0] for each in self.space.varied})]
 
     def note(self, trials: Sequence[Trial], failures: Mapping[int, RunFailure]) -> None:
-        """Take note of the runs of trials that failed, by their place in :meth:`runs`; the others are forgiven."""
+        """Record the failed runs of trials, by index in :meth:`runs`; the others count as not failed."""
         places = [(trial.number, seed) for trial in trials for seed in self.tuning_seeds]
         for index, place in enumerate(places):
             self.failures.pop(place, None)
@@ -222,10 +223,10 @@ class Sweep:
                 self.failures[place] = str(failures[index])
 
     def recall(self) -> None:
-        """Take over what an earlier program has noted of runs that failed, from the sweep's record.
+        """Read the failures that an earlier program recorded, from the sweep's record.
 
         Raises:
-            ValueError: the record holds something else.
+            ValueError: the record has unexpected content.
         """
         file = self.folder / RECORD
         if not file.is_file():
@@ -238,7 +239,7 @@ class Sweep:
         self.failures.update(noted)
 
     def scored(self, trial: Trial) -> Scored:
-        """Return what came of a trial, from its run folders; those of one that is done are read once."""
+        """Return the results of a trial from its run folders; a finished trial is read only once."""
         if trial.number not in self._done:
             found = self._scored(trial)
             if found.state != DONE:
@@ -269,13 +270,13 @@ class Sweep:
         return Scored(trial, state, values, started, steps, lines[0] if lines else None, figures)
 
     def ranked(self, trials: Sequence[Trial]) -> list[Scored]:
-        """Return what came of trials, the best first; those without an objective are the last."""
+        """Return the results of trials, the best first, those without an objective last."""
         sign = -1.0 if self.objective.maximizes else 1.0
         found = [self.scored(trial) for trial in trials]
         return sorted(found, key=lambda each: (each.value is None, sign * (each.value or 0.0), each.trial.number))
 
     def tuning(self, ranked: Sequence[Scored]) -> Tuning:
-        """Return the record for the best configuration; what its base was tuned on before counts too."""
+        """Return the tuning record for the best configuration, including earlier tuning of its base configuration."""
         before = cast(Any, load_config(self.source, self.space.fixed)).tuning
         keys, seeds = self.space.keys, self.tuning_seeds
         trials, runs, steps = len(ranked), sum(each.runs for each in ranked), sum(each.steps for each in ranked)
@@ -285,7 +286,7 @@ class Sweep:
         return Tuning(self.search, str(self.objective), keys, trials, max(1, runs), steps, seeds)
 
     def write(self, ranked: Sequence[Scored], command: Sequence[str]) -> bool:
-        """Write the record, and the best configuration if a trial is done; say whether one is."""
+        """Write the record, and the best configuration if a trial is done; return whether one is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         best = ranked[0] if ranked and ranked[0].state == DONE else None
         write_record(self.folder / RECORD, self._record(ranked, best, command))
@@ -339,8 +340,8 @@ class Sweep:
         if self.objective.spends_a_test:
             where = self.objective.level_set
             caption += (
-                f" ATTENTION: the settings were chosen on {where}, which is there to test them: what the best ones "
-                f"reach on {where} is no result."
+                f" ATTENTION: the settings were chosen on {where}, which is reserved for testing: do not report the "
+                f"best settings' results on {where}."
             )
         title = f"{self.search} search, {self.objective} {arrow}, the best first"
         numbers = ["mean", *(["sd"] * several), "steps"]

@@ -1,4 +1,4 @@
-"""Trials as Optuna proposes them; the study lies in the sweep's folder, so that it goes on."""
+"""Trials proposed by Optuna; the study is stored in the sweep's folder, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from camal_rl.comparison.sweep_space import Choice, Range
 from camal_rl.extras import install_command
 
 JOURNAL = "optuna.journal"
-"""The file of the study, which Optuna's own tools read."""
+"""The file of the study, which Optuna's own tools can read."""
 _NAME = "sweep"
 _SPACE = "space"
 
@@ -20,11 +20,11 @@ _SPACE = "space"
 class OptunaSearch:
     """A study with Optuna's default sampler, the tree-structured Parzen estimator.
 
-    Its random numbers depend on how many trials there are already: a study that is gone on with proposes the same.
+    Its random numbers depend on the number of existing trials, so a resumed study proposes the same trials.
 
     Raises:
         ImportError: Optuna is not installed.
-        ValueError: no number of trials, or the folder's study is another one or damaged.
+        ValueError: the number of trials is missing, or the folder contains another or a damaged study.
     """
 
     def __init__(self, options: SearchOptions) -> None:
@@ -35,7 +35,7 @@ class OptunaSearch:
             self._opened = self._open()
 
     def next(self) -> list[Trial]:
-        """Return the trials that are under way, or the next ones."""
+        """Return the unfinished trials, or the next ones."""
         study, running = self._study(), self.optuna.trial.TrialState.RUNNING
         if not study.get_trials(deepcopy=False, states=(running,)):
             done = len(study.get_trials(deepcopy=False))
@@ -45,7 +45,7 @@ class OptunaSearch:
         return [self._trial(each) for each in study.get_trials(deepcopy=False, states=(running,))]
 
     def tell(self, trial: Trial, value: float | None) -> None:
-        """Tell the study of a trial."""
+        """Report the objective of a trial to the study."""
         failed = self.optuna.trial.TrialState.FAIL if value is None else None
         self._study().tell(trial.number, value, state=failed)
 
@@ -71,12 +71,14 @@ class OptunaSearch:
             )
         except (ValueError, KeyError, TypeError) as error:
             told = type(error).__name__
-            raise ValueError(f"{path} does not hold a study of Optuna ({told}); give another --out") from error
+            raise ValueError(f"{path} does not contain an Optuna study ({told}); give another --out") from error
         known = study.user_attrs.get(_SPACE)
         if known is None:
             study.set_user_attr(_SPACE, described)
         elif known != described:
-            raise ValueError(f"{path} holds a study of other settings or values; give the same, or another --out")
+            raise ValueError(
+                f"{path} contains a study of other settings or values; give the same ones, or another --out"
+            )
         return study
 
     def _distribution(self, varied: Choice | Range) -> Any:

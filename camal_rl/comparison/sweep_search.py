@@ -1,4 +1,4 @@
-"""How a sweep chooses what it tries: every combination, random ones, or as Optuna proposes."""
+"""Search methods of a sweep: every combination, random combinations, or proposals of Optuna."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.comparison.sweep_space import Choice, Range, Space
 from camal_rl.registry import Registry
 
 _SEED = 0
-"""Of what is drawn: the same command tries the same, so that it goes on where it was ended."""
+"""Seed of the random search: the same command tries the same combinations, so that it can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Trial:
 
     Attributes:
         number: counted from 0.
-        settings: key to value, as it would be typed.
+        settings: key to value, as typed on the command line.
     """
 
     number: int
@@ -31,28 +31,28 @@ class Trial:
 
 
 class Search(Protocol):
-    """Proposes trials and is told what came of them."""
+    """Proposes trials and receives their objectives."""
 
     def next(self) -> list[Trial]:
-        """Return the trials to execute now, none at the end; those that were not told of come again."""
+        """Return the trials to execute now, none at the end; trials without a reported result are returned again."""
 
     def tell(self, trial: Trial, value: float | None) -> None:
-        """Take the objective of a trial, ``None`` for one that failed."""
+        """Receive the objective of a trial, ``None`` if it failed."""
 
     def trials(self) -> list[Trial]:
-        """Return every trial so far, those of an earlier program too."""
+        """Return every trial so far, including those of an earlier program."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search is made with.
+    """Options of a search.
 
     Attributes:
-        space: what is varied.
-        trials: how many are tried; ``None`` where it was not said.
-        at_once: how many are proposed before what came of them is known.
+        space: the varied and fixed settings.
+        trials: number of trials; ``None`` if not given.
+        at_once: number of trials proposed before their results are known.
         maximizes: whether a larger objective is better.
-        folder: the sweep's folder; it may not be there yet.
+        folder: the sweep's folder; it may not exist yet.
     """
 
     space: Space
@@ -63,37 +63,39 @@ class SearchOptions:
 
 
 class _Known:
-    """A search whose trials are known from the beginning."""
+    """A search whose trials are all known in advance."""
 
     def __init__(self, settings: Sequence[dict[str, str]]) -> None:
         self._trials = [Trial(number, each) for number, each in enumerate(settings)]
         self._waiting = {trial.number for trial in self._trials}
 
     def next(self) -> list[Trial]:
-        """Return all of them, once."""
+        """Return all trials, once."""
         return [trial for trial in self._trials if trial.number in self._waiting]
 
     def tell(self, trial: Trial, value: float | None) -> None:
-        """Take note that a trial is over."""
+        """Record that a trial is finished."""
         self._waiting.discard(trial.number)
 
     def trials(self) -> list[Trial]:
-        """Return all of them."""
+        """Return all trials."""
         return self._trials
 
 
 class GridSearch(_Known):
-    """Every combination, the last setting's values first.
+    """Every combination; the values of the last setting vary fastest.
 
     Raises:
-        ValueError: a range, or a number of trials.
+        ValueError: a range or a number of trials is given.
     """
 
     def __init__(self, options: SearchOptions) -> None:
         space = options.space
         ranges = [each.key for each in space.varied if isinstance(each, Range)]
         if ranges:
-            raise ValueError(f"{ranges[0]} is a range, and a grid needs values, key=a,b; or give --search random")
+            raise ValueError(
+                f"{ranges[0]} is a range, but a grid needs values, key=a,b; give values or --search random"
+            )
         if options.trials is not None:
             raise ValueError("a grid tries every combination; --trials is for --search random and optuna")
         combinations = itertools.product(*(each.values for each in space.varied))
@@ -101,10 +103,10 @@ class GridSearch(_Known):
 
 
 class RandomSearch(_Known):
-    """Combinations drawn uniformly, lists without repetition.
+    """Combinations drawn uniformly; lists are drawn without repetition.
 
     Raises:
-        ValueError: no number of trials, or one larger than there are combinations.
+        ValueError: the number of trials is missing, or exceeds the number of combinations.
     """
 
     def __init__(self, options: SearchOptions) -> None:
@@ -124,17 +126,19 @@ class RandomSearch(_Known):
 
 
 def needed_trials(options: SearchOptions) -> int:
-    """Return how many trials were asked for; a ValueError without any, or with more than there are combinations."""
+    """Return the requested number of trials; raise a ValueError if it is missing or exceeds the combinations."""
     if options.trials is None:
-        raise ValueError("say how many combinations are tried: --trials N")
+        raise ValueError("give the number of combinations to try: --trials N")
     count = options.space.combinations
     if count is not None and options.trials > count:
-        raise ValueError(f"there are {count} combinations, fewer than --trials {options.trials}; --search grid is all")
+        raise ValueError(
+            f"there are {count} combinations, fewer than --trials {options.trials}; --search grid tries all"
+        )
     return options.trials
 
 
 def _drawn(varied: Choice | Range, share: float) -> str:
-    """Return the value of a setting at a share in [0, 1) of what it can be."""
+    """Return the value of a setting at a share in [0, 1) of its list or range."""
     return varied.at(share) if isinstance(varied, Range) else varied.values[int(share * len(varied.values))]
 
 
@@ -147,4 +151,4 @@ SEARCHES: Registry[Callable[[SearchOptions], Search]] = Registry(
     },
     group="camal_rl.searches",
 )
-"""By name what makes them."""
+"""Factories of searches by name."""

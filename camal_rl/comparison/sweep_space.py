@@ -1,4 +1,4 @@
-"""What a sweep varies: lists of values and ranges, as they are typed on the command line."""
+"""The search space of a sweep: lists of values and ranges, as typed on the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _RANGE = re.compile(rf"(?P<low>{_NUMBER}):(?P<high>{_NUMBER})(?P<log>:log)?")
 _WHOLE = re.compile(r"[-+]?\d+")
 _OPEN, _CLOSE, _QUOTES = "[{(", "]})", "\"'"
 LARGEST = 10**12
-"""Combinations beyond which nobody counts."""
+"""Maximum number of combinations."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting that has one of several values, each as it was typed."""
+    """A setting with a list of values, each as it was typed."""
 
     key: str
     values: tuple[str, ...]
@@ -29,14 +29,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A setting that has any value of a range.
+    """A setting with a range of values.
 
     Attributes:
         key: the setting.
         low: its smallest value.
         high: its largest value.
-        log: whether it is drawn by its logarithm.
-        whole: whether it is a whole number.
+        log: whether it is drawn log-uniformly.
+        whole: whether it is an integer.
     """
 
     key: str
@@ -47,11 +47,11 @@ class Range:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The ends, for checks."""
+        """Both ends of the range, for checks."""
         return self.text(self.low), self.text(self.high)
 
     def at(self, share: float) -> str:
-        """Return the value at a share of the range in [0, 1), as it would be typed."""
+        """Return the value at a share of the range in [0, 1), as typed on the command line."""
         low, high = (self.low, self.high + 1) if self.whole else (self.low, self.high)
         if self.log:
             value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
@@ -60,16 +60,16 @@ class Range:
         return self.text(min(math.floor(value), self.high) if self.whole else value)
 
     def text(self, value: float) -> str:
-        """Return a value as it would be typed, with six digits."""
+        """Return a value as typed on the command line, with six digits."""
         return str(round(value)) if self.whole else f"{value:.6g}"
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is varied, and the settings that stay as they are.
+    """The varied and the fixed settings.
 
     Attributes:
-        varied: in the order in which they were given.
+        varied: the varied settings in the given order.
         fixed: ``key=value`` and ``~key``.
     """
 
@@ -83,27 +83,27 @@ class Space:
 
     @property
     def combinations(self) -> int | None:
-        """How many combinations there are; ``None`` with a range, where nobody can count them."""
+        """Number of combinations; ``None`` with a range, which has infinitely many."""
         choices = [each for each in self.varied if isinstance(each, Choice)]
         return math.prod(len(each.values) for each in choices) if len(choices) == len(self.varied) else None
 
     def overrides(self, settings: Mapping[str, str]) -> list[str]:
-        """Return what is laid over the configuration for one choice of values."""
+        """Return the overrides of the configuration for one choice of values."""
         return [*self.fixed, *(f"{key}={value}" for key, value in settings.items())]
 
 
 def parse_space(items: Sequence[str], hints: Mapping[str, Any]) -> Space:
-    """Return what a command line varies: ``key=a,b`` a list, ``key=1e-4:1e-2:log`` a range; one value is fixed.
+    """Parse a search space: ``key=a,b`` is a list, ``key=1e-4:1e-2:log`` a range; a single value is fixed.
 
     Commas within brackets or quotes do not separate values: ``key=[a,b],[c]`` are two lists.
 
     Args:
-        items: as they were typed.
-        hints: annotations of known settings by dotted key. A range of one that can be a fraction is of fractions; what
-            looks like a range is a text where the setting is one.
+        items: the items as typed.
+        hints: annotations of known settings by dotted key. The range of a float setting has float values; for a text
+            setting, a value that looks like a range is a text.
 
     Raises:
-        ValueError: nothing varies, a value is missing or stands twice, a range is none, or ``seed`` is given.
+        ValueError: nothing varies, a value is missing or repeated, a range is invalid, or ``seed`` is given.
     """
     varied: list[Choice | Range] = []
     fixed: list[str] = []
@@ -111,7 +111,9 @@ def parse_space(items: Sequence[str], hints: Mapping[str, Any]) -> Space:
     for item, path in zip(items, paths, strict=True):
         key, equals, text = item.partition("=")
         if path == ("seed",):
-            raise ValueError("a sweep has seeds of its own, which no comparison repeats: leave out seed, see --seeds")
+            raise ValueError(
+                "a sweep uses its own tuning seeds, which comparisons must not use: omit seed, see --seeds"
+            )
         values = _split(key, text) if equals else []
         found = _range(key, values[0], hints.get(key)) if len(values) == 1 else None
         if found is not None:
@@ -122,7 +124,7 @@ def parse_space(items: Sequence[str], hints: Mapping[str, Any]) -> Space:
             fixed.append(item)
         twice += [key] * (paths.count(path) > 1 and (len(values) > 1 or found is not None))
     if twice:
-        raise ValueError(f"{twice[0]} is given twice; give all its values at once, separated by commas")
+        raise ValueError(f"{twice[0]} is given twice; give all its values together, separated by commas")
     if not varied:
         raise ValueError("nothing varies: give at least one setting several values, camal.weight=0.05,0.15, or a range")
     space = Space(tuple(varied), tuple(fixed))
@@ -152,12 +154,12 @@ def _split(key: str, text: str) -> list[str]:
         raise ValueError(f"{key}: a value is missing in {shown(text)}; values are separated by commas, key=a,b")
     twice = next((each for each in values if values.count(each) > 1), None)
     if twice is not None:
-        raise ValueError(f"{key}: the value {twice} stands twice; give each once")
+        raise ValueError(f"{key}: the value {twice} is repeated; give each value once")
     return values
 
 
 def _range(key: str, text: str, hint: Any) -> Range | None:
-    """Return the range that a text is, ``None`` for any other value."""
+    """Return the range in a text, ``None`` for any other value."""
     match = None if hint is not None and takes_text(hint) else _RANGE.fullmatch(text)
     if match is None:
         return None
@@ -165,7 +167,7 @@ def _range(key: str, text: str, hint: Any) -> Range | None:
     whole = all(_WHOLE.fullmatch(end) for end in ends) and (hint is None or float not in kinds_of(hint))
     low, high = map(float, ends)
     if not low < high or not math.isfinite(high - low):
-        raise ValueError(f"{key}: a range goes from a smaller to a larger number, LOW:HIGH, got {shown(text)}")
+        raise ValueError(f"{key}: a range must go from a smaller to a larger number, LOW:HIGH, got {shown(text)}")
     if match["log"] and low <= 0:
-        raise ValueError(f"{key}: a range by the logarithm begins above 0, got {shown(text)}")
+        raise ValueError(f"{key}: a logarithmic range must begin above 0, got {shown(text)}")
     return Range(key, low, high, bool(match["log"]), whole)

@@ -1,4 +1,4 @@
-"""A table, whatever it is written in: in the terminal, in Markdown or on a page."""
+"""A table, independent of its output format: terminal, Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: a text, a smaller second line, and whether it is marked as different."""
+    """One cell of a table: a text, a smaller second line, and whether it is highlighted."""
 
     text: str
     detail: str = ""
@@ -24,12 +24,12 @@ class Table:
     """A table.
 
     Attributes:
-        title: what it shows.
-        caption: how to read it.
+        title: the title.
+        caption: how to read the table.
         header: titles of the columns.
-        labels: how many columns at the left hold words; the others hold numbers.
-        rows: as many cells as the header has.
-        folded: shown only on request, where the page can do that.
+        labels: number of columns at the left that contain words; the others contain numbers.
+        rows: rows of cells, one for each title in the header.
+        folded: collapsed until the reader opens it, where the format allows that.
     """
 
     title: str
@@ -48,6 +48,6 @@ def table_of(
     caption: str = "",
     folded: bool = False,
 ) -> Table:
-    """Return a table of texts and cells: columns of words at the left, columns of numbers at the right."""
+    """Return a table of texts and cells, with columns of words at the left and of numbers at the right."""
     cells = tuple(tuple(Cell(each) if isinstance(each, str) else each for each in row) for row in rows)
     return Table(title, caption, (*labels, *numbers), len(labels), cells, folded)

@@ -1,6 +1,6 @@
-"""A table as plain text of any width: cells are wrapped, columns split or rows transposed, and nothing is cut.
+"""A table as plain text of any width: cells are wrapped, columns split or rows transposed; no text is cut off.
 
-An id, a path and a number are each one piece of text, which stays whole on one line at every width.
+An id, a path or a number is never broken over lines, at any width.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from camal_rl.comparison.table import Table
 _GAP = "  "
 _RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 _INDENT = "  "
-# Transposed rows do not compare as columns do: they have to save this share of the lines.
+# Transposed rows are harder to compare, so they are used only if they save this share of the lines.
 _TRANSPOSED_IS_WORSE = 1.5
-# A value and its spread belong together; a no-break space is none to break at.
+# A no-break space keeps a value and its spread on one line.
 _BREAK = re.compile(r"(?<!±)[ \t\n]+(?!±)")
 
 Rows = Sequence[Sequence[str]]
@@ -27,11 +27,11 @@ def text_table(table: Table, width: int | None = None) -> str:
     """Return a table as lines of text.
 
     Args:
-        table: what is shown.
-        width: columns of the terminal; ``None`` gives every row one line, however long.
+        table: the table.
+        width: columns of the terminal; with ``None`` every row is one line.
 
     Returns:
-        Title, header, rows and caption. Within the width, unless a single piece of text is wider than that.
+        Title, header, rows and caption, within the width unless a single unbreakable text is wider.
     """
     rows = [tuple(cell.in_line() for cell in row) for row in table.rows]
     body = _body(table.header, rows, table.labels, width)
@@ -39,12 +39,12 @@ def text_table(table: Table, width: int | None = None) -> str:
 
 
 def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
-    """Return text in lines of at most so many columns; a longer piece stays whole on a line of its own.
+    """Return text in lines of at most ``width`` columns; a longer unbreakable text gets its own line.
 
     Args:
         text: words; its own line breaks count as spaces.
         width: columns; ``None`` gives one line.
-        indent: what every line but the first starts with.
+        indent: prefix of every line but the first.
     """
     pieces = [piece for piece in _BREAK.split(text.strip()) if piece]
     if width is None:
@@ -59,7 +59,7 @@ def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
 
 
 def in_columns(items: Sequence[str], width: int) -> list[str]:
-    """Return short texts in as many columns as fit, row by row; each stays whole."""
+    """Return short texts in as many columns as fit, row by row; no text is broken."""
     each = max(map(cell_len, items), default=0)
     count = max(1, (width + len(_GAP)) // (each + len(_GAP)))
     rows = [items[start : start + count] for start in range(0, len(items), count)]
@@ -86,20 +86,20 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _narrowest(header: Sequence[str], rows: Rows) -> list[int]:
-    """Return each column's width with every piece of text whole."""
+    """Return the width of each column without breaking any text."""
     pieces = [[cell_len(piece) for text in column for piece in _BREAK.split(text)] for column in _columns(header, rows)]
     return [max(column) for column in pieces]
 
 
 def _wrapped_table(header: Sequence[str], rows: Rows, labels: int, width: int) -> list[str] | None:
-    """Return the table with wrapped cells; ``None`` if it is too wide even so."""
+    """Return the table with wrapped cells; ``None`` if it is still too wide."""
     widths = _narrowest(header, rows)
     spare = width - _total(widths)
     if spare < 0:
         return None
     columns = _columns(header, rows)
     while spare > 0:
-        # One column more goes to whatever takes the most lines.
+        # The next spare column goes to the cell with the most lines.
         heights = [
             max(len(wrapped(text, widths[place])) for text in column) if widths[place] < _widest(column) else 1
             for place, column in enumerate(columns)
@@ -118,7 +118,7 @@ def _widest(column: Sequence[str]) -> int:
 
 
 def _split_table(header: Sequence[str], rows: Rows, labels: int, width: int) -> list[str] | None:
-    """Return several tables with some of the columns each, the labels in all; ``None`` if one column is too wide."""
+    """Return several tables, each with the labels and some of the columns; ``None`` if one column is too wide."""
     widths = _narrowest(header, rows)
     parts: list[list[int]] = []
     for place in range(labels, len(header)):

@@ -1,4 +1,4 @@
-"""One run of a comparison in a process of its own: what the worker does, and what it tells."""
+"""One run of a comparison in its own process: the worker and its messages."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from camal_rl.runs.stopping import SIGNALS, StopRequest, stopping
 from camal_rl.runs.task import OnSteps, Task, Trial, task_of
 
 PROGRESS, WARNING, DONE, INTERRUPTED, FAILED = "progress", "warning", "done", "interrupted", "failed"
-"""What messages begin with: ``PROGRESS`` a share and words, ``WARNING`` a line, ``FAILED`` a line and an exit code."""
+"""Kinds of messages: ``PROGRESS`` with a share and words, ``WARNING`` with a line, ``FAILED`` with a line and an exit
+code."""
 BUG = 1
-"""The exit code of a failure that nobody has foreseen."""
+"""The exit code of an unforeseen failure."""
 
 _TRAINING_SHARE = 0.9
 
@@ -37,9 +38,9 @@ Send = Callable[[tuple[Any, ...]], None]
 
 
 def work(planned: PlannedRun, command: Sequence[str], messages: connection.Connection) -> None:
-    """Train and evaluate a run; the main function of a worker process of this machine.
+    """Train and evaluate a run; the main function of a worker process on this machine.
 
-    Further signals than the first are left to the main process, with which the worker ends, however that ends.
+    Signals after the first are handled by the main process; the worker always ends with it.
     """
     end_with_parent()
     execute_run(planned, command, messages.send, lambda: let_signals_through(*SIGNALS))
@@ -50,14 +51,14 @@ def execute_run(
 ) -> None:
     """Train and evaluate a run in this process, from its newest checkpoint, with one torch thread.
 
-    A first signal ends it: training after the step under way, with a checkpoint; anything else at once. A second one
-    changes nothing.
+    The first signal ends training after the current step, with a checkpoint, and anything else at once. Further signals
+    have no effect.
 
     Args:
         planned: the run.
         command: the command line, for its folder.
-        send: takes each message; the last one is ``DONE``, ``INTERRUPTED`` or ``FAILED``. No signal interrupts it.
-        when_ready: called when a signal can come.
+        send: receives each message; the final one is ``DONE``, ``INTERRUPTED`` or ``FAILED``. No signal interrupts it.
+        when_ready: called once signals are handled.
     """
     torch.set_num_threads(1)
     patience = _Patience(send)
@@ -77,10 +78,12 @@ def execute_run(
 
 
 def end_with_parent() -> None:
-    """Let this worker process end when its parent does, also when the parent is killed; called in the worker."""
+    """Make this worker process end with its parent, also when the parent is killed; called in the worker."""
     parent = multiprocessing.parent_process()
     if parent is None:
-        raise RuntimeError("end_with_parent() is for worker processes, this one has no parent of multiprocessing's")
+        raise RuntimeError(
+            "end_with_parent() must be called in a worker process; this process was not started by multiprocessing"
+        )
 
     def wait_for_end(sentinel: int) -> None:
         connection.wait([sentinel])
@@ -90,14 +93,14 @@ def end_with_parent() -> None:
 
 
 class _Patience:
-    """What a signal interrupts: not training, which ends by itself after a step, and no message half sent."""
+    """Limits what a signal interrupts: neither training, which ends by itself after a step, nor sending a message."""
 
     def __init__(self, send: Send) -> None:
         self._send, self._waits = send, False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Have a signal interrupt nothing inside the block."""
+        """Defer interrupts inside the block."""
         before, self._waits = self._waits, True
         try:
             yield
@@ -110,7 +113,7 @@ class _Patience:
             self._send(message)
 
     def interrupt(self, _: int) -> None:
-        """End what is under way, if it does not end by itself; called by the signal."""
+        """End the current activity unless it ends by itself; called by the signal handler."""
         if not self._waits:
             raise KeyboardInterrupt
 
@@ -123,7 +126,7 @@ def _execute(planned: PlannedRun, command: Sequence[str], patience: _Patience, r
             summary = task.train(trial, command, _training_messages(patience.send, trial.step))
         if summary["interrupted"]:
             return INTERRUPTED
-        folder = replace(folder, trust=True)  # what this process has trained is the user's own
+        folder = replace(folder, trust=True)  # this process trained the model itself, so its files are trusted
     if not planned.is_evaluated():
         if request():
             return INTERRUPTED
@@ -141,7 +144,7 @@ def _prepared(task: Task, planned: PlannedRun) -> Trial:
 
 @contextmanager
 def _warnings_sent(send: Send) -> Iterator[None]:
-    """Send this package's warnings as lines; those of others come as Python prints them."""
+    """Send this package's warnings as lines; Python prints the warnings of other packages."""
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if category.__module__.partition(".")[0] == "camal_rl":
@@ -171,11 +174,11 @@ def _words(error: Exception) -> str:
 
 
 def _training_messages(send: Send, before: int) -> OnSteps:
-    """Return what sends how far training is, how fast, and what else there is to tell.
+    """Return the callback that sends the progress and speed of training.
 
     Args:
         send: sends a message.
-        before: steps that were done before this process.
+        before: steps that were trained before this process started.
     """
     started = time.perf_counter()
 
@@ -190,7 +193,7 @@ def _training_messages(send: Send, before: int) -> OnSteps:
 
 
 def _stage_messages(send: Send, stages: int, request: StopRequest) -> Callable[[str], None]:
-    """Return what sends the share of a run that is done after each stage of its evaluation."""
+    """Return the callback that sends the finished share of a run after each stage of its evaluation."""
     counter = itertools.count(1)
 
     def on_stage(_: str) -> None:

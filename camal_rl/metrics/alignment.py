@@ -1,4 +1,4 @@
-"""How well attention maps agree with target regions, frame by frame."""
+"""Agreement of attention maps with target regions, for each frame."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ IOU_SWEEP = tuple(step / 20 for step in range(1, 20))
 
 
 def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return every alignment metric of each frame; :mod:`camal_rl.metrics.definition` says what each means.
+    """Return every alignment metric of each frame; :mod:`camal_rl.metrics.definition` defines them.
 
-    NaN marks an undefined frame, which is neither 0 nor 1: an empty target; an all-zero or non-finite map
-    (all but ``area_fraction``); a full target (AUROC and AUPRC). A soft target counts by its weight in
-    ``epg``, ``area_fraction``, ``soft_dice`` and ``mae``; for the others every cell above 0 is inside.
+    NaN marks an undefined frame: an empty target; an all-zero or non-finite map (all but ``area_fraction``); a full
+        target (AUROC and AUPRC). ``epg``, ``area_fraction``, ``soft_dice`` and ``mae`` use the weights of a soft
+        target; for the others every cell above 0 is inside.
     ``iou``, ``iou_auc``, ``soft_dice`` and ``mae`` use the map scaled to [0, 1] by its minimum and maximum;
     a constant map counts as 1 everywhere.
 
@@ -32,12 +32,12 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
         target: ``(B, h, w)`` in [0, 1].
 
     Returns:
-        For each name in :data:`camal_rl.metrics.definition.ALIGNMENT_METRICS` a tensor ``(B,)``, then for each that
-        :func:`camal_rl.metrics.register_metric` made known.
+        For each name in :data:`camal_rl.metrics.definition.ALIGNMENT_METRICS` a tensor ``(B,)``, then for each metric
+        added by :func:`camal_rl.metrics.register_metric`.
 
     Raises:
         TypeError: ``cam`` or ``target`` is not floating point.
-        ValueError: shapes differ, the map has negative values, or the target leaves [0, 1].
+        ValueError: shapes differ, the map has negative values, or the target is outside [0, 1].
     """
     frames = _prepared(cam, target)
     epg, area = _epg(frames), frames.weight.mean(dim=1)
@@ -77,7 +77,7 @@ def iou(cam: Tensor, target: Tensor, threshold: float = IOU_THRESHOLD) -> Tensor
 
 
 def undefined_frames(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return why frames are undefined: ``zero_map``, ``nonfinite_map``, ``empty_target``, ``bool (B,)`` each."""
+    """Return which frames are undefined: ``zero_map``, ``nonfinite_map``, ``empty_target``, ``bool (B,)`` each."""
     return {
         "zero_map": zero_maps(cam),
         "nonfinite_map": nonfinite_maps(cam),
@@ -152,7 +152,7 @@ def _epg(frames: _Frames) -> Tensor:
 
 
 def _pointing_game(frames: _Frames) -> Tensor:
-    """Return whether the maximum lies inside; with tied maxima, the share of them that does."""
+    """Return 1 if the maximum is inside, else 0; for tied maxima, the share of them that is inside."""
     is_peak = frames.attention == frames.attention.amax(dim=1, keepdim=True)
     return (is_peak & frames.inside).sum(dim=1) / is_peak.sum(dim=1)
 
@@ -173,7 +173,7 @@ def _check(cam: Tensor, target: Tensor) -> None:
             raise TypeError(f"{name} must be floating point, got {tensor.dtype}; target_tensor converts masks")
     if cam.dim() != 3 or cam.shape != target.shape:
         raise ValueError(
-            f"cam and target must have one shape (B, h, w), got {tuple(cam.shape)} and {tuple(target.shape)}"
+            f"cam and target must have the same shape (B, h, w), got {tuple(cam.shape)} and {tuple(target.shape)}"
         )
     if bool((cam < 0).any()):
         raise ValueError("an attention map must be non-negative, got negative values; rectify it first")

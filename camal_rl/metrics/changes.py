@@ -1,4 +1,4 @@
-"""How much a decision changes: what perturbed outputs are compared with unperturbed ones by."""
+"""Measures of the change of a decision, from unperturbed and perturbed outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Change = Callable[[Tensor, Tensor], Tensor]
-"""Turns unperturbed outputs ``(N, K)`` and perturbed ones ``(F, N, K)`` into a change ``(F, N)``."""
+"""Computes a change ``(F, N)`` from unperturbed outputs ``(N, K)`` and perturbed outputs ``(F, N, K)``."""
 
 
 def preferred_action_drop(reference: Tensor, perturbed: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
         perturbed: values ``(F, N, 1)``.
 
     Returns:
-        ``(F, N)``, non-negative; NaN if the value is the same on every frame (no scale to measure by).
+        ``(F, N)``, non-negative; NaN if the value is the same on every frame (there is no scale).
     """
     _check_outputs(reference, perturbed)
     if reference.shape[1] != 1:
@@ -74,7 +74,7 @@ def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
 
 
 def q_value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return ``|Q(x, a) - Q(x', a)|`` of the greedy action ``a`` of the unperturbed image, in units of its spread.
+    """Return ``|Q(x, a) - Q(x', a)|`` for the greedy action ``a`` of the unperturbed image, in standard deviations.
 
     The unit is the standard deviation of ``max_a Q(x, a)`` over the frames, as for :func:`value_change`.
 
@@ -92,7 +92,7 @@ def q_value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
 
 
 def q_sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return :func:`sarfa` of Q-values, which its authors turn into probabilities by a softmax.
+    """Return :func:`sarfa` of Q-values, converted to probabilities by a softmax as its authors do.
 
     Args:
         reference: Q-values ``(N, A)``, A at least 2.
@@ -103,10 +103,10 @@ def q_sarfa(reference: Tensor, perturbed: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ClassScoreDrop:
-    """The drop in probability of a given class of each frame: the change to use for classifiers.
+    """The drop in probability of a given class for each frame: the change to use for classifiers.
 
     Attributes:
-        targets: ``int64 (N,)``, the class of each frame, e.g. its label or the class whose map is judged.
+        targets: ``int64 (N,)``, the class of each frame, such as its label or the class of the evaluated map.
     """
 
     targets: Tensor
@@ -134,16 +134,16 @@ class ClassScoreDrop:
 
 
 def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
-    """Return the probability that confidence figures follow.
+    """Return the probability for the confidence figures.
 
-    It is that of the target of a :class:`ClassScoreDrop`, and of the class (action) that the unperturbed model
-    prefers for any other change. A single output per frame is then a value, and those of a change of Q-values are
-    Q-values, not probabilities: NaN.
+    For :class:`ClassScoreDrop` it is the probability of the target, for any other change that of the class (action)
+    that the unperturbed model prefers. It is NaN for outputs that are not probabilities: a single output per frame,
+    which is a value, and Q-values.
 
     Args:
         outputs: probabilities ``(N, K)``, e.g. of perturbed images.
         reference: probabilities ``(N, K)`` of the unperturbed images.
-        change: the change that is measured.
+        change: the measured change.
 
     Returns:
         ``(N,)``.

@@ -1,4 +1,4 @@
-"""Average drop and increase in confidence: what a model still recognizes when it sees only what a map marks."""
+"""Average drop and increase in confidence: what a model recognizes if it sees only the marked pixels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from camal_rl.attention import normalize_cam
 def explanation_images(images: Tensor, saliency: Tensor) -> Tensor:
     """Return each image times its map: the explanation map of ADCC (Poppi et al. 2021, arXiv 2104.10252).
 
-    The map is first divided by its own maximum (:func:`camal_rl.attention.normalize_cam`), so that its peak keeps the
-    image as it is and 0 is black (the value 0: with standardized images this is the mean color). A map of ones
-    changes nothing and thus earns the best average drop there is: compare with controls.
+    The map is first divided by its own maximum (:func:`camal_rl.attention.normalize_cam`), so that the image is
+    unchanged at the map's peak and black where the map is 0 (the value 0, which is the mean color of standardized
+    images). A map of ones changes nothing and thus has the best possible average drop: compare with controls.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
@@ -31,7 +31,7 @@ def explanation_images(images: Tensor, saliency: Tensor) -> Tensor:
 def average_drop(before: Tensor, after: Tensor) -> Tensor:
     """Return ``max(0, before - after) / before``, Grad-CAM++ (Chattopadhay et al. 2018, arXiv 1710.11063).
 
-    The paper averages over the images and gives per cent; here each image keeps its own share.
+    The paper reports the mean over the images in per cent; here each image has its own value in [0, 1].
 
     Args:
         before: ``(N,)``, probability of the class for the image.

@@ -1,4 +1,4 @@
-"""Consistency: does a map stay where it is when its image changes by less than a viewer notices."""
+"""Consistency: whether a map stays the same under an imperceptible change of the image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from camal_rl.metrics.ranking import spearman
 
 
 class Perturbation(Protocol):
-    """A small change of images, and how maps before and after it are laid over each other."""
+    """A small change of images, and the alignment of maps before and after it."""
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return changed images ``(N, C, H, W)`` of the same dtype; the given ones stay as they are."""
+        """Return changed images ``(N, C, H, W)`` of the same dtype, without modifying the given ones."""
 
     def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parts ``(N, h', w')`` of two maps ``(N, H, W)`` that show the same pixels."""
@@ -32,7 +32,7 @@ class UniformNoise:
     Attributes:
         generator: source of randomness.
         amplitude: largest change, as a share of the range of uint8 (2/255 is two gray levels; uint8 images get whole
-            levels and are clipped to 0 .. 255), in the unit of the images if they are floating point.
+            levels and are clipped to 0 .. 255), or in the unit of floating point images.
     """
 
     generator: torch.Generator
@@ -49,13 +49,13 @@ class UniformNoise:
         return (images + steps.to(images.device)).clamp(0, 255).to(images.dtype)
 
     def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both maps as they are."""
+        """Return both maps unchanged."""
         return before, after
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The whole image moved by a few pixels; the border is repeated where nothing moves in.
+    """A shift of the whole image by a few pixels; pixels that enter repeat the border.
 
     Attributes:
         rows: pixels downwards (upwards if negative).
@@ -66,14 +66,14 @@ class Shift:
     columns: int = 1
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return moved images."""
+        """Return shifted images."""
         height, width = images.shape[2:]
         rows = (torch.arange(height, device=images.device) - self.rows).clamp(0, height - 1)
         columns = (torch.arange(width, device=images.device) - self.columns).clamp(0, width - 1)
         return images[:, :, rows[:, None], columns]
 
     def align(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the map before and the map after, moved back, without what left or entered the image."""
+        """Return the map before, and the map after shifted back, without pixels that left or entered the image."""
         height, width = before.shape[1:]
         (rows, moved_rows), (columns, moved_columns) = _overlap(self.rows, height), _overlap(self.columns, width)
         return before[:, rows, columns], after[:, moved_rows, moved_columns]
@@ -86,8 +86,9 @@ class Consistency:
     Attributes:
         consistency_spearman: rank correlation of the pixels, in [-1, 1]; 0 for unrelated maps. NaN also where a map
             is constant.
-        consistency_cosine: cosine of the angle between the maps, in [0, 1]. Maps are non-negative, so unrelated ones
-            do not have 0: read it beside the rank correlation. It weighs peaks where ranks weigh all pixels alike.
+        consistency_cosine: cosine of the angle between the maps, in [0, 1]. Unrelated maps have a value above 0, since
+            maps are non-negative: compare it with the rank correlation. Peaks have a large weight here, while ranks
+            weight all pixels equally.
     """
 
     consistency_spearman: Tensor
@@ -98,7 +99,7 @@ class Consistency:
         return {name: float(values.nanmean()) for name, values in vars(self).items()}
 
     def undefined(self) -> dict[str, int]:
-        """Return for each figure on how many frames it is not defined: report them."""
+        """Return the number of frames for which each figure is undefined, which should be reported."""
         return {name: int(values.isnan().sum()) for name, values in vars(self).items()}
 
 
@@ -107,15 +108,16 @@ def explanation_consistency(
 ) -> Consistency:
     """Return how similar the maps of images are before and after a small perturbation.
 
-    Close to the stability of explanations of Alvarez-Melis and Jaakkola 2018, arXiv 1806.08049, but as a similarity of
-    ranks and directions, which do not depend on the scale of a map, for one perturbation instead of the worst one.
-    Maps are compared at the size of the images, so that a shift can be undone to the pixel. A map that never changes
-    (a constant, a mask of the screen's center) is perfectly consistent: read it beside faithfulness.
+    Similar to the stability of explanations of Alvarez-Melis and Jaakkola 2018, arXiv 1806.08049, with two differences:
+    it is a similarity of ranks and directions, which do not depend on the scale of a map, and it uses one perturbation
+    instead of the worst one. Maps are compared at the size of the images, so that a shift can be undone to the pixel. A
+    map that never changes (a constant, or a mask of the screen's center) is perfectly consistent, so compare
+    faithfulness too.
 
     Args:
         explain: takes ``(n, C, H, W)`` of the images' dtype, returns non-negative maps ``(n, h, w)``.
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        perturb: e.g. ``UniformNoise(generator)`` or ``Shift(columns=1)``.
+        perturb: such as ``UniformNoise(generator)`` or ``Shift(columns=1)``.
         chunk_size: largest number of images given to ``explain`` at once; does not change the result.
 
     Returns:
@@ -148,7 +150,7 @@ def explain_in_chunks(explain: Callable[[Tensor], Tensor], images: Tensor, chunk
 
 
 def _overlap(offset: int, length: int) -> tuple[slice, slice]:
-    """Return where ``length`` pixels that stay in sight lie before and after a shift by ``offset``."""
+    """Return the positions, before and after a shift by ``offset``, of the pixels that stay in the image."""
     if abs(offset) >= length:
         raise ValueError(f"a shift must be smaller than the image's {length} pixels, got {offset}")
     if offset >= 0:

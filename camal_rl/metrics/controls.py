@@ -1,4 +1,4 @@
-"""Maps that know nothing: what any map's figures must be compared with."""
+"""Control maps without information, with which the figures of any map must be compared."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from camal_rl.attention import upsample_cam
 
 
 def random_saliency(shape: tuple[int, int, int], size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Return random maps as coarse as a class activation map: the control for perturbation figures.
+    """Return random maps with the resolution of a class activation map: the control for perturbation figures.
 
-    Independent noise per pixel would remove scattered single pixels, another kind of damage than the blobs
-    that a coarse map removes; a control must differ from the map only in where it points.
+    Independent noise per pixel would remove scattered pixels, while a coarse map removes blobs. A control should differ
+    from the map only in the location of its attention.
 
     Args:
         shape: ``(N, h, w)`` of the class activation maps.
-        size: ``(H, W)`` of the images; the random maps are enlarged to it just as class activation maps are.
+        size: ``(H, W)`` of the images; the random maps are upsampled to it like class activation maps.
         generator: source of randomness, whose device the result is on.
 
     Returns:

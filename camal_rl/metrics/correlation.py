@@ -1,4 +1,4 @@
-"""Faithfulness correlation: do the parts a map marks more, when removed, change the decision more."""
+"""Faithfulness correlation: whether removing parts with more attention changes the decision more."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from camal_rl.metrics.perturbation import FRAMES_PER_CHUNK, Evaluate, check_pert
 from camal_rl.metrics.ranking import pearson
 
 SUBSET_SHARE = 0.25
-"""Share of the cells that one subset holds."""
+"""Share of the cells in one subset."""
 
 NO_SPREAD = 1e-6
-"""Changes (or relative sums of a map) that differ by no more than this count as equal: it is rounding."""
+"""Changes (or relative sums of a map) that differ by no more than this, by rounding, count as equal."""
 
 
 @dataclass(frozen=True)
 class CellSubsets:
-    """Random sets of cells of a grid, their own for every frame.
+    """Random subsets of the cells of a grid, drawn for each frame.
 
     Attributes:
         cells: ``int64 (H, W)``, the cell of each pixel.
-        chosen: ``bool (S, N, cells)``, which cells each subset of each frame holds.
+        chosen: ``bool (S, N, cells)``, which cells are in each subset of each frame.
     """
 
     cells: Tensor
@@ -72,7 +72,7 @@ class CellSubsets:
 def correlate(sums: Tensor, changes: Tensor) -> Tensor:
     """Return the Pearson correlation over S subsets of ``sums`` and ``changes``, both ``(S, N)``: ``(N,)``.
 
-    NaN where either side has no variance: all its values equal but for rounding.
+    NaN where either side has no variance: all its values are equal up to rounding.
     """
     flat = _spread(sums) <= NO_SPREAD * sums.abs().amax(dim=0)
     dull = _spread(changes) <= NO_SPREAD
@@ -91,18 +91,18 @@ def faithfulness_correlation(
     chunk_size: int = 256,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return how well the sum of a map over removed pixels tells the change of the output.
+    """Return the correlation between the sum of a map over removed pixels and the change of the output.
 
     ``pearson over subsets S of (sum over S of m, change(x, x without S))``: Bhatt et al. 2020, arXiv 2005.00631
-    (faithfulness correlation). Their subsets are of single pixels; ours are of cells of a grid, a quarter of them
-    each, since single pixels of a map as coarse as a CAM are meaningless.
+    (faithfulness correlation). Their subsets consist of single pixels. Ours consist of a quarter of the cells of a
+    grid, since single pixels are meaningless for a map as coarse as a CAM.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
         saliency: ``(N, H, W)``, non-negative.
         evaluate: takes ``(n, C, H, W)``, returns ``(n, K)``.
         change: see :mod:`camal_rl.metrics.changes`.
-        grid: ``(h, w)``, cells per column and per row; best that of the map, at most the image's size.
+        grid: ``(h, w)``, cells per column and per row; preferably the grid of the map, at most the image's size.
         subsets: number of random subsets, at least 3.
         fill: see :func:`camal_rl.metrics.fills.remove_pixels`.
         chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
@@ -138,4 +138,4 @@ def _check_grid(subsets: int, grid: tuple[int, int], size: tuple[int, int]) -> N
     if subsets < 3:
         raise ValueError(f"subsets must be at least 3 (two points always correlate perfectly), got {subsets}")
     if min(grid) < 1 or grid[0] * grid[1] < 2 or grid[0] > size[0] or grid[1] > size[1]:
-        raise ValueError(f"grid must hold two or more cells and be at most the images' size {size}, got {grid}")
+        raise ValueError(f"grid must have two or more cells and be at most the images' size {size}, got {grid}")

@@ -1,12 +1,12 @@
-"""Does attention lie where it matters: the simulator's own interventions as the measure of what matters.
+"""Counterfactual faithfulness: whether attention is on the pixels whose change by the simulator matters.
 
-A simulator that redraws a state with another background or without an object shows what the decision depends on: the
-change of the decision is caused by what was changed, in a picture that the simulator itself can draw. Attention is
-faithful when interventions that change the decision more are those whose pixels hold more of the map. (Atrey et al.
-2020, arXiv 1912.05743, ask for such tests of saliency maps by intervention.)
+A simulator can redraw a state with another background or without an object, so the change of the decision is caused by
+exactly that, in an image that the simulator itself can draw. Attention is faithful if interventions with a larger
+effect on the decision are those whose pixels have more of the attention. (Atrey et al. 2020, arXiv 1912.05743,
+recommend such interventions as tests of saliency maps.)
 
-``I`` is the number of interventions, ``N`` of frames. NaN marks a pair without a figure: the intervention changes
-nothing in this frame, or the map is zero or not finite. NaN counts nowhere, and how often it occurs is reported.
+``I`` is the number of interventions, ``N`` of frames. NaN marks an undefined pair: the intervention changes nothing in
+this frame, or the map is zero or not finite. NaN is excluded everywhere, and its frequency is reported.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MIN_INTERVENTIONS = 3
 
 UNIFORM = "uniform"
 _DECISIONS = {"value": "value", "policy": "divergence", "q": "value"}
-"""Which change of the decision the maps of an attention target are compared with."""
+"""The change of the decision with which the maps of each attention target are compared."""
 _ALL = "all"
 
 
 def changed_area(changed: Tensor) -> Tensor:
     """Return the share of each frame that each intervention changes.
 
-    It is also the :func:`attention_mass` of a uniform map, the control to set beside every other.
+    It is also the :func:`attention_mass` of a uniform map, which is the control for every other map.
 
     Args:
         changed: ``bool (I, N, H, W)``, the pixels that differ.
@@ -48,12 +48,12 @@ def changed_area(changed: Tensor) -> Tensor:
 
 
 def attention_mass(cam: Tensor, changed: Tensor) -> Tensor:
-    """Return the share of each map that lies on what each intervention changes: ``sum(m c) / sum(m)``.
+    """Return the share of each map on the pixels that each intervention changes: ``sum(m c) / sum(m)``.
 
-    Divided by :func:`changed_area` it is a density, 1 for a uniform map, which does not grow with what is changed.
+    Divided by :func:`changed_area` it is a density: 1 for a uniform map, and independent of the changed area.
 
     Args:
-        cam: ``(N, h, w)``, non-negative, of any scale; enlarged to the frames as for display.
+        cam: ``(N, h, w)``, non-negative, of any scale; upsampled to the frames as for display.
         changed: ``bool (I, N, H, W)``.
 
     Returns:
@@ -80,15 +80,15 @@ def attention_mass(cam: Tensor, changed: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DecisionChange:
-    """How much each intervention changes the decision in each frame; every field ``(I, N)``, NaN where it changes none.
+    """Change of the decision by each intervention in each frame; every field is ``(I, N)``, NaN where nothing changes.
 
     Attributes:
-        value: ``|V(x) - V(x')|`` in standard deviations of ``V(x)`` over the frames; of a Q-network the same of the
-            Q-value of the action that is greedy in the unchanged frame.
-        drop: drop in probability of the action that the policy prefers in the unchanged frame, in [-1, 1]; NaN of a
+        value: ``|V(x) - V(x')|`` in standard deviations of ``V(x)`` over the frames; for a Q-network, the same for the
+            Q-value of the greedy action in the unchanged frame.
+        drop: drop in probability of the action that the policy prefers in the unchanged frame, in [-1, 1]; NaN for a
             Q-network, which has no probabilities.
-        divergence: ``KL(pi(x) || pi(x'))`` in nats; NaN of a Q-network.
-        flip: 1 where the preferred action is another one, else 0.
+        divergence: ``KL(pi(x) || pi(x'))`` in nats; NaN for a Q-network.
+        flip: 1 where the preferred action changes, else 0.
     """
 
     value: Tensor
@@ -97,7 +97,7 @@ class DecisionChange:
     flip: Tensor
 
     def means(self) -> dict[str, Tensor]:
-        """Return each field's mean over the frames where the intervention applies, ``(I,)``; NaN without any."""
+        """Return each field's mean over the frames where the intervention applies, ``(I,)``; NaN if there are none."""
         return {name: field.nanmean(dim=1) for name, field in vars(self).items()}
 
 
@@ -106,7 +106,7 @@ def decision_change(
 ) -> DecisionChange:
     """Return how much each intervention changes value and policy.
 
-    The value's unit is its spread over all ``N`` frames, so give all frames at once, not a part of them.
+    The unit of the value is its standard deviation over all ``N`` frames, so pass all frames at once.
 
     Args:
         values: ``V(x)``, ``(N,)``.
@@ -116,7 +116,7 @@ def decision_change(
         applies: ``bool (I, N)``, whether the intervention changes anything in the frame.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: the shapes do not match.
     """
     if values.dim() != 1 or values_after.dim() != 2 or applies.shape != values_after.shape:
         raise ValueError(
@@ -139,12 +139,12 @@ def q_decision_change(q_values: Tensor, q_values_after: Tensor, applies: Tensor)
     """Return how much each intervention changes the Q-values.
 
     Args:
-        q_values: ``Q(x, .)``, ``(N, A)``, of all frames at once, whose spread is the unit.
+        q_values: ``Q(x, .)``, ``(N, A)``, for all frames at once, since their standard deviation is the unit.
         q_values_after: ``Q(x', .)``, ``(I, N, A)``.
         applies: ``bool (I, N)``, whether the intervention changes anything in the frame.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: the shapes do not match.
     """
     if applies.shape != q_values_after.shape[:2]:
         raise ValueError(f"applies must be (I, N) = {tuple(q_values_after.shape[:2])}, got {tuple(applies.shape)}")
@@ -161,14 +161,16 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     Ties get the mean of their ranks; the result is Pearson's correlation of the ranks.
 
     Args:
-        first: ``(I, N)``; NaN rows are left out, column by column.
+        first: ``(I, N)``; NaN rows are excluded for each column.
         second: ``(I, N)``.
 
     Returns:
         ``(N,)`` in [-1, 1]; NaN with fewer than :data:`MIN_INTERVENTIONS` rows, or where one side is constant.
     """
     if first.dim() != 2 or first.shape != second.shape:
-        raise ValueError(f"need two tensors of one shape (I, N), got {tuple(first.shape)} and {tuple(second.shape)}")
+        raise ValueError(
+            f"need two tensors of the same shape (I, N), got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
     defined = ~(first.isnan() | second.isnan())
     count = defined.sum(dim=0)
     x, y = (_centered_ranks(side, defined, count) for side in (first, second))
@@ -178,7 +180,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _centered_ranks(values: Tensor, defined: Tensor, count: Tensor) -> Tensor:
-    """Return ranks minus their mean, 0 where not defined."""
+    """Return ranks minus their mean, 0 where undefined."""
     others = defined.unsqueeze(0)
     below = ((values.unsqueeze(0) < values.unsqueeze(1)) & others).sum(dim=1)
     equal = ((values.unsqueeze(0) == values.unsqueeze(1)) & others).sum(dim=1)
@@ -192,13 +194,13 @@ class InterventionEffect:
     """One intervention, averaged over the frames where it applies.
 
     Attributes:
-        name: of the intervention.
-        kind: of the intervention.
-        frames: in how many frames it changes anything.
+        name: name of the intervention.
+        kind: kind of the intervention.
+        frames: number of frames in which it changes anything.
         area: mean share of the frame that it changes.
         value, drop, divergence, flip: mean change of the decision, see :class:`DecisionChange`.
-        mass: by map, the mean of :func:`attention_mass`.
-        density: by map, the mean of attention mass over area; 1 for a uniform map.
+        mass: mean of :func:`attention_mass`, by map.
+        density: mean of attention mass over area, by map; 1 for a uniform map.
     """
 
     name: str
@@ -215,18 +217,19 @@ class InterventionEffect:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """Whether interventions that change the decision more are those that hold more attention.
+    """Rank agreement between the change of the decision and the attention on the changed pixels.
 
     Attributes:
         map: name of the map.
         attention: ``mass`` or ``density``.
         decision: ``value`` or ``divergence``.
-        group: ``all`` interventions, or those of one kind.
+        group: ``all`` interventions, or one kind.
         per_frame: mean over frames of Spearman's correlation over the interventions; the headline figure.
-        frames: in how many frames it is defined.
-        undefined: in how many it is not (fewer than three interventions apply, no map, or all alike).
+        frames: number of frames where it is defined.
+        undefined: number of frames where it is not (fewer than three interventions apply, there is no map, or all
+            values are equal).
         overall: the same correlation between the interventions' means over frames.
-        interventions: how many interventions ``overall`` compares.
+        interventions: number of interventions in ``overall``.
     """
 
     map: str
@@ -246,7 +249,7 @@ class CounterfactualSummary:
 
     Attributes:
         frames: number of frames.
-        undefined_maps: by map, the frames where something changes but the map is zero or not finite.
+        undefined_maps: number of frames, by map, where something changes but the map is zero or not finite.
         effects: one entry per intervention.
         agreements: one entry per map (controls included), attention, decision and group.
     """
@@ -264,25 +267,26 @@ class CounterfactualSummary:
 def summarize_counterfactuals(
     names: Sequence[str], kinds: Sequence[str], change: DecisionChange, area: Tensor, mass: Mapping[str, Tensor]
 ) -> CounterfactualSummary:
-    """Summarize what interventions do to the decision beside the attention on what they change.
+    """Summarize the effects of interventions on the decision, and the attention on the pixels they change.
 
     Args:
-        names: the interventions' names, ``I`` of them.
-        kinds: their kinds; a rank correlation is computed over all, and over each kind with three or more.
-        change: of :func:`decision_change`.
-        area: of :func:`changed_area`, ``(I, N)``.
-        mass: of :func:`attention_mass` by name of map, ``(I, N)`` each. ``value`` and ``q`` are compared with the
-            change of the value and ``policy`` with the divergence of the policies; any other name, such as ``random``
-            for a control, with both, of a Q-network with the former. The control ``uniform`` is added.
+        names: names of the ``I`` interventions.
+        kinds: their kinds; rank correlations are computed over all, and over each kind with three or more.
+        change: result of :func:`decision_change`.
+        area: result of :func:`changed_area`, ``(I, N)``.
+        mass: results of :func:`attention_mass` by name of the map, ``(I, N)`` each. ``value`` and ``q`` are compared
+            with the change of the value and ``policy`` with the divergence of the policies; any other name, such as
+            ``random`` for a control, with both (for a Q-network, only with the value). The control ``uniform`` is
+            added.
 
     Raises:
-        ValueError: numbers of interventions that differ, or a map named ``uniform``.
+        ValueError: the numbers of interventions differ, or a map is named ``uniform``.
     """
     count, frames = area.shape
     if not len(names) == len(kinds) == count == len(change.value):
         raise ValueError(f"expected {count} names, kinds and changes, got {len(names)}, {len(kinds)}")
     if UNIFORM in mass:
-        raise ValueError(f"the map {UNIFORM!r} is added by itself; leave it out")
+        raise ValueError(f"the map {UNIFORM!r} is added automatically; omit it")
     area = area.to(change.value.device)
     maps = {**{name: shares.to(area.device) for name, shares in mass.items()}, UNIFORM: area}
     both = ("value",) if "q" in mass else ("value", "divergence")
@@ -319,7 +323,7 @@ def _effects(
 
 
 def _attentions(name: str, mass: Tensor, area: Tensor) -> dict[str, Tensor]:
-    """Return what is ranked; the density of a uniform map is 1 everywhere and ranks nothing."""
+    """Return the attentions to rank; the density of a uniform map is constant and has no ranks."""
     return {"mass": mass} if name == UNIFORM else {"mass": mass, "density": mass / area}
 
 

@@ -1,4 +1,4 @@
-"""Metrics of alignment that users add: a function of maps and targets, with its definition."""
+"""Alignment metrics that users add: functions of maps and targets, each with a definition."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class CustomMetric:
 
     Attributes:
         definition: name, range, direction, source.
-        compute: takes maps ``(B, h, w)``, at least 0 and of any scale, and targets ``(B, h, w)`` in [0, 1]; returns one
-            value for each frame, ``(B,)``.
+        compute: takes maps ``(B, h, w)``, non-negative and of any scale, and targets ``(B, h, w)`` in [0, 1]; returns
+            one value for each frame, ``(B,)``.
         formula: how it is computed, for the glossary.
-        random: what a map gets that knows nothing, for the glossary.
+        random: value for a random map, for the glossary.
     """
 
     definition: Metric
@@ -35,27 +35,27 @@ class CustomMetric:
 
     @property
     def __wrapped__(self) -> Compute:
-        """What is registered: a module that is run twice registers the same function twice."""
+        """The registered function: a module that is executed twice registers the same function twice."""
         return self.compute
 
     def of(self, cam: Tensor, target: Tensor) -> Tensor:
         """Return the metric of each frame, ``(B,)``.
 
         Raises:
-            ValueError: it gives something else.
+            ValueError: the function returns something else.
         """
         found = self.compute(cam, target)
         if not isinstance(found, Tensor) or found.shape != cam.shape[:1]:
             got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
             raise ValueError(
-                f"metric {self.definition.name!r} returns one value for each of {len(cam)} frames, a tensor of shape "
-                f"({len(cam)},), got {got}"
+                f"metric {self.definition.name!r} must return one value for each of {len(cam)} frames, a tensor of "
+                f"shape ({len(cam)},), got {got}"
             )
         return found.to(cam.dtype)
 
 
 CUSTOM_METRICS: Registry[CustomMetric] = Registry("metric", {}, "camal_rl.metrics")
-"""Metrics of users by name; :func:`register_metric` adds to them."""
+"""User-defined metrics by name; :func:`register_metric` adds to them."""
 _SHIPPED = {metric.name: metric for metric in METRICS}
 
 
@@ -68,21 +68,19 @@ def register_metric(
     formula: str = "",
     random: str = "-",
 ) -> Callable[[Function], Function]:
-    """Make a function a metric of alignment, which evaluation, tables, reports and the glossary show; a decorator.
+    """Register a function as an alignment metric for evaluation, tables, reports and the glossary; a decorator.
 
     The function takes maps ``cam (B, h, w)``, at least 0 and of any scale, and targets ``(B, h, w)`` in [0, 1], and
-    returns a tensor ``(B,)``. What it returns for a map that is zero everywhere or an empty target is not used.
+    returns a tensor ``(B,)``. Its values for zero maps and empty targets are ignored.
 
     Args:
         name: key in files and tables; words are joined by underscores.
         range: smallest and largest possible value.
-        higher_is_better: ``None`` for a figure that judges nothing.
+        higher_is_better: ``None`` if neither direction is better.
         source: paper or convention it follows.
         formula: how it is computed; by default the first line of the function's docstring.
-        random: what a map gets that knows nothing.
-
-    Raises:
-        ValueError: a name that is taken or is no name, an empty range, or a function that does something else.
+        random: value for a random map. Raises:
+        ValueError: the name is taken or invalid, the range is empty, or the function does not meet the requirements.
 
     Example:
         >>> from camal_rl.metrics import register_metric
@@ -93,12 +91,12 @@ def register_metric(
         ...     return (scaled * target).sum(dim=(-2, -1)) / target.sum(dim=(-2, -1))
     """
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"the name of a metric is a word, or words joined by underscores, got {name!r}")
+        raise ValueError(f"the name of a metric must be a word, or words joined by underscores, got {name!r}")
     if name in _SHIPPED:
         raise ValueError(f"there is a metric {name!r} in this package; register yours under another name")
     low, high = map(float, range)
     if not low < high:
-        raise ValueError(f"the range of metric {name!r} is (smallest, largest), got {range}")
+        raise ValueError(f"the range of metric {name!r} must be (smallest, largest), got {range}")
 
     def register(function: Function) -> Function:
         told = formula or (function.__doc__ or "").strip().partition("\n")[0]
@@ -111,10 +109,10 @@ def register_metric(
 
 
 def custom_metric(name: str) -> CustomMetric:
-    """Return a user's metric.
+    """Return a user-defined metric.
 
     Raises:
-        ValueError: there is none, or what a package announces under that name was not registered.
+        ValueError: there is none, or a package announces it but does not register it.
     """
     found = CUSTOM_METRICS.find(name)
     if not isinstance(found, CustomMetric):
@@ -123,7 +121,7 @@ def custom_metric(name: str) -> CustomMetric:
 
 
 class _Definitions(Mapping[str, Metric]):
-    """The definitions of every metric by name, those that users add later too."""
+    """The definitions of all metrics by name, including those that users add later."""
 
     def __getitem__(self, name: str) -> Metric:
         if name in _SHIPPED:
@@ -143,7 +141,7 @@ METRICS_BY_NAME: Mapping[str, Metric] = _Definitions()
 
 
 def _check(metric: CustomMetric) -> None:
-    """Try a metric on two frames."""
+    """Check a metric on two frames."""
     cam = torch.tensor([[[0.9, 0.2, 0.1], [0.4, 0.3, 0.6]], [[0.0, 0.2, 0.1], [3.0, 0.3, 0.6]]])
     target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]).repeat(2, 1, 1)
     name, (low, high) = metric.definition.name, metric.definition.range
@@ -151,9 +149,9 @@ def _check(metric: CustomMetric) -> None:
         found = metric.of(cam, target)
     except ValueError:
         raise
-    except Exception as error:  # a function of the user's own may fail in any way
+    except Exception as error:  # a user's function may raise anything
         raise ValueError(
             f"metric {name!r} raised {type(error).__name__} on two frames of 2x3 cells: {error}"
         ) from error
     if not bool(((found >= low) & (found <= high)).all()):
-        raise ValueError(f"metric {name!r} is in [{low:g}, {high:g}], but gave {found.tolist()} on two frames")
+        raise ValueError(f"metric {name!r} must be in [{low:g}, {high:g}], but returned {found.tolist()} on two frames")

@@ -1,4 +1,4 @@
-"""What each metric means for a reader: its range, which direction is better, where it comes from."""
+"""The definition of each metric: its range, the better direction, and its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Metric:
     Attributes:
         name: key in dictionaries, JSON files and tables.
         range: smallest and largest possible value.
-        higher_is_better: ``None`` for a figure that describes the data and judges nothing.
+        higher_is_better: ``None`` for a figure that describes the data, so that neither direction is better.
         source: paper or convention it follows.
     """
 
@@ -36,9 +36,11 @@ _SIGNED = (-1.0, 1.0)
 
 ALIGNMENT_METRICS: tuple[Metric, ...] = (
     Metric("epg", _UNIT, True, "Rao et al. 2023, arXiv 2303.11932: energy pointing game"),
-    Metric("area_fraction", _UNIT, None, "share of the frame that the target covers; the EPG of a uniform map"),
+    Metric("area_fraction", _UNIT, None, "share of the frame covered by the target; the EPG of a uniform map"),
     Metric("epg_over_area", (0.0, math.inf), True, "EPG divided by the area fraction; 1 for a uniform map"),
-    Metric("pointing_game", _UNIT, True, "Zhang et al. 2018, arXiv 1608.00507; ties by their share inside"),
+    Metric(
+        "pointing_game", _UNIT, True, "Zhang et al. 2018, arXiv 1608.00507; tied maxima count by their share inside"
+    ),
     Metric("iou", _UNIT, True, "intersection over union of the min-max map at threshold .5"),
     Metric("iou_auc", _UNIT, True, "IoU averaged over the thresholds .05, .10, ..., .95"),
     Metric("soft_dice", _UNIT, True, "2 sum(m t) / (sum m + sum t) of the min-max map"),
@@ -48,10 +50,10 @@ ALIGNMENT_METRICS: tuple[Metric, ...] = (
 )
 
 # RISE's own figures are areas under the probability itself, so lower is better for its deletion and higher for its
-# insertion. A value has no such scale, hence the change, hence the opposite directions, hence other names.
+# insertion. A value has no such scale, so these figures use the change, with opposite directions and other names.
 _RISE = "area under the CHANGE of the output (RISE's AUC, arXiv 1806.07421, is the output's minus this)"
 
-_GRADCAM_PP = "Grad-CAM++, arXiv 1710.11063, on image times map (ADCC, arXiv 2104.10252)"
+_GRADCAM_PP = "Grad-CAM++, arXiv 1710.11063, on the image multiplied by the map (ADCC, arXiv 2104.10252)"
 _ERASER = "after ERASER, arXiv 1911.03429: change"
 
 FAITHFULNESS_METRICS: tuple[Metric, ...] = (
@@ -80,10 +82,10 @@ CONTROLLED_METRICS: tuple[Metric, ...] = (
 )
 
 STABILITY_METRICS: tuple[Metric, ...] = (
-    Metric("consistency_spearman", _SIGNED, True, "rank correlation with the map under a small perturbation"),
-    Metric("consistency_cosine", _UNIT, True, "cosine with the map under a small perturbation"),
+    Metric("consistency_spearman", _SIGNED, True, "rank correlation with the map of a slightly perturbed image"),
+    Metric("consistency_cosine", _UNIT, True, "cosine similarity with the map of a slightly perturbed image"),
     Metric(
-        "randomized_spearman", _SIGNED, False, "Adebayo et al. 2018, arXiv 1810.03292; all layers random, ideally 0"
+        "randomized_spearman", _SIGNED, False, "Adebayo et al. 2018, arXiv 1810.03292; all layers randomized, ideally 0"
     ),
 )
 
@@ -96,4 +98,4 @@ FORMER_NAMES: Mapping[str, str] = MappingProxyType(
         "randomisation": "randomization",
     }
 )
-"""Names of figures in files of earlier versions, and what the same figures are called now."""
+"""Names of figures in files of earlier versions, and their current names."""

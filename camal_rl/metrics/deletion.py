@@ -1,4 +1,4 @@
-"""The change of a model's outputs when the most attended pixels are removed, in three figures."""
+"""Three figures of the change of a model's outputs when the most attended pixels are removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EFFECT_LIMIT = 0.5
 def area_under_curve(fractions: Sequence[float], curve: Tensor) -> Tensor:
     """Return the trapezoidal area under ``curve (F, ...)`` divided by the span of the fractions.
 
-    A constant curve has its own height as area. The fractions must increase.
+    The area of a constant curve is its height. The fractions must increase.
     """
     if len(fractions) != len(curve) or len(fractions) < 2:
         raise ValueError(f"need the same two or more points, got {len(fractions)} fractions and {len(curve)} rows")
@@ -32,7 +32,7 @@ def area_under_curve(fractions: Sequence[float], curve: Tensor) -> Tensor:
 
 
 def early_points(fractions: Sequence[float]) -> list[int]:
-    """Return which of the fractions are in (0, .5], the ones that effects average over."""
+    """Return which fractions are in (0, .5], over which effects are averaged."""
     early = [index for index, fraction in enumerate(fractions) if 0 < fraction <= EFFECT_LIMIT]
     if not early:
         raise ValueError(f"some fractions must be in (0, {EFFECT_LIMIT}], got {tuple(fractions)}")
@@ -41,17 +41,17 @@ def early_points(fractions: Sequence[float]) -> list[int]:
 
 @dataclass(frozen=True)
 class PerturbationEffect:
-    """What a map's pixels do to the decision; each field ``(N,)``, NaN where the map is zero or not finite.
+    """Effect of a map's pixels on the decision; each field is ``(N,)``, NaN where the map is zero or not finite.
 
     All figures are areas under, or means of, the CHANGE from the unperturbed output, for policies and
-    values alike. RISE's deletion and insertion AUC (arXiv 1806.07421) are areas under the probability itself: each is
-    the unperturbed probability minus ours, so its better direction is the opposite one.
+    values alike. RISE's deletion and insertion AUC (arXiv 1806.07421) are areas under the probability itself. They
+    equal the unperturbed probability minus ours, so the better direction is the opposite.
 
     Attributes:
         deletion_effect: mean change over the deleted fractions in (0, .5]; the headline figure, higher is
             better.
         deletion_change_auc: area under the change over the deleted fraction; higher is better.
-        insertion_change_auc: area under the change that remains over the shown fraction; lower is better.
+        insertion_change_auc: area under the remaining change over the shown fraction; lower is better.
     """
 
     deletion_effect: Tensor
@@ -63,11 +63,11 @@ class PerturbationEffect:
         return {name: float(values.nanmean()) for name, values in vars(self).items()}
 
     def counts(self) -> dict[str, int]:
-        """Return on how many frames each figure is defined."""
+        """Return the number of frames for which each figure is defined."""
         return {name: int((~values.isnan()).sum()) for name, values in vars(self).items()}
 
     def undefined(self) -> int:
-        """Return the number of frames without figures; they count nowhere, so report them."""
+        """Return the number of frames without figures; they are excluded from means, so report them."""
         return int(self.deletion_effect.isnan().sum())
 
 
@@ -81,7 +81,7 @@ def deletion_effect(
     chunk_size: int = 256,
     generator: torch.Generator | None = None,
 ) -> PerturbationEffect:
-    """Return how much the outputs change when the most salient pixels go, and when only they stay.
+    """Return the change of the outputs when the most salient pixels are removed, and when only they are kept.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.

@@ -1,7 +1,7 @@
-"""Does what a model attends to drive its decision: every figure of one map and one fill, in one pass.
+"""Faithfulness: whether the attended pixels drive the decision. All figures of one map and one fill, in one pass.
 
-A map is only as good as the figures it earns beyond those of its controls: report, beside each figure, that of
-:func:`camal_rl.metrics.controls.random_saliency` and of the target mask itself used as the map.
+Figures are informative only in comparison with controls: report each figure also for
+:func:`camal_rl.metrics.controls.random_saliency` and for the target mask itself used as the map.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ CURVES = ("deletion", "insertion", "deletion_lerf")
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What a map's pixels do to the decision, frame by frame.
+    """Effect of a map's pixels on the decision, for each frame.
 
-    Every figure is ``(N,)``, NaN where it is not defined: a zero or non-finite map (all figures), a value or a
-    probability of 0 (the confidence figures), no variance (the correlation). All but the confidence figures and
+    Every figure is ``(N,)``, NaN where it is undefined: for a zero or non-finite map (all figures), for a value or a
+    probability of 0 (the confidence figures), or without variance (the correlation). All but the confidence figures and
     the correlation are in the unit of the CHANGE from the unperturbed output. MoRF and LeRF mean most and least
-    relevant first. There is no area under the LeRF curves: they are the MoRF curves read backwards, so deletion
-    in LeRF order has the area of insertion in MoRF order.
+    relevant first. Areas under the LeRF curves are omitted, since these are the MoRF curves read backwards: deletion in
+    LeRF order has the area of insertion in MoRF order.
 
     Attributes:
         deletion_effect: mean change over the deleted fractions in (0, .5], MoRF; higher is better.
         deletion_change_auc: area under the change over the deleted fraction, MoRF; higher is better.
-        insertion_change_auc: area under the change that remains over the shown fraction, MoRF; lower is better.
+        insertion_change_auc: area under the remaining change over the shown fraction, MoRF; lower is better.
         deletion_effect_lerf: as ``deletion_effect`` in LeRF order; lower is better.
         order_gap: ``deletion_effect - deletion_effect_lerf``; higher is better, 0 for a random map.
-        comprehensiveness: change without the ``top`` share of the pixels; higher is better.
-        sufficiency: change with only the ``top`` share of the pixels; lower is better.
+        comprehensiveness: change after removing the ``top`` share of the pixels; higher is better.
+        sufficiency: change after keeping only the ``top`` share of the pixels; lower is better.
         average_drop: see :func:`camal_rl.metrics.confidence.average_drop`; lower is better.
         increase_in_confidence: see :func:`camal_rl.metrics.confidence.increase_in_confidence`; higher is better.
         faithfulness_correlation: see :func:`camal_rl.metrics.correlation.faithfulness_correlation`; higher is better.
@@ -81,11 +81,11 @@ class Faithfulness:
         return {name: float(values.nanmean()) for name, values in self.metrics().items()}
 
     def counts(self) -> dict[str, int]:
-        """Return on how many frames each figure is defined."""
+        """Return the number of frames for which each figure is defined."""
         return {name: int((~values.isnan()).sum()) for name, values in self.metrics().items()}
 
     def undefined(self) -> dict[str, int]:
-        """Return for each figure on how many frames it is not defined; they count nowhere, so report them."""
+        """Return the number of frames for which each figure is undefined; means exclude them, so report them."""
         return {name: int(values.isnan().sum()) for name, values in self.metrics().items()}
 
     def curves(self) -> dict[str, list[float]]:
@@ -109,21 +109,21 @@ def faithfulness(
 ) -> Faithfulness:
     """Return every faithfulness figure of one map under one fill; no perturbed image is evaluated twice.
 
-    With the default fractions a frame costs 23 evaluations and one per subset.
+    With the default fractions a frame needs 23 evaluations, plus one per subset.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
         saliency: ``(N, H, W)``, non-negative; enlarge coarse maps with :func:`camal_rl.attention.upsample_cam`.
         evaluate: takes ``(n, C, H, W)`` of the images' dtype, returns ``(n, K)``: probabilities or values.
         change: see :mod:`camal_rl.metrics.changes`; :class:`camal_rl.metrics.ClassScoreDrop` for classifiers.
-        fill: see :func:`camal_rl.metrics.fills.remove_pixels`. (Average drop and increase in confidence darken by
-            the map instead and do not depend on it.)
+        fill: see :func:`camal_rl.metrics.fills.remove_pixels`. (Average drop and increase in confidence multiply the
+            image by the map instead and do not depend on it.)
         fractions: increasing, some of them in (0, .5].
         chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
         generator: orders equally salient pixels, draws the subsets and ROAD's noise; ``None`` means a new CPU
             generator with seed 0.
         top: share of the pixels for comprehensiveness and sufficiency, in (0, 1).
-        grid: cells per column and per row for the faithfulness correlation; best those of the map.
+        grid: cells per column and per row for the faithfulness correlation; preferably those of the map.
         subsets: number of random subsets for the faithfulness correlation, at least 3.
 
     Returns:
@@ -167,7 +167,7 @@ def faithfulness(
 
 
 def _rank_ranges(fractions: Sequence[float], top: float, pixels: int) -> dict[str, list[tuple[int, int]]]:
-    """Return the ranks that each point of each curve removes, and under ``top`` those of the top-share figures."""
+    """Return the ranks removed at each point of each curve, and under ``top`` those of the top-share figures."""
     counts = [round(fraction * pixels) for fraction in fractions]
     first = round(top * pixels)
     return {
@@ -179,7 +179,7 @@ def _rank_ranges(fractions: Sequence[float], top: float, pixels: int) -> dict[st
 
 
 def _curve_figures(fractions: Sequence[float], points: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the figures made of the changes at the points of :func:`_rank_ranges`."""
+    """Compute the figures from the changes at the points of :func:`_rank_ranges`."""
     early = early_points(fractions)
     effect, effect_lerf = points["deletion"][early].mean(dim=0), points["deletion_lerf"][early].mean(dim=0)
     return {
@@ -194,14 +194,14 @@ def _curve_figures(fractions: Sequence[float], points: Mapping[str, Tensor]) -> 
 
 
 def _explained_outputs(images: Tensor, saliency: Tensor, evaluate: Evaluate, chunk_size: int) -> Tensor:
-    """Return the outputs ``(N, K)`` for the images times their maps."""
+    """Return the outputs ``(N, K)`` for the images multiplied by their maps."""
     pairs = zip(images.split(chunk_size), saliency.split(chunk_size), strict=True)
     with torch.no_grad():
         return torch.cat([checked_outputs(evaluate, explanation_images(image, weight)) for image, weight in pairs])
 
 
 def _check(images: Tensor, saliency: Tensor, fractions: Sequence[float], chunk_size: int, top: float) -> None:
-    """Raise before the first evaluation for what would fail, or mean nothing, after the last."""
+    """Raise before the first evaluation for arguments that would fail, or give meaningless figures, later."""
     check_perturbation(images, saliency, fractions, chunk_size)
     area_under_curve(fractions, torch.zeros(len(fractions)))
     early_points(fractions)

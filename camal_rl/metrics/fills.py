@@ -1,4 +1,4 @@
-"""What removed pixels are replaced by."""
+"""Fills: the values that replace removed pixels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILLS: tuple[str, ...] = get_args(Fill)
 
 
 def fill_images(images: Tensor, kind: Fill = "mean") -> Tensor:
-    """Return images of what removed pixels are replaced by, for the fills that do not depend on which are removed.
+    """Return fill images, for the fills that do not depend on which pixels are removed.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        kind: ``"mean"``: each image's own mean color (of that image alone, not of the set, so that a
-            result does not depend on its neighbors); ``"blur"``: the image under a Gaussian of ``min(H, W)
-            / 8`` pixels, mirrored at the border; ``"zero"``: black.
+        kind: ``"mean"``: each image's own mean color (not that of the set, so that results do not depend on other
+            images); ``"blur"``: the image blurred by a Gaussian of ``min(H, W) / 8`` pixels, mirrored at the border;
+            ``"zero"``: black.
 
     Returns:
         ``(N, C, H, W)`` of the images' dtype.
@@ -42,7 +42,7 @@ def fill_images(images: Tensor, kind: Fill = "mean") -> Tensor:
 def remove_pixels(
     images: Tensor, removed: Tensor, fill: Fill = "mean", generator: torch.Generator | None = None
 ) -> Tensor:
-    """Return images with some pixels, all channels of them, replaced.
+    """Return images with all channels of the removed pixels replaced.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
@@ -64,7 +64,7 @@ def remove_pixels(
 
 
 def imputation_noise(images: Tensor, fill: Fill, generator: torch.Generator) -> Tensor | None:
-    """Return the noise ``(N, C, H, W)`` that a fill needs, on the images' device; ``None`` if it needs none.
+    """Return the noise ``(N, C, H, W)`` of a fill, on the images' device; ``None`` if it uses none.
 
     It is drawn once for all images, so that neither chunks nor the removed fraction change it.
     """

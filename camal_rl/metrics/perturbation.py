@@ -1,4 +1,4 @@
-"""Remove or show the most (or least) attended pixels of images, and record what a model answers."""
+"""Removes or shows the most (or least) attended pixels of images, and records a model's outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PixelOrder = Literal["morf", "lerf"]
 MODES: tuple[str, ...] = get_args(PerturbationMode)
 ORDERS: tuple[str, ...] = get_args(PixelOrder)
 FRAMES_PER_CHUNK = 64
-"""Frames for which orders and subsets of pixels are drawn at a time, so that memory does not grow with all of them."""
+"""Number of frames for which orders and subsets of pixels are drawn at once, which bounds the memory."""
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
@@ -40,10 +40,9 @@ def perturbation_curve(
     Deletion starts from the image and replaces the given fraction of its pixels by the fill; insertion
     starts from the fill and shows the given fraction of the image's pixels. Equally salient pixels are
     taken in random order: otherwise a constant map would be ranked by pixel index, from the top left
-    corner. A frame whose saliency holds a NaN or an infinite value has no ranking: its outputs are NaN.
-
-    Deletion in one order is insertion in the other, read backwards: without the fraction f of the least salient
-    pixels, the fraction 1 - f of the most salient is shown.
+    corner. A frame whose saliency contains a NaN or an infinite value has no ranking: its outputs are NaN. Deletion in
+    one order equals insertion in the reverse order, read backwards: removing the fraction f of the least salient pixels
+    shows the fraction 1 - f of the most salient.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
@@ -53,8 +52,8 @@ def perturbation_curve(
         fractions: F shares of the pixels, each in [0, 1].
         fill: see :func:`camal_rl.metrics.fills.remove_pixels`.
         chunk_size: largest number of images given to ``evaluate`` at once; does not change the result.
-        generator: orders equally salient pixels and gives ROAD's noise; ``None`` means a new CPU generator with
-            seed 0.
+        generator: source of the order of equally salient pixels and of ROAD's noise; ``None`` means a new CPU generator
+            with seed 0.
         order: ``"morf"``: most relevant first; ``"lerf"``: least relevant first.
 
     Returns:
@@ -80,7 +79,7 @@ def perturbation_curve(
 
 
 def saliency_ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
-    """Return each pixel's place ``int32 (N, H, W)`` by decreasing saliency, 0 first, equal ones in random order."""
+    """Return each pixel's rank ``int32 (N, H, W)`` by decreasing saliency, from 0; ties are in random order."""
     return torch.cat([_ranks(part, generator) for part in saliency.detach().split(FRAMES_PER_CHUNK)])
 
 
@@ -96,9 +95,9 @@ def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def removed_ranks(mode: PerturbationMode, order: PixelOrder, count: int, pixels: int) -> tuple[int, int]:
-    """Return which ranks, from the first up to the second (exclusive), are removed at ``count`` of ``pixels``.
+    """Return the range of ranks (end exclusive) that is removed when ``count`` of ``pixels`` are changed.
 
-    Equal images get equal ranges: nothing removed is always ``(0, 0)``.
+    Equal images have equal ranges: if nothing is removed, it is always ``(0, 0)``.
     """
     removed = count if mode == "deletion" else pixels - count
     if removed == 0:
@@ -120,11 +119,11 @@ def outputs_without(
     noise: Tensor | None,
     chunk_size: int,
 ) -> Tensor:
-    """Return the outputs ``(P, N, K)`` for the images without P sets of pixels.
+    """Return the outputs ``(P, N, K)`` for the images with each of P sets of pixels removed.
 
     Args:
         images: ``(N, C, H, W)``.
-        removals: gives the P masks ``bool (n, H, W)`` of removed pixels of a slice of the frames.
+        removals: returns the P masks ``bool (n, H, W)`` of removed pixels for a slice of the frames.
         evaluate: as in :func:`perturbation_curve`.
         fill: as in :func:`perturbation_curve`.
         noise: from :func:`camal_rl.metrics.fills.imputation_noise`.
@@ -150,7 +149,7 @@ def checked_outputs(evaluate: Evaluate, images: Tensor) -> Tensor:
 
 
 def check_perturbation(images: Tensor, saliency: Tensor, fractions: Sequence[float], chunk_size: int) -> None:
-    """Raise unless images and saliency match, fractions are in [0, 1] and chunks hold an image."""
+    """Raise unless images and saliency match, fractions are in [0, 1] and the chunk size is at least 1."""
     check_images(images)
     expected = (images.shape[0], *images.shape[2:])
     if tuple(saliency.shape) != expected:

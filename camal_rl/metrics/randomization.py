@@ -1,4 +1,4 @@
-"""Parameter randomization: does a map notice that the network it explains has forgotten what it learned."""
+"""Parameter randomization: whether a map changes when the learned parameters of the network are replaced."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Randomization:
 
     Attributes:
         layers: the S layers in the order of their randomization; at stage s all up to ``layers[s]`` are random.
-        rank_correlation: ``(S, N)`` in [-1, 1]; NaN where either map is constant, zero or not finite. A map of what
-            was learned falls to about 0; one that stays near 1 shows the image, not the network.
+        rank_correlation: ``(S, N)`` in [-1, 1]; NaN where either map is constant, zero or not finite. A map that
+            depends on learned parameters falls to about 0; a map that stays near 1 depends on the image alone.
     """
 
     layers: tuple[str, ...]
     rank_correlation: Tensor
 
     def stages(self) -> dict[str, float]:
-        """Return for each layer the mean, over the frames where it is defined, at the stage that ends with it."""
+        """Return the mean over the defined frames at each stage, by the layer with which the stage ends."""
         return dict(zip(self.layers, self.rank_correlation.nanmean(dim=1).tolist(), strict=True))
 
     def means(self) -> dict[str, float]:
-        """Return the mean of the last stage, where every layer is random, over the frames where it is defined."""
+        """Return the mean over the defined frames at the last stage, where every layer is random."""
         return {"randomized_spearman": float(self.rank_correlation[-1].nanmean())}
 
     def undefined(self) -> dict[str, int]:
-        """Return on how many frames the last stage is not defined; report them."""
+        """Return the number of frames for which the last stage is undefined; report it."""
         return {"randomized_spearman": int(self.rank_correlation[-1].isnan().sum())}
 
 
@@ -51,29 +51,29 @@ def randomization_check(
     layers: Sequence[str] | None = None,
     chunk_size: int = 256,
 ) -> Randomization:
-    """Return how much of a map survives when the network's parameters are randomized, layer by layer, cumulatively.
+    """Return the similarity of a map to the original as the network's parameters are randomized layer by layer.
 
-    Cascading randomization after Adebayo et al. 2018, arXiv 1810.03292. They draw the parameters anew from their
-    initial distribution; here every parameter tensor becomes Gaussian with mean 0 and the root mean square of the
-    trained one, so that activations keep their size whatever the layer, and the generator is explicit. Buffers
-    (running statistics) stay. Everything, the original maps too, is computed on a deep copy: ``module`` stays as it is.
+    Cascading randomization after Adebayo et al. 2018, arXiv 1810.03292. They redraw the parameters from their initial
+    distribution. Here every parameter tensor becomes Gaussian with mean 0 and the root mean square of the trained
+    tensor, so that activations keep their scale in every layer; the generator is explicit. Buffers (running statistics)
+    are kept. Everything, including the original maps, is computed on a deep copy, so ``module`` does not change.
 
     Args:
         module: the network, on any device and in any mode.
         explain: takes a network like ``module`` and images ``(n, C, H, W)``, returns non-negative maps
-            ``(n, h, w)``. It must use the network it is given, and should explain the same class or action
-            throughout: which one a random network prefers is random too.
+            ``(n, h, w)``. It must use the given network, and should explain the same class or action throughout, since
+            the preference of a random network is random.
         images: ``(N, C, H, W)``; not changed.
         generator: source of the random parameters.
-        layers: names of submodules, top first, whose own parameters and those of everything inside them are drawn;
-            ``None`` means every module that directly holds parameters, from the last registered one to the first.
+        layers: names of submodules, top first, whose parameters (including nested ones) are randomized; ``None`` means
+            every module with parameters of its own, from the last registered to the first.
         chunk_size: largest number of images given to ``explain`` at once.
 
     Returns:
-        The rank correlation after each stage, of maps at their own size.
+        The rank correlation after each stage, of maps in their original size.
 
     Raises:
-        ValueError: no layer, or one that the module does not have or that holds no parameters.
+        ValueError: there is no layer, or a layer does not exist or has no parameters.
     """
     network = _copied(module)
     names = _layers(network) if layers is None else tuple(layers)
@@ -91,9 +91,9 @@ def randomization_check(
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """Return a deep copy; tensors that are part of a graph, kept from an earlier pass, come without it.
+    """Return a deep copy; tensors that belong to a graph of an earlier pass are detached.
 
-    :func:`copy.deepcopy` refuses such tensors, and policies keep some (their last action distribution).
+    :func:`copy.deepcopy` refuses such tensors, and policies store some (their last action distribution).
     """
     detached: dict[int, Any] = {}
     _detach_graphs(module, detached, set())
@@ -141,9 +141,11 @@ def _layers(network: nn.Module) -> tuple[str, ...]:
 
 def _check_layers(network: nn.Module, names: Sequence[str]) -> None:
     if not names:
-        raise ValueError("there is no layer to randomize; the module must hold parameters, and layers name one or more")
+        raise ValueError(
+            "there is no layer to randomize; the module must have parameters, and layers must name one or more"
+        )
     known = dict(network.named_modules())
     for name in names:
         if name not in known or next(known[name].parameters(), None) is None:
             holders = ", ".join(repr(layer) for layer in reversed(_layers(network)))
-            raise ValueError(f"{name!r} is not a submodule with parameters; those that hold some: {holders}")
+            raise ValueError(f"{name!r} is not a submodule with parameters; those with parameters: {holders}")

@@ -45,7 +45,7 @@ def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def mean_ranks(scores: Tensor) -> Tensor:
-    """Return the rank of each entry in its row, 1 for the smallest; equal entries share the mean of theirs.
+    """Return the rank of each entry in its row, 1 for the smallest; ties get their mean rank.
 
     Args:
         scores: ``(B, P)``, finite.
@@ -77,7 +77,7 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
-    """Return the rank correlation of each pair of rows: that of their :func:`mean_ranks`.
+    """Return the rank correlation of each pair of rows, with :func:`mean_ranks`.
 
     Args:
         first: ``(B, P)``.

@@ -1,4 +1,4 @@
-"""ROAD's noisy linear imputation: replace removed pixels by what their neighbors predict."""
+"""ROAD's noisy linear imputation: replaces removed pixels by values predicted from their neighbors."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 NOISE = 0.01
-"""Standard deviation of the noise, as a share of each image's own range of values."""
+"""Standard deviation of the noise, as a share of each image's range of values."""
 
 _NEIGHBORS = ((0, 1, 1 / 6), (1, 0, 1 / 6), (1, 1, 1 / 12), (1, -1, 1 / 12))
-"""Row offset, column offset and weight of four neighbors; the other four lie opposite."""
+"""Row offset, column offset and weight of four neighbors; the other four are opposite."""
 
 _OUTSIDE, _KEPT = -2, -1
 
 
 def impute(images: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
-    """Return images whose removed pixels carry no more than their surroundings tell.
+    """Return images whose removed pixels carry no information beyond their surroundings.
 
     Every removed pixel equals the weighted mean of its eight neighbors (direct ones 1/6, diagonal ones 1/12),
-    removed neighbors included: a linear system per image, the same for all channels. Gaussian noise on top keeps
-    imputed pixels from being recognized by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
-    on noisy linear imputation. Choices of ours: at the border the weights of the neighbors that exist are scaled
-    to a sum of 1; the noise is relative to the range of each image; an image that is removed entirely becomes its
-    own mean color, since no pixel is left to predict from.
+    removed neighbors included: a linear system per image, the same for all channels. Added Gaussian noise keeps a model
+        from recognizing imputed pixels by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
+    on noisy linear imputation. Our own choices: at the border, the weights of the existing neighbors are scaled to a
+        sum of 1; the noise is relative to the range of each image; an entirely removed image becomes its mean color,
+        since no pixel is left to predict from.
 
     The system is symmetric, positive definite and banded: one Cholesky factorization on the CPU in float64,
     ``O(pixels * width^2)``.
@@ -65,7 +65,7 @@ def _system(
     """Return the lower bands ``(K, n)`` and the right sides ``(n, C)`` of the system of n removed pixels.
 
     Row by row: (sum of the weights) x - sum of weight * removed neighbor = sum of weight * kept neighbor.
-    Unknowns are numbered along the rows, so neighbors are at most ``W + 1`` numbers apart.
+    Unknowns are numbered row by row, so the indices of neighbors differ by at most ``W + 1``.
     """
     unknown = np.arange(removed.sum())
     index = np.full((removed.shape[0] + 2, removed.shape[1] + 2), _OUTSIDE)

@@ -1,4 +1,4 @@
-"""Algorithms by name: whose settings a section ``algorithm`` holds, and what is asked of the models that they make."""
+"""Algorithms by name: their settings (section ``algorithm``), and the required interface of their models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_ALGORITHM = "ppo"
 
 
 class TrainedAgent(Protocol):
-    """A trained model, as evaluation, explanation and export know it."""
+    """The interface of a trained model for evaluation, explanation and export."""
 
     @property
     def num_timesteps(self) -> int:
@@ -34,22 +34,22 @@ class TrainedAgent(Protocol):
         """The network. Attention maps need a :class:`camal_rl.agents.AttentivePolicy`."""
 
     def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
-        """Return actions for observations as environments give them, and the state of a recurrent network."""
+        """Return actions for observations from environments, and the state of a recurrent network."""
 
 
 class Agent(TrainedAgent, Protocol):
-    """A model that an algorithm makes, as training knows it.
+    """The interface of an algorithm's model for training.
 
-    Models of Stable-Baselines3 have all of it; their callbacks, which training uses, expect such a model.
+    Models of Stable-Baselines3 have this interface; its callbacks, which training uses, expect it.
     """
 
     ep_info_buffer: Any
-    """The last episodes of training, ``{"r": return, ...}`` each; ``None`` before the first."""
+    """The latest training episodes, each ``{"r": return, ...}``; ``None`` before the first."""
 
     def learn(
         self, total_timesteps: int, callback: Any = None, *, tb_log_name: str = "run", progress_bar: bool = False
     ) -> Any:
-        """Train for at least so many environment steps, with callbacks of Stable-Baselines3's."""
+        """Train for at least ``total_timesteps`` environment steps, with callbacks of Stable-Baselines3."""
 
     def save(self, path: Path) -> None:
         """Write the model as one file, which the algorithm's ``load`` reads."""
@@ -59,7 +59,7 @@ AGENT_MEMBERS = ("learn", "save", "predict", "num_timesteps", "ep_info_buffer", 
 
 
 def _nothing(_: Any) -> None:
-    """Have nothing to say."""
+    """Return no explanation."""
 
 
 def _unchanged(settings: Any) -> Any:
@@ -74,16 +74,16 @@ class AlgorithmSpec:
         settings: frozen dataclass of the other keys of the section ``algorithm``. Annotations
             such as those of :mod:`camal_rl.runs.checks` bound numbers. A setting ``gamma`` is the discount that
             ``env.normalize_reward`` divides by.
-        build: makes the untrained model, an :class:`Agent`, of configuration, training environment and run folder.
-            What ``policy``, ``camal``, ``terms``, ``seed`` and ``device`` of the configuration say is its to follow.
+        build: creates the untrained model, an :class:`Agent`, from configuration, training environment and run folder.
+            It must apply ``policy``, ``camal``, ``terms``, ``seed`` and ``device`` of the configuration.
         load: reads the file that the model's ``save`` wrote, ``load(path, device="cpu")``. It is called only for a run
             folder that the user trusts: such a file may run code. A model whose policy is a
             :class:`camal_rl.agents.AttentivePolicy` is loaded without it, see :mod:`camal_rl.rl.policy_file`.
-        check: raises a ValueError for settings that do not go together, also with those of other sections.
-        why_unknown: says more of a dotted key that is no setting, or ``None``.
-        without_schedules: the settings with everything constant over training, for ``camal-rl bench``.
-        targets: the attention targets of its policies, for which the default of ``camal.targets`` stands.
-        baseline: what comparisons call the algorithm alone, with weight 0 and without auxiliary terms.
+        check: raises a ValueError for incompatible settings, including those of other sections.
+        why_unknown: returns an explanation for a dotted key that is not a setting, or ``None``.
+        without_schedules: returns the settings without schedules, for ``camal-rl bench``.
+        targets: the attention targets of its policies, the default of ``camal.targets``.
+        baseline: name of the plain algorithm in comparisons, with weight 0 and without auxiliary terms.
     """
 
     settings: type[Any]
@@ -96,12 +96,15 @@ class AlgorithmSpec:
     baseline: str = PPO_METHOD
 
     def __post_init__(self) -> None:
-        """Check what can be known before a model is made."""
+        """Check everything that can be known before a model is created."""
         kind: Any = self.settings
         if not isinstance(kind, type) or not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
             raise TypeError(f"settings of an algorithm must be a class with @dataclass(frozen=True), got {kind!r}")
         if NAME in {item.name for item in fields(kind)}:
-            raise TypeError(f"{kind.__name__} has a setting {NAME!r}, which is the algorithm's own: algorithm.{NAME}")
+            raise TypeError(
+                f"{kind.__name__} has a setting {NAME!r}, which is reserved for the algorithm's name: "
+                f"algorithm.{NAME!r}"
+            )
         for member in ("build", "load", "check", "why_unknown", "without_schedules"):
             if not callable(getattr(self, member)):
                 raise TypeError(f"{member} of an algorithm must be a function, got {getattr(self, member)!r}")
@@ -114,8 +117,8 @@ class AlgorithmSpec:
         """
         if "gamma" not in {item.name for item in fields(self.settings)}:
             raise ValueError(
-                "env.normalize_reward needs the discount of returns, a setting algorithm.gamma, and the algorithm has "
-                "none; set env.normalize_reward=false"
+                "env.normalize_reward needs the discount of returns, a setting algorithm.gamma, which the algorithm "
+                "does not have; set env.normalize_reward=false"
             )
         return float(settings.gamma)
 
@@ -136,15 +139,15 @@ def register_algorithm(name: str, spec: AlgorithmSpec) -> AlgorithmSpec: ...
 
 
 def register_algorithm(name: str, spec: AlgorithmSpec | None = None) -> Any:
-    """Make an algorithm known by a name, ``algorithm.name: NAME`` in configurations.
+    """Register an algorithm under a name, ``algorithm.name: NAME`` in configurations.
 
     Args:
         name: the name.
-        spec: the algorithm; without it, what is returned takes it.
+        spec: the algorithm; without it, the function returns a decorator.
 
     Raises:
-        TypeError: ``spec`` is no :class:`AlgorithmSpec`.
-        ValueError: a name that is taken, or that could be a path.
+        TypeError: ``spec`` is not an :class:`AlgorithmSpec`.
+        ValueError: the name is taken, or could be a path.
     """
     if spec is None:
         return lambda given: register_algorithm(name, given)
@@ -155,7 +158,7 @@ def find_algorithm(name: str) -> AlgorithmSpec:
     """Return an algorithm by its name or its path ``package.module:name``.
 
     Raises:
-        ValueError: there is none, or what lies there is none; the message is one line.
+        ValueError: there is none, or the object is not an algorithm; the message is one line.
     """
     try:
         return _checked_spec(ALGORITHMS.find(name), name)
@@ -164,42 +167,42 @@ def find_algorithm(name: str) -> AlgorithmSpec:
 
 
 def settings_of(name: str, settings: object) -> Any:
-    """Return settings if they are those of an algorithm, otherwise raise a ValueError."""
+    """Return settings if they belong to the algorithm, otherwise raise a ValueError."""
     kind = find_algorithm(name).settings
     if type(settings) is not kind:
         raise ValueError(
             f"algorithm of a configuration must be a mapping or the {kind.__name__} of algorithm {name!r}, got "
-            f"{settings!r}; algorithm_name chooses another algorithm"
+            f"{settings!r}; set algorithm_name for another algorithm"
         )
     return settings
 
 
 def checked_agent(model: Any, name: str) -> Agent:
-    """Return what an algorithm made, if it has all that is asked of a model.
+    """Return the model of an algorithm after checking its interface.
 
     Raises:
-        TypeError: something is missing; the message names it.
+        TypeError: a member is missing; the message names it.
     """
     missing = [member for member in AGENT_MEMBERS if not hasattr(model, member)]
     if missing:
         raise TypeError(
             f"algorithm {name!r} made a {type(model).__name__}, which has no {', '.join(missing)}; derive it from "
-            "camal_rl.agents.CAMALPPO or CAMALDQN, or see camal_rl.rl.algorithms.Agent for what a model must have"
+            "camal_rl.agents.CAMALPPO or CAMALDQN, or see camal_rl.rl.algorithms.Agent for the required interface"
         )
     return cast(Agent, model)
 
 
 def attentive_policy(model: TrainedAgent) -> AttentivePolicy:
-    """Return a model's policy, of which attention maps can be asked.
+    """Return a model's policy if it provides attention maps.
 
     Raises:
         TypeError: it is of another kind.
     """
     if not isinstance(model.policy, AttentivePolicy):
         raise TypeError(
-            f"attention maps need a camal_rl.agents.CamPolicy, the model's policy is a {type(model.policy).__name__} "
-            "(that of DQN is a CamQPolicy); set evaluation.frames=0, log.overlay_every=0 and camal.weight=0 to do "
-            "without maps"
+            "attention maps need a camal_rl.agents.CamPolicy, but the model's policy is a "
+            f"{type(model.policy).__name__} (that of DQN is a CamQPolicy); set evaluation.frames=0, "
+            "log.overlay_every=0 and camal.weight=0 to do without maps"
         )
     return model.policy
 

@@ -1,4 +1,4 @@
-"""How fast a configuration trains on this machine, and where the time goes."""
+"""Measures the training speed of a configuration on this machine, and where the time goes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECTIONS = {
     "optimizer": "update: gradient clipping, optimizer",
     "other": "other: callbacks, logs, alignment logged",
 }
-"""What a round is split into, in words."""
+"""Descriptions of the sections of a round."""
 
 SPLIT_NOTE = "measured in separate rounds, with timers; steps/s is measured without them"
 _MIB = 2**20
@@ -46,12 +46,12 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """What is measured.
+    """Plan of a measurement.
 
     Attributes:
         config: the configuration.
-        rounds: rollouts, each with its update, that steps/s is measured on; as many again for the split.
-        peer: measure the same configuration with weight 0 as well, in turns; a weight of 0 has no peer.
+        rounds: rounds, each a rollout with its update, for the measurement of steps/s; the split takes as many again.
+        peer: also measure the same configuration with weight 0, in alternation; ignored if the weight is 0.
     """
 
     config: ExperimentConfig
@@ -65,12 +65,12 @@ class BenchPlan:
 
     @property
     def total_rounds(self) -> int:
-        """Rounds from beginning to end: each agent's one to warm up and those measured, then those of the split."""
+        """Total number of rounds: a warm-up round and the measured rounds of each agent, then those of the split."""
         return (1 + self.rounds) * (2 if self.with_peer else 1) + self.rounds
 
 
 class SectionTimer:
-    """Adds up the time spent in named sections; an inner section's time is not counted in the one around it.
+    """Adds up the time spent in named sections; the time of a nested section is not counted in the outer one.
 
     Args:
         synchronize: waits for the device; called wherever a section begins or ends.
@@ -85,7 +85,7 @@ class SectionTimer:
 
     @contextmanager
     def section(self, name: str) -> Iterator[None]:
-        """Charge the time inside the block to a section."""
+        """Add the time inside the block to a section."""
         self._charge()
         self._open.append(name)
         try:
@@ -103,13 +103,13 @@ class SectionTimer:
 
 
 def make_agent(config: ExperimentConfig) -> PPOWithTerms:
-    """Make environment and untrained agent, as training does, that write nothing.
+    """Create environment and untrained agent as for training, but without writing anything.
 
     Schedules are left out: the learning rate and the weight of the CAMAL term stay at their full values.
 
     Raises:
-        ValueError, TypeError: a value that the environment or the agent refuses; an algorithm whose time this module
-            cannot split.
+        ValueError, TypeError: the environment or the agent refuses a value, or this module cannot split the time of the
+            algorithm.
         MissingExtraError: the simulator is not installed.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -126,8 +126,8 @@ def make_agent(config: ExperimentConfig) -> PPOWithTerms:
         model = make_model(config, venv, RunFolder(Path()))
         if not isinstance(model, PPOWithTerms):
             raise TypeError(
-                "bench splits the time of agents derived from camal_rl.agents.CAMALPPO or PPOWithTerms, algorithm "
-                f"{config.algorithm_name!r} makes a {type(model).__name__}"
+                "bench can only split the time of agents derived from camal_rl.agents.CAMALPPO or PPOWithTerms, but "
+                f"algorithm {config.algorithm_name!r} makes a {type(model).__name__}"
             )
     except BaseException:
         venv.close()
@@ -140,7 +140,7 @@ def measure(plan: BenchPlan, model: PPOWithTerms, on_round: Callable[[str], None
     """Train for a few rounds and return the figures, ready for JSON; nothing is written.
 
     Args:
-        plan: what is measured.
+        plan: the plan.
         model: from :func:`make_agent`, for the plan's configuration; its environment is closed at the end.
         on_round: called after each round, with its name.
     """
@@ -149,7 +149,7 @@ def measure(plan: BenchPlan, model: PPOWithTerms, on_round: Callable[[str], None
     with ExitStack() as stack:
         stack.callback(_env(model).close)
         _warm_up(model, on_round)
-        # Of one agent alone, as in training: the peer does not exist yet.
+        # Memory of one agent alone, as in training: the peer does not exist yet.
         memory = peak_memory(model.device)
         if plan.with_peer:
             config = replace(plan.config, camal=replace(plan.config.camal, weight=0.0))
@@ -177,14 +177,14 @@ def steps_of_round(model: PPOWithTerms) -> int:
 
 
 def train_round(model: PPOWithTerms) -> float:
-    """Collect one rollout, learn from it, and return the seconds that took."""
+    """Collect one rollout, learn from it, and return the time in seconds."""
     started = time.perf_counter()
     model.learn(steps_of_round(model), reset_num_timesteps=False)
     return time.perf_counter() - started
 
 
 def timed_round(model: PPOWithTerms, timer: SectionTimer) -> None:
-    """Train for a round with timers around the methods of the agent; they are gone afterwards."""
+    """Train for a round with timers around the methods of the agent, which are removed afterwards."""
     with ExitStack() as stack:
         for owner, name, section in _methods(model):
             stack.enter_context(_replaced(owner, name, _timed(timer, section, getattr(owner, name))))
@@ -208,7 +208,7 @@ def split_summary(seconds: dict[str, float], steps: int) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> dict[str, float | None]:
-    """Return the most memory so far in MiB: of this process, and on a GPU what torch allocated; ``None`` if unknown."""
+    """Return the peak memory so far in MiB: of this process, and of torch on a GPU; ``None`` if unknown."""
     cuda = torch.cuda.max_memory_allocated(device) / _MIB if device.type == "cuda" else None
     try:
         import resource
@@ -243,7 +243,7 @@ def _warm_up(model: PPOWithTerms, on_round: Callable[[str], None]) -> None:
 def _speeds(
     plan: BenchPlan, agents: dict[str, PPOWithTerms], on_round: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Return steps per second of every agent, round by round; the agents take turns."""
+    """Return steps per second of every agent for each round; the agents alternate."""
     speeds: dict[str, list[float]] = {name: [] for name in agents}
     for index in range(plan.rounds):
         for name, model in agents.items():
@@ -257,13 +257,13 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _peer_summary(speeds: dict[str, list[float]]) -> dict[str, Any]:
-    """Return the peer's steps per second, and the agent's speed over the peer's in the same round."""
+    """Return the peer's steps per second, and the ratio of the agent's speed to the peer's in the same round."""
     ratios = [own / peer for own, peer in zip(speeds["agent"], speeds["weight_0"], strict=True)]
     return {"steps_per_second": _summary(speeds["weight_0"]), "agent_over_it": _summary(ratios)}
 
 
 def _methods(model: PPOWithTerms) -> list[tuple[Any, str, str]]:
-    """Return owner, name and section of what is timed; what an owner calls by name can be replaced on it."""
+    """Return owner, name and section of each timed method, which is replaced on its owner."""
     env, policy, buffer = _env(model), model.policy, model.rollout_buffer
     return [
         (env, "step_async", "simulate"),
@@ -286,7 +286,7 @@ def _methods(model: PPOWithTerms) -> list[tuple[Any, str, str]]:
 
 
 def _camal_terms(model: PPOWithTerms) -> list[CamalTerm]:
-    """Return CAMAL's term, if the agent has it."""
+    """Return the agent's CAMAL term, if it has one."""
     return [term for term in model.auxiliary_terms if isinstance(term, CamalTerm)]
 
 
@@ -295,14 +295,14 @@ def _timed_maps(timer: SectionTimer, term: CamalTerm) -> Callable[..., Any]:
     attention = _timed(timer, "attention", maps)
 
     def attention_maps(evaluation: Any, create_graph: bool) -> Any:
-        # Without a graph they are made for the log, not for the loss.
+        # Maps without a graph are for the log, not for the loss.
         return (attention if create_graph else maps)(evaluation, create_graph)
 
     return attention_maps
 
 
 def _synchronizer(device: torch.device) -> Callable[[], None]:
-    """Return what waits for a GPU, whose work outlasts the call that asks for it; a CPU needs no waiting."""
+    """Return the function that synchronizes with a GPU; it does nothing on a CPU."""
     return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
 
 
@@ -317,7 +317,7 @@ def _timed(timer: SectionTimer, section: str, function: Callable[..., Any]) -> C
 def _timed_items(
     timer: SectionTimer, section: str, function: Callable[..., Iterable[Any]]
 ) -> Callable[..., Iterator[Any]]:
-    """Time what a generator does to find each item, not what is done with them."""
+    """Time a generator's own work for each item, not the work of its consumer."""
 
     def timed(*arguments: Any, **keywords: Any) -> Iterator[Any]:
         items = iter(function(*arguments, **keywords))
@@ -326,14 +326,14 @@ def _timed_items(
                 found = list(islice(items, 1))
             if not found:
                 return
-            yield found.pop()  # no name here keeps a minibatch alive
+            yield found.pop()  # no variable here may keep a minibatch alive
 
     return timed
 
 
 @contextmanager
 def _replaced(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Put a function in a method's place inside the block; afterwards the owner is as it was."""
+    """Replace a method by a function inside the block, and restore it afterwards."""
     own = vars(owner).get(name)
     setattr(owner, name, function)
     try:

@@ -1,4 +1,4 @@
-"""Checkpoints of an agent's training: written by steps and minutes, and taken up again."""
+"""Checkpoints of an agent's training: written by steps and minutes, and resumed from."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ AGENT, ENVIRONMENT, RUN = "agent", "environment", "run"
 
 @runtime_checkable
 class ResumableAgent(Protocol):
-    """A model whose training can be saved and taken up again, as :class:`camal_rl.agents.PPOWithTerms`."""
+    """A model whose training can be saved and resumed, such as :class:`camal_rl.agents.PPOWithTerms`."""
 
     interruption: Interruption
 
     def training_state(self) -> dict[str, Any]:
-        """Return all that training needs to go on, but for the environment."""
+        """Return everything that training needs to continue, except for the environment."""
 
     def restore_training_state(self, state: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """Take over a state of :meth:`training_state`."""
+        """Restore a state from :meth:`training_state`."""
 
     def restart_episodes(self, observations: Any) -> None:
-        """Go on with the first observations of new episodes in every environment."""
+        """Continue with the first observations of new episodes in every environment."""
 
 
 @runtime_checkable
@@ -48,14 +48,14 @@ class ResumableCallback(Protocol):
     """A callback with a schedule of its own."""
 
     def schedule(self) -> dict[str, Any]:
-        """Return when it is due again, as plain data."""
+        """Return when it is due next, as plain data."""
 
     def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
-        """Take over what :meth:`schedule` gave."""
+        """Restore the result of :meth:`schedule`."""
 
 
 class InexactResumeWarning(UserWarning):
-    """Training goes on, but not bit for bit as it would have without the interruption."""
+    """Training continues, but not bit-identically to a training without interruption."""
 
 
 @dataclass
@@ -63,11 +63,11 @@ class TrainingCheckpoints:
     """Writes and reads the checkpoints of one training.
 
     Attributes:
-        model: what is trained.
-        folder: where checkpoints go.
-        keep: how many of the newest stay; 0 keeps all.
-        callbacks: those with a schedule of their own are saved too.
-        seconds: how long training took before this process.
+        model: the trained model.
+        folder: the folder of checkpoints.
+        keep: number of newest checkpoints to keep; 0 keeps all.
+        callbacks: callbacks; those with a schedule are saved too.
+        seconds: duration of training before this process.
     """
 
     model: ResumableAgent
@@ -83,7 +83,7 @@ class TrainingCheckpoints:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training, those before an interruption too."""
+        """Seconds of training, including those before an interruption."""
         return self.seconds + time.monotonic() - self._started
 
     @property
@@ -92,13 +92,13 @@ class TrainingCheckpoints:
 
     @property
     def _venv(self) -> VecEnv:
-        """The environment with what the model has wrapped around it."""
+        """The environment with the wrappers that the model has added."""
         return cast(VecEnv, cast(Any, self.model).get_env())
 
     def write(self) -> None:
-        """Write a checkpoint of the present state; one that cannot be written does not end training: a warning tells.
+        """Write a checkpoint of the current state; a failure to write gives a warning and does not end training.
 
-        The present state is one of those in which :mod:`camal_rl.agents.training_state` can take it.
+        The current state must be one that :mod:`camal_rl.agents.training_state` can save.
         """
         saved = save_env(self._venv)
         self._flush_logs()
@@ -111,15 +111,15 @@ class TrainingCheckpoints:
             write_checkpoint(
                 self.folder, self._step, parts, self.keep, lambda partial: save_policy_of(self.model, partial)
             )
-        except (WriteError, TypeError) as error:  # what is somebody's own may hold what no checkpoint can
-            warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
+        except (WriteError, TypeError) as error:  # user code may contain types that checkpoints cannot store
+            warnings.warn(f"{error}; training continues without this checkpoint", CheckpointWarning, stacklevel=2)
         self.last_step = self._step
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put model, environment and callbacks into the state of a checkpoint.
+        """Restore model, environment and callbacks from a checkpoint.
 
         Raises:
-            ValueError: it is that of another configuration or version.
+            ValueError: it belongs to another configuration or version.
         """
         parts = checkpoint.parts
         try:
@@ -137,7 +137,8 @@ class TrainingCheckpoints:
         if restarted is not None:
             self.model.restart_episodes(restarted)
             warnings.warn(
-                f"{saved.why_inexact}: training goes on with new episodes, not bit for bit as it would have",
+                f"{saved.why_inexact}: training continues with new episodes, so it is not bit-identical to an "
+                "uninterrupted one",
                 InexactResumeWarning,
                 stacklevel=2,
             )
@@ -146,7 +147,7 @@ class TrainingCheckpoints:
         return [each for each in self.callbacks if isinstance(each, ResumableCallback)]
 
     def _flush_logs(self) -> None:
-        """Bring to the disk what was logged up to here: events that were lost with a killed program leave a gap."""
+        """Flush the logs to disk: events lost with a killed program would leave a gap."""
         for output in getattr(cast(Any, self.model).logger, "output_formats", ()):
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.flush()
@@ -155,13 +156,13 @@ class TrainingCheckpoints:
 
 
 NOT_RESUMABLE = (
-    "its models have no training_state() and restore_training_state(), as those of camal_rl.agents.PPOWithTerms have; "
-    "train anew without --resume"
+    "its models have no training_state() and restore_training_state(), unlike those of camal_rl.agents.PPOWithTerms; "
+    "train again without --resume"
 )
 
 
 class StopCallback(BaseCallback):
-    """Ends the training of a model that cannot be resumed after the present step, where that is asked for."""
+    """Ends the training of a non-resumable model after the current step on request."""
 
     def __init__(self, requested: Callable[[], bool]) -> None:
         super().__init__()
@@ -172,11 +173,11 @@ class StopCallback(BaseCallback):
 
 
 class CheckpointCallback(BaseCallback):
-    """Writes a checkpoint where a rollout starts, when so many steps or minutes have passed since the last one.
+    """Writes a checkpoint at the start of a rollout if enough steps or minutes have passed since the last one.
 
     Args:
-        checkpoints: what writes them.
-        log: ``checkpoint_every`` and ``checkpoint_minutes``; 0 stands for never.
+        checkpoints: writes the checkpoints.
+        log: has ``checkpoint_every`` and ``checkpoint_minutes``; 0 means never.
     """
 
     def __init__(self, checkpoints: TrainingCheckpoints, log: LogConfig) -> None:

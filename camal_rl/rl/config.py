@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, checked when they are made."""
+"""The configuration of an experiment: frozen dataclasses, checked when they are created."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class PolicyConfig:
     Attributes:
         encoder: ``nature``, ``impala``, ``compact``, ``patch``, a name of :func:`camal_rl.agents.register_encoder`, or
             the path of a class, ``package.module:name``.
-        precision: arithmetic inside the encoder; ``auto`` is bfloat16 where it is fast.
-        cam_layer: dotted name of the layer inside the encoder whose output the maps are made of, such as ``cnn.4``;
-            ``null`` is ``cnn`` of a CamEncoder, which those named above are, and the last ``Conv2d`` of any other.
+        precision: floating-point precision of the encoder; ``auto`` is bfloat16 where it is fast.
+        cam_layer: dotted name of the layer inside the encoder from whose output maps are computed, such as ``cnn.4``;
+            ``null`` is ``cnn`` for a CamEncoder, such as those named above, and the last ``Conv2d`` for any other.
     """
 
     encoder: str = "compact"
@@ -53,7 +53,7 @@ class PolicyConfig:
     cam_layer: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is such an encoder."""
+        """Check that the encoder exists."""
         try:
             encoder_class(self.encoder)
         except ValueError as error:
@@ -62,16 +62,16 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured after training.
+    """The evaluation after training.
 
     Attributes:
-        sets: level sets of the environment on which returns are measured; gaps are against ``train``.
+        sets: level sets of the environment on which returns are measured; gaps are relative to ``train``.
         attention_sets: level sets on which attention is measured.
         episodes: episodes for each level set and kind of action.
         frames: frames of each level set on which attention is measured; 0 measures none.
         frame_every: steps between those frames.
-        num_envs: copies that step together.
-        seed: seed of the levels and actions, other than the training seed.
+        num_envs: number of parallel environments.
+        seed: seed of the levels and actions, different from the training seed.
     """
 
     sets: tuple[str, ...] = ("train", "held_out")
@@ -92,19 +92,19 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class LogConfig(CheckpointSettings):
-    """What is written while training runs.
+    """What is written during training.
 
     Attributes:
-        checkpoint_every: environment steps between checkpoints, rounded up to whole rollouts; 0 writes none by steps.
-        checkpoint_minutes: minutes between checkpoints, rounded up to whole rollouts; 0 writes none by minutes. With
-            both 0 one is written only where a signal ends training.
-        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
+        checkpoint_every: environment steps between checkpoints, rounded up to whole rollouts; 0 disables this trigger.
+        checkpoint_minutes: minutes between checkpoints, rounded up to whole rollouts; 0 disables this trigger. If both
+            are 0, a checkpoint is written only when a signal ends training.
+        checkpoint_keep: number of newest checkpoints to keep; 0 keeps all.
         overlay_every: environment steps between overlay pictures in TensorBoard; 0 writes none.
-        overlay_frames: frames on an overlay picture.
+        overlay_frames: number of frames on an overlay picture.
         held_out_every: environment steps between measurements of the return on the first held-out set of
-            ``evaluation.sets``; 0 measures none. Training is the same with and without.
-        held_out_episodes: episodes of each of them.
-        loggers: where figures are written besides TensorBoard: ``csv``, ``wandb``, or a logger of your own
+            ``evaluation.sets``; 0 measures none. Training is not affected.
+        held_out_episodes: number of episodes per measurement.
+        loggers: loggers of figures besides TensorBoard: ``csv``, ``wandb``, or your own
             (:class:`camal_rl.runs.scalar_logs.ScalarLog`) by name or path.
     """
 
@@ -118,14 +118,14 @@ class LogConfig(CheckpointSettings):
     loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check ranges, and that there are such loggers."""
+        """Check ranges, and that the loggers exist."""
         check_section(self, "log")
         check_loggers(self.loggers)
 
 
 SEES_MASKS = "sees masks"
 MAP_SETTINGS = ("targets", "method", "coverage", "value_rectification", "policy_rectification")
-"""Settings of ``camal`` that define which maps are measured and against what; at weight 0 only these have an effect."""
+"""Settings of ``camal`` that define the measured maps and targets; with weight 0 only these have an effect."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +133,24 @@ class ExperimentConfig(RunSettings):
     """One training run and its evaluation.
 
     Attributes:
-        env: the environment that is trained on.
-        name: names the run folder; ``None`` derives it from the environment.
+        env: the training environment.
+        name: name of the run folder; ``None`` derives it from the environment.
         seed: seed of the network, the actions and the levels.
-        total_timesteps: environment steps of training.
+        total_timesteps: number of environment steps of training.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch threads; 0 leaves torch's choice.
         algorithm: the algorithm's settings, an object of its dataclass (:class:`camal_rl.rl.ppo.PPOConfig`); a mapping
-            of some of them, as YAML holds it, will do.
+            of some of them, as in YAML, is accepted too.
         policy: the network.
-        camal: what of the attention is supervised, and how strongly.
+        camal: settings of the CAMAL term, which supervises the attention.
         terms: auxiliary terms besides CAMAL's, by name (``drac``) or path, with their settings.
-        methods: settings for single methods of a comparison, by attention loss (those of ``camal``: losses differ in
-            scale) or by auxiliary term.
-        evaluation: what is measured after training.
-        log: what is written while training runs.
-        imports: modules that are imported before anything is checked, here and in worker processes, for what they
-            register: encoders, losses, environments, metrics, algorithms.
-        tuning: the sweep that found these settings, if one did; its seeds are refused.
+        methods: settings for single methods of a comparison, by attention loss (settings of ``camal``, since losses
+            differ in scale) or by auxiliary term.
+        evaluation: the evaluation after training.
+        log: what is written during training.
+        imports: modules to import before anything is checked, also in worker processes, so that they can register
+            encoders, losses, environments, metrics and algorithms.
+        tuning: the sweep that found these settings, if any; its seeds are refused.
         algorithm_name: name of the algorithm, or its path ``package.module:name``; ``algorithm.name`` in plain data.
     """
 
@@ -176,7 +176,7 @@ class ExperimentConfig(RunSettings):
     algorithm_name: str = field(default=DEFAULT_ALGORITHM, metadata={KEY: f"algorithm.{NAME}"})
 
     def __post_init__(self) -> None:
-        """Check ranges and what depends on more than one section."""
+        """Check ranges, and conditions that involve several sections."""
         check_section(self, "")
         check_folder_name("name", self.name)
         check_not_tuned_on(self.seed, self.tuning)
@@ -189,19 +189,19 @@ class ExperimentConfig(RunSettings):
             parsed = parse_method(method, spec.baseline)
             self._joined_by(parsed)
             if parsed.masking is not None and own:
-                raise ValueError(f"methods.{method}: a masking has no settings, got {', '.join(own)}; leave them out")
+                raise ValueError(f"methods.{method}: a masking has no settings, got {', '.join(own)}; remove them")
         if self.camal.weight > 0 and self.env.segmentation is None:
             raise ValueError("camal.weight above 0 needs masks: set env.segmentation=default")
 
     def _make_algorithm_settings(self) -> None:
-        """Put the settings in the place of plain data, and check them."""
+        """Replace plain data by the settings dataclass, and check it."""
         given = self.algorithm
         if isinstance(given, Mapping):
             given = {NAME: self.algorithm_name, **given}
             spec = find_algorithm(given[NAME])
             data = {"algorithm": given}
             check_keys(data, dict(known_keys(type(self), data)), spec.why_unknown)
-            # What this frozen object was made of is not kept.
+            # The plain data behind this frozen object is not kept.
             object.__setattr__(self, "algorithm_name", given[NAME])
             own = {key: value for key, value in given.items() if key != NAME}
             object.__setattr__(self, "algorithm", read_section(spec.settings, own, "algorithm"))
@@ -210,7 +210,7 @@ class ExperimentConfig(RunSettings):
         check_section(settings_of(self.algorithm_name, self.algorithm), "algorithm")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        """Return plain dictionaries, lists and numbers, as in YAML and JSON."""
         data = super().as_dict()
         data["algorithm"] = {NAME: data.pop("algorithm_name"), **data["algorithm"]}
         return data
@@ -219,8 +219,8 @@ class ExperimentConfig(RunSettings):
         """Return the configuration of a method of a comparison, without the settings of the others.
 
         :attr:`baseline` is the algorithm alone: weight 0 and no terms.
-        :func:`camal_rl.rl.methods.parse_method` says what other names stand for. Without CAMAL's term only what says
-        which map is measured stays of ``camal``, so that these runs serve every setting of it.
+        :func:`camal_rl.rl.methods.parse_method` explains other names. Without CAMAL's term, only the settings that
+        define the measured maps are kept in ``camal``, so that these runs can be reused for all its other settings.
 
         Raises:
             ValueError: unknown method or setting.
@@ -230,7 +230,7 @@ class ExperimentConfig(RunSettings):
         return replace(self, camal=camal, terms=terms, methods={}, env=replace(self.env, masking=parsed.masking))
 
     def _joined_by(self, parsed: Method) -> tuple[CamalConfig, dict[str, dict[str, Any]]]:
-        """Return what joins the loss in a method: CAMAL's settings and those of the other terms."""
+        """Return the additions to the loss in a method: CAMAL's settings and those of the other terms."""
         camal = CamalConfig(weight=0.0, **{name: getattr(self.camal, name) for name in MAP_SETTINGS})
         if parsed.loss is not None:
             own = self.methods.get(parsed.loss, {})
@@ -246,27 +246,27 @@ class ExperimentConfig(RunSettings):
 
     @property
     def task(self) -> str:
-        """What reports group runs by."""
+        """The key by which reports group runs."""
         return self.env.id
 
     @property
     def length(self) -> str:
-        """How long training is, in words."""
+        """Length of training in words."""
         return f"{self.total_timesteps:,} steps"
 
     @property
     def counts_steps(self) -> bool:
-        """Whether training is as long as so many steps: environment steps, of whole rollouts."""
+        """Whether the length of training is a number of steps: environment steps, in whole rollouts."""
         return True
 
     @property
     def baseline(self) -> str:
-        """The method that others are compared with."""
+        """The method with which others are compared."""
         return find_algorithm(self.algorithm_name).baseline
 
     @property
     def step_name(self) -> str:
-        """What the steps of learning curves are."""
+        """The unit of the steps of learning curves."""
         return "environment steps"
 
     @property
@@ -279,16 +279,16 @@ class ExperimentConfig(RunSettings):
 
     @property
     def acting_note(self) -> str:
-        """What the agent is given when it acts, beside images; in words, empty where that is nothing."""
+        """What the agent receives beside images when it acts, in words; empty if nothing."""
         return "" if self.env.masking is None else SEES_MASKS
 
 
 def agent_config(config: object) -> ExperimentConfig:
-    """Return a configuration if it is that of an agent, otherwise raise a ValueError."""
+    """Return a configuration if it is for an agent, otherwise raise a ValueError."""
     if not isinstance(config, ExperimentConfig):
         raise ValueError(
-            "the configuration has a section data: it is for image classifiers, and this command is "
-            "for agents; use camal-rl fit"
+            "the configuration has a section data, so it is for image classifiers, but this command is for agents; "
+            "use camal-rl fit"
         )
     return config
 
@@ -297,14 +297,14 @@ def agent_run_config(folder: RunFolder) -> ExperimentConfig:
     """Return the configuration of an agent's run.
 
     Raises:
-        ValueError: the run is one on images; or, in a folder that is not trusted, code that lies in it, or a function
-            as an environment.
+        ValueError: the run is of an image classifier; or, in an untrusted folder, it names code in the folder or a
+            function as environment.
     """
     config = folder.config()
     if not isinstance(config, ExperimentConfig):
         raise ValueError(
-            f"{folder.path} is the run of an image classifier, and this command is for agents; "
-            "camal-rl evaluate, export and report take both"
+            f"{folder.path} is the run of an image classifier, but this command is for agents; camal-rl evaluate, "
+            "export and report accept both"
         )
     if not folder.trust:
         with no_code_from(folder.path):
@@ -317,11 +317,12 @@ def _check_env(folder: RunFolder, env_id: str) -> None:
         function = is_function(env_id)
     except ForeignCode:
         raise
-    except ValueError:  # told where the environment is made; export needs none
+    except ValueError:  # reported when the environment is created; export needs none
         return
-    # Those of Python and of packages can do anything: os:system. What the user works on here is made for environments.
+    # Functions of Python and of packages can do anything, such as os:system. Functions in the user's project are meant
+    # as environments.
     if function and not of_this_project(env_id.partition(":")[0]):
         raise ForeignCode(
-            f"{folder.config_file} has a function as env.id, {env_id!r}, which would be called with options of that "
-            "file; give --trust (trust=True) if the folder is your own, or make it a class derived from gymnasium.Env"
+            f"{folder.config_file} has a function as env.id, {env_id!r}, which would be called with options from that "
+            "file; give --trust (trust=True) if the folder is your own, or use a class derived from gymnasium.Env"
         )

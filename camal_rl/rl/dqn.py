@@ -1,4 +1,4 @@
-"""DQN as an algorithm of configurations: its settings, and how a model is made of them."""
+"""DQN as a configurable algorithm: its settings, and the construction of a model from them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from camal_rl.runs.run_folder import RunFolder
 
 BASELINE = "dqn"
-"""What comparisons call DQN alone."""
+"""Name of plain DQN in comparisons."""
 
 
 @dataclass(frozen=True)
 class DQNConfig:
-    """DQN's settings, named as in Stable-Baselines3, whose documentation says what each does.
+    """DQN's settings, named as in Stable-Baselines3, whose documentation explains them.
 
     Attributes:
-        buffer_size: environment steps that the replay buffer holds, of all environments together.
+        buffer_size: size of the replay buffer in environment steps, over all environments.
         learning_starts: environment steps with random actions before the first update.
-        batch_size: samples of an update.
+        batch_size: samples per update.
         train_freq: steps of each environment between updates.
-        gradient_steps: updates after them; -1 for as many as there were steps.
-        learning_rate: Adam's.
-        anneal_learning_rate: lower the learning rate linearly to 0 over training; SB3 has a schedule for that.
-        gamma: discount.
-        n_steps: rewards that are summed up before the estimate of the target network takes over.
-        tau: share of the network that its target takes over, 1 for all of it.
+        gradient_steps: updates after these steps; -1 for as many updates as steps.
+        learning_rate: learning rate of Adam.
+        anneal_learning_rate: decrease the learning rate linearly to 0 over training; a schedule in SB3.
+        gamma: discount factor.
+        n_steps: number of rewards in an n-step return before bootstrapping from the target network.
+        tau: soft update coefficient of the target network; 1 copies the network.
         target_update_interval: environment steps between updates of the target network.
-        exploration_fraction: share of training in which exploration falls to its final probability.
-        exploration_initial_eps: probability of random actions in the beginning.
-        exploration_final_eps: the same in the end, and that of sampled actions of an evaluation.
-        max_grad_norm: gradients are scaled down to this norm.
-        optimize_memory_usage: hold each observation once. Time limits count as ends of episodes then, as in SB3.
-        adam_epsilon: Adam's epsilon, at least 1e-30; in SB3 it is one of ``optimizer_kwargs``.
-        stats_window_size: episodes whose mean return and length are logged.
+        exploration_fraction: share of training over which epsilon decreases to its final value.
+        exploration_initial_eps: probability of random actions at the start.
+        exploration_final_eps: probability of random actions at the end, and in evaluations with sampled actions.
+        max_grad_norm: maximum norm of gradients, by clipping.
+        optimize_memory_usage: store each observation only once. Time limits then count as ends of episodes, as in SB3.
+        adam_epsilon: Adam's epsilon, at least 1e-30; part of ``optimizer_kwargs`` in SB3.
+        stats_window_size: number of episodes in the logged mean return and length.
     """
 
     buffer_size: Count = 50_000
@@ -72,11 +72,11 @@ class DQNConfig:
         """Check ranges."""
         check_section(self, "algorithm")
         if self.gradient_steps == 0:
-            raise ValueError("algorithm.gradient_steps must be at least 1, or -1 for one a step, got 0")
+            raise ValueError("algorithm.gradient_steps must be at least 1, or -1 for one per step, got 0")
         if self.optimize_memory_usage and self.n_steps > 1:
             raise ValueError(
-                f"algorithm.optimize_memory_usage goes with n_steps=1 alone in Stable-Baselines3, got n_steps="
-                f"{self.n_steps}; set one of the two back"
+                f"algorithm.optimize_memory_usage requires n_steps=1 in Stable-Baselines3, got n_steps="
+                f"{self.n_steps}; change one of the two"
             )
 
 
@@ -86,7 +86,7 @@ def _build(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALDQ
     if settings.pop("anneal_learning_rate"):
         settings["learning_rate"] = LinearSchedule(rate, 0.0, 1.0)
     if config.algorithm.optimize_memory_usage:
-        # SB3 does not tell a time limit from an end where observations are held once (its issue 934).
+        # SB3 cannot distinguish time limits from terminations if observations are stored once (its issue 934).
         settings["replay_buffer_kwargs"] = {"handle_timeout_termination": False}
     return CAMALDQN(
         "CamQPolicy",
@@ -105,32 +105,32 @@ def _build(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALDQ
 
 
 def _check(config: ExperimentConfig) -> None:
-    """Raise a ValueError for what of PPO's DQN does not have."""
+    """Raise a ValueError for settings that only PPO supports."""
     if config.terms:
         raise ValueError(
-            f"terms: {', '.join(config.terms)} joins PPO's loss, and algorithm 'dqn' has CAMAL's term alone; leave it "
-            "out, or train with algorithm.name=ppo"
+            f"terms: {', '.join(config.terms)} extends PPO's loss, but algorithm 'dqn' supports only CAMAL's term; "
+            "remove it, or train with algorithm.name=ppo"
         )
     if config.env.normalize_reward:
         raise ValueError(
-            "env.normalize_reward is for PPO: DQN learns from rewards of long ago, whose scale must not move; set "
+            "env.normalize_reward is for PPO: DQN replays old rewards, whose scale must not change; set "
             "env.normalize_reward=false"
         )
     algorithm = config.algorithm
     if algorithm.buffer_size < config.env.num_envs:
         raise ValueError(
-            f"algorithm.buffer_size must hold a step of each of env.num_envs = {config.env.num_envs} environments, got "
-            f"{algorithm.buffer_size}"
+            f"algorithm.buffer_size must be at least one step for each of env.num_envs = {config.env.num_envs} "
+            f"environments, got {algorithm.buffer_size}"
         )
 
 
 def _why_unknown(key: str) -> str | None:
-    """Return what to say of an argument of DQN's that no setting stands for."""
+    """Return an explanation for an argument of DQN that is not a setting."""
     elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
     section, _, name = key.rpartition(".")
     if section != "algorithm" or name not in set(inspect.signature(DQN.__init__).parameters) - elsewhere:
         return None
-    return f"{key} is no setting of configurations, only an argument of DQN's; in Python: CAMALDQN(..., {name}=...)"
+    return f"{key} is not a setting of configurations, only an argument of DQN; in Python: CAMALDQN(..., {name}=...)"
 
 
 def _without_schedules(settings: DQNConfig) -> DQNConfig:

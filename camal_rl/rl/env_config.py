@@ -1,4 +1,4 @@
-"""The environment of an experiment: which one, how many copies, and what of it the agent sees."""
+"""The environment of an experiment: its id, the number of copies, and what the agent sees."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from camal_rl.runs.checks import Copies, check_section
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """The environment that is trained on.
+    """The training environment.
 
     Attributes:
         id: environment id, for example ``toy_grid/default`` or ``procgen/starpilot``.
-        num_envs: copies that step together.
-        options: what the simulator takes, over those of the level set ``train``.
+        num_envs: number of parallel environments.
+        options: simulator options, which override those of the level set ``train``.
         segmentation: ``default`` (the environment's own), ``silhouette`` or ``box``; ``None`` switches masks off
             (only for weight 0).
-        relevant: class names that matter for the decision; ``None`` keeps the environment's own.
+        relevant: names of the classes that are relevant for the decision; ``None`` uses the environment's default.
         normalize_reward: divide rewards by the running standard deviation of the discounted return.
-        masking: what the agent sees of each image where it sees objects only, in training and whenever it acts: a name
-            of :data:`camal_rl.envs.MASKINGS` or a path; ``None`` shows images as they are.
+        masking: how images are masked for an agent that sees only objects, in training and whenever it acts: a name
+            from :data:`camal_rl.envs.MASKINGS` or a path; ``None`` leaves images unmodified.
     """
 
     id: str
@@ -35,7 +35,7 @@ class EnvConfig:
     masking: str | None = None
 
     def __post_init__(self) -> None:
-        """Check ranges, that no setting is given twice, and that there is such a masking, with masks for it."""
+        """Check ranges, that no setting is given twice, and that the masking exists and has masks."""
         check_section(self, "env")
         if self.masking is not None:
             try:

@@ -1,4 +1,4 @@
-"""Environments of an experiment: the one that is trained on, and those of the level sets."""
+"""Environments of an experiment: the training environment, and those of the level sets."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _LEVEL_RANGE = ("start_level", "num_levels")
 def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
     """Return the options that select a level set for an experiment.
 
-    A level set is what it changes about the environment's own training levels: those changes win over the
-    experiment's options, everything else is as in the experiment's training.
+    A level set is defined by its changes to the environment's own training levels. These changes override the
+    experiment's options; everything else is as in the experiment's training.
 
-    Held-out sets must play other levels than training, unless they are held out by the game itself (its mode, its
-    size) and leave the levels alone: the same seeds of another game are other levels.
+    Held-out sets must have other levels than training, unless they differ in the game itself (its mode, its size) and
+    keep the seeds: the same seeds in another game give other levels.
 
     Raises:
-        ValueError: unknown level set, or held-out levels among the training levels.
+        ValueError: the level set is unknown, or held-out levels overlap with the training levels.
     """
     sets = level_sets(env.id)
     if name not in sets:
         hint = did_you_mean(name, sets)
-        raise ValueError(f"unknown level set {name!r} of {env.id}; {hint}they are {', '.join(sets)}")
+        raise ValueError(f"unknown level set {name!r} of {env.id}; {hint}level sets are {', '.join(sets)}")
     train = {**sets["train"], **env.options}
     changes = {key: value for key, value in sets[name].items() if sets["train"].get(key) != value}
     options = {**train, **changes}
@@ -45,7 +45,7 @@ def level_set_options(env: EnvConfig, name: str) -> dict[str, Any]:
 
 
 def make_training_env(config: ExperimentConfig) -> VecEnv:
-    """Make the environment of the training levels, rewards normalized where asked for.
+    """Create the environment of the training levels, with normalized rewards if configured.
 
     Every environment reports its episodes, with raw returns, in ``info["episode"]``.
     """
@@ -56,9 +56,9 @@ def make_training_env(config: ExperimentConfig) -> VecEnv:
 
 
 def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:
-    """Make the environment of a level set with raw rewards; ``masks=False`` costs nothing for masks.
+    """Create the environment of a level set with raw rewards; ``masks=False`` avoids the cost of masks.
 
-    An agent that sees objects only sees them here too, and has masks in any case.
+    An agent that sees only objects is given masked images here too, so it always has masks.
     """
     options, masking = level_set_options(config.env, name), config.env.masking
     if not masks and masking is None:
@@ -78,7 +78,7 @@ def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed:
 
 
 def check_masks(config: ExperimentConfig) -> None:
-    """Raise a ValueError if an environment of the experiment gives no label maps, or malformed ones, at its reset."""
+    """Raise a ValueError if an environment of the experiment returns no or malformed label maps at reset."""
     with random_states_kept(), closing(make_level_set_env(config, "train", 1, config.seed, masks=True)) as venv:
         venv.reset()
         venv.segmentation()
@@ -92,6 +92,6 @@ def _level_range(options: Mapping[str, Any]) -> range:
 def _check_disjoint(name: str, train: range, held_out: range) -> None:
     if train.start < held_out.stop and held_out.start < train.stop:
         raise ValueError(
-            f"level set {name!r} holds training levels: training uses {train.start} to {train.stop - 1}, "
-            f"{name} starts at {held_out.start}; limit env.options.num_levels or leave {name} out of evaluation.sets"
+            f"level set {name!r} contains training levels: training uses {train.start} to {train.stop - 1}, "
+            f"{name} starts at {held_out.start}; limit env.options.num_levels or remove {name} from evaluation.sets"
         )

@@ -1,8 +1,8 @@
-"""An agent as one file that acts without this package and without SB3: a ``torch.export`` program or ONNX.
+"""Exports an agent as one file that runs without this package and SB3: a ``torch.export`` program or ONNX.
 
-The program is the network alone: no attention, no mask, nothing of CAMAL. Images ``uint8 (B, H, W, C)`` go in, as
-environments give them; division by 255 is inside; out come the parameters of the action distribution and the value, of
-a Q-network the Q-values.
+The program is only the network, without attention maps, masks or CAMAL. The input is images ``uint8 (B, H, W, C)`` as
+environments return them; the division by 255 is included. The outputs are the parameters of the action distribution and
+the value; for a Q-network, the Q-values.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _WITH_LOGITS = (CategoricalDistribution, MultiCategoricalDistribution, Bernoulli
 
 
 class ActingNetwork(nn.Module):
-    """The part of an actor-critic policy that acts, as a plain module.
+    """The acting part of an actor-critic policy as a plain module.
 
     ``forward`` takes images ``uint8 (B, H, W, C)`` and returns ``value (B, 1)`` with ``logits (B, A)``, or with
     ``mean (B, A)`` and ``log_std (A,)`` for continuous actions.
@@ -77,7 +77,7 @@ class ActingNetwork(nn.Module):
 
 
 class QActingNetwork(nn.Module):
-    """The part of a policy of DQN's that acts, as a plain module.
+    """The acting part of a DQN policy as a plain module.
 
     ``forward`` takes images ``uint8 (B, H, W, C)`` and returns ``q (B, A)``, whose largest entry is the greedy action.
     """
@@ -99,25 +99,26 @@ def _network(policy: BasePolicy) -> nn.Module:
 
 def _features(encoder: nn.Module, images: Tensor) -> Tensor:
     if is_shipped(encoder):
-        # The same layers without what training needs: no autocast, no memory formats.
+        # The same layers without autocast and memory formats, which only training needs.
         return cast(Tensor, encoder.linear(encoder.cnn(images).flatten(1)))  # type: ignore[operator]
     return cast(Tensor, encoder(images))
 
 
 def check_export(policy: BasePolicy, out: Path, file_format: str) -> ExportFormat:
-    """Return the format; what cannot be exported is refused, before anything is written.
+    """Check that an export is possible before anything is written, and return its format.
 
     Raises:
-        ValueError: unknown format, a file name of another format, or a policy without an exportable network.
-        FileExistsError: there is such a file.
-        OSError: it cannot be written.
+        ValueError: the format is unknown, the file name belongs to another format, or the policy has no exportable
+            network.
+        FileExistsError: the file exists.
+        OSError: the file cannot be written.
         ImportError: packages for ONNX are missing.
     """
     kind = check_target(out, file_format)
     if kind == "safetensors":
         if not isinstance(policy, AttentivePolicy):
             raise ValueError(
-                f"safetensors holds a camal_rl.agents.CamPolicy, got a {type(policy).__name__} "
+                f"safetensors requires a camal_rl.agents.CamPolicy, got a {type(policy).__name__} "
                 "(that of DQN is a CamQPolicy)"
             )
         return kind
@@ -127,7 +128,7 @@ def check_export(policy: BasePolicy, out: Path, file_format: str) -> ExportForma
 
 def _check_policy(policy: BasePolicy) -> None:
     if not isinstance(policy, ActorCriticPolicy | DQNPolicy):
-        raise ValueError(f"only an actor-critic policy, or one of DQN's, can be exported, got {type(policy).__name__}")
+        raise ValueError(f"only an actor-critic or DQN policy can be exported, got {type(policy).__name__}")
     if not is_image_space(policy.observation_space):
         raise ValueError(f"only policies for uint8 images can be exported, got {policy.observation_space}")
     known = (*_WITH_LOGITS, DiagGaussianDistribution)
@@ -138,12 +139,12 @@ def _check_policy(policy: BasePolicy) -> None:
 
 
 def export_policy(policy: BasePolicy, out: Path, file_format: ExportFormat = "pt2") -> Exported:
-    """Write what a policy needs to act, read the file again and compare it with the policy.
+    """Write the acting part of a policy, read the file again and compare it with the policy.
 
     Args:
-        policy: any actor-critic policy, or policy of DQN, of SB3 for images, on the CPU; it stays as it is. For
-            ``safetensors`` one with attention maps.
-        out: the file, which must not exist; it appears only when it has passed the comparison.
+        policy: any actor-critic or DQN policy of SB3 for images, on the CPU; not modified. ``safetensors`` needs a
+            policy with attention maps.
+        out: the file, which must not exist; it appears only after passing the comparison.
         file_format: ``pt2`` (``torch.export``), ``onnx``, or ``safetensors``, beside which a JSON file is written
             (:mod:`camal_rl.rl.policy_file`).
 
@@ -161,17 +162,17 @@ def export_policy(policy: BasePolicy, out: Path, file_format: ExportFormat = "pt
 
 
 def export_agent(model: Any, out: Path) -> Exported:
-    """Write a policy, or the one of a model, as safetensors and JSON, and read the two again.
+    """Write a policy, or a model's policy, as safetensors and JSON, and verify both files.
 
     Raises:
-        ExportMismatch: what is read is not what was written.
+        ExportMismatch: the files do not give the written policy.
         WriteError: a file cannot be written.
     """
     policy = model if isinstance(model, AttentivePolicy) else model.policy
     save_policy(model, out.parent, out.stem)
     again = load_policy(out, "cpu", trust=True).state_dict()
     if not all(torch.equal(value.cpu(), again[name]) for name, value in policy.state_dict().items()):
-        raise ExportMismatch(f"{out} does not hold the weights of the policy")
+        raise ExportMismatch(f"{out} does not contain the weights of the policy")
     return Exported(out, _image_shape(policy), output_names(policy), 0.0, _note(policy))
 
 
@@ -181,7 +182,7 @@ def _image_shape(policy: BasePolicy) -> tuple[int, int, int]:
 
 
 def _note(policy: BasePolicy) -> str:
-    """Return what must be done to images before they go into a policy's network."""
+    """Return the required preprocessing of images before a policy's network."""
     masking = getattr(policy, "masking", None)
     if masking is None:
         return ""
@@ -197,7 +198,7 @@ def output_names(policy: BasePolicy) -> tuple[str, ...]:
 
 
 def acting_program(policy: BasePolicy) -> ExportedProgram:
-    """Return the graph of the part of a policy that acts, in float32, with a dynamic batch dimension."""
+    """Return the graph of the acting part of a policy, in float32, with a dynamic batch dimension."""
     # With gradients the pooling of IMPALA is one operation; without, it is several that are fast in eager mode.
     with _acting(policy), torch.enable_grad():
         images = torch.from_numpy(_random_frames(policy, 2))
@@ -210,7 +211,7 @@ def acting_program(policy: BasePolicy) -> ExportedProgram:
 
 @contextmanager
 def _acting(policy: BasePolicy) -> Iterator[None]:
-    """Let a policy evaluate in float32 inside the block."""
+    """Make a policy evaluate in float32 inside the block."""
     encoders = [module for module in policy.modules() if isinstance(module, CamEncoder)]
     precisions = [encoder.precision for encoder in encoders]
     try:
@@ -229,7 +230,7 @@ def _random_frames(policy: BasePolicy, count: int) -> npt.NDArray[np.uint8]:
 
 
 def _difference(policy: BasePolicy, run: Runner) -> float:
-    """Return how far the written program's outputs are from what the policy's own methods return."""
+    """Return the difference between the outputs of the written program and of the policy's own methods."""
     largest = 0.0
     for count in _BATCHES:
         frames = _random_frames(policy, count)
@@ -239,21 +240,23 @@ def _difference(policy: BasePolicy, run: Runner) -> float:
             expected = _expected(policy, cast(Tensor, images))
         for ours, theirs in zip(got, expected, strict=True):
             if ours.shape != theirs.shape:
-                raise ExportMismatch(f"an output has shape {tuple(ours.shape)}, the policy's {tuple(theirs.shape)}")
+                raise ExportMismatch(
+                    f"an output has shape {tuple(ours.shape)}, but the policy's has {tuple(theirs.shape)}"
+                )
             scale = max(1.0, float(theirs.abs().max()))
             largest = max(largest, float((ours - theirs).abs().max()) / scale)
     return largest
 
 
 def _expected(policy: BasePolicy, images: Tensor) -> list[Tensor]:
-    """Return what the policy's own methods answer, in the order of :func:`_comparable`."""
+    """Return the outputs of the policy's own methods, in the order of :func:`_comparable`."""
     if not isinstance(policy, ActorCriticPolicy):
         return [cast(DQNPolicy, policy).q_net(images)]
     return [*_parameters(policy.get_distribution(images)), policy.predict_values(images)]
 
 
 def _comparable(policy: BasePolicy, outputs: Arrays) -> list[Tensor]:
-    """Return the parameters of the distribution that SB3 makes of a program's outputs, and the value; or Q-values."""
+    """Return the parameters of SB3's distribution for a program's outputs, and the value; or Q-values."""
     if not isinstance(policy, ActorCriticPolicy):
         return [torch.tensor(outputs["q"])]
     *actions, value = (torch.tensor(outputs[name]) for name in output_names(policy))
@@ -264,7 +267,7 @@ def _comparable(policy: BasePolicy, outputs: Arrays) -> list[Tensor]:
 
 
 def _parameters(action_dist: Distribution) -> list[Tensor]:
-    """Return what determines a distribution; SB3 normalizes logits, so those of two programs are comparable."""
+    """Return the parameters of a distribution; SB3 normalizes logits, so they are comparable between programs."""
     inner: Any = action_dist.distribution
     if isinstance(action_dist, DiagGaussianDistribution):
         return [inner.mean, inner.stddev]

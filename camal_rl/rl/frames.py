@@ -1,4 +1,4 @@
-"""Frames on which attention is measured, taken by a fixed rule from the policy's own play."""
+"""Frames for measuring attention, taken from the policy's own play by a fixed rule."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FrameSet:
 
     @property
     def pictures(self) -> npt.NDArray[np.uint8]:
-        """The images for people, ``uint8 (N, H, W, 3)``."""
+        """The images as RGB pictures, ``uint8 (N, H, W, 3)``."""
         return as_rgb(self.images)
 
     def __len__(self) -> int:
@@ -42,13 +42,12 @@ class FrameSet:
 def sample_frames(model: Actor, venv: SegmentedVecEnv, frames: int, every: int, seed: int) -> FrameSet:
     """Play with sampled actions and keep the frames of all environments at every ``every``-th step.
 
-    No frame is chosen by what it shows. The rule depends on nothing but its arguments, and torch's global generators
-    are left as they were.
+    Frames are not selected by content: the rule depends only on its arguments. torch's global generators are restored.
 
     Args:
         model: acts on the observations.
         venv: environment with masks; it is reset first.
-        frames: number of frames, at least 1; surplus ones of the last step are cut off.
+        frames: number of frames, at least 1; surplus frames of the last step are dropped.
         every: steps between frames, at least 1; the first are taken after ``every`` steps.
         seed: seed of the sampled actions.
     """
@@ -71,10 +70,10 @@ def visit_frames(
     seed: int,
     visit: Callable[[npt.NDArray[np.uint8]], None],
 ) -> None:
-    """Play as :func:`sample_frames` does and call ``visit`` at its frames, while the environment still shows them.
+    """Play like :func:`sample_frames` and call ``visit`` at its frames while they are the environment's current ones.
 
-    ``visit`` takes the observations of all environments and may ask the environment about its current state. It must
-    not draw from torch's global generators, which the sampled actions come from.
+    ``visit`` receives the observations of all environments and may query the environment's current state. It must not
+    draw from torch's global generators, which sample the actions.
     """
     if frames < 1 or every < 1:
         raise ValueError(f"frames and every must be at least 1, got {frames} and {every}")
@@ -89,7 +88,7 @@ def visit_frames(
 
 
 def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:
-    """Return the frames of all environments after ``steps`` random actions; ``seed`` is that of the actions."""
+    """Return the frames of all environments after ``steps`` random actions, drawn with ``seed``."""
     observations = venv.reset()
     for actions in random_actions(venv, steps, seed):
         observations = venv.step(actions)[0]
@@ -100,7 +99,7 @@ def random_actions(venv: SegmentedVecEnv, steps: int, seed: int) -> Iterator[npt
     """Yield ``steps`` arrays ``int64 (num_envs,)`` of uniformly random actions.
 
     Raises:
-        ValueError: actions that are not discrete.
+        ValueError: the actions are not discrete.
     """
     rng = np.random.default_rng(seed)
     space = venv.action_space

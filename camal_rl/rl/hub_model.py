@@ -1,4 +1,4 @@
-"""An agent as it is shared: the files of its policy, and what a model card says of it."""
+"""An agent prepared for sharing: the files of its policy, and the texts of its model card."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from camal_rl.envs import MaskedVecEnv, make_vec
 
 venv = MaskedVecEnv(make_vec({env!r}, 1, seed=0), {masking!r})  # shows the policy what it was trained on
 """
-_PLAIN = "It needs images alone to act: no masks, no attention, no simulator that gives either."
+_PLAIN = "It needs only images to act: no masks, no attention, and no simulator that provides them."
 
 
 def agent_hub_model(folder: RunFolder, config: ExperimentConfig) -> HubModel:
-    """Load a trained agent and return it as it is shared.
+    """Load a trained agent and return it in the form for sharing.
 
     Raises:
         ValueError: its policy cannot be written as safetensors and JSON.
@@ -48,8 +48,8 @@ def agent_hub_model(folder: RunFolder, config: ExperimentConfig) -> HubModel:
     policy = model.policy.cpu()
     if not isinstance(policy, AttentivePolicy):
         raise ValueError(
-            f"a folder for the Hub holds a camal_rl.agents.CamPolicy, {folder.path} has a {type(policy).__name__} "
-            "(that of DQN is a CamQPolicy); give --format pt2 or onnx"
+            f"a folder for the Hub requires a camal_rl.agents.CamPolicy, but {folder.path} has a "
+            f"{type(policy).__name__} (that of DQN is a CamQPolicy); give --format pt2 or onnx"
         )
 
     def write(out: Path) -> Mapping[str, str]:
@@ -65,10 +65,10 @@ def agent_hub_model(folder: RunFolder, config: ExperimentConfig) -> HubModel:
         "reinforcement-learning",
         ("deep-reinforcement-learning", "stable-baselines3", algorithm, *config.method_name.split("+"), config.env.id),
         f"An agent for the environment `{config.env.id}`, trained with `{algorithm}`.",
-        f"It takes images `uint8 (B, {height}, {width}, {channels})` and gives an action of {policy.action_space}; "
-        f"its attention maps are of: {', '.join(policy.map_settings.targets)}.",
+        f"It takes images `uint8 (B, {height}, {width}, {channels})` and returns an action of {policy.action_space}; "
+        f"it has attention maps of: {', '.join(policy.map_settings.targets)}.",
         _training_words(config),
-        "" if masking is None else f"It expects images masked by `{masking}`: it needs masks to act.",
+        "" if masking is None else f"It expects images masked by `{masking}`, so it needs masks to act.",
         _LOADING.format(shape=f"{height}, {width}, {channels}") + further,
         _license(folder, config.env.id),
         _level_sets(folder, config),
@@ -95,11 +95,11 @@ def _license(folder: RunFolder, env_id: str) -> str:
             told = env_info(env_id).license
     except (ValueError, ImportError):
         told = "unknown"
-    return f"The simulator is another matter, with a license of its own: {told}."
+    return f"The simulator has its own license: {told}."
 
 
 def _level_sets(folder: RunFolder, config: ExperimentConfig) -> dict[str, str]:
-    """Return the options of the simulator that select each level set; nothing of an environment that is not here."""
+    """Return the simulator options of each level set; empty if the environment is not installed."""
     asked = dict.fromkeys((*config.evaluation.sets, *config.evaluation.attention_sets))
     try:
         with no_code_from(None if folder.trust else folder.path):
@@ -110,4 +110,4 @@ def _level_sets(folder: RunFolder, config: ExperimentConfig) -> dict[str, str]:
 
 def _options(options: Mapping[str, object]) -> str:
     told = [f"{key}={write_yaml(value).strip().removesuffix('...').strip()}" for key, value in options.items()]
-    return ", ".join(" ".join(each.split()) for each in told) or "the environment as it is"
+    return ", ".join(" ".join(each.split()) for each in told) or "the environment without changes"

@@ -1,4 +1,4 @@
-"""Frames with their segmentation: a sheet of single ones, and a clip of play."""
+"""Frames with their segmentation: a sheet of single frames, and a clip of play."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mask_sheet(
         overrides: ``key=value`` options of the environment.
 
     Raises:
-        ValueError, TypeError: what the environment refuses.
+        ValueError, TypeError: the environment refuses an option.
         MissingExtraError: the simulator is not installed.
     """
     with _masked_env(env_id, level_set, frames, seed, overrides) as venv:
@@ -65,7 +65,7 @@ def _masked_env(
     venv = make_vec(env_id, num_envs, seed, **options)
     try:
         if not venv.has_segmentation:
-            raise ValueError("there is nothing to draw with segmentation switched off")
+            raise ValueError("segmentation is switched off, so there is nothing to draw")
         yield venv
     finally:
         venv.close()

@@ -1,4 +1,4 @@
-"""Methods of a comparison: what joins the algorithm's loss, and what the agent sees, by name."""
+"""Methods of a comparison by name: additions to the algorithm's loss, and masking of observations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KINDS = ("loss", "term", "masking")
 
 @dataclass(frozen=True)
 class Method:
-    """What a method's name says.
+    """The parts of a method's name.
 
     Attributes:
         loss: the attention loss of the CAMAL term; ``None`` without that term.
         terms: names of further auxiliary terms.
-        masking: what the agent sees where it sees objects only; ``None`` where it sees images as they are.
+        masking: how images are masked if the agent sees only objects; ``None`` for unmodified images.
     """
 
     loss: str | None
@@ -32,44 +32,47 @@ class Method:
 
 
 def parse_method(name: str, baseline: str = PPO_METHOD) -> Method:
-    """Return what a method's name stands for.
+    """Parse the name of a method.
 
-    The baseline's name, ``ppo`` for PPO, is the algorithm alone. Any other name is that of an attention loss (the CAMAL
-    term with this loss), of an auxiliary term or of a masking, or the path ``package.module:name`` of one; several are
-    joined by ``+``: ``camal+drac``.
+    The baseline's name, ``ppo`` for PPO, is the plain algorithm. Any other name is an attention loss (the CAMAL term
+    with this loss), an auxiliary term or a masking, or the path ``package.module:name`` of one. Several are joined by
+    ``+``: ``camal+drac``.
 
     Args:
         name: the method's name.
-        baseline: what the algorithm alone is called (:class:`camal_rl.rl.algorithms.AlgorithmSpec`).
+        baseline: name of the plain algorithm (:class:`camal_rl.rl.algorithms.AlgorithmSpec`).
 
     Raises:
-        ValueError: a part that is unknown or stands twice, two attention losses or two maskings.
+        ValueError: a part is unknown or repeated, or there are two attention losses or two maskings.
     """
     if name == baseline:
         return Method(None, ())
     parts, alone = name.split("+"), baseline.upper()
     if baseline in parts:
         raise ValueError(
-            f"method {name!r}: {baseline} is {alone} alone, every other method is {alone} with something more"
+            f"method {name!r}: {baseline} is plain {alone} and cannot be combined; every other method is {alone} with "
+            "an addition"
         )
     if len(set(parts)) != len(parts):
-        raise ValueError(f"method {name!r} names a part twice")
+        raise ValueError(f"method {name!r} repeats a part")
     kinds = {part: _kind_of(part, baseline) for part in parts}
     losses, terms, maskings = ([part for part, kind in kinds.items() if kind == each] for each in _KINDS)
     if len(losses) > 1:
-        raise ValueError(f"method {name!r} has the attention losses {' and '.join(losses)}; CAMAL's term has one")
+        raise ValueError(
+            f"method {name!r} has the attention losses {' and '.join(losses)}, but CAMAL's term takes only one"
+        )
     if len(maskings) > 1:
-        raise ValueError(f"method {name!r} has the maskings {' and '.join(maskings)}; an agent sees one")
+        raise ValueError(f"method {name!r} has the maskings {' and '.join(maskings)}, but an agent can use only one")
     return Method(losses[0] if losses else None, tuple(terms), maskings[0] if maskings else None)
 
 
 def known_methods(baseline: str = PPO_METHOD) -> tuple[str, ...]:
-    """Return the names that :func:`parse_method` takes, without combinations and paths."""
+    """Return the names that :func:`parse_method` accepts, without combinations and paths."""
     return (baseline, *LOSSES, *TERMS, *MASKINGS)
 
 
 def check_terms(terms: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise a ValueError for a term or a setting of a term that does not exist or cannot be."""
+    """Raise a ValueError for an unknown term, or an unknown or invalid setting of a term."""
     for name, settings in terms.items():
         try:
             term_config(term_class(name), settings, name)

@@ -123,7 +123,7 @@ def read_policy(path: Path, device: torch.device | str = "auto", trust: bool = F
             return _read(description, weights, device)
         except ValueError:
             raise
-        # A policy class or an encoder of the user's own may fail in any way with the arguments of a foreign file.
+        # A policy class or a user's encoder may fail in any way with the arguments of a foreign file.
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ValueError(f"{description} does not describe a policy that can be made here ({told})") from error

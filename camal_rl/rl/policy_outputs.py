@@ -1,4 +1,4 @@
-"""What a policy answers to images: values, a number for each action, and where it looks for them."""
+"""Outputs of a policy for images: values, a score for each action, and attention maps."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from camal_rl.attention import normalize_cam
 from camal_rl.training_modes import evaluating, recording_gradients
 
 CHUNK_SIZE = 64
-"""Images given to the network at once: the memory of an evaluation is that of so many, and of the frames."""
+"""Number of images per forward pass, which bounds the memory of an evaluation."""
 _OUTPUTS_CHUNK = 128
 
 
 def attention_maps(
     policy: AttentivePolicy, images: npt.NDArray[np.uint8], camal: CamalConfig | None = None
 ) -> dict[AttentionTarget, Tensor]:
-    """Return the attention of images ``uint8 (N, H, W, C)``, ``(N, h, w)`` in [0, 1] on the CPU, for every target.
+    """Return the attention maps of images ``uint8 (N, H, W, C)`` by target: ``(N, h, w)`` in [0, 1] on the CPU.
 
-    The maps are those that ``camal`` defines (method, rectification), whatever the policy was trained with; by default
-    the policy's own.
+    ``camal`` defines the maps (method, rectification), independent of the policy's training; by default they are the
+    policy's own.
     """
     method, rectification = _asked(policy, camal)
     parts: dict[AttentionTarget, list[Tensor]] = {}
@@ -42,16 +42,16 @@ def attention_maps(
 
 
 def _asked(policy: AttentivePolicy, camal: CamalConfig | None) -> tuple[Any, Any]:
-    """Return method and rectifications of the maps that are meant, ``None`` for the policy's own."""
+    """Return method and rectifications of the requested maps, ``None`` for the policy's own."""
     if camal is None:
         return None, None
     return camal.method, camal.for_targets(policy.attention_targets).rectification
 
 
 def head_output(policy: AttentivePolicy, target: AttentionTarget) -> Callable[[Tensor], Tensor]:
-    """Return the function from images ``(n, C, H, W)`` to what a head answers, ``(n, K)`` on the CPU.
+    """Return the function from images ``(n, C, H, W)`` to a head's outputs, ``(n, K)`` on the CPU.
 
-    It is the value ``(n, 1)``, the probabilities of the actions ``(n, A)`` or their Q-values ``(n, A)``.
+    The outputs are the value ``(n, 1)``, the probabilities of the actions ``(n, A)`` or their Q-values ``(n, A)``.
     """
     output = heads(policy)[target].output
     return lambda images: output(images.to(policy.device)).cpu()
@@ -59,13 +59,13 @@ def head_output(policy: AttentivePolicy, target: AttentionTarget) -> Callable[[T
 
 @dataclass(frozen=True)
 class PolicyOutputs:
-    """What a policy answers to N images; entry ``i`` of everything belongs to image ``i``.
+    """Outputs of a policy for N images; entry ``i`` of every field belongs to image ``i``.
 
     Attributes:
-        values: ``float32 (N,)``, V(s); of a Q-network the largest Q-value.
-        probabilities: ``float32 (N, A)``, pi(a|s); ``None`` of a Q-network, which has none.
+        values: ``float32 (N,)``, V(s); for a Q-network the largest Q-value.
+        probabilities: ``float32 (N, A)``, pi(a|s); ``None`` for a Q-network.
         actions: ``int64 (N,)``, the actions that the maps of ``policy`` and ``q`` explain.
-        maps: for each attention target ``float32 (N, h, w)`` in [0, 1].
+        maps: ``float32 (N, h, w)`` in [0, 1] for each attention target.
         q_values: ``float32 (N, A)``, Q(s, a) of a Q-network.
     """
 
@@ -81,25 +81,25 @@ class PolicyOutputs:
 
     @property
     def action_scores(self) -> npt.NDArray[np.float32]:
-        """The number ``(N, A)`` by which actions are preferred: their probabilities, or their Q-values."""
+        """Scores ``(N, A)`` of the actions: their probabilities or Q-values."""
         scores = self.q_values if self.probabilities is None else self.probabilities
         assert scores is not None
         return scores
 
     @property
     def score_name(self) -> str:
-        """What that number is called beside an action: ``p`` or ``Q``."""
+        """Symbol of the score: ``p`` or ``Q``."""
         return "Q" if self.probabilities is None else "p"
 
     @property
     def action_probabilities(self) -> npt.NDArray[np.float32]:
-        """The probability ``(N,)`` of each of ``actions``, of a policy that has probabilities."""
+        """The probability ``(N,)`` of each of ``actions``, for a policy with probabilities."""
         assert self.probabilities is not None
         return self.chosen_scores
 
     @property
     def chosen_scores(self) -> npt.NDArray[np.float32]:
-        """The number ``(N,)`` of each of ``actions``."""
+        """The score ``(N,)`` of each of ``actions``."""
         return self.action_scores[np.arange(len(self)), self.actions]
 
 
@@ -109,21 +109,21 @@ def policy_outputs(
     camal: CamalConfig | None = None,
     actions: npt.NDArray[np.int64] | None = None,
 ) -> PolicyOutputs:
-    """Return values, scores of the actions and attention of images, all of one pass through the network.
+    """Return values, action scores and attention maps of images, all from one forward pass.
 
     Args:
         policy: a policy with discrete actions.
         images: ``uint8 (N, H, W, C)``, N at least 1.
-        camal: says which maps are meant (method, rectification); by default the policy's own.
-        actions: ``(N,)``, the actions that the maps explain; by default those that the policy prefers.
+        camal: defines the maps (method, rectification); by default the policy's own.
+        actions: ``(N,)``, the actions that the maps explain; by default the preferred actions.
 
     Raises:
-        ValueError: no images, another number of actions, or actions that are not discrete.
+        ValueError: there are no images, the number of actions differs, or actions are not discrete.
     """
     if not has_discrete_actions(policy):
-        raise ValueError(f"decisions are shown for discrete actions, got {policy.action_space}")
+        raise ValueError(f"decisions are shown only for discrete actions, got {policy.action_space}")
     if len(images) == 0:
-        raise ValueError("there are no outputs for no images; give at least one")
+        raise ValueError("give at least one image")
     if actions is not None and len(actions) != len(images):
         raise ValueError(f"expected one action for each of {len(images)} images, got {len(actions)}")
     with evaluating(policy):

@@ -1,4 +1,4 @@
-"""PPO as an algorithm of configurations: its settings, and how a model is made of them."""
+"""PPO as a configurable algorithm: its settings, and the construction of a model from them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """PPO's settings, named as in Stable-Baselines3, whose documentation says what each does.
+    """PPO's settings, named as in Stable-Baselines3, whose documentation explains them.
 
     Attributes:
-        n_steps: steps of each environment in a rollout.
-        batch_size: observations in a minibatch; divides the rollout, ``env.num_envs * n_steps``.
+        n_steps: steps per environment in a rollout.
+        batch_size: observations per minibatch; must divide the rollout, ``env.num_envs * n_steps``.
         n_epochs: passes over each rollout.
-        learning_rate: Adam's.
-        anneal_learning_rate: lower the learning rate linearly to 0 over training; SB3 has a schedule for that.
-        gamma: discount.
-        gae_lambda: of generalized advantage estimation.
-        clip_range: of the ratio of probabilities.
-        clip_range_vf: of the change of the value, above 0; ``None`` does not clip it.
+        learning_rate: learning rate of Adam.
+        anneal_learning_rate: decrease the learning rate linearly to 0 over training; a schedule in SB3.
+        gamma: discount factor.
+        gae_lambda: lambda of generalized advantage estimation.
+        clip_range: clipping of the probability ratio.
+        clip_range_vf: clipping of the change of the value, above 0; ``None`` disables it.
         normalize_advantage: standardize the advantages of each minibatch.
         ent_coef: weight of the entropy bonus.
         vf_coef: weight of the value loss.
-        max_grad_norm: gradients are scaled down to this norm.
-        target_kl: an update ends when its KL divergence is above 1.5 times this, above 0; ``None`` never ends it.
-        adam_epsilon: Adam's epsilon, at least 1e-30; in SB3 it is one of ``optimizer_kwargs``.
-        stats_window_size: episodes whose mean return and length are logged.
+        max_grad_norm: maximum norm of gradients, by clipping.
+        target_kl: an update stops early when its KL divergence exceeds 1.5 times this value, above 0; ``None`` disables
+            it.
+        adam_epsilon: Adam's epsilon, at least 1e-30; part of ``optimizer_kwargs`` in SB3.
+        stats_window_size: number of episodes in the logged mean return and length.
     """
 
     n_steps: Count = 256
@@ -67,9 +68,9 @@ class PPOConfig:
 
 
 def ppo_arguments(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
-    """Return what :class:`camal_rl.agents.CAMALPPO` is made with, besides policy and environment.
+    """Return the arguments of :class:`camal_rl.agents.CAMALPPO` besides policy and environment.
 
-    An algorithm that is derived from it, with settings derived from :class:`PPOConfig`, takes the same.
+    They also fit a derived algorithm whose settings are derived from :class:`PPOConfig`.
     """
     algorithm = config.algorithm
     rate: Any = algorithm.learning_rate
@@ -106,21 +107,21 @@ def _build(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> CAMALPP
 
 
 def _check(config: ExperimentConfig) -> None:
-    """Raise a ValueError unless minibatches make up the rollout: SB3 would train on a smaller last one."""
+    """Raise a ValueError unless minibatches divide the rollout: SB3 would train on a smaller last minibatch."""
     rollout, size = config.env.num_envs * config.algorithm.n_steps, config.algorithm.batch_size
     if rollout % size:
         raise ValueError(f"algorithm.batch_size must divide env.num_envs * algorithm.n_steps = {rollout}, got {size}")
 
 
 def _why_unknown(key: str) -> str | None:
-    """Return what to say of an argument of PPO's that no setting stands for."""
+    """Return an explanation for an argument of PPO that is not a setting."""
     elsewhere = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "seed", "device", "_init_setup_model"}
     section, _, name = key.rpartition(".")
     if section != "algorithm" or name not in set(inspect.signature(PPO.__init__).parameters) - elsewhere:
         return None
     return (
-        f"{key} is no setting of configurations, only an argument of PPO's; give it in Python: "
-        f"CAMALPPO(..., {name}=...)"
+        f"{key} is not a setting of configurations, only an argument of PPO; give it in Python: CAMALPPO(..., "
+        f"{name}=...)"
     )
 
 

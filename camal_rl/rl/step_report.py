@@ -1,4 +1,4 @@
-"""How far an agent's training is, told after each rollout."""
+"""Reports the progress of an agent's training after each rollout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 
 OnSteps = Callable[[int, int, float | None], None]
-"""Called with the steps that are done, those of all, and the mean return of the last episodes, if any has ended."""
+"""Called with the finished steps, all steps, and the mean return of the last episodes, if any has ended."""
 
 
 class StepReport(BaseCallback):
@@ -29,4 +29,4 @@ class StepReport(BaseCallback):
 
 def mean_return_words(mean: float | None) -> str:
     """Return the mean return of the last episodes in words."""
-    return "mean return unknown yet" if mean is None else f"mean return {mean:.2f}"
+    return "mean return not known yet" if mean is None else f"mean return {mean:.2f}"

@@ -1,4 +1,4 @@
-"""Agents as a task: what comparison, report and command line ask of them."""
+"""Agents as a task: the interface for comparison, report and command line."""
 
 from __future__ import annotations
 
@@ -50,31 +50,29 @@ class AgentTask:
     tuning_sets: ClassVar[tuple[str, ...]] = ("train",)
 
     def owns(self, data: Mapping[str, Any]) -> bool:
-        """Say whether plain data is the configuration of an agent: it has a section ``env``."""
+        """Return whether plain data is the configuration of an agent, which has a section ``env``."""
         return "env" in data
 
     def method_config(self, config: ExperimentConfig, method: str, seed: int) -> ExperimentConfig:
         """Return the configuration of a method, see :meth:`camal_rl.rl.config.ExperimentConfig.for_method`.
 
         Raises:
-            ValueError: unknown method, or a weight of 0 for something that the method's name holds.
+            ValueError: the method is unknown, or a part of its name has weight 0.
         """
         own = config.for_method(method)
         missing = [part for part in method.split("+") if part not in own.method_name.split("+")]
         if missing:
             where = "camal" if missing[0] == own.camal.loss else f"methods.{missing[0]}"
-            raise ValueError(
-                f"{where}.weight is 0, which makes {method} the same as {own.method_name}; give a weight above 0"
-            )
-        # One thread for each process: results do not depend on how many run at once. The settings of the other methods
-        # are left out: this run stays valid when they change.
+            raise ValueError(f"{where}.weight is 0, so {method} equals {own.method_name}; give a weight above 0")
+        # One thread per process, so that results do not depend on the number of parallel runs. The settings of the
+        # other methods are left out, so that this run stays valid when they change.
         return replace(own, seed=seed, threads=1)
 
     def prepare(self, config: ExperimentConfig, folder: RunFolder, resume: bool = False) -> Trial:
-        """Make environment and model; training that cannot be resumed begins anew.
+        """Create environment and model; training that cannot be resumed starts again.
 
         Raises:
-            ValueError: as :func:`camal_rl.rl.training.prepare`; or the evaluation, which follows, needs masks that the
+            ValueError: as in :func:`camal_rl.rl.training.prepare`; or the subsequent evaluation needs masks that the
                 environment does not have.
         """
         if config.env.segmentation is None and config.evaluation.frames:
@@ -85,11 +83,11 @@ class AgentTask:
         return prepare(config, folder, resume, or_anew=True)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
-        """Return what the algorithm has to say of a key, as PPO has of an argument that no setting stands for."""
+        """Return the algorithm's explanation for an unknown key, such as an argument of PPO that is not a setting."""
         return find_algorithm(chosen_name(data, "algorithm") or DEFAULT_ALGORITHM).why_unknown(key)
 
     def train(self, trial: Trial, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
-        """Train and fill the run folder; return what ``train.json`` holds."""
+        """Train and write the run folder; return the content of ``train.json``."""
 
         def told(done: int, total: int, mean: float | None) -> None:
             on_steps(done, total, "" if mean is None else mean_return_words(mean))
@@ -115,18 +113,18 @@ class AgentTask:
         return attention_grid(runs, count)
 
     def model_file(self, folder: RunFolder) -> Path:
-        """Return the file that holds a run's trained agent: its policy, or the whole model where that is alone."""
+        """Return the file of a run's trained agent: its policy, or the whole model if there is no policy file."""
         return folder.policy_file if folder.policy_file.is_file() else folder.model_file
 
     def export(
         self, folder: RunFolder, config: ExperimentConfig, out: Path, file_format: str
     ) -> Callable[[], Exported]:
-        """Load a trained agent and return what writes its policy as a file."""
+        """Load a trained agent and return a function that writes its policy as a file."""
         model = load_model(folder)
         policy = model.policy.cpu()
         kind = check_export(policy, out, file_format)
         return lambda: export_agent(model, out) if kind == "safetensors" else export_policy(policy, out, kind)
 
     def hub_model(self, folder: RunFolder, config: ExperimentConfig) -> HubModel:
-        """Load a trained agent and return it as it is shared."""
+        """Load a trained agent and return it in the form for sharing."""
         return agent_hub_model(folder, config)

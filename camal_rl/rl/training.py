@@ -1,4 +1,4 @@
-"""Train one run: check everything first, then fill a run folder."""
+"""Trains one run: checks everything first, then writes a run folder."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from camal_rl.runs.stopping import stopping
 
 @dataclass(frozen=True)
 class Trial:
-    """A run that is ready to start: nothing on disk yet, but environment and model exist.
+    """A run that is ready to start: environment and model exist, nothing is on disk yet.
 
     Attributes:
         config: the configuration.
         folder: where the run will be written.
         venv: the training environment.
         model: the untrained agent.
-        overlay: the callback that draws overlays, where asked for.
-        held_out: the callback that measures the return on held-out levels, where asked for.
-        checkpoints: what saves the state of training; ``None`` where the algorithm has no such state.
-        step: the step from which training goes on; 0 begins it.
-        replaces: whether the folder may hold a run that was interrupted.
+        overlay: the callback that draws overlays, if requested.
+        held_out: the callback that measures the return on held-out levels, if requested.
+        checkpoints: saves the state of training; ``None`` if the algorithm cannot be resumed.
+        step: the step from which training continues; 0 for a new run.
+        replaces: whether the folder may contain an interrupted run.
     """
 
     config: ExperimentConfig
@@ -76,18 +76,19 @@ class Trial:
 
 
 def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, or_anew: bool = False) -> Trial:
-    """Make environment and model, so that every mistake in the configuration shows before anything is written.
+    """Create environment and model, so that mistakes in the configuration are found before anything is written.
 
     Args:
         config: the configuration.
         folder: where the run will be written.
-        resume: go on from the folder's newest checkpoint that is whole; where there is none, begin anew.
-        or_anew: begin anew too where the algorithm's training cannot be resumed, instead of refusing it.
+        resume: continue from the folder's newest intact checkpoint; without one, start again.
+        or_anew: also start again if the algorithm cannot be resumed, instead of raising an error.
 
     Raises:
-        FileExistsError: the run folder exists and is not empty; to resume, it is trained to its end, or it is that of
+        FileExistsError: the run folder exists and is not empty; or, when resuming, its training is finished, or it has
             another configuration (only ``total_timesteps`` may be larger).
-        ValueError, TypeError: a value that the environment or the agent refuses, or a checkpoint of something else.
+        ValueError, TypeError: the environment or the agent refuses a value, or the checkpoint belongs to something
+            else.
         MissingExtraError: the simulator is not installed.
         ImportError: a logger is not installed.
     """
@@ -106,7 +107,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
         if held_out is not None:
             stack.callback(held_out.venv.close)
         if overlay is None and config.env.segmentation is not None:
-            check_masks(config)  # drawing overlays has seen them
+            check_masks(config)  # the callback that draws overlays has checked them
         venv = make_training_env(config)
         stack.callback(venv.close)
         model = make_model(config, venv, folder)
@@ -125,7 +126,7 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
 
 
 def _check_level_sets(config: ExperimentConfig) -> None:
-    """Raise a ValueError that names the setting for a level set that the environment does not have."""
+    """Raise a ValueError that names the setting if the environment does not have a level set."""
     for key in ("sets", "attention_sets"):
         for name in getattr(config.evaluation, key):
             try:
@@ -135,7 +136,7 @@ def _check_level_sets(config: ExperimentConfig) -> None:
 
 
 def _check_maps(config: ExperimentConfig, model: Agent, drawn: bool) -> None:
-    """Raise a ValueError if the encoder has no CAM layer where maps will be asked for, after hours of training too."""
+    """Raise a ValueError if maps will be needed, during or after training, but the encoder has no CAM layer."""
     wanted = config.camal.weight > 0 or config.evaluation.frames > 0 or drawn
     if not wanted and config.policy.cam_layer is None:
         return
@@ -152,18 +153,18 @@ def _check_maps(config: ExperimentConfig, model: Agent, drawn: bool) -> None:
 
 
 def make_model(config: ExperimentConfig, venv: VecEnv, folder: RunFolder) -> Any:
-    """Make the untrained agent of an experiment, an :class:`camal_rl.rl.algorithms.Agent`.
+    """Create the untrained agent of an experiment, an :class:`camal_rl.rl.algorithms.Agent`.
 
     Raises:
-        TypeError: what the algorithm makes is none.
-        ValueError: a value that the algorithm refuses.
+        TypeError: the algorithm does not return such a model.
+        ValueError: the algorithm refuses a value.
     """
     spec = find_algorithm(config.algorithm_name)
     return checked_agent(spec.build(config, venv, folder), config.algorithm_name)
 
 
 def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
-    """Return the callback that draws overlays on frames of the last attention set, reached by random actions."""
+    """Return the callback that draws overlays on frames of the last attention set after random actions."""
     log = config.log
     if not log.overlay_every or config.env.segmentation is None:
         return None
@@ -180,26 +181,27 @@ def overlay_callback(config: ExperimentConfig) -> OverlayCallback | None:
 def run(
     trial: Trial, command: Sequence[str], progress: bool = False, callbacks: Sequence[BaseCallback] = ()
 ) -> dict[str, Any]:
-    """Train and fill the run folder.
+    """Train and write the run folder.
 
-    Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint and the model are saved, and
-    ``train.json`` says that the run was interrupted, and by which signal. A second one ends the program at once.
+    Ctrl-C and SIGTERM end training early: the current step is finished, a checkpoint and the model are saved, and
+    ``train.json`` records the interruption and its signal. A second signal ends the program at once.
 
     Args:
         trial: from :func:`prepare`.
-        command: the command line, kept in the folder.
+        command: the command line, stored in the folder.
         progress: show SB3's progress bar.
         callbacks: further callbacks.
 
     Returns:
-        What ``train.json`` holds: steps, wall time, steps per second, mean return of the last episodes, checksum of the
+        The content of ``train.json``: steps, wall time, steps per second, mean return of the last episodes, checksum of
+            the
         model.
 
     Raises:
         FolderInUse: another training writes into the folder.
-        WriteError: the disk is full, or the folder may not be written any more.
-        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
-        RunFailure: an environment failed. However training ends, the environments are closed.
+        WriteError: the disk is full, or the folder is no longer writable.
+        DivergedError: numbers are not finite; checkpoints are kept, and ``diverged.pt`` reproduces the step.
+        RunFailure: an environment failed. The environments are closed in every case.
     """
     try:
         with trial.folder.writing():
@@ -240,7 +242,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, callbacks: Sequen
 
 
 def _learn(trial: Trial, progress: bool, callbacks: Sequence[BaseCallback]) -> int | None:
-    """Train to the end and return ``None``, or to the first signal and return its number; write the last checkpoint."""
+    """Train to the end and return ``None``, or until a signal and return its number; write the last checkpoint."""
     config, model, checkpoints = trial.config, trial.model, trial.checkpoints
     arguments: dict[str, Any] = {"reset_num_timesteps": False} if trial.step else {}
     logs = logging_to(config.log.loggers, trial.folder.path, config.as_dict(), trial.step)
@@ -254,7 +256,7 @@ def _learn(trial: Trial, progress: bool, callbacks: Sequence[BaseCallback]) -> i
             model.learn(
                 config.total_timesteps - trial.step, used, tb_log_name="run", progress_bar=progress, **arguments
             )
-        except KeyboardInterrupt:  # from the middle of a step: there is a model, and no state to go on from
+        except KeyboardInterrupt:  # in the middle of a step there is a model, but no state to resume from
             return SIGINT
         ended = model.num_timesteps >= config.total_timesteps
         if checkpoints is not None and (not ended or config.log.writes_checkpoints):
@@ -270,12 +272,14 @@ def replay_run(folder: RunFolder) -> dict[str, float]:
         TypeError: the algorithm is not derived from PPO with auxiliary terms.
     """
     if not folder.diverged_file.is_file():
-        raise FileNotFoundError(f"{folder.path} holds no {folder.diverged_file.name}; did its training diverge?")
+        raise FileNotFoundError(f"{folder.path} contains no {folder.diverged_file.name}; did its training diverge?")
     config = agent_run_config(folder)
     with closing(make_training_env(config)) as venv:
         model = make_model(config, venv, folder)
         if not isinstance(model, PPOWithTerms):
-            raise TypeError(f"steps of a camal_rl.agents.PPOWithTerms can be repeated, got a {type(model).__name__}")
+            raise TypeError(
+                f"only steps of a camal_rl.agents.PPOWithTerms can be repeated, got a {type(model).__name__}"
+            )
         return replay(model, folder.diverged_file)
 
 

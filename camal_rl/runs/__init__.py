@@ -1,1 +1,1 @@
-"""What every run has, whatever is trained: run folder, provenance, configuration, learning curves, device settings."""
+"""Everything common to all runs: run folder, provenance, configuration, learning curves, device settings."""

@@ -1,4 +1,4 @@
-"""Keeps the C allocator from handing memory back to the system between minibatches."""
+"""Keeps the C allocator from returning memory to the system between minibatches."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _KEEP = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks for the next allocation; say whether it did.
+    """Tell glibc to keep freed blocks for the next allocation; return whether it accepted.
 
-    By default every block above 32 MiB is mapped and unmapped anew, and each fresh page is cleared by the kernel on
-    first touch. A PPO update on images on a CPU makes such blocks in every minibatch: a third of its CPU time was
-    spent in the kernel (``benchmarks/allocator.py``). Memory is still reused, and peak use stays that of the largest
-    minibatch. Without glibc (macOS, Windows, musl) this does nothing.
+    By default every block above 32 MiB is mapped and unmapped each time, and the kernel clears each new page on first
+    access. A PPO update on images on a CPU allocates such blocks in every minibatch and spent a third of its CPU time
+    in the kernel (``benchmarks/allocator.py``). Memory is still reused, and the peak is that of the largest minibatch.
+    Without glibc (macOS, Windows, musl) this does nothing.
     """
     if sys.platform != "linux":
         return False

@@ -1,4 +1,4 @@
-"""Results of attention maps as records: agents and classifiers, and files of earlier versions, have the same."""
+"""Results of attention maps as records, the same for agents, classifiers, and files of earlier versions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from camal_rl.metrics.counterfactual import RankAgreement
 from camal_rl.runs.results import Result
 
 MAP_COUNTS = ("zero_maps", "nonfinite_maps", "empty_targets")
-"""Figures that count frames; the count beside them is the number of frames."""
+"""Figures that count frames; their ``count`` is the total number of frames."""
 FAITHFULNESS_MAPS = ("own", "random", "mask")
 """The model's own map and its controls."""
 RANK_CORRELATION = {"mass": "rank_correlation", "density": "rank_correlation_density"}
-"""Figures of rank correlation by what of the attention is ranked."""
+"""Figures of rank correlation, by the ranked quantity of the attention."""
 
 _HEADS = {"value": "value", "divergence": "policy"}
-"""The target whose decision changes, by the change; that of a Q-network is ``q``."""
+"""The target that each change belongs to; for a Q-network it is ``q``."""
 _TARGETS = (*_HEADS.values(), "q")
 
 
 def alignment_results(summary: AlignmentSummary, level_set: str | None, target: str) -> list[Result]:
-    """Return how well a model's own maps agree with the masks, and how many frames have no map or no mask."""
+    """Return the agreement of a model's own maps with the masks, and the numbers of frames without map or mask."""
     found = [(name, mean, summary.frames - summary.undefined[name]) for name, mean in summary.means.items()]
     found += [(name, getattr(summary, name), summary.frames) for name in MAP_COUNTS]
     return [
@@ -38,7 +38,7 @@ def faithfulness_results(
     map_: str,
     fill: str = "mean",
 ) -> list[Result]:
-    """Return what removing pixels in the order of a map does; ``counts`` are frames where a figure is defined."""
+    """Return the effect of removing pixels in the order of a map; ``counts`` are the defined frames of each figure."""
     return [
         Result(
             figure=name, level_set=level_set, target=target, map=map_, control=fill, value=mean, count=counts.get(name)
@@ -50,14 +50,14 @@ def faithfulness_results(
 def curve_results(
     curves: Mapping[str, Sequence[float | None]], count: int | None, level_set: str | None, target: str, map_: str
 ) -> list[Result]:
-    """Return curves as one result for each point, whose control is the share of the pixels.
+    """Return curves as one result for each point, with the share of the pixels as control.
 
     Args:
-        curves: ``fractions``, and by kind of curve as many changes of the output.
-        count: frames.
+        curves: ``fractions``, and the changes of the output at these by kind of curve.
+        count: number of frames.
         level_set: the levels or images.
-        target: whose map it is.
-        map_: which map the pixels are ordered by.
+        target: the target of the map.
+        map_: the map that orders the pixels.
     """
     return [
         Result(
@@ -72,7 +72,7 @@ def curve_results(
 
 
 def intervention_name(name: str, kind: str | None, class_name: str | None) -> str:
-    """Return the name of an intervention, with its kind and class where the name does not say them."""
+    """Return the name of an intervention, with kind and class unless they are in the name."""
     for part in (kind, class_name):
         if part and part.casefold() not in name.casefold():
             name = f"{name}, {part}"
@@ -80,12 +80,12 @@ def intervention_name(name: str, kind: str | None, class_name: str | None) -> st
 
 
 def undefined_maps(name: str, count: int, frames: int | None, level_set: str | None) -> Result:
-    """Return on how many frames there is no map to compare with interventions.
+    """Return the numbers of frames without a map to compare with interventions.
 
     Args:
-        name: of the map, a target's or a control's.
-        count: frames without it.
-        frames: all frames.
+        name: name of the map, a target or a control.
+        count: number of frames without it.
+        frames: number of all frames.
         level_set: the levels.
     """
     target, map_ = (name, "own") if name in _TARGETS else (None, name)
@@ -95,11 +95,11 @@ def undefined_maps(name: str, count: int, frames: int | None, level_set: str | N
 def agreement_results(
     agreements: Iterable[RankAgreement], level_set: str | None, heads: Mapping[str, str] = _HEADS
 ) -> list[Result]:
-    """Return whether the interventions that change the decision more are those that hold more attention.
+    """Return the rank correlation of interventions between attention and change of the decision.
 
-    ``rank_correlation`` is the mean over frames, ``rank_correlation_of_means`` that of the interventions' means; the
-    same with ``_density`` of the attention for each changed pixel. ``heads`` gives the target of each change of the
-    decision.
+    ``rank_correlation`` is the mean over frames, ``rank_correlation_of_means`` the correlation of the interventions'
+    means. Names with ``_density`` use the attention per changed pixel. ``heads`` maps each change of the decision to
+    its target.
     """
     found = []
     for each in agreements:

@@ -1,8 +1,8 @@
-"""Checkpoints: folders that hold a whole state of training, complete or not there, with checksums, without pickle.
+"""Checkpoints: folders with a complete training state, written atomically, with checksums and without pickle.
 
-A checkpoint ``step-<steps>`` holds ``<part>.safetensors`` and ``<part>.json`` for each part of the state, perhaps
-further files, and ``manifest.json`` with the size and the SHA-256 of each. What does not agree with its manifest is
-not used: the checkpoint before it is.
+A checkpoint ``step-<steps>`` holds ``<part>.safetensors`` and ``<part>.json`` for each part of the state, optional
+further files, and ``manifest.json`` with the size and the SHA-256 of each. A checkpoint that does not match its
+manifest is skipped, and the one before it is used.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        step: training steps that were done.
-        parts: the state by part, see :mod:`camal_rl.state_tree`; tensors lie on the CPU.
+        step: finished training steps.
+        parts: the state by part, see :mod:`camal_rl.state_tree`; tensors are on the CPU.
     """
 
     path: Path
@@ -51,21 +51,21 @@ def write_checkpoint(
     keep: int = 0,
     more_files: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Write a checkpoint whole or not at all, and remove those that are no longer kept.
+    """Write a checkpoint atomically, and remove those that are no longer kept.
 
     Args:
-        folder: the run's folder of checkpoints; made where it is missing.
-        step: training steps that are done.
+        folder: the run's folder of checkpoints; created if missing.
+        step: finished training steps.
         parts: the state by part, each a tree of :mod:`camal_rl.state_tree`.
-        keep: how many of the newest checkpoints stay; 0 keeps all.
-        more_files: writes further files into the folder that it is given, such as the model for evaluation.
+        keep: number of newest checkpoints to keep; 0 keeps all.
+        more_files: writes further files, such as the model for evaluation, into the given folder.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
-        TypeError: a part holds what no checkpoint can hold.
-        WriteError: the disk is full, or the folder may not be written.
+        TypeError: a part contains a type that checkpoints cannot store.
+        WriteError: the disk is full, or the folder is not writable.
     """
     path = folder / f"step-{step:012d}"
     with explained(path):
@@ -95,7 +95,7 @@ def write_checkpoint(
 
 
 def checkpoint_folders(folder: Path) -> list[tuple[int, Path]]:
-    """Return the checkpoints of a folder, unread, with their steps; the newest is the last."""
+    """Return the paths of a folder's checkpoints with their steps; the newest is the last."""
     if not folder.is_dir():
         return []
     named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
@@ -117,7 +117,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the newest checkpoint that is whole, ``None`` where there is none; a warning tells of each damaged one."""
+    """Return the newest intact checkpoint, ``None`` if there is none; each damaged one gives a warning."""
     for _, path in reversed(checkpoint_folders(folder)):
         try:
             return read_checkpoint(path)
@@ -146,7 +146,7 @@ def _read_part(path: Path, name: str) -> Any:
     try:
         tensors = load_file(str(path / f"{name}.safetensors"))
         return unpack(tensors, json.loads((path / f"{name}.json").read_text(encoding="utf-8")))
-    # What a foreign file does to the readers of JSON and safetensors, its checksum right or not.
+    # Errors of the JSON and safetensors readers on a foreign file, whether or not its checksum is right.
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"{path} is damaged: its part {name!r} cannot be read ({told})") from error
@@ -158,21 +158,21 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: it has no {MANIFEST}")
     manifest = read_json(file)
     if not has_sum(file):
-        raise ValueError(f"{path} is damaged: {MANIFEST} does not have its checksum")
+        raise ValueError(f"{path} is damaged: {MANIFEST} does not match its checksum")
     if manifest.get("format") != FORMAT or manifest.get("version") != FORMAT_VERSION:
         raise ValueError(
-            f"{file} is not that of a checkpoint which this version reads: format {manifest.get('format')!r}, version "
+            f"{file} is not from a checkpoint that this version can read: format {manifest.get('format')!r}, version "
             f"{manifest.get('version')!r}, expected {FORMAT!r}, {FORMAT_VERSION}"
         )
     step, parts, files = manifest.get("step"), manifest.get("parts"), manifest.get("files")
     if type(step) is not int or not isinstance(parts, list) or not isinstance(files, dict):
         raise ValueError(f"{file} is damaged: step, parts or files are missing in it")
     if (match := _NAME.fullmatch(path.name)) is not None and int(match[1]) != step:
-        raise ValueError(f"{path} is damaged: its {MANIFEST} is that of step {step}")
+        raise ValueError(f"{path} is damaged: its {MANIFEST} belongs to step {step}")
     for name, told in files.items():
-        # A name with a path in it would reach out of the folder.
+        # A name that contains a path could lead out of the folder.
         if not _FILE_NAME.fullmatch(name) or not isinstance(told, dict):
-            raise ValueError(f"{file} is damaged: it names a file {name!r}")
+            raise ValueError(f"{file} is damaged: it contains the invalid file name {name!r}")
         _check_file(path / name, told)
     for part in parts:
         if not {f"{part}.safetensors", f"{part}.json"} <= files.keys():
@@ -184,11 +184,11 @@ def _check_file(file: Path, told: Mapping[str, Any]) -> None:
     if not file.is_file() or file.is_symlink():
         raise ValueError(f"{file.parent} is damaged: {file.name} is missing")
     if file.stat().st_size != told.get("bytes") or sha256_of(file) != told.get("sha256"):
-        raise ValueError(f"{file.parent} is damaged: {file.name} does not have the checksum of its {MANIFEST}")
+        raise ValueError(f"{file.parent} is damaged: {file.name} does not match the checksum in its {MANIFEST}")
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint; a kill in between leaves nothing that looks like one."""
+    """Remove a checkpoint; after a kill during removal, nothing looks like a checkpoint."""
     gone = path.with_name(f"{PARTIAL}{path.name}")
     try:
         path.replace(gone)

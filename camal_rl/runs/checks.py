@@ -1,4 +1,4 @@
-"""Ranges and types of settings: kinds of numbers to annotate a setting with, and one line for what is none."""
+"""Ranges and types of settings: annotations for kinds of numbers, and one-line errors for invalid values."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Section = TypeVar("Section", bound="DataclassInstance")
 
 _MANY = 10**12
 Count = Annotated[int, Field(ge=1, le=_MANY)]
-"""How many of something there are, at least 1."""
+"""A count of at least 1."""
 CountOrNone = Annotated[int, Field(ge=0, le=_MANY)]
-"""How many of something there are; 0 switches it off."""
+"""A count of at least 0; 0 switches the thing off."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-"""A seed; simulators keep it in 32 bits, one of them for the sign."""
+"""A seed; simulators store it in 32 bits with a sign."""
 Copies = Annotated[int, Field(ge=1, le=65_536)]
-"""Environments that step together."""
+"""Number of environments that step together."""
 Workers = Annotated[int, Field(ge=0, le=1_024)]
-"""Threads or processes of one run."""
+"""Number of threads or processes of one run."""
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-"""A coefficient or a rate: its products must stay finite in float32."""
+"""A coefficient or a rate, whose products must be finite in float32."""
 PositiveAmount = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-"""An amount that cannot be 0."""
+"""A positive amount."""
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e9, allow_inf_nan=False)]
-"""What keeps a divisor from 0: smaller numbers are 0 in float32."""
+"""An epsilon in a divisor; smaller numbers are 0 in float32."""
 Frames = Annotated[int, Field(ge=0, le=1_000_000)]
-"""Pictures that are held in memory together; 0 switches off what they are for."""
+"""Number of pictures in memory at once; 0 switches off their use."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""A share, or a probability."""
+"""A share or a probability."""
 
 MAX_NAME = 100
 _NOT_ON_WINDOWS = '<>:"|?*'
@@ -47,11 +47,11 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "
 
 
 def check_section(section: DataclassInstance, name: str) -> None:
-    """Raise a ValueError that names the setting unless every number of a section is of the kind it is annotated with.
+    """Raise a ValueError that names the setting unless every number of a section fits its annotation.
 
     Args:
         section: the settings.
-        name: what their dotted keys begin with; empty at the top.
+        name: prefix of their dotted keys; empty at the top level.
     """
     for key, adapter in _annotated(type(section)).items():
         try:
@@ -61,25 +61,25 @@ def check_section(section: DataclassInstance, name: str) -> None:
 
 
 def check_folder_name(key: str, name: str | None) -> None:
-    """Raise a ValueError unless ``name`` can be that of a folder in a file system of any kind; ``None`` is left."""
+    """Raise a ValueError unless ``name`` is a valid folder name in every file system; ``None`` is accepted."""
     if name is None:
         return
     if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
         raise ValueError(f"{key} must be a plain folder name, got {name!r}")
     if any(letter in _NOT_ON_WINDOWS for letter in name) or name[-1] in ". " or name.split(".")[0].lower() in _DEVICES:
         raise ValueError(
-            f"{key} must be a folder name that Windows takes too: without {' '.join(_NOT_ON_WINDOWS)}, no dot or space "
-            f"at its end, not the name of a device; got {name!r}"
+            f"{key} must be a folder name that is also valid on Windows: without {' '.join(_NOT_ON_WINDOWS)}, no dot "
+            f"or space at its end, and not the name of a device; got {name!r}"
         )
     if len(name.encode()) > MAX_NAME:
         raise ValueError(f"{key} must be a plain folder name of at most {MAX_NAME} bytes, got {len(name.encode())}")
 
 
 def checked_value(hint: Any, value: Any, key: str) -> Any:
-    """Return a value as its setting's type has it, from plain data as YAML and JSON hold it.
+    """Convert a value from plain YAML or JSON data to the type of its setting.
 
     Raises:
-        ValueError: another kind of value; the message names the key.
+        ValueError: the value has another type; the message names the key.
     """
     check_no_flag(hint, value, key)
     try:
@@ -101,10 +101,11 @@ def with_settings(section: Section, settings: Any, name: str) -> Section:
     Args:
         section: the settings.
         settings: plain data by name.
-        name: what the dotted keys of ``settings`` begin with, for messages.
+        name: prefix of the dotted keys of ``settings``, for messages.
 
     Raises:
-        ValueError: no mapping, an unknown key (the message holds what may be meant), or a bad value.
+        ValueError: the settings are not a mapping, a key is unknown (the message suggests a similar one), or a value is
+            invalid.
     """
     if not isinstance(settings, Mapping):
         raise ValueError(f"{name} must be a mapping of keys to values, got {settings!r}")
@@ -121,9 +122,9 @@ def with_settings(section: Section, settings: Any, name: str) -> Section:
 
 
 def unknown_key(key: str, known: list[str]) -> str:
-    """Return the line about a key that does not exist: what may be meant, or what there is beside it.
+    """Return the error line for an unknown key, with a suggestion or the existing keys beside it.
 
-    The same key in another section, if it is the only one, may be meant as well.
+    The same key in another section is suggested too, if there is only one.
     """
     same = [each for each in known if each.rpartition(".")[2] == key.rpartition(".")[2]]
     hint = did_you_mean(key, known) or (f"did you mean {same[0]!r}?" if len(same) == 1 else "")
@@ -135,7 +136,7 @@ def unknown_key(key: str, known: list[str]) -> str:
 
 
 def explain(error: ErrorDetails, key: str) -> str:
-    """Return one line for what pydantic found: key, what is wrong, what came."""
+    """Return one line for pydantic's error: key, expected value, given value."""
     kind, context, given = error["type"], error.get("ctx", {}), shown(error["input"])
     if kind == "value_error":
         return str(context["error"])
@@ -156,7 +157,7 @@ def explain(error: ErrorDetails, key: str) -> str:
 
 
 def shown(value: object, longest: int = 80) -> str:
-    """Return a value as a message shows it, cut where it is long."""
+    """Format a value for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
@@ -172,25 +173,25 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
 
 
 def is_text(kind: Any) -> bool:
-    """Say whether values of a type, one of :func:`kinds_of`, are texts."""
+    """Return whether values of a type, one of :func:`kinds_of`, are texts."""
     return kind is str or (get_origin(kind) is Literal and all(isinstance(each, str) for each in get_args(kind)))
 
 
 def takes_text(hint: Any) -> bool:
-    """Say whether a setting is a text, or one of several; beside that it may be none at all."""
+    """Return whether a setting is a text or a choice of texts, possibly optional."""
     kinds = [kind for kind in kinds_of(hint) if kind is not NoneType]
     return bool(kinds) and all(map(is_text, kinds))
 
 
 @lru_cache
 def _annotated(kind: type[Any]) -> Mapping[str, TypeAdapter[Any]]:
-    """Return what checks each setting whose annotation has bounds."""
+    """Return the checks of all settings whose annotations have bounds."""
     hints = get_type_hints(kind, include_extras=True)
     return {item.name: TypeAdapter(hints[item.name]) for item in fields(kind) if _has_bounds(hints[item.name])}
 
 
 def _has_bounds(hint: Any) -> bool:
-    """Say whether a setting, or a member of its union, has bounds."""
+    """Return whether a setting, or a member of its union, has bounds."""
     return get_origin(hint) is Annotated or any(get_origin(part) is Annotated for part in get_args(hint))
 
 

@@ -1,4 +1,4 @@
-"""Configuration files: layers of plain data, each over its base, and what laying one over another means."""
+"""Configuration files: layers of plain data, each merged over its base, and the rules of merging."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BASE, REPLACE = "_base_", "_replace_"
 
 @dataclass(frozen=True)
 class Layer:
-    """What one file says.
+    """The content of one file.
 
     Attributes:
-        name: the file, or the name of a shipped configuration.
-        data: what it holds, without its base.
+        name: the file, or the name of a built-in configuration.
+        data: its content, without its base.
     """
 
     name: str
@@ -29,21 +29,21 @@ class Layer:
 
 
 def shipped_configs() -> tuple[str, ...]:
-    """Return the names of the configurations that come with the package, such as ``procgen/starpilot``."""
+    """Return the names of the built-in configurations, such as ``procgen/starpilot``."""
     root = _shipped_root()
     return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")))
 
 
 def read_layers(source: str) -> list[Layer]:
-    """Return a configuration's layers: the last of its bases first, itself last.
+    """Return a configuration's layers: its deepest base first, itself last.
 
     Args:
-        source: name of a shipped configuration, or path of a YAML file. ``_base_`` in a file is the same; a path there
-            is relative to the file's own folder.
+        source: name of a built-in configuration, or path of a YAML file. ``_base_`` in a file takes the same; a path
+            there is relative to the file's folder.
 
     Raises:
         FileNotFoundError: no such configuration.
-        ValueError: not a mapping in YAML and UTF-8, or configurations that are based on each other.
+        ValueError: the file is not a YAML mapping in UTF-8, or configurations are based on each other in a circle.
     """
     layers: list[Layer] = []
     seen: list[str] = []
@@ -60,16 +60,16 @@ def read_layers(source: str) -> list[Layer]:
 
 
 def check_whole(source: str) -> None:
-    """Raise a ValueError if a configuration is laid over another one, as that of a run never is.
+    """Raise a ValueError if a run's configuration has a base, which complete configurations never have.
 
     A path in it could lead out of the run folder.
     """
     if BASE in _mapping(source):
-        raise ValueError(f"it has {BASE}, and the configuration of a run holds every setting itself")
+        raise ValueError(f"it has {BASE}, but the configuration of a run must contain every setting itself")
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """Return the data of all layers, each laid over those before it."""
+    """Return the data of all layers, each merged over those before it."""
     data: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.data.items():
@@ -78,10 +78,10 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def laid_over(below: Any, value: Any) -> Any:
-    """Return what a key holds after ``value`` was laid over what it held before.
+    """Return the value of a key after ``value`` is merged over its previous value.
 
-    A mapping is laid over a mapping key by key. An empty one clears it, and one with ``_replace_: true`` takes its
-    place. Everything else, lists too, takes the place of what was there.
+    Mappings are merged key by key. An empty mapping clears the previous one, and a mapping with ``_replace_: true``
+    replaces it. Everything else, including lists, replaces the previous value.
 
     Raises:
         ValueError: ``_replace_`` is neither true nor false.
@@ -120,7 +120,7 @@ def _mapping(name: str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{name}: not a YAML configuration: {error}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{name}: a configuration is a mapping of keys to values")
+        raise ValueError(f"{name}: a configuration must be a mapping of keys to values")
     return data
 
 
@@ -133,8 +133,8 @@ def _text(name: str) -> str:
         names = shipped_configs()
         if name not in names:
             raise FileNotFoundError(
-                f"no configuration {name!r}; {did_you_mean(name, names)}shipped ones are {', '.join(names)}; a file's "
-                "name ends in .yaml"
+                f"no configuration {name!r}; {did_you_mean(name, names)}built-in ones are {', '.join(names)}; a "
+                "file's name must end in .yaml"
             )
         path = _shipped_root() / f"{name}.yaml"
     return read_utf8(path)

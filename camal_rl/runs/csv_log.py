@@ -1,4 +1,4 @@
-"""The figures of a training as a table: one row for each step, one column for each figure."""
+"""Logs the figures of a training as a table: one row for each step, one column for each figure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Row = dict[str, str]
 class CsvLog(ScalarLog):
     """Writes ``progress.csv`` into the run folder.
 
-    A figure that was not logged at a step is empty there. Every call of :meth:`write` leaves a whole table. Where
-    training goes on from a checkpoint, the rows beyond its step are removed.
+    A figure that was not logged at a step has an empty cell. Every call of :meth:`write` leaves a complete table. If
+    training is resumed from a checkpoint, the rows beyond its step are removed.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -28,7 +28,7 @@ class CsvLog(ScalarLog):
         self.file = folder / FILE_NAME
         self._columns, rows = read_table(self.file) if step else ([STEP], [])
         kept = [row for row in rows if int(row[STEP]) <= step]
-        # The last step may get more figures.
+        # More figures of the last step may follow.
         self._row: dict[str, Any] = {name: value for name, value in kept.pop().items() if value} if kept else {}
         self._start = self._write_all(kept)
         if self._row:
@@ -55,17 +55,17 @@ class CsvLog(ScalarLog):
             stream.write(_lines([[self._row.get(name, "") for name in self._columns]]))
 
     def _write_all(self, rows: Sequence[Row]) -> int:
-        """Write the table anew and return its size."""
+        """Rewrite the whole table and return its size."""
         data = _lines([self._columns, *([row.get(name, "") for name in self._columns] for row in rows)])
         write_bytes(self.file, data)
         return len(data)
 
 
 def read_table(file: Path) -> tuple[list[str], list[Row]]:
-    """Return columns and rows of a table, up to the first row that is damaged, as a killed program may leave it."""
+    """Return columns and rows of a table, up to the first damaged row, which a killed program may leave."""
     text = file.read_bytes().decode(errors="replace") if file.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
-    if "\0" in whole:  # after a loss of power
+    if "\0" in whole:  # after a power failure
         whole = whole[: whole.rfind("\n", 0, whole.index("\0")) + 1]
     lines = list(csv.reader(io.StringIO(whole)))
     if not lines or STEP not in lines[0]:

@@ -18,16 +18,16 @@ class UnreadableCurvesWarning(UserWarning):
 
 
 def read_curves(folder: Path, tags: Sequence[str]) -> dict[str, Curve]:
-    """Return steps and values of the scalars ``tags`` logged below ``folder``; missing tags are left out.
+    """Return steps and values of the scalars ``tags`` logged in ``folder``; missing tags are left out.
 
-    A folder whose event files cannot be read is left out with an :class:`UnreadableCurvesWarning`. TensorBoard ends a
-    file silently where its checksums do not fit.
+    A folder whose event files cannot be read is left out with an :class:`UnreadableCurvesWarning`. TensorBoard silently
+    stops reading a file at a wrong checksum.
     """
     curves: dict[str, Curve] = {}
     for path in sorted({file.parent for file in folder.rglob("events.out.tfevents.*")}):
         try:
             curves |= _read_folder(path, tags)
-        # Whatever a damaged file does to the readers of records and protocol buffers.
+        # Errors of the record and protocol buffer readers on a damaged file.
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             line = f"the event files in {path} cannot be read ({told}): its learning curves are left out"
@@ -43,7 +43,7 @@ def _read_folder(path: Path, tags: Sequence[str]) -> dict[str, Curve]:
         scalars = events.Scalars(tag)
         steps = np.array([scalar.step for scalar in scalars], dtype=np.float64)
         values = np.array([scalar.value for scalar in scalars], dtype=np.float64)
-        # A clock that was set back between two parts of a run puts their files in the wrong order.
+        # If the clock was set back between two parts of a run, their files are in the wrong order.
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
         finite = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""TensorBoard's event files: what becomes of a run that goes on, and of one that cannot write them any more."""
+"""TensorBoard's event files when a run is resumed, and when they cannot be written."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def _is_of_writer(error: BaseException | None) -> bool:
-    """Say whether a failure of the system comes from where event files are written."""
+    """Return whether an OSError was raised where event files are written."""
     frames = traceback.walk_tb(error.__traceback__) if isinstance(error, OSError) else ()
     return any(frame.f_globals.get("__name__", "").partition(".")[0] == _WRITERS for frame, _ in frames)
 
 
 @contextmanager
 def writing_events(folder: Path) -> Iterator[None]:
-    """Turn an event file that cannot be written inside the block into one line.
+    """Turn failures to write an event file inside the block into an error of one line.
 
-    TensorBoard writes in a thread of its own, which prints its traceback; the next thing that is logged raises the same
+    TensorBoard writes in a separate thread, which prints its traceback; the next logging call raises the same
     exception. Inside the block the thread is silent.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
 
     Raises:
-        WriteError: an event file cannot be written: the disk is full, or the folder is gone or may not be written.
+        WriteError: an event file cannot be written, because the disk is full, or the folder is missing or not writable.
     """
     usual = threading.excepthook
 
@@ -60,21 +60,21 @@ def writing_events(folder: Path) -> Iterator[None]:
         if isinstance(error, WriteError) or not _is_of_writer(error):
             raise
         raise WriteError(
-            f"{folder}: TensorBoard's events cannot be written ({error.strerror or error}); what is in the folder "
-            "stays as it is; make room, or see that the folder is there and may be written, and try again"
+            f"{folder}: TensorBoard's events cannot be written ({error.strerror or error}); the files in the folder "
+            "are intact; free some space, or make sure that the folder exists and is writable, and try again"
         ) from error
     finally:
         threading.excepthook = usual
 
 
 def cut_events(folder: Path, step: int) -> int:
-    """Cut out of every event file below a folder what is beyond ``step``, so that what follows makes one run.
+    """Remove events beyond ``step`` from every event file in a folder, so that a resumed run continues from there.
 
-    What cannot be read, as the end of a file that a killed program was writing, is cut off too. A file without events
+    Unreadable data, such as the end of a file that a killed program was writing, is cut off too. A file without events
     is removed.
 
     Returns:
-        How many files were changed.
+        The number of changed files.
 
     Raises:
         WriteError: a file cannot be written.
@@ -98,11 +98,11 @@ def cut_events(folder: Path, step: int) -> int:
 
 
 def let_new_files_follow(folder: Path) -> None:
-    """See to it that event files which are written from now on are read after those below a folder.
+    """Make sure that new event files are read after the existing ones in a folder.
 
-    TensorBoard reads the files of a folder in the order of their names, which begin with the second of their writing.
-    Where that order would be wrong, since the clock was set back or a file is of this very second, the files that are
-    there get names that come first.
+    TensorBoard reads the files of a folder in the order of their names, which begin with the time of creation in
+    seconds. If that order would be wrong, because the clock was set back or a file has the current second, the existing
+    files are renamed to come first.
 
     Raises:
         WriteError: a file cannot be renamed.
@@ -119,7 +119,7 @@ def let_new_files_follow(folder: Path) -> None:
 
 
 def read_records(file: Path) -> tuple[list[tuple[bytes, Event]], bool]:
-    """Return the records of a file with their events, up to the first that is damaged, and whether none is."""
+    """Return the records of a file with their events, up to the first damaged one, and whether all are intact."""
     records: list[tuple[bytes, Event]] = []
     reader = PyRecordReader_New(str(file))
     while True:

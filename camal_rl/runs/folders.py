@@ -1,4 +1,4 @@
-"""Folders that are written into: whether one can be made, and who may read what lies in it."""
+"""Checks for folders and files to be written: whether they can be created, their names and permissions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 _MAX_NAME = 255
-"""Bytes in the name of a file or folder, in the file systems that are used today."""
+"""Maximum bytes in the name of a file or folder in common file systems."""
 _MAX_READABLE = 80
 _NOT_PORTABLE = re.compile(r"[^A-Za-z0-9._+-]")
 _DIGITS = 8
@@ -17,27 +17,27 @@ _UNIQUE = re.compile(rf"(?!.*-[0-9a-f]{{{_DIGITS}}}$)[a-z0-9][a-z0-9._+-]{{0,{_M
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint could not be written; training goes on."""
+    """A checkpoint could not be written; training continues."""
 
 
 class DamagedFile(OSError):
-    """A file or folder that a run wrote cannot be read, found out after the checks; the message is one line."""
+    """A file or folder of a run turned out to be unreadable after the checks; the message is one line."""
 
 
 def portable_name(name: str) -> str:
-    """Return a name that files and folders can have anywhere, of letters, digits and ``._+-``; others become ``-``.
+    """Return a file name that is valid everywhere: letters, digits and ``._+-``; other characters become ``-``.
 
-    Windows takes no colons, and tools such as scp and rsync read what stands before one as a machine's name. Different
-    names can become one; where that matters, :func:`unique_name` is for it.
+    Windows forbids colons, and tools such as scp and rsync read the text before one as a host name. Different names can
+    give the same result; :func:`unique_name` avoids this.
     """
     return _NOT_PORTABLE.sub("-", name).lstrip(".-") or "_"
 
 
 def unique_name(name: str) -> str:
-    """Return a portable name, always the same one for a name, and another one for each.
+    """Return a portable name, deterministic and different for each name.
 
-    A name of small letters, digits and ``._+-`` stays as it is. Any other is made portable, and the beginning of its
-    SHA-256 is put behind it: on many file systems capitals make no difference.
+    A name of lower-case letters, digits and ``._+-`` is kept. Any other name is made portable and gets the beginning of
+    its SHA-256 as a suffix, since many file systems ignore case.
     """
     if _UNIQUE.fullmatch(name):
         return name
@@ -46,49 +46,49 @@ def unique_name(name: str) -> str:
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise an OSError, whose message is one line, unless a folder is there or can be made.
+    """Raise an OSError with a message of one line unless a folder exists or can be created.
 
     Raises:
-        FileExistsError: something is there that is no folder.
-        NotADirectoryError: one of the folders above is a file.
-        PermissionError: the nearest folder that exists may not be written.
+        FileExistsError: the path exists and is not a folder.
+        NotADirectoryError: one of its parent folders is a file.
+        PermissionError: the nearest existing folder is not writable.
         OSError: a name is too long.
     """
     for part in path.parts:
         if (length := len(os.fsencode(part))) > _MAX_NAME:
-            raise OSError(f"a folder's name has at most {_MAX_NAME} bytes, {part[:20]}... has {length}")
+            raise OSError(f"a folder's name may have at most {_MAX_NAME} bytes, {part[:20]}... has {length}")
     there = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
     if not there.is_dir():
         kind: type[OSError] = FileExistsError if there == path else NotADirectoryError
         raise kind(f"{there} is not a folder; give another folder than {path}")
     try:
-        # Trying is the one test that also knows read-only and full disks.
+        # Only a trial write also detects read-only and full disks.
         with tempfile.TemporaryFile(dir=there):
             pass
     except PermissionError as error:
-        raise PermissionError(f"{there} may not be written; give another folder than {path}") from error
+        raise PermissionError(f"{there} is not writable; give another folder than {path}") from error
     except OSError as error:
         raise OSError(f"{there} cannot be written ({error.strerror}); give another folder than {path}") from error
 
 
 def check_writable(file: Path) -> None:
-    """Raise an OSError, whose message is one line, unless a file can be written or replaced, its folders made before.
+    """Raise an OSError with a message of one line unless a file, with its folders, can be written or replaced.
 
-    For work that ends with a file: hours of it must not be lost at the end.
+    Call it before long work that ends by writing a file.
 
     Raises:
-        IsADirectoryError: a folder is there.
-        OSError: as :func:`check_new_folder` has it.
+        IsADirectoryError: the path is a folder.
+        OSError: as in :func:`check_new_folder`.
     """
     if (length := len(os.fsencode(file.name))) > _MAX_NAME:
-        raise OSError(f"a file's name has at most {_MAX_NAME} bytes, {file.name[:20]}... has {length}")
+        raise OSError(f"a file's name may have at most {_MAX_NAME} bytes, {file.name[:20]}... has {length}")
     check_new_folder(file.parent)
     if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder, and a file is to be written there; give another name")
+        raise IsADirectoryError(f"{file} is a folder, not a file; give another name")
 
 
 def share_files(folder: Path) -> None:
-    """Give every file below a folder the permissions of a new one: safetensors makes its own for the owner alone."""
+    """Give every file in a folder the permissions of a new file: safetensors creates files only for the owner."""
     for path in folder.rglob("*"):
         if path.is_file():
             share_file(path)

@@ -1,4 +1,4 @@
-"""Files ``metrics.json`` of earlier versions, nested dictionaries, as the records of today."""
+"""Converts the nested dictionaries in ``metrics.json`` of earlier versions to the current records."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _INTERVENTIONS: Mapping[str, tuple[str, str | None, str | None]] = {
     "value_mass": ("attention_mass", "value", "own"),
     "policy_mass": ("attention_mass", "policy", "own"),
 }
-"""Figure, target and map of what the interventions of earlier files hold."""
+"""Figure, target and map of the intervention results in earlier files."""
 _RANKED = {"rank_correlation": "remove", "rank_correlation_all": "all"}
 _OF_THE_CURVE = ("average_drop", "increase_in_confidence", "faithfulness_correlation")
-"""On how many frames these are undefined, earlier files do not say."""
+"""Figures whose number of undefined frames is not in earlier files."""
 
 
 def former_metrics(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``run``, ``suite``, ``settings``, ``maps`` and ``results`` of a file without a version.
 
     Raises:
-        TypeError, ValueError, KeyError, AttributeError: it is no such file.
+        TypeError, ValueError, KeyError, AttributeError: it is not such a file.
     """
     data = _renamed(data)
     if not {"returns", "accuracy", "attention"} & data.keys():
-        raise ValueError("it has neither results nor what earlier versions called returns, accuracy and attention")
+        raise ValueError("it has neither results nor the entries of earlier versions: returns, accuracy and attention")
     maps: dict[str, Any] = {}
     for targets in data.get("attention", {}).values():
         for target, found in targets.items():

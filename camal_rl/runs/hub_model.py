@@ -1,4 +1,4 @@
-"""What a task says of a trained model that is to be shared: its files, how it is loaded, what it is."""
+"""A task's description of a trained model for sharing: its files, how it is loaded, what it is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class HubModel:
-    """A trained model that is ready to be written, with what its card says of it.
+    """A trained model that is ready to be written, with the texts for its card.
 
     Attributes:
-        write: writes the model's files into a folder; returns what ``train.json`` holds of them, checksums by key.
-        pipeline: the task as the Hub names it: ``reinforcement-learning`` or ``image-classification``.
-        tags: what it can be found by, besides.
+        write: writes the model's files into a folder; returns their checksums by key, as in ``train.json``.
+        pipeline: the Hub's name of the task: ``reinforcement-learning`` or ``image-classification``.
+        tags: further tags.
         what: what it is, a sentence.
-        answers: what goes in and what comes out, a sentence.
-        training: what training had that the model does not need, a sentence.
-        acting: what must be done to images before they go in; empty where that is nothing.
-        loading: Python code that loads it from the current folder and asks it about images.
-        license: whose license the environment or the images have, a sentence.
-        level_sets: what the level sets, or parts of the images, are, in words; empty where it is not known.
+        answers: inputs and outputs, a sentence.
+        training: what training used that the model does not need, a sentence.
+        acting: preprocessing of images before inference; empty if none.
+        loading: Python code that loads it from the current folder and applies it to images.
+        license: license of the environment or the images, a sentence.
+        level_sets: descriptions of the level sets or splits; empty if unknown.
     """
 
     write: Callable[[Path], Mapping[str, str]]

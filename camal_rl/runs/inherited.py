@@ -1,4 +1,4 @@
-"""Where a setting comes from that the user did not give: a note for the message that refuses it."""
+"""Explains in an error message from which file a refused setting is inherited."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from camal_rl.runs.config_files import Layer, merged, read_layers
 from camal_rl.runs.overrides import read_overrides
 
 _OPTIONS = {"env.options": "env.id", "data.options": "data.name", "model.options": "model.name"}
-"""Options, and the setting that says whose they are."""
+"""Sections of options, and the setting that selects what they belong to."""
 _NAMED_SECTIONS = {"algorithm": "algorithm.name"}
-"""Sections, and the setting that says what their other keys are."""
+"""Sections, and the setting that selects their other keys."""
 _OF_THE_ENVIRONMENT = ("env.relevant", "env.segmentation", "evaluation.sets", "evaluation.attention_sets")
-"""Other settings that mean something for one environment and may mean nothing for another."""
+"""Other settings that apply to one environment and may not apply to another."""
 
 
 def inherited_note(source: str, overrides: Sequence[str], message: str) -> str:
-    """Return where the setting that a message speaks of comes from, and how to be rid of it.
+    """Return the source of the setting in a message, and how to remove it.
 
-    A note is made where a later file or the command line chose another environment, image set or model than the file
-    that gave the setting; otherwise the text is empty.
+    There is a note if a later file or the command line chose another environment, image set or model than the file with
+    the setting; otherwise the text is empty.
 
     Args:
         source: the configuration.
         overrides: settings over it.
-        message: why something was refused; it names the option or setting.
+        message: the error message, which names the option or setting.
     """
     layers = read_layers(source)
     given = [override.path for override in read_overrides(overrides, {})]
@@ -55,7 +55,7 @@ def inherited_note(source: str, overrides: Sequence[str], message: str) -> str:
 def _of_a_named_section(
     layers: Sequence[Layer], given: list[tuple[str, ...]], section: str, selector: str, message: str
 ) -> str:
-    """Return the note on the keys of a section that were given for another of what it can be."""
+    """Return the note on keys of a section that were given for another choice of its name."""
     settings = _found(merged(layers), section)
     found: dict[str, str] = {}
     for key in [f"{section}.{name}" for name in settings] if isinstance(settings, Mapping) else []:
@@ -66,13 +66,13 @@ def _of_a_named_section(
         return ""
     names, removals = ", ".join(dict.fromkeys(found.values())), " ".join(f"~{key}" for key in found)
     return (
-        f"inherited from configuration {names}: {removals} leaves {'it' if len(found) == 1 else 'them'} out, in a file "
-        f"{section} with _replace_: true leaves out all that is inherited"
+        f"inherited from configuration {names}: {removals} removes {'it' if len(found) == 1 else 'them'}; in a file, "
+        f"{section} with _replace_: true removes everything inherited"
     )
 
 
 def _inherited_from(layers: Sequence[Layer], given: list[tuple[str, ...]], key: str, selector: str) -> Layer | None:
-    """Return the layer that a setting comes from, if what it belongs to was chosen after that."""
+    """Return the layer of a setting if the thing it belongs to was chosen by a later layer."""
     path = tuple(key.split("."))
     if any(path[: len(each)] == each for each in given):
         return None
@@ -86,7 +86,7 @@ def _inherited_from(layers: Sequence[Layer], given: list[tuple[str, ...]], key: 
 
 
 def _found(data: Any, key: str) -> Any:
-    """Return what a dotted key holds, ``None`` where there is nothing."""
+    """Return the value of a dotted key, ``None`` if there is none."""
     for part in key.split("."):
         if not isinstance(data, Mapping):
             return None

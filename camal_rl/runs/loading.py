@@ -1,4 +1,4 @@
-"""From a YAML file and settings on the command line to a checked configuration."""
+"""Loads a checked configuration from a YAML file and settings on the command line."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _IMPORTS = tuple[str, ...]
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a configuration; its sections say of which task it is.
+    """Read a configuration; its sections determine its task.
 
     Args:
-        source: name of a shipped configuration or path of a YAML file. A file whose ``_base_`` names another one
-            is laid over it.
+        source: name of a built-in configuration or path of a YAML file. A file with ``_base_`` is merged over the named
+            configuration.
         overrides: ``key=value`` with dotted keys, or ``~key``; docs/configuration.md says how values are read.
 
     Raises:
         FileNotFoundError: no such configuration.
-        ValueError: not YAML, an unknown key (the message names the one that may be meant), or a bad value.
+        ValueError: the file is not YAML, a key is unknown (the message suggests a similar one), or a value is invalid.
     """
     data = merged(read_layers(str(source)))
     return config_from_dict(with_overrides(data, read_overrides(overrides, _hints(data, overrides))))
@@ -41,7 +41,7 @@ def setting_hints(source: str | Path, overrides: Sequence[str] = ()) -> dict[str
 
     Args:
         source: as for :func:`load_config`.
-        overrides: settings over it; names of sections among them say which settings there are.
+        overrides: settings over it; names of sections in them determine the available settings.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`load_config` does.
@@ -58,12 +58,12 @@ def _hints(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return nested data for ``key=value`` items with dotted keys of no known type."""
+    """Return nested data for ``key=value`` items with dotted keys of unknown types."""
     return with_overrides({}, read_overrides(overrides, {}))
 
 
 def config_from_dict(data: Mapping[str, Any]) -> RunConfig:
-    """Check plain data, as YAML holds it, and return the configuration."""
+    """Check plain data from YAML and return the configuration."""
     task = task_for(data)
     _import(data)
     known = dict(known_keys(task.config_type, data))
@@ -77,7 +77,7 @@ def dump_yaml(config: RunConfig) -> str:
 
 
 def _with_choices(data: Mapping[str, Any], overrides: Sequence[str], kind: type[Any]) -> dict[str, Any]:
-    """Return data with those settings over it that say what others are: what is imported, and names of sections."""
+    """Return data with the overrides that determine other settings: imports and names of sections."""
     names = {(section, NAME) for section in kind.sections_by_name}
     paths = {("imports",), *names, *((section,) for section in kind.sections_by_name)}
     chosen = [item for item, path in zip(overrides, paths_of(overrides), strict=True) if path in paths]

@@ -1,4 +1,4 @@
-"""One writer a folder: the second is refused, and nothing of a killed one stays in the way."""
+"""Locks a folder for one writer: a second one is refused, and a killed one leaves no lock behind."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""The file that is locked. A killed process leaves it, without the lock."""
+"""The locked file. It remains after a kill, but without the lock."""
 _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _SECONDS_BETWEEN_TRIES = 0.2
 
 
 class FolderInUse(FileExistsError):
-    """Another program writes into a folder, or has done so in the meantime; the message is one line."""
+    """Another program is writing into a folder, or has written into it; the message is one line."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Keep other programs that use this function out of a folder inside the block; the folder exists.
+    """Lock an existing folder inside the block against other programs that use this function.
 
-    The operating system frees the lock when the process ends, however it ends, and child processes do not hold it. On
-    platforms without ``fcntl`` (Windows), and on file systems without locks, nobody is kept out.
+    The operating system releases the lock when the process ends for any reason, and child processes do not hold it.
+    There is no protection on platforms without ``fcntl`` (Windows) and on file systems without locks.
 
     Args:
         folder: the folder.
-        what: what is written, for the message: ``training``.
+        what: the activity, for the message: ``training``.
 
     Raises:
-        FolderInUse: another program has it, or another part of this one.
-        WriteError: the file of the lock cannot be written.
+        FolderInUse: another program, or another part of this one, has locked it.
+        WriteError: the lock file cannot be written.
     """
     descriptor = _open_locked(folder, what)
     _open_locks.add(descriptor)
@@ -55,9 +55,9 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 
 def wait_until_free(folder: Path, seconds: float) -> None:
-    """Wait until nobody has the lock of a folder, at most so long; a folder that is not there is free.
+    """Wait, for a limited time, until nobody has locked a folder; a missing folder is free.
 
-    What was ended on another machine may hold it for a moment longer.
+    A run that was ended on another machine may hold the lock for a moment longer.
     """
     deadline = time.monotonic() + seconds
     while folder.is_dir():
@@ -73,8 +73,8 @@ def wait_until_free(folder: Path, seconds: float) -> None:
 def _open_locked(folder: Path, what: str) -> int:
     """Return a descriptor of the locked file.
 
-    Who had the lock before removes the file, perhaps after it was opened here: the lock is one on the file of that name
-    only if it is still the same.
+    The previous owner removes the file, possibly after it was opened here, so the lock is valid only if the file of
+    that name is still the same.
     """
     while True:
         with explained(folder / LOCK):
@@ -107,11 +107,11 @@ def _lock(descriptor: int, folder: Path, what: str) -> None:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         process = f", process {owner}" if owner.isdecimal() else ""
         raise FolderInUse(
-            f"{folder} is in use by another {what}{process}; wait for its end or give another folder"
+            f"{folder} is in use by another {what}{process}; wait until it ends or give another folder"
         ) from error
 
 
-# A lock belongs to an open file, which a forked process shares: without this a worker would hold it after its parent.
+# Forked processes share open files and their locks: without this a worker would hold the lock after its parent ended.
 _open_locks: set[int] = set()
 
 

@@ -1,4 +1,4 @@
-"""The file ``metrics.json``: what an evaluation found, as records, with what it was asked for."""
+"""The file ``metrics.json``: the results of an evaluation as records, with its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.runs.json_files import finite, read_json, with_sum
 from camal_rl.runs.results import Results, check_fields
 
 VERSION = 2
-"""Files without a version hold nested dictionaries and are read all the same."""
+"""Files without a version contain nested dictionaries and can still be read."""
 
 _FIELDS = ("version", "run", "suite", "settings", "maps", "results")
 _MAP_FIELDS = ("map", "score", "grid")
@@ -22,12 +22,12 @@ _MAP_FIELDS = ("map", "score", "grid")
 
 @dataclass(frozen=True)
 class MapDescription:
-    """How a target's maps were made, and what their faithfulness was measured on.
+    """How a target's maps were computed, and for which output their faithfulness was measured.
 
     Attributes:
         map: method and rectification in words.
-        score: the output of the network in words; ``None``: not known.
-        grid: rows and columns of the map; ``None``: not known.
+        score: the output of the network in words; ``None`` if unknown.
+        grid: rows and columns of the map; ``None`` if unknown.
     """
 
     map: str
@@ -37,14 +37,14 @@ class MapDescription:
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """What ``metrics.json`` holds.
+    """The content of ``metrics.json``.
 
     Attributes:
-        run: ``env``, ``name``, ``method``, ``seed``, and in ``training`` what ``train.json`` holds.
+        run: ``env``, ``name``, ``method``, ``seed``, and in ``training`` the content of ``train.json``.
         suite: ``quick`` or ``full``.
-        settings: the evaluation's settings, as the configuration has them.
-        results: every number that was found.
-        maps: how the maps were made, by target.
+        settings: the evaluation settings of the configuration.
+        results: all measured numbers.
+        maps: how the maps were computed, by target.
     """
 
     run: Mapping[str, Any]
@@ -66,7 +66,7 @@ class RunMetrics:
         }
 
     def text(self, checksum: bool = False) -> str:
-        """Return the text of the file, with one line for each result, perhaps with a checksum of its content."""
+        """Return the text of the file, with one line for each result and an optional checksum of its content."""
         data = with_sum(self.to_json()) if checksum else self.to_json()
         lines = ",\n    ".join(json.dumps(each, allow_nan=False) for each in data.pop("results"))
         head = json.dumps(data, indent=2, allow_nan=False).removesuffix("\n}")
@@ -74,27 +74,29 @@ class RunMetrics:
 
 
 def write_metrics(path: Path, metrics: RunMetrics) -> None:
-    """Write a ``metrics.json`` in one piece."""
+    """Write a ``metrics.json`` atomically."""
     write_text(path, metrics.text(checksum=True))
 
 
 def read_metrics(path: Path) -> RunMetrics:
-    """Read a ``metrics.json``, of an earlier version too.
+    """Read a ``metrics.json``, including those of earlier versions.
 
     Raises:
-        ValueError: the file holds something else; one line that names it.
+        ValueError: the file has unexpected content; one line that names it.
     """
     data = read_json(path)
     try:
         found = _from_json(data) if "version" in data else RunMetrics(**_described(former_metrics(data)))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, ZeroDivisionError) as error:
-        raise ValueError(f"{path} does not hold the results of an evaluation: {_one_line(error)}") from error
+        raise ValueError(f"{path} does not contain the results of an evaluation: {_one_line(error)}") from error
     return found
 
 
 def _from_json(data: Mapping[str, Any]) -> RunMetrics:
     if data["version"] != VERSION:
-        raise ValueError(f"it is of version {data['version']!r}, and this camal-rl reads up to {VERSION}; update it")
+        raise ValueError(
+            f"it has version {data['version']!r}, but this camal-rl reads versions up to {VERSION}; update camal-rl"
+        )
     check_fields(data, _FIELDS, _FIELDS, "the file")
     for name in ("run", "settings", "maps"):
         if not isinstance(data[name], Mapping):

@@ -1,4 +1,4 @@
-"""Where a result comes from, in the few facts that stay with it: command, revision, date, machine, versions."""
+"""The origin of a result, stored with it: command, revision, date, machine, versions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from camal_rl.runs.run_folder import RunFolder
 from camal_rl.utf8 import read_utf8
 
 FACTS = ("command", "git_revision", "date", "machine", "versions", "computing")
-"""What is known of where a run comes from; null where it was not kept."""
+"""Facts about the origin of a run; null if not recorded."""
 
 
 def run_origin(folder: RunFolder) -> dict[str, Any]:
-    """Return where a run comes from, as its folder tells; what is missing or cannot be read is null."""
+    """Return the origin of a run from its folder; missing or unreadable facts are null."""
     return origin(_optional(folder.command_file, read_utf8), _optional(folder.provenance_file, read_provenance))
 
 
@@ -24,17 +24,17 @@ def origin(command: str | None, provenance: Mapping[str, Any] | None) -> dict[st
     """Return the :data:`FACTS` of a run.
 
     Args:
-        command: its command line, ``None`` if not known.
-        provenance: what its ``provenance.json`` holds, ``None`` without any.
+        command: its command line, ``None`` if unknown.
+        provenance: content of its ``provenance.json``, ``None`` if missing.
     """
     known = {"command": plain_command(command or ""), **(provenance or {})}
     return {name: known.get(name) for name in FACTS}
 
 
 def plain_command(command: str) -> str | None:
-    """Return a command line without the folders of this machine, which say nothing about the run; None if it is none.
+    """Return a command line without the folders of this machine; None if it is invalid.
 
-    Of the program, and of every absolute path, the last part stays.
+    The program and every absolute path are reduced to their last part.
     """
     try:
         words = shlex.split(command)

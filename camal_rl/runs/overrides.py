@@ -21,7 +21,7 @@ class Override:
     Attributes:
         path: the parts of its dotted key.
         value: plain data.
-        removes: the key is taken out, so that the default holds; there is no value.
+        removes: whether the key is removed, so that its default applies; there is no value then.
     """
 
     path: tuple[str, ...]
@@ -38,7 +38,7 @@ def paths_of(items: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the parts of each setting's key.
 
     Raises:
-        ValueError: an item that is neither ``key=value`` nor ``~key``, or a key of too many parts.
+        ValueError: an item is neither ``key=value`` nor ``~key``, or a key has too many parts.
     """
     paths = []
     for item in items:
@@ -46,23 +46,23 @@ def paths_of(items: Iterable[str]) -> list[tuple[str, ...]]:
         key = key.removeprefix(REMOVE) if not equals else key
         path = tuple(key.split("."))
         if not all(path) or (not equals and not item.startswith(REMOVE)):
-            raise ValueError(f"a setting is key=value, for example camal.weight=0.05, got {item!r}")
+            raise ValueError(f"a setting must be key=value, for example camal.weight=0.05, got {item!r}")
         if len(path) > MAX_DEPTH:
-            raise ValueError(f"a key has at most {MAX_DEPTH} parts, {shown(key)} has {len(path)}")
+            raise ValueError(f"a key may have at most {MAX_DEPTH} parts, {shown(key)} has {len(path)}")
         paths.append(path)
     return paths
 
 
 def read_overrides(items: Sequence[str], hints: Mapping[str, Any]) -> list[Override]:
-    """Return the settings that a command line gives.
+    """Parse the settings on a command line.
 
     Args:
         items: ``key=value`` with dotted keys, or ``~key``.
-        hints: annotations of known settings by dotted key. The value of a text is taken as it was typed, that of a
-            list of texts item by item; others are read by :func:`camal_rl.runs.yaml_text.read_value`.
+        hints: annotations of known settings by dotted key. The value of a text is taken exactly as typed, a list of
+            texts item by item; others are parsed by :func:`camal_rl.runs.yaml_text.read_value`.
 
     Raises:
-        ValueError: an item that is no setting, or a value that cannot be read; the message names the key.
+        ValueError: an item is not a setting, or a value cannot be parsed; the message names the key.
     """
     found = []
     for item, path in zip(items, paths_of(items), strict=True):
@@ -81,10 +81,10 @@ def read_overrides(items: Sequence[str], hints: Mapping[str, Any]) -> list[Overr
 
 
 def with_overrides(data: Mapping[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
-    """Return plain data with settings laid over it, one after the other.
+    """Return plain data with settings applied to it in order.
 
     Raises:
-        ValueError: a key to remove that is not there.
+        ValueError: a key to remove does not exist.
     """
     result = dict(data)
     for override in overrides:
@@ -115,11 +115,13 @@ def _without(data: Mapping[str, Any], override: Override, depth: int = 0) -> dic
     if part not in data:
         there = ", ".join(map(str, data)) or "nothing"
         section = ".".join(override.path[:depth]) or "the configuration"
-        raise ValueError(f"there is no {override.key!r} to remove; {section} has {there}")
+        raise ValueError(f"cannot remove {override.key!r}, which does not exist; {section} has {there}")
     rest = {key: value for key, value in data.items() if key != part}
     if depth + 1 == len(override.path):
         return rest
     below = data[part]
     if not isinstance(below, Mapping):
-        raise ValueError(f"there is no {override.key!r} to remove; {'.'.join(override.path[: depth + 1])} is {below!r}")
+        raise ValueError(
+            f"cannot remove {override.key!r}, which does not exist; {'.'.join(override.path[: depth + 1])} is {below!r}"
+        )
     return {**rest, part: _without(below, override, depth + 1)}

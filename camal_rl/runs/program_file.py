@@ -1,4 +1,4 @@
-"""A network as one file that runs without this package: a ``torch.export`` program or ONNX, checked after writing."""
+"""Exports a network as a file that runs without this package: a verified ``torch.export`` program or ONNX."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from camal_rl.runs.folders import check_writable
 ExportFormat = Literal["pt2", "onnx", "safetensors"]
 Arrays = dict[str, npt.NDArray[np.float32]]
 Runner = Callable[[npt.NDArray[np.uint8]], Arrays]
-# ONNX's reference implementation, which reads the file again, adds in another order and in float32 only.
+# ONNX's reference implementation, which verifies the file, sums in another order and only in float32.
 TOLERANCE: dict[ExportFormat, float] = {"pt2": 1e-5, "onnx": 1e-4}
 _ONNX_PACKAGES = ("onnx", "onnxscript")
 
 
 class ExportMismatch(RuntimeError):
-    """The written file does not compute what the model computes, or the model is no graph that torch can write."""
+    """The written file gives other outputs than the model, or torch cannot export the model."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
         path: the file.
-        image_shape: ``(H, W, C)`` of the images it takes.
-        outputs: names of what it gives, in order.
-        difference: largest difference from the policy's outputs on random frames; where outputs are larger than 1, as
-            a part of the largest.
-        note: what must be done to images before they go in; empty where that is nothing.
+        image_shape: ``(H, W, C)`` of its input images.
+        outputs: names of its outputs, in order.
+        difference: largest difference from the policy's outputs on random frames; relative to the largest output if
+            outputs exceed 1.
+        note: required preprocessing of images; empty if none.
     """
 
     path: Path
@@ -56,11 +56,11 @@ class Exported:
 
 
 def check_target(out: Path, file_format: str) -> ExportFormat:
-    """Return the format of a file to be written, which does not exist.
+    """Check the file to be written, which must not exist, and return its format.
 
     Raises:
-        ValueError: unknown format, or a file name of another format.
-        FileExistsError: there is such a file.
+        ValueError: the format is unknown, or the file name belongs to another format.
+        FileExistsError: the file exists.
         OSError: it cannot be written.
         ImportError: packages for ONNX are missing.
     """
@@ -68,7 +68,8 @@ def check_target(out: Path, file_format: str) -> ExportFormat:
         raise ValueError(f"the format must be one of {', '.join(get_args(ExportFormat))}, got {file_format!r}")
     if out.suffix != f".{file_format}":
         raise ValueError(
-            f"the name of a {file_format} file ends in .{file_format}, got {out}; or give another --format"
+            f"the name of a {file_format} file must end in .{file_format}, got {out}; rename it or give another "
+            "--format"
         )
     for path in (out, out.with_suffix(".json")) if file_format == "safetensors" else (out,):
         if path.exists():
@@ -87,15 +88,15 @@ def write_program(
     outputs: Sequence[str],
     difference_of: Callable[[Runner], float],
 ) -> float:
-    """Write a program, read the file again and compare it; it gets its name only then.
+    """Write a program, read the file again and compare it; only then the file gets its final name.
 
     Args:
         program: takes images ``uint8 (B, H, W, C)``, returns tensors by name.
         out: the file, which must not exist.
         file_format: ``pt2`` or ``onnx``.
-        outputs: the names of what the program gives, in order.
-        difference_of: returns how far the written program, a function from images to arrays by name, is from the
-            network.
+        outputs: the names of the program's outputs, in order.
+        difference_of: returns the difference between the written program, a function from images to arrays by name, and
+            the network.
 
     Returns:
         The difference.
@@ -105,14 +106,14 @@ def write_program(
         WriteError: the file cannot be written.
     """
     for node in program.graph.nodes:
-        # Paths of this machine do not belong into the file.
+        # Paths of this machine do not belong in the file.
         node.meta.pop("stack_trace", None)
     with explained(out), _temporary_folder(out) as folder:
         written = folder / out.name
         if file_format == "onnx":
             _save_onnx(program, written, outputs)
         else:
-            # Through memory: torch's own writer ends the process where the disk is full.
+            # Written through memory: torch's own writer kills the process if the disk is full.
             buffer = io.BytesIO()
             torch.export.save(program, buffer)
             written.write_bytes(buffer.getvalue())
@@ -128,7 +129,7 @@ def write_program(
 
 @contextmanager
 def _temporary_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside a file, which is made where it is missing."""
+    """Yield a temporary folder beside a file; missing folders are created."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=PARTIAL, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -149,7 +150,7 @@ def _save_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str]) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop warnings inside the block: the ONNX exporter's are of its own internals."""
+    """Drop warnings inside the block: those of the ONNX exporter concern only its internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, revision, date, machine."""
+"""The provenance of a result: versions, revision, date, machine."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any
 
 _SELF = "camal-rl"
 _SEVERAL_NAMES = ("opencv-",)
-"""What the names of distributions begin with that bring the same module: OpenCV comes with and without windows."""
+"""Prefix of distributions that provide the same module: OpenCV exists with and without GUI."""
 _REQUIREMENT = re.compile(r"\s*(?P<name>[\w.-]+)\s*(?:\[(?P<extras>[^\]]*)\])?")
 _EXTRA = re.compile(r"extra\s*==\s*[\"'](?P<extra>[^\"']+)[\"']")
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions, git revision, date and machine, ready for JSON; ``None`` where something is not known."""
+    """Return versions, git revision, date and machine, ready for JSON; ``None`` for unknown facts."""
     return {
         "versions": {"python": platform.python_version(), **package_versions()},
         "git_revision": git_revision(),
@@ -32,12 +32,12 @@ def provenance() -> dict[str, Any]:
 
 
 def program_provenance() -> dict[str, Any]:
-    """Return :func:`provenance` with the command line of the running program, for what a benchmark measures."""
+    """Return :func:`provenance` with the command line of the running program, for benchmarks."""
     return {"command": shlex.join(["python", *sys.argv]), **provenance()}
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of this package and of every installed one that it can use, by name."""
+    """Return the versions of this package and of all its installed requirements, by name."""
     wanted = {_plain(name) for name in required_packages(_SELF)}
     installed = {_plain(each.metadata["Name"] or ""): each.version for each in importlib.metadata.distributions()}
     used = sorted(name for name in installed if name in wanted or name.startswith(_SEVERAL_NAMES))
@@ -45,12 +45,12 @@ def package_versions() -> dict[str, str]:
 
 
 def required_packages(package: str, extras: Collection[str] | None = None) -> set[str]:
-    """Return what the metadata of an installed package names as requirements.
+    """Return the requirements in the metadata of an installed package.
 
-    An extra of another package, such as that of ``gymnasium[box2d]``, stands for what it requires.
+    An extra of another package, such as ``gymnasium[box2d]``, is expanded.
 
     Args:
-        package: its name; one that is not installed requires nothing.
+        package: its name; a package that is not installed has no requirements.
         extras: only the requirements of these extras; ``None`` takes all, with and without an extra.
     """
     try:
@@ -72,7 +72,7 @@ def required_packages(package: str, extras: Collection[str] | None = None) -> se
 
 
 def _plain(name: str) -> str:
-    """Return a distribution's name in the one spelling that package indexes use."""
+    """Return a distribution's name in the normalized spelling of package indexes."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

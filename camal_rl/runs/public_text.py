@@ -1,4 +1,4 @@
-"""What may leave this machine: plain data of a run without paths, names of people and machines, or secrets."""
+"""Removes private texts from a run's data before it is shared: paths, names of people and machines, secrets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 LEFT_OUT = "left_out"
-"""What stands in the place of a text that stays here; a setting such as ``name`` takes it as it takes any name."""
+"""Placeholder for a removed text; it is a valid value for settings such as ``name``."""
 
 
 class StaysHere(ValueError):
-    """What was to be shared needs a text that stays here; the message is one line."""
+    """The shared data would need a private text; the message is one line."""
 
 
 _PRIVATE = re.compile(
@@ -37,7 +37,7 @@ _SECRET_KEY = re.compile(
 _SECRET_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 _SHORTEST_NAME = 3
-# Accounts and machines that say nothing of anybody, and those that are called as things in every run are.
+# Generic names of accounts and machines, and names that also occur as ordinary words in every run.
 _NOBODY = frozenset(
     {
         *(
@@ -66,7 +66,7 @@ def published(data: Any, keep: Collection[str] = ()) -> Any:
 
     Args:
         data: mappings, lists and plain values.
-        keep: texts that stay although the name of a user or machine may be in them: those of methods, environments.
+        keep: texts to keep although they may contain the name of a user or machine: names of methods, environments.
     """
     names = _names_of_here()
     if isinstance(data, Mapping):
@@ -82,16 +82,16 @@ def published(data: Any, keep: Collection[str] = ()) -> Any:
 
 
 def left_out_keys(data: Any, keep: Collection[str] = ()) -> list[str]:
-    """Return the dotted keys of what :func:`published` leaves out."""
+    """Return the dotted keys of texts that :func:`published` removes."""
     return list(_left_out(data, keep, ""))
 
 
 def private(text: str, keep: Collection[str] = ()) -> bool:
-    """Say whether a text is one that stays here.
+    """Return whether a text is private.
 
-    That is a path that is absolute or leads above the current folder, a variable of the environment or the value of one
-    that holds a secret, an address with a password, or the name of this user or machine. An import path
-    ``package.module:name`` is none: without it nothing could be loaded.
+    Private texts are absolute paths and paths above the current folder, environment variables and the values of secret
+    ones, addresses with a password, and the names of this user and machine. An import path ``package.module:name`` is
+    not private, since loading needs it.
     """
     return _is_private(text, _names_of_here(), keep)
 
@@ -129,9 +129,9 @@ def _holds_secret(key: str, value: object) -> bool:
 
 
 def _names_of_here() -> set[str]:
-    """Return the names of this user and of this machine, as far as they are anybody's."""
+    """Return the names of this user and of this machine, unless they are generic."""
     names = {Path.home().name, socket.gethostname(), socket.gethostname().partition(".")[0]}
-    with contextlib.suppress(KeyError, OSError, ImportError):  # an account without a name, as containers have
+    with contextlib.suppress(KeyError, OSError, ImportError):  # an account without a name, as in containers
         names.add(getpass.getuser())
     return {name for name in names if len(name) >= _SHORTEST_NAME and name.lower() not in _NOBODY}
 

@@ -1,4 +1,4 @@
-"""What an evaluation finds, in long form: one record for each number, so that a file of them is a tidy table."""
+"""Results of an evaluation in long form: one record for each number, so that a file of them is a tidy table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class ResultKey(NamedTuple):
-    """What a number is of; no two results of a run have the same key. See :class:`Result`."""
+    """The key of a result, unique within a run. See :class:`Result`."""
 
     figure: str
     level_set: str | None = None
@@ -20,27 +20,27 @@ class ResultKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One number that an evaluation found.
+    """One number measured by an evaluation.
 
     Attributes:
         figure: name of the metric: ``return``, ``gap``, ``accuracy``, ``epg``, ``deletion_effect`` ...
-        target: whose map it is about: ``value`` or ``policy`` of an agent, ``class`` or ``built_in`` of a classifier;
-            of interventions the output that changes. ``None``: it is about no map.
-        level_set: the levels or images: ``train``, ``held_out``, ``test`` ... ``None``: about none of its own.
-        map: which map was measured: the model's ``own``, a control (``random``, ``mask``, ``uniform``), or one that no
-            method trains on (``perturbation``, ``integrated_gradients``). ``None``: it is about no map.
-        control: the variant of the measurement: of returns the actions (``stochastic``, ``deterministic``), of
-            faithfulness the fill (``mean``, ``blur`` ...), of accuracies the group of images, of curves the share of
-            the pixels in [0, 1], of consistency the change of the image, of randomization the layer up to which
-            weights are random, of interventions their name, of their rank correlations the group of interventions.
-            ``None``: there is one variant, or it is over all of them.
-        value: the number, in the unit of the metric; ``None`` where it is undefined. It is never NaN or infinite.
-        count: how many episodes, frames, images or pairs it is a mean over, those where it is undefined not counted;
-            of figures that count (``zero_maps``, ``excluded_episodes`` ...) out of how many. ``None``: not known.
-        error: standard error of the mean over so many episodes or images, at least 0. ``None``: not known.
+        target: target of the map: ``value`` or ``policy`` of an agent, ``class`` or ``built_in`` of a classifier; for
+            interventions, the output that changes. ``None`` for figures without a map.
+        level_set: the levels or images: ``train``, ``held_out``, ``test`` ... ``None`` for figures without one.
+        map: the measured map: the model's ``own``, a control (``random``, ``mask``, ``uniform``), or one on which no
+            method is trained (``perturbation``, ``integrated_gradients``). ``None`` for figures without a map.
+        control: the variant of the measurement: for returns, the actions (``stochastic``, ``deterministic``); for
+            faithfulness, the fill (``mean``, ``blur`` ...); for accuracies, the group of images; for curves, the share
+            of the pixels in [0, 1]; for consistency, the change of the image; for randomization, the last randomized
+            layer; for interventions, their name; for rank correlations, the group of interventions. ``None``: there is
+            only one variant, or the figure covers all of them.
+        value: the number, in the unit of the metric; ``None`` if undefined. It is never NaN or infinite.
+        count: number of episodes, frames, images or pairs in the mean, without those where it is undefined; for counts
+            (``zero_maps``, ``excluded_episodes`` ...), the total number. ``None`` if unknown.
+        error: standard error of the mean over these episodes or images, at least 0. ``None`` if unknown.
 
     Raises:
-        TypeError, ValueError: a field of another type or out of its range.
+        TypeError, ValueError: a field has the wrong type or is out of range.
     """
 
     figure: str
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def key(self) -> ResultKey:
-        """What the number is of."""
+        """The key of the number."""
         return ResultKey(self.figure, self.level_set, self.target, self.map, self.control)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Result:
 
     @classmethod
     def from_json(cls, data: object) -> Result:
-        """Return the record that JSON holds; TypeErrors and ValueErrors say what is wrong with it."""
+        """Return the record in JSON data; raise a TypeError or ValueError if it is invalid."""
         if not isinstance(data, Mapping):
             raise TypeError(f"a result must be an object with the fields {', '.join(_FIELDS)}, got {data!r}")
         check_fields(data, _FIELDS, _FIELDS, "a result")
@@ -89,17 +89,17 @@ class Results(tuple[Result, ...]):
     _by_key: Mapping[ResultKey, Result]
 
     def __new__(cls, results: Iterable[Result] = ()) -> Results:
-        """Make a collection.
+        """Create a collection.
 
         Raises:
-            ValueError: two results of the same figure, level set, target, map and control.
+            ValueError: two results have the same figure, level set, target, map and control.
         """
         found = super().__new__(cls, results)
         found._by_key = {each.key: each for each in found}
         if len(found._by_key) < len(found):
             keys = [each.key for each in found]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"two results of {', '.join(part for part in twice if part)}; each is there once")
+            raise ValueError(f"two results of {', '.join(part for part in twice if part)}; each may occur only once")
         return found
 
     def __add__(self, others: Iterable[Result]) -> Results:  # type: ignore[override]
@@ -109,7 +109,7 @@ class Results(tuple[Result, ...]):
     def select(self, **wanted: str | None) -> Results:
         """Return the results whose fields are as given: ``select(figure="epg", map="own")``.
 
-        Fields that are left out may be anything; ``None`` wants ``None``.
+        Omitted fields match any value; ``None`` matches only ``None``.
         """
         return Results(each for each in self if all(getattr(each, name) == wanted[name] for name in wanted))
 
@@ -120,21 +120,21 @@ class Results(tuple[Result, ...]):
     def value(self, figure: str, **fields_: str | None) -> float | None:
         """Return the value of one result: ``value("return", level_set="train", control="stochastic")``.
 
-        Fields that are left out are ``None``. The value is ``None`` where there is no such result, too.
+        Omitted fields are ``None``. The value is also ``None`` if there is no such result.
         """
         found = self.find(ResultKey(figure, **fields_))
         return None if found is None else found.value
 
     def names(self, field: str, **wanted: str | None) -> list[str]:
-        """Return what a field holds in the results that :meth:`select` gives, each once; ``None`` is left out."""
+        """Return the distinct values of a field in the results of :meth:`select`, without ``None``."""
         return list(dict.fromkeys(name for each in self.select(**wanted) if (name := getattr(each, field)) is not None))
 
     def level_sets(self, figure: str) -> list[str]:
-        """Return on which level sets a figure was measured."""
+        """Return the level sets on which a figure was measured."""
         return self.names("level_set", figure=figure)
 
     def targets(self) -> list[str]:
-        """Return whose own maps were measured."""
+        """Return the targets whose own maps were measured."""
         return self.names("target", map="own")
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -143,10 +143,10 @@ class Results(tuple[Result, ...]):
 
     @classmethod
     def from_json(cls, data: object) -> Results:
-        """Return the results that JSON holds.
+        """Return the results in JSON data.
 
         Raises:
-            TypeError, ValueError: what is wrong, with the number of the record, counted from 1.
+            TypeError, ValueError: a record is invalid; the message has its number, counted from 1.
         """
         if not isinstance(data, list):
             raise TypeError(f"results must be a list, got {type(data).__name__}")
@@ -160,7 +160,7 @@ class Results(tuple[Result, ...]):
 
 
 def check_fields(data: Mapping[Any, Any], known: Iterable[str], needed: Iterable[str], what: str) -> None:
-    """Raise a ValueError unless an object of a file has every field that is needed, and none that is not known."""
+    """Raise a ValueError unless an object of a file has every required field and no unknown one."""
     known = tuple(known)
     missing = [name for name in needed if name not in data]
     unknown = [str(name) for name in data if name not in known]
@@ -176,7 +176,7 @@ def _check_name(field: str, name: object, optional: bool) -> None:
 
 
 def _finite_number(field: str, number: object) -> float | None:
-    """Return a number as a float; what is not finite is undefined."""
+    """Return a number as a float; a non-finite one is undefined."""
     if number is None:
         return None
     if isinstance(number, bool) or not isinstance(number, int | float):

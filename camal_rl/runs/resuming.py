@@ -1,4 +1,4 @@
-"""Whether a run folder holds a run that can go on, and from which checkpoint."""
+"""Checks whether a run can be resumed, and from which checkpoint."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MOST_NAMED = 5
 
 
 def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | None = None) -> Checkpoint | None:
-    """Return the newest whole checkpoint of a run that has not ended; ``None`` means that training begins anew.
+    """Return the newest intact checkpoint of an unfinished run; ``None`` means that training starts again.
 
-    Damaged checkpoints are told with a :class:`camal_rl.runs.folders.CheckpointWarning`.
+    Damaged checkpoints are reported with a :class:`camal_rl.runs.folders.CheckpointWarning`.
 
     Args:
-        folder: the run's folder; it may be missing or empty, where a run was killed early.
-        config: the configuration that is to go on.
-        length: the dotted key of a setting that may be larger than before; ``None`` where there is none.
+        folder: the run's folder; it may be missing or empty if a run was killed early.
+        config: the configuration to resume.
+        length: the dotted key of a setting that may be larger than before; ``None`` if there is none.
 
     Raises:
-        FileExistsError: the run has ended, or is one of another configuration; the line names the settings.
-        FileNotFoundError: there is something else in the folder, or a run that has ended left no checkpoint.
+        FileExistsError: the run is finished, or has another configuration; the line names the settings.
+        FileNotFoundError: the folder contains something else, or a finished run left no checkpoint.
         ValueError: the configuration of the run cannot be read.
     """
     check_new_folder(folder.path)
@@ -36,23 +36,23 @@ def checkpoint_to_resume(folder: RunFolder, config: RunConfig, length: str | Non
     grown = drop_growth(changed, length)
     if changed:
         raise FileExistsError(
-            f"{folder.path} holds a run of another configuration: {told_settings(changed)}; {_remedy(length)}"
+            f"{folder.path} contains a run of another configuration: {told_settings(changed)}; {_remedy(length)}"
         )
     ended = folder.is_trained()
     if ended and not grown:
-        more = "" if length is None else f"; a larger {length} makes it longer"
-        raise FileExistsError(f"{folder.path} is trained to its end; there is nothing to resume{more}")
+        more = "" if length is None else f"; a larger {length} extends it"
+        raise FileExistsError(f"the training in {folder.path} is finished; there is nothing to resume{more}")
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None and ended:
-        raise FileNotFoundError(f"{folder.path} holds no checkpoint to go on from; train anew in another folder")
-    # One of a training that was stopped before its first step holds environments that were reset: they would be again.
+        raise FileNotFoundError(f"{folder.path} contains no checkpoint to resume from; train again in another folder")
+    # A checkpoint from before the first step contains environments that were reset; resuming would reset them again.
     return checkpoint if checkpoint is not None and checkpoint.step else None
 
 
 def changed_settings(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that two configurations do not share: dotted key to both values.
+    """Return the settings in which two configurations differ: dotted key to both values.
 
-    ``methods``, the settings of a comparison's other methods, mean nothing for a run and are left out.
+    ``methods``, the settings of a comparison's other methods, do not affect a run and are left out.
     """
     old, new = flat_settings(before.as_dict()), flat_settings(now.as_dict())
     keys = dict.fromkeys([*old, *new])
@@ -64,7 +64,7 @@ def changed_settings(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, 
 
 
 def drop_growth(changed: dict[str, tuple[Any, Any]], length: str | None) -> bool:
-    """Drop from changed settings that of the length, if it is larger now; say whether it is."""
+    """Remove the length from changed settings if it has increased; return whether it has."""
     grown = length is not None and length in changed and changed[length][0] < changed[length][1]
     if grown:
         del changed[str(length)]
@@ -84,7 +84,7 @@ def _remedy(length: str | None) -> str:
 
 
 def resume_line(folder: Path, step: int) -> str:
-    """Return what to say where training goes on, or begins anew for want of a checkpoint."""
+    """Return the message on where training continues, or that it starts again without a checkpoint."""
     if step == 0:
-        return f"{folder} holds no checkpoint: training begins at step 0"
-    return f"training goes on from step {step:,} in {folder}"
+        return f"{folder} contains no checkpoint: training begins at step 0"
+    return f"training continues from step {step:,} in {folder}"

@@ -1,4 +1,4 @@
-"""A run folder in one piece, to send it from one machine to another."""
+"""Packs a run folder into an archive, to send it from one machine to another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
 def pack_folder(folder: Path) -> bytes:
-    """Return the files below a folder as an archive; without locks and what is not complete yet.
+    """Return the files in a folder as an archive, without locks and incomplete files.
 
-    Another process may write into the folder: a file that goes meanwhile is left out.
+    Another process may write into the folder: a file that disappears meanwhile is left out.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -33,10 +33,10 @@ def pack_folder(folder: Path) -> bytes:
 
 
 def unpack_folder(archive: bytes, folder: Path) -> None:
-    """Put the files of an archive into the place of a folder, whole or not at all; nothing gets outside of it.
+    """Replace a folder atomically by the files of an archive; no file is written outside of it.
 
     Raises:
-        ValueError: no archive of :func:`pack_folder`, or one that is damaged.
+        ValueError: the archive is damaged, or not from :func:`pack_folder`.
         WriteError: the folder cannot be written.
     """
     try:
@@ -45,9 +45,9 @@ def unpack_folder(archive: bytes, folder: Path) -> None:
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"the files of {folder} came back damaged ({error})") from error
     for name in contents:
-        # Names that lead out of the folder, or that another system reads so.
+        # Names that lead out of the folder, on this or another operating system.
         if not name or name.startswith("/") or "\\" in name or ":" in name.partition("/")[0] or ".." in name.split("/"):
-            raise ValueError(f"the files of {folder} came back with a name that is none of a run's: {name!r}")
+            raise ValueError(f"the files of {folder} came back with an invalid file name: {name!r}")
     with replacing_folder(folder) as partial:
         for name, data in contents.items():
             file = partial / name

@@ -1,4 +1,4 @@
-"""The folder of one run: what lies where, and that nothing is overwritten."""
+"""The folder of one run: names of its files, and checks that nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CONFIG_SUM = "# sha256 of what follows: "
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names of everything in a run's folder.
+    """The paths of everything in a run's folder.
 
     Attributes:
         path: the folder.
-        trust: whether all of the folder is the user's own. Otherwise code that lies in it is not imported, and a model
-            whose file could run code is not loaded.
+        trust: whether the user trusts the whole folder. Otherwise code in it is not imported, and a model whose file
+            could run code is not loaded.
     """
 
     path: Path
@@ -51,12 +51,12 @@ class RunFolder:
 
     @property
     def policy_file(self) -> Path:
-        """What the trained agent's policy is made with, beside its weights: JSON. It holds no code."""
+        """Description of the trained agent's policy, without its weights: JSON. It contains no code."""
         return self.path / "model.json"
 
     @property
     def weights_file(self) -> Path:
-        """The weights of a trained agent's policy, or of a trained classifier, whose configuration says what it is."""
+        """The weights of a trained agent's policy, or of a trained classifier, which the configuration describes."""
         return self.path / "model.safetensors"
 
     @property
@@ -71,17 +71,17 @@ class RunFolder:
 
     @property
     def diverged_file(self) -> Path:
-        """What reproduces the step at which training came to NaN or infinity, see :mod:`camal_rl.failures`."""
+        """Data to reproduce the step at which training produced NaN or infinity, see :mod:`camal_rl.failures`."""
         return self.path / "diverged.pt"
 
     @property
     def error_file(self) -> Path:
-        """The traceback of an exception that nobody has foreseen, of a run in a comparison."""
+        """The traceback of an unforeseen exception of a run in a comparison."""
         return self.path / "error.txt"
 
     @property
     def train_file(self) -> Path:
-        """How training went: JSON, written when it ends."""
+        """Summary of training: JSON, written at its end."""
         return self.path / "train.json"
 
     @property
@@ -96,22 +96,22 @@ class RunFolder:
 
     @property
     def metrics_file(self) -> Path:
-        """What evaluation found: JSON."""
+        """Results of evaluation: JSON."""
         return self.path / "metrics.json"
 
     def check_free(self) -> None:
-        """Make sure that :meth:`create` will succeed, as far as can be known before.
+        """Check that :meth:`create` will succeed, as far as this can be known in advance.
 
         Raises:
-            FileExistsError: the folder is there and not empty.
-            OSError: it cannot be made, see :func:`camal_rl.runs.folders.check_new_folder`.
+            FileExistsError: the folder exists and is not empty.
+            OSError: it cannot be created, see :func:`camal_rl.runs.folders.check_new_folder`.
         """
         check_new_folder(self.path)
         if not self.is_empty():
             raise FolderInUse(f"{self.path} exists and is not empty; give another --run-dir or remove it")
 
     def is_empty(self) -> bool:
-        """Say whether nothing of a run is there: the folder is missing, or a run was killed before it wrote a file."""
+        """Return whether the folder is missing or has no files of a run, as after an early kill."""
         if not self.path.is_dir():
             return True
         no_part = {LOCK, self.error_file.name}
@@ -119,11 +119,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep other trainings out of the folder inside the block; it is made where it is missing.
+        """Lock the folder against other trainings inside the block; a missing folder is created.
 
         Raises:
             FolderInUse: another training writes into it.
-            WriteError: the folder cannot be made, or TensorBoard's events cannot be written.
+            WriteError: the folder cannot be created, or TensorBoard's events cannot be written.
         """
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -134,31 +134,30 @@ class RunFolder:
             yield
 
     def create(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
-        """Make the folder with configuration, command, versions and machine.
+        """Create the folder with configuration, command, versions and machine.
 
         Args:
             config: the configuration.
             command: the command line.
-            computing: where training computes, and in what arithmetic: ``device`` and ``precision``, whatever was
-                asked for.
+            computing: the actual ``device`` and ``precision`` of training.
         """
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
         self._describe(config, command, computing)
 
     def recreate(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str], step: int = 0) -> None:
-        """Make a run's folder ready for going on from a step; what was written beyond it is removed.
+        """Prepare a run's folder for resuming from a step; everything beyond that step is removed.
 
         Args:
-            config: the configuration, perhaps a longer one.
+            config: the configuration, which may be a longer one.
             command: the command line.
             computing: as for :meth:`create`.
-            step: where training goes on; 0 begins it anew.
+            step: step to resume from; 0 starts again.
         """
         for former in (self.train_file, self.metrics_file, self.diverged_file):
             former.unlink(missing_ok=True)
         for written, checkpoint in checkpoint_folders(self.checkpoints):
-            if written > step:  # damaged ones: they would count as the newest
+            if written > step:  # damaged checkpoints, which would count as the newest
                 shutil.rmtree(checkpoint, ignore_errors=True)
         if step == 0:
             shutil.rmtree(self.tensorboard, ignore_errors=True)
@@ -175,7 +174,7 @@ class RunFolder:
         write_text(self.config_file, signed_config(dump_yaml(config)))
 
     def _describe(self, config: RunConfig, command: Sequence[str], computing: Mapping[str, str]) -> None:
-        # The configuration is the first file: a run that is killed here can be resumed.
+        # The configuration is written first, so that a run killed here can be resumed.
         self._write_config(config)
         write_record(self.provenance_file, {**provenance(), "computing": dict(computing)})
         write_text(self.command_file, shlex.join(command) + "\n")
@@ -191,18 +190,17 @@ class RunFolder:
         except (ValueError, TypeError) as error:
             told = " ".join(str(error).split())
             raise ValueError(
-                f"{self.config_file} is not the configuration of a run: {told}; bring it back from a copy, or train "
-                "again"
+                f"{self.config_file} is not the configuration of a run: {told}; restore it from a copy, or train again"
             ) from error
         return config
 
     def config_is_as_written(self) -> bool:
-        """Say whether ``config.yaml`` agrees with the checksum in its first line; without one it is taken as it is."""
+        """Return whether ``config.yaml`` matches the checksum in its first line, if it has one."""
         head, _, text = read_utf8(self.config_file).partition("\n")
         return not head.startswith(_CONFIG_SUM) or head.removeprefix(_CONFIG_SUM).strip() == sha256_of_text(text)
 
     def training(self) -> dict[str, Any] | None:
-        """Return what ``train.json`` holds, ``None`` where it is missing.
+        """Return the content of ``train.json``, ``None`` if it is missing.
 
         Raises:
             ValueError: the file holds something else; one line that names it.
@@ -210,35 +208,35 @@ class RunFolder:
         return read_training(self.train_file) if self.train_file.is_file() else None
 
     def is_trained(self) -> bool:
-        """Say whether training came to its end."""
+        """Return whether training was completed."""
         training = self.training()
         return training is not None and not training["interrupted"]
 
     def check_model(self, file: Path, key: str = MODEL_SUM) -> None:
-        """Make sure that a file is the one that training wrote, as far as ``train.json`` knows.
+        """Check that a file is the one that training wrote, by the checksum in ``train.json``.
 
         Args:
             file: the file.
-            key: where ``train.json`` keeps its SHA-256.
+            key: key of its SHA-256 in ``train.json``.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is empty, or another one.
+            ValueError: it is empty, or not the same file.
         """
         if not file.is_file():
-            raise FileNotFoundError(f"{self.path} holds no {file.name}; has its training ended?")
+            raise FileNotFoundError(f"{self.path} contains no {file.name}; is its training finished?")
         if not file.stat().st_size:
-            raise ValueError(f"{file} is empty: it holds no model; bring it back from a copy, or train again")
+            raise ValueError(f"{file} is empty: it contains no model; restore it from a copy, or train again")
         expected = (self.training() or {}).get(key)
         if expected is not None and expected != sha256_of(file):
             raise ValueError(
-                f"{file} is not the file that training wrote: its SHA-256 is not that of {self.train_file.name}; bring "
-                f"it back from a copy, or train again (or remove {key} from {self.train_file.name}, if you have "
-                "changed the model yourself)"
+                f"{file} is not the file that training wrote: its SHA-256 is not the one in {self.train_file.name}; "
+                f"restore it from a copy, or train again (or remove {key} from {self.train_file.name} if you changed "
+                "the model yourself)"
             )
 
     def check_metrics_writable(self) -> None:
-        """Raise an OSError, whose message is one line, unless ``metrics.json`` can be written."""
+        """Raise an OSError with a message of one line unless ``metrics.json`` can be written."""
         check_writable(self.metrics_file)
 
 
@@ -253,5 +251,5 @@ def default_run_dir(config: RunConfig) -> Path:
 
 
 def run_name(method: str, seed: int) -> str:
-    """Return the name of a run's folder: another one for each method and seed, whatever the method is called."""
+    """Return the name of a run's folder, which is unique for each method and seed."""
     return f"{unique_name(method)}-seed{seed}"

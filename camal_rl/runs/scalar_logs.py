@@ -1,4 +1,4 @@
-"""Where the figures of a training go besides TensorBoard: loggers, by name."""
+"""Loggers of training figures besides TensorBoard, by name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ TENSORBOARD = "tensorboard"
 
 
 class ScalarLog:
-    """One place that the figures of a run are written to; a logger of your own derives from this class.
+    """A logger of a run's figures; derive your own logger from this class.
 
-    A run that is resumed goes on from a checkpoint. What was logged beyond the checkpoint's step will be logged again:
-    a logger takes it back, or leaves out what comes a second time.
+    A resumed run continues from a checkpoint, and figures beyond the checkpoint's step are logged again. A logger must
+    remove the earlier ones, or ignore the repetition.
 
     Args:
-        folder: the run's folder, which is there.
+        folder: the run's folder, which exists.
         settings: the run's settings, nested plain data.
-        step: the step from which training goes on; 0 begins it.
+        step: the step from which training continues; 0 for a new run.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -29,22 +29,22 @@ class ScalarLog:
 
     @classmethod
     def check(cls) -> None:
-        """See, before anything is written, that the logger can be used here.
+        """Check, before anything is written, that the logger can be used here.
 
         Raises:
-            ImportError: a package is missing; the message holds the install line.
+            ImportError: a package is missing; the message contains the install command.
             ValueError: something else is missing, such as an account.
         """
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
-        """Write figures by name; those of one step may come in several calls, and steps never fall."""
+        """Write figures by name; one step may come in several calls, and steps never decrease."""
         raise NotImplementedError
 
     def flush(self) -> None:
-        """See that what was written outlives this process; called before a checkpoint is written."""
+        """Make sure that written figures survive the end of this process; called before a checkpoint is written."""
 
     def close(self) -> None:
-        """End logging; called once, however training ends."""
+        """End logging; called once, whether or not training succeeds."""
 
 
 LOGGERS: Registry[type[ScalarLog]] = Registry(
@@ -52,17 +52,17 @@ LOGGERS: Registry[type[ScalarLog]] = Registry(
     {"csv": "camal_rl.runs.csv_log:CsvLog", "wandb": "camal_rl.runs.wandb_log:WandbLog"},
     group="camal_rl.loggers",
 )
-"""The loggers by name. TensorBoard's events are always written: learning curves of reports are read from them."""
+"""The loggers by name. TensorBoard's events are always written, since reports read learning curves from them."""
 
 
 def find_logger(name: str) -> type[ScalarLog]:
     """Return the class of a logger by its name or path.
 
     Raises:
-        ValueError: there is none, or what is there is no logger.
+        ValueError: there is none, or the object is not a logger.
     """
     if name == TENSORBOARD:
-        raise ValueError("log.loggers: TensorBoard's events are always written; leave tensorboard out of the list")
+        raise ValueError("log.loggers: TensorBoard's events are always written; remove tensorboard from the list")
     try:
         found = LOGGERS.find(name)
     except ValueError as error:
@@ -75,7 +75,7 @@ def find_logger(name: str) -> type[ScalarLog]:
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Raise a ValueError unless every name is that of a logger, each once."""
+    """Raise a ValueError for unknown or repeated names of loggers."""
     for name in names:
         find_logger(name)
     if len(set(names)) != len(names):

@@ -1,4 +1,4 @@
-"""Configurations as plain data: which keys there are, and the dataclasses that are made of them."""
+"""Converts configurations from plain data to dataclasses, and checks their keys."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from camal_rl.runs.settings import NAME, RunSettings
 from camal_rl.spelling import did_you_mean
 
 KEY = "key"
-"""In a field's metadata: the dotted key under which plain data hold it, where that is not its own name."""
+"""Key in a field's metadata: its dotted key in plain data, if that is not its name."""
 
 
 def known_keys(kind: type[Any], data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every dotted key and its annotation; a section with known keys of its own is followed by these.
+    """Yield every dotted key and its annotation; the keys of a section follow the section.
 
     Args:
         kind: the dataclass of a configuration or section.
-        data: the plain data, whose names say of what dataclass a section of :class:`RunSettings` is.
-        prefix: what the keys begin with.
+        data: the plain data, whose names select the dataclass of a section of :class:`RunSettings`.
+        prefix: prefix of the keys.
 
     Raises:
-        ValueError: such a name is no text, or unknown.
+        ValueError: such a name is not a text, or unknown.
     """
     hints = get_type_hints(kind, include_extras=True)
     named = kind.sections_by_name if issubclass(kind, RunSettings) else {}
@@ -44,7 +44,7 @@ def known_keys(kind: type[Any], data: Mapping[str, Any], prefix: str = "") -> It
 
 
 def chosen_name(data: Mapping[str, Any], section: str) -> str | None:
-    """Return the name that a section gives, ``None`` where it gives none; a ValueError for one that is no text."""
+    """Return the name in a section, ``None`` if there is none; raise a ValueError if it is not a text."""
     below = data.get(section)
     if not isinstance(below, Mapping) or NAME not in below:
         return None
@@ -55,13 +55,13 @@ def chosen_name(data: Mapping[str, Any], section: str) -> str | None:
 def check_keys(
     data: Mapping[str, Any], known: Mapping[str, Any], why_unknown: Callable[[str], str | None], prefix: str = ""
 ) -> None:
-    """Raise a ValueError for a key that does not exist, and for a flag where a number is meant.
+    """Raise a ValueError for an unknown key, and for true or false in place of a number.
 
     Args:
         data: plain data.
-        known: from :func:`known_keys`.
-        why_unknown: says more of a key that does not exist, where more is known.
-        prefix: what the keys of ``data`` begin with.
+        known: result of :func:`known_keys`.
+        why_unknown: returns an explanation for an unknown key if there is a specific one.
+        prefix: prefix of the keys of ``data``.
     """
     unknown = []
     for key, value in _given_settings(data, prefix, known):
@@ -78,15 +78,15 @@ def check_keys(
 
 
 def read_section(kind: type[Any], data: Any, key: str) -> Any:
-    """Return the dataclass that plain data stand for.
+    """Return the dataclass made from plain data.
 
     Args:
         kind: the dataclass.
-        data: a mapping, as YAML and JSON hold it.
+        data: a mapping, as in YAML and JSON.
         key: the section's dotted key, empty for a whole configuration.
 
     Raises:
-        ValueError: no mapping, a missing key, or a bad value; the message is one line and names the key.
+        ValueError: the data is not a mapping, a key is missing, or a value is invalid; one line that names the key.
     """
     try:
         return TypeAdapter(kind).validate_json(json.dumps(data))
@@ -95,11 +95,11 @@ def read_section(kind: type[Any], data: Any, key: str) -> Any:
         known = dict(known_keys(kind, data if isinstance(data, Mapping) else {}))
         raise ValueError(explain(first, f"{key}.{_key(first['loc'], known)}".strip("."))) from error
     except TypeError as error:
-        raise ValueError(f"{key or 'the configuration'} holds something that is not plain data: {error}") from error
+        raise ValueError(f"{key or 'the configuration'} contains a value that is not plain data: {error}") from error
 
 
 def _of_another(data: Mapping[str, Any], keys: Sequence[str], known: Mapping[str, Any]) -> str | None:
-    """Return the line about keys that mean nothing for what a section's name stands for, if the section gives one."""
+    """Return the error line for keys that do not apply to the thing that the section names, if it names one."""
     section = keys[0].rpartition(".")[0]
     if f"{section}.{NAME}" not in known or "." in section or not is_dataclass(known.get(section)):
         return None
@@ -121,7 +121,7 @@ def _given_settings(data: Mapping[str, Any], prefix: str, known: Mapping[str, An
 
 
 def _key(location: Sequence[str | int], known: Mapping[str, Any]) -> str:
-    """Return the dotted key of a place that pydantic names; names of types inside a union are left out."""
+    """Return the dotted key of a location in pydantic's terms, without the names of types in a union."""
     key = ""
     for part in location:
         longer = f"{key}.{part}".lstrip(".")

@@ -1,4 +1,4 @@
-"""Settings that every configuration has, and settings as plain data."""
+"""Settings of every configuration, and conversion of settings to plain data."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 NAME = "name"
-"""The key by which a section says of what dataclass it is, see :attr:`RunSettings.sections_by_name`."""
+"""The key by which a section selects its dataclass, see :attr:`RunSettings.sections_by_name`."""
 
 
 class CheckpointSettings:
-    """What the sections ``log`` of all tasks say alike.
+    """Settings in the section ``log`` of every task.
 
     Attributes:
-        checkpoint_every: steps or epochs between checkpoints; 0 writes none by them.
-        checkpoint_minutes: minutes between checkpoints; 0 writes none by minutes.
-        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
+        checkpoint_every: steps or epochs between checkpoints; 0 disables this trigger.
+        checkpoint_minutes: minutes between checkpoints; 0 disables this trigger.
+        checkpoint_keep: number of newest checkpoints to keep; 0 keeps all.
     """
 
     checkpoint_every: int
@@ -32,17 +32,17 @@ class CheckpointSettings:
 
     @property
     def writes_checkpoints(self) -> bool:
-        """Whether checkpoints are written while training runs, and at its end."""
+        """Whether checkpoints are written during training and at its end."""
         return self.checkpoint_every > 0 or self.checkpoint_minutes > 0
 
 
 class RunSettings:
-    """What the configurations of all tasks do alike; they are frozen dataclasses.
+    """Base class of the configurations of all tasks, which are frozen dataclasses.
 
     Attributes:
-        imports: modules that are imported before anything is checked.
-        sections_by_name: sections whose ``name`` says of what dataclass their other keys are, and what finds it by that
-            name; ``None`` stands for the default.
+        imports: modules to import before anything is checked.
+        sections_by_name: sections whose ``name`` selects the dataclass of their other keys, with the function that
+            returns it for a name; ``None`` is the default.
     """
 
     imports: tuple[str, ...]
@@ -50,19 +50,19 @@ class RunSettings:
 
     @property
     def acting_note(self) -> str:
-        """What is given to this method when it acts, beside images, and to others not; every table says it.
+        """What this method receives beside images when it acts, unlike others; every table notes it.
 
-        A few words; empty where that is nothing.
+        A few words; empty if nothing.
         """
         return ""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state; a worker process imports what the configuration needs."""
+        """Restore a pickled state; a worker process imports the modules that the configuration needs."""
         self.__dict__.update(state)
         import_modules(self.imports)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        """Return plain dictionaries, lists and numbers, as in YAML and JSON."""
         data: dict[str, Any] = plain(asdict(cast("DataclassInstance", self)))
         return data
 

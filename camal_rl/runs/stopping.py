@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step under way is finished and saved; a second signal ends the program at once."""
+"""Handles Ctrl-C and SIGTERM: the current step is finished and saved; a second signal ends the program at once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _SHELL_OFFSET = 128
 
 
 class StopRequest:
-    """Whether training was asked to stop, and by which signal.
+    """A request to stop training, with its signal.
 
     Attributes:
-        signal: the number of the first signal that came, ``None`` before.
+        signal: the number of the first signal received, ``None`` before.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def __call__(self) -> bool:
-        """Say whether training is to stop after the step under way."""
+        """Return whether training should stop after the current step."""
         return self.signal is not None
 
 
 def exit_code(number: int) -> int:
-    """Return the exit code that shells give to a program which a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Return the shells' exit code of a program ended by a signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return _SHELL_OFFSET + number
 
 
@@ -40,13 +40,13 @@ _open: list[StopRequest] = []
 def stopping(on_first: Callable[[int], None] | None = None, ends_at_second: bool = True) -> Iterator[StopRequest]:
     """Turn the first Ctrl-C or SIGTERM inside the block into a request to stop.
 
-    From then on these signals do what they do to any program: end it at once. Inside another such block nothing is
-    changed, and the request is that one's. Outside the main thread, where no handler can be set, it never comes.
+    Later signals end the program at once, as usual. A nested block changes nothing and shares the request of the outer
+    one. Outside the main thread, where no handler can be set, there is never a request.
 
     Args:
         on_first: called with the number of the first signal, within its handler; by default a line is written to
             stderr.
-        ends_at_second: whether a second signal ends the program; if not, it changes nothing.
+        ends_at_second: whether a second signal ends the program; otherwise it is ignored.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -77,7 +77,7 @@ def stopping(on_first: Callable[[int], None] | None = None, ends_at_second: bool
 
 
 def _tell(number: int) -> None:
-    # A handler can come in the middle of a print(): this goes past Python's buffers.
+    # A handler can run in the middle of a print(): this bypasses Python's buffers.
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    line = f"camal-rl: {name}: the step under way is finished and saved; the same once more ends at once\n"
+    line = f"camal-rl: {name}: finishing and saving the current step; repeat to end at once\n"
     os.write(2, line.encode())

@@ -1,4 +1,4 @@
-"""What is trained, as the other rooms see it: one task for agents, one for image classifiers."""
+"""The interface of a kind of training to the other subpackages: one task for agents, one for image classifiers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from camal_rl.runs.run_folder import RunFolder
 
 OnSteps = Callable[[int, int, str], None]
-"""Called with the training steps that are done, those of all, and details in words, perhaps none."""
+"""Called with the finished training steps, all training steps, and details in words, which may be empty."""
 OnStage = Callable[[str], None]
-"""Called with the name of each stage of an evaluation when it is done."""
+"""Called with the name of each finished stage of an evaluation."""
 
 _TASKS = {"agent": "camal_rl.rl.task:AgentTask", "classifier": "camal_rl.supervised.task:ClassifierTask"}
 
 
 class RunConfig(Protocol):
-    """What the configurations of all tasks have in common."""
+    """The common interface of the configurations of all tasks."""
 
     @property
     def seed(self) -> int:
@@ -37,23 +37,23 @@ class RunConfig(Protocol):
 
     @property
     def task(self) -> str:
-        """What reports group runs by: the environment's id, or the name of the images."""
+        """The key by which reports group runs: id of the environment, or name of the image set."""
 
     @property
     def length(self) -> str:
-        """How long training is, in words."""
+        """Length of training in words."""
 
     @property
     def counts_steps(self) -> bool:
-        """Whether training is as long as so many steps; if not, ``length`` says it better."""
+        """Whether the length of training is a number of steps; otherwise ``length`` describes it."""
 
     @property
     def baseline(self) -> str:
-        """The method that others are compared with."""
+        """The method with which others are compared."""
 
     @property
     def step_name(self) -> str:
-        """What the steps of learning curves are."""
+        """The unit of the steps of learning curves."""
 
     @property
     def method_name(self) -> str:
@@ -61,29 +61,29 @@ class RunConfig(Protocol):
 
     @property
     def acting_note(self) -> str:
-        """What is given to the method when it acts, beside images; a few words, empty where that is nothing."""
+        """What the method receives beside images when it acts, in a few words; empty if nothing."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, as YAML and JSON hold them."""
+        """Return plain dictionaries, lists and numbers, as in YAML and JSON."""
 
 
 class Trial(Protocol):
-    """A run that is ready to start: nothing on disk yet, but everything that is needed exists."""
+    """A run that is ready to start: everything exists in memory, nothing is on disk yet."""
 
     @property
     def step(self) -> int:
-        """The step from which training goes on; 0 begins it."""
+        """The step from which training continues; 0 for a new run."""
 
     def close(self) -> None:
-        """Free simulators and files, if the run is not to start."""
+        """Free simulators and files if the run is not started."""
 
 
 class AnyRun(Protocol):
-    """A run as the other rooms know it."""
+    """The interface of a run to the other subpackages."""
 
     @property
     def label(self) -> str:
-        """What tables call the run."""
+        """Name of the run in tables."""
 
     @property
     def config(self) -> RunConfig:
@@ -96,11 +96,11 @@ class AnyRun(Protocol):
 
 @dataclass(frozen=True)
 class AttentionGrid:
-    """What every method looks at, on the same frames: titled columns of small pictures, one row a frame.
+    """Attention maps of every method on the same frames: titled columns of small pictures, one row per frame.
 
     Attributes:
         columns: title to pictures ``uint8 (H, W, 3)``.
-        caption: which frames these are, and how they were taken.
+        caption: which frames these are, and how they were chosen.
         legend: class name to color, ``#rrggbb``; relevant classes are marked with ``*``.
         sheets: whole pictures by name, for pages that cannot lay out columns.
     """
@@ -113,7 +113,7 @@ class AttentionGrid:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What may differ from a run's own evaluation settings; ``None`` leaves them.
+    """Options that override a run's own evaluation settings; ``None`` keeps them.
 
     Attributes:
         episodes: episodes for each level set and kind of action.
@@ -134,8 +134,8 @@ class Evaluation:
     """An evaluation that is ready to start.
 
     Attributes:
-        stages: the names of what it goes through.
-        run: measures, writes ``metrics.json``, and returns what it holds.
+        stages: names of its stages.
+        run: measures, writes ``metrics.json``, and returns its content.
     """
 
     stages: list[str]
@@ -143,22 +143,22 @@ class Evaluation:
 
 
 class Task(Protocol):
-    """One kind of thing that is trained; comparison, report and command line ask it, never what it is.
+    """One kind of training; comparison, report and command line use this interface and do not distinguish kinds.
 
     Attributes:
         name: ``agent`` or ``classifier``.
         verb: the command that trains it, ``train`` or ``fit``.
         config_type: the class of its configurations.
-        curves: tags of the learning curves that a report shows, with their titles.
+        curves: tags and titles of the learning curves in a report.
         same_axis: which of these tags share an axis.
         map_settings: keys of the section ``camal`` that define which maps are measured; at weight 0 only these have
             an effect.
         report_parts: the parts of a report, in order: ``returns``, ``accuracy``, ``alignment``, ``faithfulness``,
             ``counterfactuals``, ``backgrounds``.
-        frame: what one picture is called, ``frame`` or ``image``.
-        length: the key of the setting by which a run that has ended can be made longer; ``None`` where none can.
-        objective: what a sweep optimizes by default, ``<figure>@<level set>``.
-        tuning_sets: level sets or parts of the images on which settings may be chosen without spending a test.
+        frame: name of one picture, ``frame`` or ``image``.
+        length: key of the setting by which a finished run can be extended; ``None`` if there is none.
+        objective: default objective of a sweep, ``<figure>@<level set>``.
+        tuning_sets: level sets or splits on which settings may be chosen, since they are not reserved for testing.
     """
 
     name: ClassVar[str]
@@ -174,59 +174,59 @@ class Task(Protocol):
     tuning_sets: ClassVar[tuple[str, ...]]
 
     def owns(self, data: Mapping[str, Any]) -> bool:
-        """Say whether plain data, as YAML holds it, is a configuration of this task."""
+        """Return whether plain data from YAML is a configuration of this task."""
 
     def method_config(self, config: Any, method: str, seed: int) -> Any:
-        """Return the configuration of one method of a comparison; a ValueError says that there is none."""
+        """Return the configuration of one method of a comparison; raise a ValueError for an unknown method."""
 
     def prepare(self, config: Any, folder: RunFolder, resume: bool = False) -> Trial:
-        """Make everything that training needs, so that mistakes show before anything is written.
+        """Create everything that training needs, so that mistakes are found before anything is written.
 
         Args:
             config: the configuration.
             folder: where the run will be written.
-            resume: go on from the newest checkpoint of a run that did not end; where there is none, begin anew.
+            resume: continue from the newest checkpoint of an unfinished run; without a checkpoint, start again.
         """
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
-        """Return what to say of a dotted key of plain data that is no setting, where more is known than that."""
+        """Return an explanation for an unknown dotted key if there is a specific one."""
 
     def train(self, trial: Any, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
-        """Train and fill the run folder; return what ``train.json`` holds."""
+        """Train and write the run folder; return the content of ``train.json``."""
 
     def evaluation(self, folder: RunFolder, config: Any, options: EvaluationOptions = OWN_SETTINGS) -> Evaluation:
         """Load a trained run's model and return its evaluation, ready to start.
 
         Raises:
-            ValueError: an option that means nothing for this task, or a value out of its range.
+            ValueError: an option does not apply to this task, or a value is out of range.
             FileNotFoundError, ImportError: there is no model, or a package is missing.
         """
 
     def attention_grid(self, runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
-        """Return what every method's run looks at, on the same ``count`` frames.
+        """Return attention maps of every method's run on the same ``count`` frames.
 
         Raises:
-            FileNotFoundError: no run has a model.
-            ImportError, OSError, ValueError: frames or models cannot be made here.
+            FileNotFoundError: no run has a saved model.
+            ImportError, OSError, ValueError: frames cannot be rendered or models cannot be loaded here.
         """
 
     def model_file(self, folder: RunFolder) -> Path:
         """Return the file that holds a run's trained model."""
 
     def export(self, folder: RunFolder, config: Any, out: Path, file_format: str) -> Callable[[], Exported]:
-        """Load a trained run's model and return what writes it as a file that runs without this package.
+        """Load a trained run's model and return a function that writes it as a file that runs without this package.
 
         Raises:
-            ValueError: a format that there is not, or a model that cannot be written in it.
+            ValueError: the format is unknown, or the model cannot be written in it.
             FileExistsError: there is such a file.
             FileNotFoundError, ImportError: there is no model, or a package is missing.
         """
 
     def hub_model(self, folder: RunFolder, config: Any) -> HubModel:
-        """Load a trained run's model and return it as it is shared, with what its card says.
+        """Load a trained run's model and return it in the form for sharing, with the texts for its card.
 
         Raises:
-            ValueError: a model that cannot be written without code.
+            ValueError: the model cannot be stored without code.
             FileNotFoundError, ImportError: there is no model, or a package is missing.
         """
 
@@ -246,7 +246,7 @@ def task_of(config: object) -> Task:
 
 
 def task_for(data: Mapping[str, Any]) -> Task:
-    """Return the task that plain data is a configuration of; the first one where none claims it."""
+    """Return the task whose configuration the plain data is; the first task if none recognizes it."""
     known = tasks()
     return next((task for task in known if task.owns(data)), known[0])
 

@@ -1,4 +1,4 @@
-"""How settings were tuned: what a sweep writes into the configuration that it found best; its seeds are spent."""
+"""The tuning record that a sweep writes into its best configuration; its seeds must not be used for results."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from camal_rl.runs.checks import Count, CountOrNone, Seed, check_section
 
 FIRST_TUNING_SEED = 100
-"""Tuning seeds count from here; those of a comparison count from the configuration's own, 0 by default."""
+"""The first tuning seed; seeds of a comparison count from the configuration's own, 0 by default."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The tuning behind a configuration; no run of it may have one of the tuning seeds.
+    """The tuning behind a configuration; its runs must not use the tuning seeds.
 
     Attributes:
         search: ``grid``, ``random`` or ``optuna``.
-        objective: what was optimized, ``<figure>@<level set>``.
-        keys: the settings that were tuned.
-        trials: combinations that were tried.
-        runs: trainings, one for each trial and seed.
-        steps: training steps of them all.
+        objective: the optimized figure, ``<figure>@<level set>``.
+        keys: the tuned settings.
+        trials: number of combinations tried.
+        runs: number of trainings, one for each trial and seed.
+        steps: training steps of all runs.
         seeds: the seeds of these runs.
     """
 
@@ -38,9 +38,9 @@ class Tuning:
 
 
 def check_not_tuned_on(seed: int, tuning: Tuning | None) -> None:
-    """Raise a ValueError if a run's seed is one that its settings were tuned on."""
+    """Raise a ValueError if a run's settings were tuned on its seed."""
     if tuning is not None and seed in tuning.seeds:
         raise ValueError(
-            f"seed {seed} is one that these settings were tuned on (tuning.seeds: "
-            f"{', '.join(map(str, tuning.seeds))}), so its result would be no test of them; give other seeds"
+            f"these settings were tuned on seed {seed} (tuning.seeds: {', '.join(map(str, tuning.seeds))}), so its "
+            "result would be biased; give other seeds"
         )

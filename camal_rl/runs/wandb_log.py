@@ -1,4 +1,4 @@
-"""The figures of a training in Weights & Biases."""
+"""Logs the figures of a training to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from camal_rl.runs.scalar_logs import ScalarLog
 from camal_rl.runs.settings import flat_settings
 
 FILE_NAME = "wandb.json"
-"""In the run folder: the run's id, and the last step of which W&B has all figures."""
+"""In the run folder: the run's id, and the last step whose figures are all in W&B."""
 _REMEDY = "log in with `wandb login`, or set WANDB_MODE=offline and send the run later with `wandb sync`"
 
 
 class WandbLog(ScalarLog):
-    """Sends figures to the project of ``WANDB_PROJECT``, by default ``camal-rl``; W&B's other variables hold too.
+    """Sends figures to the project of ``WANDB_PROJECT``, by default ``camal-rl``; W&B's other variables apply too.
 
-    The run is called as its folder, in a group named after the folder above. Local files are in the run's folder.
+    The run is named after its folder, in a group named after the parent folder. Local files are in the run's folder.
 
-    W&B takes no figures back. Where training goes on from a checkpoint it goes on with the same W&B run, and the steps
-    that were sent before are left out: where a resumed training is exact, they are the same figures.
+    W&B cannot remove figures. A resumed training continues the same W&B run and skips the steps that were sent before;
+    if resuming is exact, their figures would be the same.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -54,7 +54,7 @@ class WandbLog(ScalarLog):
 
     @classmethod
     def check(cls) -> None:
-        """See that wandb is installed, and that there is an account unless it is offline."""
+        """Check that wandb is installed, and that there is an account unless it is offline."""
         try:
             import wandb
         except ImportError as error:
@@ -71,16 +71,16 @@ class WandbLog(ScalarLog):
             raise ValueError(f"log.loggers: Weights & Biases has no account here; {_REMEDY}")
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
-        """Send figures, but for those of steps that were sent before training went on."""
+        """Send figures, except for steps that were sent before training was resumed."""
         if step <= self._sent:
             return
         if step > self._present > self._sent:
-            self._complete()  # W&B takes a step as complete where the next begins
+            self._complete()  # W&B considers a step complete when the next one begins
         self._present = step
         self.run.log(dict(scalars), step=step)
 
     def flush(self) -> None:
-        """Have W&B take the present step as complete."""
+        """Make W&B consider the current step complete."""
         if self._present > self._sent:
             self.run.log({}, commit=True)
             self._complete()
@@ -91,7 +91,7 @@ class WandbLog(ScalarLog):
         self._complete()
 
     def _complete(self) -> None:
-        """Remember that W&B has all figures of the present step."""
+        """Record that W&B has all figures of the current step."""
         self._sent = self._present
         self._remember()
 
@@ -104,7 +104,7 @@ def _told(error: Exception) -> str:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """Return what :data:`FILE_NAME` holds; ``None`` where there is none, or a part of one: another W&B run begins."""
+    """Return the content of :data:`FILE_NAME`; ``None``, for a new W&B run, if it is missing or incomplete."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         return {"id": str(found["id"]), "step": int(found["step"])}

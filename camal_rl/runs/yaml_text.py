@@ -1,8 +1,8 @@
-"""YAML as configurations are written in it: YAML 1.2's plain values, with nothing that reads anything else.
+"""The YAML of configurations: plain values as in YAML 1.2, without tags or other types.
 
-Of YAML 1.1, which PyYAML follows by default, what surprises is left out: ``yes``, ``no``, ``on`` and ``off`` are texts,
-not booleans; ``2024-05-01`` is a text, not a date; ``1:30`` is a text, not 90; ``010`` is 10, not 8; ``1e-4`` is a
-number. There is no interpolation: ``${...}`` is text.
+The surprises of YAML 1.1, PyYAML's default, are avoided: ``yes``, ``no``, ``on`` and ``off`` are texts, not booleans;
+``2024-05-01`` is a text, not a date; ``1:30`` is a text, not 90; ``010`` is 10, not 8; ``1e-4`` is a number. There is
+no interpolation: ``${...}`` is text.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _PLAIN_VALUES = (
 )
 _MAX_DIGITS = 400
 MAX_DEPTH = 64
-"""Levels of mappings and lists: no setting has as many, and everything that walks through them does so by recursion."""
+"""Maximum nesting of mappings and lists, which are processed by recursion; no setting needs as many levels."""
 _TOO_DEEP = f"mappings, lists or brackets nested too deeply, more than {MAX_DEPTH} levels"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain data; a key that stands twice in a mapping is an error."""
+    """Reads plain data; a repeated key in a mapping is an error."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own name and kind
 
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE and key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"the key {key.value!r} is repeated", key.start_mark
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
@@ -55,7 +55,7 @@ class _TextLoader(yaml.BaseLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what :class:`_Loader`, or a reader of YAML 1.1, would not read back as the same text."""
+    """Quotes texts that :class:`_Loader` or a YAML 1.1 reader would not read back as the same text."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -81,35 +81,35 @@ _Loader.add_constructor(_FLOAT, _float)
 
 
 def read_yaml(text: str) -> Any:
-    """Return the plain data that a YAML text holds.
+    """Return the plain data in a YAML text.
 
     Raises:
-        ValueError: not YAML, a key that stands twice, or data that holds itself; the message is one line.
+        ValueError: the text is not YAML, a key is repeated, or data contains itself; the message is one line.
     """
     return _read(text, _Loader)
 
 
 def write_yaml(data: Any) -> str:
-    """Return plain data as YAML, in the order that it has; :func:`read_yaml` reads it back."""
+    """Return plain data as YAML in its own order; :func:`read_yaml` reads it back."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_value(text: str) -> Any:
-    """Return what a value on the command line says.
+    """Parse a value on the command line.
 
     ``[...]`` is a list, ``{...}`` a mapping, ``"..."`` and ``'...'`` a quoted text; ``null``, ``true``, ``false`` and
-    numbers are what they look like. Anything else is text, whole, as it was typed: no part of it is a comment or a tag.
+    numbers have their usual meaning. Anything else is text exactly as typed: no part of it is a comment or a tag.
 
     Raises:
-        ValueError: nothing at all, or brackets or quotes that cannot be read.
+        ValueError: the value is empty, or its brackets or quotes cannot be parsed.
     """
     if not text.strip():
-        raise ValueError("there is no value; null stands for none, '\"\"' for an empty text")
+        raise ValueError("the value is missing; use null for none, '\"\"' for an empty text")
     return _flow(text, _Loader) if text.strip()[0] in "[{" else _scalar(text)
 
 
 def read_texts(text: str) -> Any:
-    """Return what a value on the command line says, with every item of a list as text, as it was typed.
+    """Parse a value on the command line, with every item of a list as text exactly as typed.
 
     Raises:
         ValueError: as :func:`read_value`.
@@ -118,7 +118,7 @@ def read_texts(text: str) -> Any:
 
 
 def unquoted(text: str) -> str:
-    """Return a text without the quotes around all of it, where it has such; any other text as it is."""
+    """Return a text without the quotes around it, if there are any."""
     if len(text) < 2 or text[0] not in "\"'" or text[-1] != text[0]:
         return text
     try:
@@ -139,12 +139,12 @@ def _scalar(text: str) -> Any:
 
 def _flow(text: str, loader: Any) -> Any:
     if _has_comment(text):
-        raise ValueError(f"a '#' in a list or mapping begins a comment; put the text that holds it in quotes: {text}")
+        raise ValueError(f"a '#' in a list or mapping begins a comment; put the text with it in quotes: {text}")
     return _read(text, loader)
 
 
 def _has_comment(text: str) -> bool:
-    """Say whether YAML leaves out a part of the text as a comment: something between its tokens that is no space."""
+    """Return whether YAML ignores a part of the text as a comment: text between its tokens that is not whitespace."""
     end = 0
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -171,7 +171,7 @@ def _check_depth(data: Any, inside: tuple[int, ...]) -> None:
     if not isinstance(data, dict | list):
         return
     if id(data) in inside:
-        raise ValueError("a mapping or list that holds itself")
+        raise ValueError("a mapping or list that contains itself")
     if len(inside) == MAX_DEPTH:
         raise ValueError(_TOO_DEEP)
     for item in data.values() if isinstance(data, dict) else data:

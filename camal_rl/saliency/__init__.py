@@ -1,1 +1,1 @@
-"""Maps to judge by, that no method trains on: perturbation, guided backpropagation, those of Captum."""
+"""Maps for evaluation, on which no method is trained: perturbation, guided backpropagation, Captum's attributions."""

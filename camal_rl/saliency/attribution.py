@@ -1,4 +1,4 @@
-"""Attributions of a score to pixels by Captum: maps for evaluation, none of which a method trains on."""
+"""Attributions of a score to pixels by Captum: maps for evaluation, on which no method is trained."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ def captum_map(
 
     Args:
         method: one of :data:`CAPTUM_METHODS`.
-        score: see :data:`Score`; called with images in floating point, on the scale they came in (uint8 becomes
-            0 .. 255, which is what Stable-Baselines3 policies divide by 255 themselves).
+        score: see :data:`Score`; called with images in floating point on their original scale (uint8 becomes 0 .. 255;
+            Stable-Baselines3 policies divide by 255 themselves).
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
-        context: tensors with one row per image that ``score`` needs besides, e.g. the actions to explain. They are
-            repeated along with their images, so that an action chosen on the image stays fixed while it is perturbed.
-        baseline: what an absent pixel looks like, see :func:`camal_rl.metrics.fill_images`. By default the image's
-            own mean color: against black, dark pixels could never matter.
-        steps: points of the integral, for integrated_gradients.
+        context: further inputs of ``score``, tensors with one row per image, such as the actions to explain. They are
+            repeated along with their images, so that the action chosen for the image stays fixed while the image is
+            perturbed.
+        baseline: the value of an absent pixel, see :func:`camal_rl.metrics.fill_images`. By default the image's mean
+            color; with black, dark pixels could never matter.
+        steps: number of points of the integral, for integrated_gradients.
         window: side of the square in pixels, for occlusion.
         stride: pixels between neighboring windows, at most ``window``, for occlusion.
         chunk_size: largest number of images given to ``score`` at once; does not change the result.
 
     Returns:
-        ``(N, H, W)``, non-negative, not normalized, detached, on the images' device. NaN or infinite attributions
-        stay what they are.
+        ``(N, H, W)``, non-negative, not normalized, detached, on the images' device. NaN or infinite attributions are
+        kept.
 
     Raises:
         ImportError: Captum is not installed.
@@ -85,7 +86,7 @@ def captum_map(
 
 
 def checked_score(score: Score) -> Score:
-    """Return the score with a check of what it returns."""
+    """Return the score with a check of its return value."""
 
     def with_check(images: Tensor, *context: Tensor) -> Tensor:
         scores = score(images, *context)
@@ -109,7 +110,7 @@ def score_chunks(
 
 
 def check_score_input(images: Tensor, context: Sequence[Tensor], chunk_size: int) -> None:
-    """Raise a TypeError or ValueError for images, context or chunk size that no score can be explained with."""
+    """Raise a TypeError or ValueError for invalid images, context or chunk size."""
     if images.dim() != 4 or len(images) == 0:
         raise ValueError(f"images must be (N, C, H, W) with at least one image, got shape {tuple(images.shape)}")
     if images.dtype != torch.uint8 and not images.is_floating_point():

@@ -1,4 +1,4 @@
-"""Guided backpropagation for every way of writing a ReLU, as a module or as a function."""
+"""Guided backpropagation for ReLUs that are modules and ReLUs that are functions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _RELUS_IN_PLACE: frozenset[Callable[..., Any]] = frozenset({torch.relu_, Tensor.
 def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] = (), chunk_size: int = 64) -> Tensor:
     """Return the magnitude of the guided gradient at each pixel, ``sum over channels of |d score / d pixel|``.
 
-    Guided backpropagation (Springenberg et al. 2015, arXiv 1412.6806) is the gradient with one change: backwards
-    through a ReLU, negative gradients are dropped as well, ``1[x > 0] max(0, gradient)``. Other activations keep
-    their gradient, as in Captum.
+    Guided backpropagation (Springenberg et al. 2015, arXiv 1412.6806) is the gradient with one change: the backward
+    pass through a ReLU also drops negative gradients, ``1[x > 0] max(0, gradient)``. Other activations keep their
+    gradient, as in Captum.
 
-    Captum changes the gradient with hooks on ``nn.ReLU`` modules. It misses a ReLU that is called as a function, as
-    in our encoders, and returns another map without a warning. This function intercepts calls of ReLU while ``score``
-    runs. The network is not touched: no hook, no ``.grad``, also after an exception.
+    Captum changes the gradient with hooks on ``nn.ReLU`` modules. It misses ReLUs that are called as functions, as in
+    our encoders, and then returns a different map without a warning. This function intercepts ReLU calls while
+    ``score`` runs. The network is not modified: no hooks, no ``.grad``, also after an exception.
 
-    The map is not faithful: it hardly depends on what the layers near the output have learned (Adebayo et al. 2018,
-    arXiv 1810.03292). Use it beside other maps, never alone.
+    The map is not faithful: it hardly depends on the learned parameters of the layers near the output (Adebayo et al.
+        2018, arXiv 1810.03292). Use it only together with other maps.
 
     Args:
         score: see :data:`camal_rl.saliency.attribution.Score`.
         images: ``(N, C, H, W)``, uint8 (given to ``score`` as 0 .. 255) or floating point; not changed.
-        context: tensors with one row per image that ``score`` needs besides.
+        context: further inputs of ``score``, tensors with one row per image.
         chunk_size: largest number of images given to ``score`` at once; does not change the result.
 
     Returns:
@@ -41,8 +41,8 @@ def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] 
 
     Raises:
         TypeError: images that are neither uint8 nor floating point.
-        ValueError: wrong shapes, no image, a score that does not depend on the images, or a score without any ReLU
-            in sight (none in the network, or hidden in compiled code): the map would be a plain gradient.
+        ValueError: wrong shapes, no image, a score that does not depend on the images, or a score without any visible
+            ReLU (none in the network, or hidden in compiled code), for which the map would be a plain gradient.
     """
     check_score_input(images, context, chunk_size)
     parts = []
@@ -76,7 +76,7 @@ class _GuidedReLU(torch.autograd.Function):
 
 
 class _GuidedReLUs(TorchFunctionMode):
-    """Inside the block, in this thread, every ReLU is a :class:`_GuidedReLU`; ``count`` says how many ran."""
+    """Replaces every ReLU in this thread by :class:`_GuidedReLU` inside the block; ``count`` is the number of calls."""
 
     count = 0
 
@@ -87,7 +87,7 @@ class _GuidedReLUs(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a torch function, a ReLU in the guided way."""
+        """Run a torch function, replacing ReLUs by guided ones."""
         keywords = dict(kwargs or {})
         if func not in _RELUS and func not in _RELUS_IN_PLACE:
             return func(*args, **keywords)

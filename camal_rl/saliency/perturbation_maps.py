@@ -1,4 +1,4 @@
-"""A map that no method trains on: where covering the image changes a model's decision."""
+"""Perturbation map: where covering the image changes a model's decision. No method is trained on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def perturbation_map(
     fill: Baseline = "mean",
     chunk_size: int = 256,
 ) -> Tensor:
-    """Return how much the decision changes, on average, when a square window over a pixel is covered.
+    """Return the mean change of the decision when a square window over a pixel is covered.
 
     With ``W(p)`` the windows that cover pixel ``p``, and ``x_w`` the image whose pixels in ``w`` are replaced by
     the fill::
@@ -32,17 +32,17 @@ def perturbation_map(
         map(p) = mean over w in W(p) of max(0, change(f(x), f(x_w)))
 
     Occlusion after Zeiler and Fergus 2014, arXiv 1311.2901, with a change of the whole decision (a divergence, a
-    magnitude) in the place of a drop of one score; this combination is ours. A negative change (the covered
-    decision is surer of the preferred action) counts as none. Nothing is differentiated, so the map owes nothing to
-    gradients, to layers, or to what a method was trained on.
+    magnitude) instead of a drop of one score; this combination is ours. A negative change (the probability of the
+    preferred action rises) counts as 0. Nothing is differentiated, so the map does not depend on gradients, on layers,
+    or on the maps that a method was trained on.
 
-    Windows start at every multiple of ``stride``; the last ones are moved back to end at the border, so that all
-    have full size and every pixel is covered. A NaN change makes NaN every pixel of its windows.
+    Windows start at every multiple of ``stride``; the last windows are moved back to end at the border, so that all
+    have full size and every pixel is covered. A NaN change makes every pixel of its window NaN.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or floating point; not changed.
         evaluate: takes ``(n, C, H, W)`` of the images' dtype, returns ``(n, K)``: action probabilities or values.
-        change: e.g. :func:`camal_rl.metrics.policy_divergence`, :func:`camal_rl.metrics.preferred_action_drop` or
+        change: such as :func:`camal_rl.metrics.policy_divergence`, :func:`camal_rl.metrics.preferred_action_drop` or
             :func:`camal_rl.metrics.value_change` (whose unit is the spread over all N images).
         window: side of the square in pixels.
         stride: pixels between neighboring windows, at most ``window``.
@@ -106,4 +106,4 @@ def _check(images: Tensor, window: int, stride: int, chunk_size: int) -> None:
     if not 1 <= window <= min(images.shape[2:]):
         raise ValueError(f"window must be in 1 .. {min(images.shape[2:])}, the images' smaller side, got {window}")
     if not 1 <= stride <= window:
-        raise ValueError(f"stride must be in 1 .. {window}, the window, or pixels are left out; got {stride}")
+        raise ValueError(f"stride must be in 1 .. {window}, the window, or some pixels would be skipped; got {stride}")

@@ -1,4 +1,4 @@
-"""Counterfactual: does the answer change when the same object is redrawn on another background?"""
+"""Counterfactual: whether the prediction changes when the same object is redrawn on another background."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from camal_rl.supervised.data.samples import Sample
 
 _CHUNK = 32
 Predict = Callable[[Tensor], Tensor]
-"""Turns images ``uint8 (B, 3, H, W)`` into predicted classes ``int64 (B,)``."""
+"""Predicts classes ``int64 (B,)`` for images ``uint8 (B, 3, H, W)``."""
 
 
 @runtime_checkable
 class RedrawsBackground(Protocol):
-    """An image set that can draw an image again on another background, everything else unchanged."""
+    """An image set that can redraw an image on another background with everything else unchanged."""
 
     textures: tuple[str, ...]
 
@@ -32,23 +32,23 @@ class RedrawsBackground(Protocol):
         """Return the background of the image at ``index``, an index into ``textures``."""
 
     def on_background(self, index: int, texture: int, texture_seed: int) -> Sample:
-        """Return the image on another background, or on another drawing of its own."""
+        """Return the image on another background, or on a new drawing of its own background."""
 
 
 def background_swap(predict: Predict, images: RedrawsBackground, seed: int, level_set: str | None = None) -> Results:
-    """Return how often the predicted class changes when the background does.
+    """Return how often the predicted class changes with the background.
 
     Args:
         predict: the classifier.
         images: a set that can redraw its images.
-        seed: of the redrawn backgrounds.
-        level_set: what the results call the set.
+        seed: seed of the redrawn backgrounds.
+        level_set: name of the set in the results.
 
     Returns:
         ``background_flips``: share of the pairs of an image and another texture whose prediction differs from that of
         the image; with the control ``any``: share of the images that any other texture flips; with the control
-        ``same_texture``: share of the images whose prediction differs when their own texture is drawn anew, what
-        redrawing alone does. ``accuracy_swapped``: accuracy on the pairs.
+        ``same_texture``: share of the images whose prediction differs on a new drawing of their own texture, the effect
+            of redrawing alone. ``accuracy_swapped``: accuracy on the pairs.
     """
     other: list[Tensor] = []
     same: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Class activation maps of any layer of any image classifier, to train on or to judge by."""
+"""Class activation maps of any layer of any image classifier, for training or evaluation."""
 
 from __future__ import annotations
 
@@ -30,26 +30,28 @@ _NO_EFFECT = (
 
 
 class CamClassifier:
-    """A classifier and the layer whose output its maps are taken from.
+    """A classifier and the layer from whose output its maps are computed.
 
     The layer's output is a feature map, ``(B, C, h, w)`` or ``(B, h, w, C)``, or tokens ``(B, P + h w, C)`` whose first
-    P belong to no patch; a tuple whose first entry is one of these will do. Hooks live only inside :meth:`capture`.
+    P belong to no patch; a tuple whose first entry is one of these is accepted too. Hooks live only inside
+    :meth:`capture`.
 
     Args:
-        model: gives logits ``(B, K)``, or an object with them as ``logits``, for images ``(B, 3, H, W)`` in [0, 1].
-        images: a few images ``(B, 3, H, W)``, to see which shapes come; training modes, statistics and ``.grad`` stay.
+        model: returns logits ``(B, K)``, or an object with ``logits``, for images ``(B, 3, H, W)`` in [0, 1].
+        images: a few images ``(B, 3, H, W)``, to detect shapes; training modes, statistics and ``.grad`` do not change.
         layer: the layer's name as in ``model.named_modules()``; ``None`` takes ``model.cam_layer``.
         token_grid: ``(h, w)`` of the patch tokens; ``None`` takes ``model.token_grid``, or else the grid of the patch
             embedding (:func:`camal_rl.feature_layout.layout_of`).
-        prefix_tokens: tokens in front of the patches; ``None`` takes ``model.prefix_tokens``, or else what is over.
-        strict: refuse a gradient that is zero on all of the images. A model that is only looked at may have such images
-            (iFAM, where its mask is empty): their maps are zero, and metrics count them.
-        camal: which maps are meant where nothing is said; ``None`` takes ``model.camal``, the settings that
-            :class:`camal_rl.supervised.trainer.Trainer` has trained it with, or else the defaults.
+        prefix_tokens: number of tokens before the patches; ``None`` takes ``model.prefix_tokens``, or else all
+            remaining tokens.
+        strict: refuse a gradient that is zero on all of the images. A model that is only evaluated may have such images
+            (iFAM with an empty mask): their maps are zero, and metrics count them.
+        camal: defines the default maps; ``None`` takes ``model.camal``, the settings with which
+            :class:`camal_rl.supervised.trainer.Trainer` trained the model, or else the defaults.
 
     Raises:
-        ValueError: unknown layer (the message lists those whose output is a map), a layer whose output is neither, a
-            grid that does not fit, or a score that does not depend on the layer.
+        ValueError: the layer is unknown (the message lists the possible layers), its output is neither of these, the
+            grid does not fit, or the score does not depend on the layer.
     """
 
     def __init__(
@@ -74,34 +76,34 @@ class CamClassifier:
 
     @property
     def closed_form(self) -> bool | None:
-        """Whether maps in training are a product of weights; ``None`` before the first batch has shown it."""
+        """Whether maps in training use the closed form; ``None`` before the first batch."""
         return self._closed_form
 
     def restore_closed_form(self, decided: bool | None) -> None:
-        """Take over what :attr:`closed_form` was when training was interrupted."""
+        """Restore :attr:`closed_form` from before an interruption of training."""
         self._closed_form = decided
 
     @contextmanager
     def capture(self) -> Iterator[list[Tensor]]:
-        """Collect the layer's output as ``(B, C, h, w)`` of every forward pass inside; no hook stays afterwards."""
+        """Collect the layer's output ``(B, C, h, w)`` in every forward pass inside; hooks are removed afterwards."""
         with captured(self.model.get_submodule(self.layer), self._layout) as found:
             yield found
 
     def forward(self, images: Tensor, model: Callable[[Tensor], Any] | None = None) -> tuple[Tensor, Tensor]:
-        """Return logits ``(B, K)`` and features ``(B, C, h, w)``; ``model`` is the wrapped one, where it is wrapped."""
+        """Return logits ``(B, K)`` and features ``(B, C, h, w)``; pass the wrapped ``model`` if it is wrapped."""
         with self.capture() as found:
             logits = logits_of((model or self.model)(images))
         return logits, self.one(found)
 
     def one(self, found: list[Tensor]) -> Tensor:
-        """Return the features of the one forward pass of a :meth:`capture`."""
+        """Return the features of the only forward pass of a :meth:`capture`."""
         return single(found, self.layer)
 
     def training_map(self, features: Tensor, logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:
         """Return the maps ``(B, h, w)``, not normalized, through which a loss can be trained.
 
-        Where the network above the layer is a global average pooling and a linear layer, the gradient is the closed
-        form of :mod:`camal_rl.supervised.pooled_linear`; the first batch decides, by comparing it with autograd's.
+        If the network above the layer is a global average pooling and a linear layer, the gradient has the closed form
+        of :mod:`camal_rl.supervised.pooled_linear`; this is decided on the first batch by comparison with autograd.
         """
         classes = map_classes(logits, labels, camal)
         if self._closed_form is None:
@@ -120,7 +122,7 @@ class CamClassifier:
         Args:
             images: ``(B, 3, H, W)`` in [0, 1], B at least 1.
             labels: ``int64 (B,)``, the true classes.
-            camal: which maps are meant; by default those that the model was trained with.
+            camal: defines the maps; by default those of training.
         """
         _check_batch(images, labels)
         camal = camal or self.camal
@@ -137,7 +139,10 @@ class CamClassifier:
         candidates = feature_map_layers(self.model, images)
         listed = ", ".join(f"{key} {shape_words(shape)}" for key, shape in candidates.items()) or "none"
         if name is None:
-            raise ValueError(f"name the CAM layer: the model has no cam_layer; layers whose output is a map: {listed}")
+            raise ValueError(
+                "give the name of the CAM layer, since the model has no cam_layer; layers whose output is a map: "
+                f"{listed}"
+            )
         hint = did_you_mean(name, candidates)
         raise ValueError(f"unknown CAM layer {name!r}; {hint}layers whose output is a map: {listed}")
 
@@ -157,7 +162,7 @@ class CamClassifier:
         return features.shape[2], features.shape[3]
 
     def _agrees(self, features: Tensor, logits: Tensor, classes: Tensor, score: Score) -> bool:
-        """Say whether the closed form's gradient is that of autograd, on this batch as it is trained on."""
+        """Return whether the closed form's gradient equals that of autograd on this training batch."""
         if self._head is None:
             return False
         slope = pooled_score_gradient(self._head.weight, logits, classes, score, self.grid).detach()
@@ -169,7 +174,7 @@ class CamClassifier:
 
 
 def remember_maps(model: nn.Module, camal: CamalConfig, layer: str | None) -> None:
-    """Write into a model which maps it is trained with: what is meant later where nothing is said."""
+    """Store in a model the definition of its training maps, the default for later maps."""
     attributes: Any = model
     attributes.camal = camal
     if layer is not None:
@@ -187,7 +192,7 @@ def _check_batch(images: Tensor, labels: Tensor) -> None:
 
 
 def map_classes(logits: Tensor, labels: Tensor, camal: CamalConfig) -> Tensor:
-    """Return the classes ``(B,)`` whose maps are meant: the labels, or the predicted ones."""
+    """Return the classes ``(B,)`` of the maps: the labels, or the predicted classes."""
     return labels if camal.target == "true" else logits.detach().argmax(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""What a run on images is: frozen dataclasses, checked when they are made."""
+"""The configuration of a run on images: frozen dataclasses, checked when they are created."""
 
 from __future__ import annotations
 
@@ -36,31 +36,33 @@ Score = Literal["logit", "log_probability"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 MAP_SETTINGS = ("target", "score", "method", "rectification", "coverage")
-"""Settings of ``camal`` that define which maps are measured and against what; at weight 0 only these have an effect."""
+"""Settings of ``camal`` that define the measured maps and targets; with weight 0 only these have an effect."""
 
 VANILLA, IFAM = "vanilla", "ifam"
 
 
 @dataclass(frozen=True)
 class CamalConfig:
-    """What the CAMAL term supervises and how strongly.
+    """Settings of the CAMAL term: what it supervises, and how strongly.
 
-    The training loss is ``cross-entropy + weight(t) * loss(map, mask)``, the latter over the images with a mask.
+    The training loss is ``cross-entropy + weight(t) * loss(map, mask)``, where the second term is over the images with
+    a mask.
 
     Attributes:
-        weight: coefficient of the term, at least 0; 0 is plain training, bit for bit.
-        target: the class whose map is supervised: the ``true`` one or the one that is ``predicted``.
-        score: what is differentiated: the class's ``logit``, as in Grad-CAM, or its ``log_probability``, whose map
-            also shows what speaks against the other classes.
+        weight: coefficient of the term, at least 0. With 0, training is bit-identical to plain training.
+        target: the class whose map is supervised: the ``true`` or the ``predicted`` class.
+        score: the differentiated score: the class's ``logit``, as in Grad-CAM, or its ``log_probability``, whose map
+            also shows evidence against the other classes.
         method: the class activation map: gradcam, hirescam, layercam, gradcam++ or normgrad.
-        rectification: how contributions that lower the score count: ``relu``, not at all, or ``absolute``, as much
-            as those that raise it.
-        loss: ``camal``, ``camal_square``, or a peer's loss on the same maps: energy, l1, ppce, rrr, mse.
-        inside_weight: coefficient of the loss's part inside the mask, relative to that outside.
+        rectification: how contributions that lower the score count: ``relu`` ignores them, ``absolute`` counts them
+            like contributions that raise it.
+        loss: ``camal``, ``camal_square``, or a published loss on the same maps: energy, l1, ppce, rrr, mse.
+        inside_weight: coefficient of the inside part of the loss, relative to the outside part.
         schedule: ``constant``; ``warmup`` rises linearly from 0 over the first ``schedule_fraction`` of training;
             ``decay`` falls linearly to 0 over the last ``schedule_fraction``.
-        schedule_fraction: share of the training steps in (0, 1] that the warm-up or the decay takes.
-        coverage: when a cell of the CAM grid is relevant: ``any`` pixel of the mask falls in it, or ``soft``.
+        schedule_fraction: share in (0, 1] of the training steps for the warm-up or the decay.
+        coverage: how relevant a cell of the CAM grid is: with ``any``, fully if it contains any pixel of the mask; with
+            ``soft``, its share of such pixels.
     """
 
     weight: float = 0.5
@@ -75,7 +77,7 @@ class CamalConfig:
     coverage: Coverage = "any"
 
     def __post_init__(self) -> None:
-        """Check every setting; what agents have too is checked by their code."""
+        """Check every setting; those shared with agents are checked by the agents' code."""
         self._shared()
         choices = {"target": MapTarget, "score": Score, "rectification": Rectification}
         for name, kind in choices.items():
@@ -86,7 +88,7 @@ class CamalConfig:
         return AgentCamalConfig(**{name: getattr(self, name) for name in names})
 
     def weight_at(self, progress: float) -> float:
-        """Return the coefficient at ``progress`` in [0, 1], the share of training that is done."""
+        """Return the coefficient at ``progress`` in [0, 1], the finished share of training."""
         return self._shared().weight_at(progress)
 
 
@@ -98,16 +100,16 @@ class DataConfig:
         name: an image set, such as ``spurious_shapes`` or ``folder``.
         root: folder of a local copy, for sets that are not generated.
         image_size: side of the images in pixels.
-        seed: seed of generated images, of splits and of the choice of images with masks; other than the run's seed, so
-            that all seeds of a comparison see the same data.
-        mask_fraction: share of the training images that have a mask; the others only classify.
+        seed: seed of generated images, of splits and of the choice of images with masks; independent of the run's seed,
+            so that all seeds of a comparison use the same data.
+        mask_fraction: share of the training images that keep their mask; the others only train classification.
         mask_change: makes the masks of training images worse than they are, to study how exact masks have to be:
             ``none``, ``dilated``, ``eroded``, ``shifted``, ``boxes``, ``noisy``
             (:func:`camal_rl.mask_changes.changed_masks`). Validation and test keep the true masks.
-        mask_amount: how much worse.
-        augment: whether training images vary, image and mask alike, or how; ``None``: photographs do, generated ones
-            do not.
-        options: what the image set takes beyond that.
+        mask_amount: the amount of this change.
+        augment: whether to augment training images together with their masks, or the settings of the augmentation;
+            ``None``: only photographs are augmented.
+        options: further options of the image set.
     """
 
     name: str
@@ -124,7 +126,7 @@ class DataConfig:
         """Check ranges."""
         check_section(self, "data")
         if self.root == "":
-            raise ValueError("data.root must name a folder, got ''; leave it out for a generated image set")
+            raise ValueError("data.root must name a folder, got ''; omit it for a generated image set")
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        name: a model that ``camal_rl.supervised.models.build_model`` knows.
-        cam_layer: name of the layer whose maps are taken; ``None`` leaves the model's own choice.
-        options: what the model takes.
+        name: name of a model, see ``camal_rl.supervised.models.build_model``.
+        cam_layer: name of the layer of the maps; ``None`` uses the model's default.
+        options: options of the model.
     """
 
     name: str = "compact"
@@ -148,14 +150,14 @@ class OptimizationConfig:
 
     Attributes:
         epochs: passes over the training images.
-        steps: optimizer steps, in place of ``epochs`` where given.
-        batch_size: images for each step.
-        learning_rate: the highest learning rate.
-        weight_decay: AdamW's.
+        steps: optimizer steps; overrides ``epochs`` if given.
+        batch_size: images per step.
+        learning_rate: the maximum learning rate.
+        weight_decay: weight decay of AdamW.
         warmup_fraction: share of the steps over which the learning rate rises from 0.
-        max_grad_norm: gradients are scaled down to this norm; 0 leaves them alone.
+        max_grad_norm: maximum norm of gradients, by clipping; 0 disables it.
         precision: ``auto`` is bfloat16 on CUDA and float32 elsewhere; ``float16`` needs CUDA.
-        workers: processes that load images; 0 loads in the training process.
+        workers: number of processes that load images; 0 loads in the training process.
     """
 
     epochs: Count = 10
@@ -176,13 +178,13 @@ class OptimizationConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured after training.
+    """The evaluation after training.
 
     Attributes:
-        sets: parts of the image set on which accuracy and attention are measured.
-        images: images of each part on which attention is measured, evenly spread; 0 measures none. Accuracy and
-            background swaps take all.
-        grid: cells of a side of the grid on which every model's maps are compared with the masks.
+        sets: splits of the image set on which accuracy and attention are measured.
+        images: number of evenly spaced images of each split on which attention is measured; 0 measures none. Accuracy
+            and background swaps use all images.
+        grid: cells per side of the grid on which every model's maps are compared with the masks.
         seed: seed of control maps, of the order of ties and of redrawn backgrounds.
     """
 
@@ -200,17 +202,17 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class LogConfig(CheckpointSettings):
-    """What is written while training runs.
+    """What is written during training.
 
     Attributes:
-        every: steps between entries of the training's own figures; 0 writes none.
-        images: held-out images whose accuracy and alignment are logged after every epoch; 0 logs none.
-        overlays: of these, how many are drawn with their maps, at the start and the end; 0 draws none.
-        checkpoint_every: epochs between checkpoints to resume from; 0 writes none by epochs.
-        checkpoint_minutes: minutes between checkpoints; 0 writes none by minutes. With both 0 one is written only where
-            a signal ends training.
-        checkpoint_keep: how many of the newest checkpoints stay; 0 keeps all.
-        loggers: where figures are written besides TensorBoard: ``csv``, ``wandb``, or a logger of your own
+        every: steps between entries of the training figures; 0 writes none.
+        images: number of held-out images whose accuracy and alignment are logged after every epoch; 0 logs none.
+        overlays: number of these images that are drawn with their maps, at the start and the end; 0 draws none.
+        checkpoint_every: epochs between checkpoints; 0 disables this trigger.
+        checkpoint_minutes: minutes between checkpoints; 0 disables this trigger. If both are 0, a checkpoint is written
+            only when a signal ends training.
+        checkpoint_keep: number of newest checkpoints to keep; 0 keeps all.
+        loggers: loggers of figures besides TensorBoard: ``csv``, ``wandb``, or your own
             (:class:`camal_rl.runs.scalar_logs.ScalarLog`) by name or path.
     """
 
@@ -223,7 +225,7 @@ class LogConfig(CheckpointSettings):
     loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check ranges, and that there are such loggers."""
+        """Check ranges, and that the loggers exist."""
         check_section(self, "log")
         check_loggers(self.loggers)
 
@@ -234,20 +236,20 @@ class SupervisedConfig(RunSettings):
 
     Attributes:
         data: the images.
-        name: names the run folder; ``None`` derives it from the data.
+        name: name of the run folder; ``None`` derives it from the data.
         seed: seed of the network and of the order of the images.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch threads; 0 leaves torch's choice.
         model: the network.
-        optimization: how it is trained.
-        camal: what of the attention is supervised, and how strongly.
-        methods: settings of single methods of a comparison, by method: those of ``camal``, and under ``model`` and
-            ``optimization`` settings of these sections.
-        evaluation: what is measured after training.
-        log: what is written while training runs.
-        imports: modules that are imported before anything is checked, here and in worker processes, for what they
-            register: losses, metrics.
-        tuning: the sweep that found these settings, if one did; its seeds are refused.
+        optimization: the optimization.
+        camal: settings of the CAMAL term, which supervises the attention.
+        methods: settings for single methods of a comparison, by method: settings of ``camal``, and under ``model`` and
+            ``optimization`` those of these sections.
+        evaluation: the evaluation after training.
+        log: what is written during training.
+        imports: modules to import before anything is checked, also in worker processes, so that they can register
+            losses and metrics.
+        tuning: the sweep that found these settings, if any; its seeds are refused.
     """
 
     data: DataConfig
@@ -280,12 +282,12 @@ class SupervisedConfig(RunSettings):
         ``vanilla`` is weight 0; ``ifam`` is weight 0 with the model ``ifam``; any other name is an attention loss.
 
         Raises:
-            ValueError: unknown method or setting, or a weight of 0 for a method that has an attention loss.
+            ValueError: the method or a setting is unknown, or the weight of a method with an attention loss is 0.
         """
         if ":" not in method:
             _choice("methods", method, (VANILLA, IFAM, *LOSSES))
         settings = dict(self.methods.get(method, {}))
-        # The options of another model mean nothing to iFAM.
+        # The options of another model do not apply to iFAM.
         own = ModelConfig(IFAM) if method == IFAM and self.model.name != IFAM else self.model
         model = with_settings(own, settings.pop("model", {}), f"methods.{method}.model")
         optimization = with_settings(
@@ -297,7 +299,7 @@ class SupervisedConfig(RunSettings):
         else:
             camal = with_settings(replace(self.camal, loss=method), settings, f"methods.{method}")
             if camal.weight == 0:
-                raise ValueError(f"camal.weight is 0, which makes {method} the same as vanilla; give a weight above 0")
+                raise ValueError(f"camal.weight is 0, so {method} equals vanilla; give a weight above 0")
         return replace(self, model=model, optimization=optimization, camal=camal, methods={})
 
     @property
@@ -307,28 +309,28 @@ class SupervisedConfig(RunSettings):
 
     @property
     def task(self) -> str:
-        """What reports group runs by."""
+        """The key by which reports group runs."""
         return self.data.name
 
     @property
     def length(self) -> str:
-        """How long training is, in words."""
+        """Length of training in words."""
         steps, epochs = self.optimization.steps, self.optimization.epochs
         return f"{epochs:,} epochs" if steps is None else f"{steps:,} steps"
 
     @property
     def counts_steps(self) -> bool:
-        """Whether training is as long as so many steps; it is counted in epochs, or as ``length`` says."""
+        """Whether the length of training is a number of steps; it may be in epochs, see ``length``."""
         return False
 
     @property
     def baseline(self) -> str:
-        """The method that others are compared with."""
+        """The method with which others are compared."""
         return VANILLA
 
     @property
     def step_name(self) -> str:
-        """What the steps of learning curves are."""
+        """The unit of the steps of learning curves."""
         return "optimizer steps"
 
     @property
@@ -346,7 +348,7 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def supervised_config(config: object) -> SupervisedConfig:
-    """Return a configuration if it is that of a run on images, otherwise raise a ValueError."""
+    """Return a configuration if it is for a run on images, otherwise raise a ValueError."""
     if not isinstance(config, SupervisedConfig):
-        raise ValueError("the configuration has no section data: it is for agents; use camal-rl train")
+        raise ValueError("the configuration has no section data, so it is for agents; use camal-rl train")
     return config

@@ -1,4 +1,4 @@
-"""Evaluate a trained classifier: accuracy by group, where it looks, what the background does to its answers."""
+"""Evaluates a trained classifier: accuracy by group, attention, and effect of the background on predictions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ OnStage = Callable[[str], None]
 
 
 def evaluation_settings(config: SupervisedConfig, images: int | None) -> EvaluationConfig:
-    """Return a run's evaluation settings with the given number of images in place of its own."""
+    """Return a run's evaluation settings, with the given number of images replacing its own."""
     return config.evaluation if images is None else replace(config.evaluation, images=images)
 
 
 def stages(settings: EvaluationConfig) -> list[str]:
-    """Return the names of the stages that :func:`evaluate_classifier` goes through, for a progress bar."""
+    """Return the names of the stages of :func:`evaluate_classifier`, for a progress bar."""
     looks = ("accuracy", "attention", "backgrounds") if settings.images else ("accuracy", "backgrounds")
     return [f"{look} on {name}" for name in settings.sets for look in looks]
 
@@ -53,7 +53,7 @@ def load_trained(folder: RunFolder, config: SupervisedConfig) -> Trained:
 
     Raises:
         FileNotFoundError: the run has no model.
-        ImportError, OSError, ValueError: images or model cannot be made here.
+        ImportError, OSError, ValueError: the images or the model cannot be loaded here.
     """
     sets = make_sets(config)
     return Trained(load_classifier(folder, config, sets["train"]), sets)
@@ -71,13 +71,14 @@ def evaluate_classifier(
     Args:
         folder: a trained run.
         config: its configuration.
-        trained: what :func:`load_trained` gives.
-        settings: what is measured.
-        on_stage: called with the name of each stage that :func:`stages` lists, when it is done.
+        trained: result of :func:`load_trained`.
+        settings: the evaluation settings.
+        on_stage: called with the name of each finished stage from :func:`stages`.
 
     Returns:
-        What ``metrics.json`` holds. Its results, of each set: those of :func:`accuracy_report`, :func:`mask_report`,
-        :func:`camal_rl.supervised.attention_report.attention_report` and, where the set can redraw its images,
+        The content of ``metrics.json``. Its results for each set: those of :func:`accuracy_report`,
+            :func:`mask_report`,
+        :func:`camal_rl.supervised.attention_report.attention_report` and, if the set can redraw its images,
         :func:`camal_rl.supervised.background_swap.background_swap`.
     """
     if config.threads:
@@ -109,16 +110,16 @@ def evaluate_classifier(
 
 
 def accuracy_report(model: nn.Module, images: ImageSet, level_set: str | None = None) -> Results:
-    """Return the accuracy over a set, by group, and that of the worst group that has images.
+    """Return the accuracy on a set, overall, by group, and of the worst group with images.
 
     Args:
         model: the classifier.
         images: the set.
-        level_set: what the results call it.
+        level_set: name of the set in the results.
 
     Returns:
-        ``accuracy`` of all images with its standard error, ``worst_group_accuracy``, and ``accuracy`` of every group
-        that has images, whose name is the control.
+        ``accuracy`` over all images with its standard error, ``worst_group_accuracy``, and ``accuracy`` of every group
+        with images, whose name is the control.
     """
     hits = torch.zeros(len(images.groups), dtype=torch.int64)
     counts = torch.zeros_like(hits)
@@ -146,13 +147,13 @@ def accuracy_report(model: nn.Module, images: ImageSet, level_set: str | None = 
 
 
 def mask_report(images: ImageSet, name: str) -> Results:
-    """Return how many masks a set has and how many of them were lost, after all of its images were read.
+    """Return the numbers of masks and of lost masks of a set, after all of its images were read.
 
-    Warns of masks that are lost.
+    Warns of lost masks.
 
     Returns:
-        ``masked_images``, images that somebody marked, and ``lost_masks``, masks that were too small for the image
-        size; the count of both is the number of images.
+        ``masked_images``, the number of images with a mask, and ``lost_masks``, the number of masks that were too small
+        for the image size; the count of both is the number of images.
     """
     line = lost_masks_line(images)
     if line is not None:

@@ -1,7 +1,7 @@
-"""An image classifier as one file that runs without this package: a ``torch.export`` program or ONNX.
+"""Exports an image classifier as one file that runs without this package: a ``torch.export`` program or ONNX.
 
-Images ``uint8 (B, H, W, 3)`` go in, in the size that the classifier was trained with; division by 255 and the model's
-own normalization are inside; out come the logits.
+The input is images ``uint8 (B, H, W, 3)`` of the training size. The division by 255 and the model's own normalization
+are included. The output is the logits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OUTPUTS = ("logits",)
 
 
 class AnsweringNetwork(nn.Module):
-    """A classifier with images as files hold them: ``uint8 (B, H, W, 3)`` to ``{"logits": (B, K)}``."""
+    """A classifier for images as stored in files: ``uint8 (B, H, W, 3)`` to ``{"logits": (B, K)}``."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -39,29 +39,28 @@ def answering_program(model: nn.Module, image_size: int) -> ExportedProgram:
     """Return the graph of a classifier in float32, with a dynamic batch dimension.
 
     Args:
-        model: the classifier, on the CPU; it stays as it is.
+        model: the classifier, on the CPU; not modified.
         image_size: height and width of its images.
 
-    Raises:
-        ExportMismatch: torch.export cannot trace the model, iFAM's among them.
+    Raises: ExportMismatch: torch.export cannot trace the model, which is the case for iFAM.
     """
     network = copy.deepcopy(AnsweringNetwork(model)).eval().requires_grad_(False)
     images = torch.from_numpy(_random_images(image_size, 2))
     try:
         with torch.no_grad():
             return torch.export.export(network, (images,), dynamic_shapes={"images": {0: Dim("batch", min=1)}})
-    except Exception as error:  # a network of any library may hold what torch.export cannot trace
+    except Exception as error:  # a network of any library may contain operations that torch.export cannot trace
         told = str(error).strip().splitlines()[0][:200]
         raise ExportMismatch(f"torch.export cannot write this model as a graph: {told}") from error
 
 
 def export_classifier(model: nn.Module, image_size: int, out: Path, file_format: ExportFormat) -> Exported:
-    """Write what a classifier needs to answer, read the file again and compare it with the classifier.
+    """Write a classifier, read the file again and compare it with the classifier.
 
     Args:
-        model: the classifier, on the CPU; it stays as it is.
+        model: the classifier, on the CPU; not modified.
         image_size: height and width of its images.
-        out: the file, which must not exist; it appears only when it has passed the comparison.
+        out: the file, which must not exist; it appears only after passing the comparison.
         file_format: ``pt2`` or ``onnx``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where the figures of a training on images go: TensorBoard's events, by Accelerate, and the loggers asked for."""
+"""Logs the figures of a training on images: TensorBoard's events, by Accelerate, and the configured loggers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class FigureLog:
-    """Writes figures in the main process; nothing where the trainer has no folder.
+    """Writes figures in the main process; nothing if the trainer has no folder.
 
     Args:
-        trainer: says where, and what loggers are told of the training.
-        accelerator: what has TensorBoard's events.
+        trainer: has the folder and the settings for loggers.
+        accelerator: writes TensorBoard's events.
     """
 
     def __init__(self, trainer: Trainer, accelerator: Accelerator) -> None:
@@ -30,7 +30,7 @@ class FigureLog:
 
     @contextmanager
     def opened(self, step: int) -> Iterator[None]:
-        """Write inside the block, from a step on."""
+        """Open the logs inside the block, starting at a step."""
         start_logging(self.accelerator)
         trainer = self.trainer
         if trainer.folder is None or not self.accelerator.is_main_process:
@@ -50,7 +50,7 @@ class FigureLog:
             log.write(metrics, step)
 
     def flush(self) -> None:
-        """See that all figures outlive this process: those that were lost with a killed program would leave a gap."""
+        """Flush all figures to disk: figures lost with a killed program would leave a gap."""
         if self.accelerator.trackers:
             self.accelerator.get_tracker(TENSORBOARD, unwrap=True).flush()
         for log in self._logs.values():
@@ -58,7 +58,7 @@ class FigureLog:
 
 
 def _settings(trainer: Trainer) -> dict[str, Any]:
-    """Return what loggers are told of a training, as nested plain data."""
+    """Return the settings for loggers, as nested plain data."""
     sections = {
         "camal": asdict(trainer.camal),
         "optimization": asdict(trainer.optimization),

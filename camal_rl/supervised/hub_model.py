@@ -1,4 +1,4 @@
-"""An image classifier as it is shared: its weights, and what a model card says of it."""
+"""An image classifier prepared for sharing: its weights, and the texts of its model card."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ names = [classes[index] for index in logits.argmax(1).tolist()]
 
 
 def classifier_hub_model(folder: RunFolder, config: SupervisedConfig) -> HubModel:
-    """Load a trained classifier with its images and return it as it is shared.
+    """Load a trained classifier with its images and return it in the form for sharing.
 
     Raises:
         FileNotFoundError: the run has no model.
-        ImportError, OSError, ValueError: images or model cannot be made here.
+        ImportError, OSError, ValueError: the images or the model cannot be loaded here.
     """
     trained = load_trained(folder, config)
     model, size = trained.model.cpu(), config.data.image_size
@@ -63,13 +63,13 @@ def classifier_hub_model(folder: RunFolder, config: SupervisedConfig) -> HubMode
             options=published(dict(config.model.options)),
             count=len(classes),
         ),
-        "The images are another matter, with a license of their own.",
+        "The images have their own license.",
         {part: f"{len(trained.sets[part]):,} images" for part in ("train", *config.evaluation.sets)},
     )
 
 
 def _training_words(config: SupervisedConfig) -> str:
-    plain = "It needs images alone to answer: no masks."
+    plain = "It needs only images for inference, no masks."
     if config.camal.weight == 0:
         return f"Its attention was not supervised. {plain}"
     return (

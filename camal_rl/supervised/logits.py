@@ -1,4 +1,4 @@
-"""What a classifier returns."""
+"""The logits in a classifier's output."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from camal_rl.layer_capture import shape_words
 
 
 def logits_of(output: Any) -> Tensor:
-    """Return the logits ``(B, K)`` of a model's output: a tensor, or an object that holds them as ``logits``.
+    """Return the logits ``(B, K)`` of a model's output: a tensor, or an object with ``logits``.
 
     Raises:
-        TypeError: it holds none.
+        TypeError: it contains no logits.
     """
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, Tensor) or logits.dim() != 2:

@@ -1,11 +1,11 @@
-"""The gradient of a class's score at a layer that is pooled over all positions and read by one linear layer.
+"""The gradient of a class's score at a layer followed by global average pooling and one linear layer.
 
 For ``logits = W mean_i(A_i) + b`` (Zhou et al. 2016, arXiv 1512.04150)::
 
     d logit_k / d A_ci = W_kc / (h w)
     d log p_k / d A_ci = (onehot(k) - p) W_c / (h w)
 
-the same at every position: no backward pass is needed for the map, and none through it a second time.
+which is the same at every position, so the map needs no backward pass, and training needs no second one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from camal_rl.supervised.config import Score
 def find_pooled_head(model: nn.Module, channels: int, classes: int) -> nn.Linear | None:
     """Return the last linear layer of ``channels`` inputs and ``classes`` outputs; ``None`` if there is none.
 
-    It is a guess: whether the score reads the features through nothing but it and a mean is for autograd to say.
+    This is a guess; a comparison with autograd decides whether the score depends on the features only through it and a
+    mean.
     """
     heads = [
         module

@@ -1,4 +1,4 @@
-"""Image classifiers as a task: what comparison, report and command line ask of them."""
+"""Image classifiers as a task: the interface for comparison, report and command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ClassifierTask:
     tuning_sets: ClassVar[tuple[str, ...]] = ("train", "validation")
 
     def owns(self, data: Mapping[str, Any]) -> bool:
-        """Say whether plain data is the configuration of a classifier: it has a section ``data`` and none ``env``."""
+        """Return whether plain data is the configuration of a classifier: it has a section ``data`` but no ``env``."""
         return "data" in data and "env" not in data
 
     def method_config(self, config: SupervisedConfig, method: str, seed: int) -> SupervisedConfig:
@@ -47,15 +47,15 @@ class ClassifierTask:
         return replace(config.for_method(method), seed=seed, threads=1)
 
     def prepare(self, config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
-        """Make images and model."""
+        """Create images and model."""
         return prepare(config, folder, resume)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
-        """Return nothing: no more is known of an unknown key."""
+        """Return no explanation for unknown keys."""
         return None
 
     def train(self, trial: Trial, command: Sequence[str], on_steps: OnSteps) -> Mapping[str, Any]:
-        """Train and fill the run folder; return what ``train.json`` holds."""
+        """Train and write the run folder; return the content of ``train.json``."""
         return run(trial, command, on_step=lambda done, steps: on_steps(done, steps, ""))
 
     def evaluation(
@@ -68,7 +68,7 @@ class ClassifierTask:
         """
         for option, given in (("--episodes", options.episodes is not None), ("--suite", options.suite != "quick")):
             if given:
-                raise ValueError(f"{option} is for agents, and {folder.path} is a run on images; leave it out")
+                raise ValueError(f"{option} is for agents, but {folder.path} is a run on images; omit it")
         settings = evaluation_settings(config, options.frames)
         folder.check_metrics_writable()
         trained = load_trained(folder, config)
@@ -87,16 +87,16 @@ class ClassifierTask:
     def export(
         self, folder: RunFolder, config: SupervisedConfig, out: Path, file_format: str
     ) -> Callable[[], Exported]:
-        """Load a trained classifier with its images and return what writes it as a file."""
+        """Load a trained classifier with its images and return a function that writes it as a file."""
         kind = check_target(out, file_format)
         if kind == "safetensors":
             raise ValueError(
-                f"{folder.weights_file} holds the weights in safetensors already, and {folder.config_file} says of "
-                "which model; give --format pt2 or onnx"
+                f"{folder.weights_file} already contains the weights in safetensors, and {folder.config_file} "
+                "describes the model; give --format pt2 or onnx"
             )
         model, size = load_trained(folder, config).model.cpu(), config.data.image_size
         return lambda: export_classifier(model, size, out, kind)
 
     def hub_model(self, folder: RunFolder, config: SupervisedConfig) -> HubModel:
-        """Load a trained classifier and return it as it is shared."""
+        """Load a trained classifier and return it in the form for sharing."""
         return classifier_hub_model(folder, config)

@@ -1,4 +1,4 @@
-"""Trains an image classifier with the CAMAL term; Accelerate carries devices and precision."""
+"""Trains an image classifier with the CAMAL term; Accelerate handles devices and precision."""
 
 from __future__ import annotations
 
@@ -47,31 +47,32 @@ from camal_rl.targets import target_tensor
 
 Metrics = dict[str, Tensor | float]
 OnStep = Callable[[int, int], None]
-"""Called after each step with the number of steps that are done and that of all."""
+"""Called after each step with the numbers of finished and of all steps."""
 
 
 class Trainer:
     """Cross-entropy, or the model's own losses, plus ``weight(t) * attention loss`` over the images with a mask.
 
-    With weight 0 no map is made, and training is the plain loop, bit for bit. At inference nothing changes; the model
-    remembers which maps it was trained with (``model.camal``, ``model.cam_layer``).
+    With weight 0 no map is computed, and training is bit-identical to the plain loop. Inference does not change; the
+    model stores the definition of its training maps (``model.camal``, ``model.cam_layer``).
 
     Args:
-        model: a classifier: logits ``(B, K)`` for images ``(B, 3, H, W)`` in [0, 1]; trained in place.
+        model: a classifier: returns logits ``(B, K)`` for images ``(B, 3, H, W)`` in [0, 1]; trained in place.
         train_set: the training images (:class:`camal_rl.supervised.data.samples.ImageSet`).
         held_out: images whose accuracy and alignment are logged after every epoch.
-        camal: what is supervised, and how strongly.
-        optimization: how the model is trained.
-        log: what is written while training runs.
+        camal: settings of the CAMAL term.
+        optimization: settings of the optimization.
+        log: what is written during training.
         layer: name of the CAM layer; by default ``model.cam_layer``.
-        seed: of the order of the images, and of what the model draws in training. The caller's random state stays.
+        seed: seed of the order of the images, and of the model's random numbers in training. The caller's random state
+            does not change.
         device: ``auto``, ``cpu`` or ``cuda``.
-        folder: where TensorBoard's events and checkpoints go; ``None`` writes nothing.
+        folder: folder for TensorBoard's events and checkpoints; ``None`` writes nothing.
 
     Raises:
-        ImportError: Accelerate is missing; the message holds the install line.
-        TypeError, ValueError: a set without masks, an unknown layer, a layer without a map, a score that does not
-            depend on the layer, a device or precision that is not there.
+        ImportError: Accelerate is missing; the message contains the install command.
+        TypeError, ValueError: the set has no masks, the layer is unknown or gives no map, the score does not depend on
+            the layer, or the device or precision is not available.
     """
 
     def __init__(
@@ -111,23 +112,25 @@ class Trainer:
     ) -> dict[str, Any]:
         """Train the model.
 
-        Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint is written, and the model
-        stays as it is by then. A second one ends the program at once.
+        Ctrl-C and SIGTERM end training early: the current step is finished, a checkpoint is written, and the model
+        keeps its state at that time. A second signal ends the program at once.
 
         Args:
-            resume: from :func:`camal_rl.runs.checkpoints.read_checkpoint`; training goes on as if it had never stopped.
+            resume: from :func:`camal_rl.runs.checkpoints.read_checkpoint`; training continues as if it had not been
+                interrupted.
             progress: show a progress bar.
             on_step: called after each step.
 
         Returns:
             ``interrupted``, ``signal`` (its number, if one ended training), ``timesteps`` (optimizer steps),
-            ``epochs``, ``images``, ``seconds``, ``steps_per_second``: of all of training, also before it was resumed;
-            ``closed_form`` (whether the maps were a product of weights), ``lost_masks`` (training masks that were too
+            ``epochs``, ``images``, ``seconds``, ``steps_per_second``: over the whole training, including before it was
+                resumed; ``closed_form`` (whether maps used the closed form), ``lost_masks`` (training masks that were
+                too
             small for the image size), and the last held-out metrics as ``last``.
 
         Raises:
-            BadImageFile: an image or mask that cannot be used; no mask of the first epoch is left at the image size.
-            DamagedFile: the checkpoint is that of another training.
+            BadImageFile: an image or mask cannot be used, or no mask of the first epoch is left at the image size.
+            DamagedFile: the checkpoint belongs to another training.
             DivergedError: a loss, a gradient or a parameter is NaN or infinite; the model keeps the last finite ones.
         """
         with random_states_kept():
@@ -139,7 +142,7 @@ class Trainer:
 
 
 class _Run:
-    """One call of :meth:`Trainer.fit`: everything that Accelerate has prepared, and how far training is."""
+    """The state of one call of :meth:`Trainer.fit`: everything that Accelerate has prepared, and the progress."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.settings, self.camal = trainer, trainer.optimization, trainer.camal
@@ -147,14 +150,14 @@ class _Run:
         self.loss = attention_loss(trainer.camal.loss)
         self.accelerator = make_accelerator(trainer.device, self.settings.precision, trainer.seed, trainer.folder)
         if isinstance(trainer.model, HasCustomLosses) and self.accelerator.num_processes > 1:
-            raise ValueError("a model with losses of its own trains in one process; start it without a launcher")
+            raise ValueError("a model with its own losses must be trained in one process; start it without a launcher")
         self.order = torch.Generator().manual_seed(trainer.seed)
         loader = self._loader()
         optimizer = make_optimizer(trainer.model.parameters(), self.settings)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(trainer.model, optimizer, loader)
         self.steps_per_epoch = len(self.loader)
         self.steps = self.settings.steps or self.settings.epochs * self.steps_per_epoch
-        # Accelerate steps a schedule once for every process.
+        # Accelerate steps a schedule once per process.
         schedule = make_schedule(optimizer, self.settings, self.steps * self.accelerator.num_processes)
         self.schedule = self.accelerator.prepare(schedule)
         self.step = 0
@@ -175,13 +178,13 @@ class _Run:
             collate_fn=TrainingCollate(grid, self.camal.coverage),
             num_workers=self.settings.workers,
             worker_init_fn=leave_signals_to_the_main_process,
-            # A short last batch would weigh its images more than the others.
+            # A short last batch would give its images a larger weight.
             drop_last=True,
             generator=self.order,
         )
 
     def train(self, shown: bool, on_step: OnStep) -> dict[str, Any]:
-        """Train to the end, or until a signal comes."""
+        """Train to the end or until a signal."""
         with self.figures.opened(self.step):
             return self._train(shown, on_step)
 
@@ -211,12 +214,12 @@ class _Run:
         return self._summary(None if ended else signal)
 
     def _unwrap(self) -> None:
-        """Undo what mixed precision has done to the model's forward function."""
+        """Undo the changes by mixed precision to the model's forward function."""
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         vars(self.trainer.model).pop("forward", None)
 
     def _epoch(self, request: StopRequest, bar: Any, on_step: OnStep) -> int | None:
-        """Train to the end of the present epoch, or to a signal; return its number."""
+        """Train to the end of the current epoch or until a signal; return the signal's number."""
         epoch, done = divmod(self.step, self.steps_per_epoch)
         signal, due = None, False
         for batch in self._batches(epoch, done):
@@ -245,7 +248,7 @@ class _Run:
         """Return the batches of an epoch, in the order of seed and epoch, without the first ``done``."""
         from accelerate import skip_first_batches  # type: ignore[import-untyped]
 
-        # Also what worker processes are seeded with depends on nothing else.
+        # The seeds of worker processes depend on nothing else either.
         self.order.manual_seed(self.trainer.seed + epoch)
         self.loader.set_epoch(epoch)
         if isinstance(self.trainer.train_set, VariesByEpoch):
@@ -261,7 +264,7 @@ class _Run:
         bar.set_postfix({name: f"{value:.3f}" for name, value in self.last.items()}, refresh=False)
 
     def _tell_lost_masks(self) -> None:
-        """Warn of masks that were too small for the image size; without any other there is nothing to supervise."""
+        """Warn of masks that were too small for the image size; raise an error if no others exist."""
         line = lost_masks_line(self.trainer.train_set)
         if line is None or self.camal.weight == 0:
             return
@@ -291,7 +294,7 @@ class _Run:
 
         Args:
             batch: the images.
-            progress: the share of training that is done, in [0, 1].
+            progress: the finished share of training in [0, 1].
         """
         images, labels = to_unit_range(batch.images), batch.labels
         weight = self.camal.weight_at(progress)

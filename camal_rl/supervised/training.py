@@ -1,4 +1,4 @@
-"""Train one run on images: check everything first, then fill a run folder."""
+"""Trains one run on images: checks everything first, then writes a run folder."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """A run that is ready to start: nothing on disk yet, but images and model exist.
+    """A run that is ready to start: images and model exist, nothing is on disk yet.
 
     Attributes:
         config: the configuration.
         folder: where the run will be written.
         trainer: the trainer with the untrained model.
-        checkpoint: what training goes on from; ``None`` starts anew.
-        replaces: whether the folder may hold a run that was interrupted.
+        checkpoint: the checkpoint to resume from; ``None`` starts a new training.
+        replaces: whether the folder may contain an interrupted run.
     """
 
     config: SupervisedConfig
@@ -51,27 +51,26 @@ class Trial:
 
     @property
     def step(self) -> int:
-        """The step from which training goes on; 0 begins it."""
+        """The step from which training continues; 0 for a new run."""
         return 0 if self.checkpoint is None else self.checkpoint.step
 
     def close(self) -> None:
-        """Do nothing: images and model hold nothing open."""
+        """Do nothing: images and model have no open resources."""
 
 
 def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
-    """Make images and model, so that every mistake in the configuration shows before anything is written.
+    """Create images and model, so that mistakes in the configuration are found before anything is written.
 
     Args:
         config: the configuration.
         folder: where the run will be written.
-        resume: go on from the folder's newest checkpoint that is whole; where there is none, begin anew.
+        resume: continue from the folder's newest intact checkpoint; without one, start again.
 
     Raises:
-        FileExistsError: the run folder exists and is not empty; to resume, it is trained to its end, or it is that of
+        FileExistsError: the run folder exists and is not empty; or, when resuming, its training is finished, or it has
             another configuration.
-        ImportError: an extra is not installed; the message holds the install line.
-        ValueError, TypeError: a value that the data, the model or the trainer refuses, or a checkpoint of something
-            else.
+        ImportError: an extra is not installed; the message contains the install command. ValueError, TypeError: the
+            data, the model or the trainer refuses a value, or the checkpoint belongs to something else.
     """
     checkpoint = checkpoint_to_resume(folder, config) if resume else None
     if not resume:
@@ -108,7 +107,7 @@ def replay_run(folder: RunFolder) -> dict[str, float]:
         FileNotFoundError: the folder holds no ``diverged.pt``.
     """
     if not folder.diverged_file.is_file():
-        raise FileNotFoundError(f"{folder.path} holds no {folder.diverged_file.name}; did its training diverge?")
+        raise FileNotFoundError(f"{folder.path} contains no {folder.diverged_file.name}; did its training diverge?")
     config = supervised_config(folder.config())
     return replay(_make_trainer(config, make_sets(config), None), folder.diverged_file)
 
@@ -116,16 +115,16 @@ def replay_run(folder: RunFolder) -> dict[str, float]:
 def run(
     trial: Trial, command: Sequence[str], progress: bool = False, on_step: OnStep = lambda _, __: None
 ) -> dict[str, Any]:
-    """Train and fill the run folder; return what ``train.json`` holds, see :meth:`Trainer.fit`.
+    """Train and write the run folder; return the content of ``train.json``, see :meth:`Trainer.fit`.
 
-    Ctrl-C and SIGTERM end training early: the step under way is finished, a checkpoint and the model are saved, and
-    ``train.json`` says that the run was interrupted, and by which signal. A second one ends the program at once.
+    Ctrl-C and SIGTERM end training early: the current step is finished, a checkpoint and the model are saved, and
+    ``train.json`` records the interruption and its signal. A second signal ends the program at once.
 
     Raises:
         BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
         FolderInUse: another training writes into the folder.
-        WriteError: the disk is full, or the folder may not be written any more.
-        DivergedError: numbers are not finite; checkpoints stay, and ``diverged.pt`` reproduces the step.
+        WriteError: the disk is full, or the folder is no longer writable.
+        DivergedError: numbers are not finite; checkpoints are kept, and ``diverged.pt`` reproduces the step.
     """
     with trial.folder.writing():
         return _run(trial, command, progress, on_step)
@@ -153,7 +152,7 @@ def _run(trial: Trial, command: Sequence[str], progress: bool, on_step: OnStep) 
 
 
 def save_classifier(model: nn.Module, path: Path) -> None:
-    """Write a model's weights, in the place of an earlier file only when they are complete.
+    """Write a model's weights atomically, replacing an earlier file.
 
     Raises:
         WriteError: the file cannot be written.
@@ -173,7 +172,7 @@ def make_sets(config: SupervisedConfig) -> Mapping[str, ImageSet]:
     """Return the image sets of a configuration by name, ``train`` among them.
 
     Raises:
-        ValueError: a set that is asked for does not exist.
+        ValueError: a requested set does not exist.
     """
     from camal_rl.supervised.data.registry import image_sets
 
@@ -196,7 +195,7 @@ def make_sets(config: SupervisedConfig) -> Mapping[str, ImageSet]:
 
 
 def make_model(config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
-    """Return the untrained model of a configuration; the caller's random state stays."""
+    """Return the untrained model of a configuration; the caller's random state does not change."""
     from camal_rl.supervised.models import build_model
 
     with torch.random.fork_rng([]):
@@ -206,13 +205,13 @@ def make_model(config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
 
 
 def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: ImageSet) -> nn.Module:
-    """Return a run's trained model in evaluation mode, on the run's device where there is one.
+    """Return a run's trained model in evaluation mode, on the run's device if available.
 
-    Its maps are by default those that it was trained with (``model.camal``, ``model.cam_layer``).
+    By default its maps are those of training (``model.camal``, ``model.cam_layer``).
 
     Raises:
         FileNotFoundError: the run has no model.
-        ValueError: the weights are damaged, or those of another model; one line that names the file.
+        ValueError: the weights are damaged, or belong to another model; one line that names the file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_model
@@ -223,16 +222,16 @@ def load_classifier(folder: RunFolder, config: SupervisedConfig, train_set: Imag
         load_model(model, str(folder.weights_file))
     except RuntimeError as error:
         raise ValueError(
-            f"{folder.weights_file} does not hold the weights of the model that {folder.config_file} describes: it is "
-            "of another version or configuration; train it again"
+            f"{folder.weights_file} does not contain the weights of the model in {folder.config_file}: it has another "
+            "version or configuration; train it again"
         ) from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, MemoryError) as error:
         told = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{folder.weights_file} cannot be read as weights ({told}); bring it back from a copy, or train it again"
+            f"{folder.weights_file} cannot be read as weights ({told}); restore it from a copy, or train it again"
         ) from error
     if (bad := non_finite_parameter(model)) is not None:
-        raise ValueError(f"{folder.weights_file} holds weights that are not finite, {bad} among them; train it again")
+        raise ValueError(f"{folder.weights_file} contains non-finite weights, including {bad}; train it again")
     remember_maps(model, config.camal, config.model.cam_layer)
     cuda = config.device != "cpu" and torch.cuda.is_available()
     return model.to("cuda" if cuda else "cpu").eval()

@@ -76,12 +76,12 @@ class MiniGridOptions:
         group = LAYOUTS[self.name].group
         siblings = [name for name, layout in LAYOUTS.items() if layout.group == group]
         if self.layout is not None and self.layout not in siblings:
-            raise ValueError(f"layout of {self.name} is one of {', '.join(siblings)}, got {self.layout!r}")
+            raise ValueError(f"layout of {self.name} must be one of {', '.join(siblings)}, got {self.layout!r}")
 
     def _check_tile_size(self) -> None:
         size = self.tile_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
-            raise TypeError(f"tile_size is an integer or None, got {size!r}")
+            raise TypeError(f"tile_size must be an integer or None, got {size!r}")
         if self.drawn_tile_size < _SMALLEST_TILE:
             raise ValueError(
                 f"tile_size must leave {_SMALLEST_TILE} pixels for a cell, got tile_size={size}, which gives "

@@ -84,7 +84,7 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action is an integer in [0, {NUM_ACTIONS - 1}], got {action!r}")
+            raise ValueError(f"the action must be an integer in [0, {NUM_ACTIONS - 1}], got {action!r}")
         _, rewards, dones, infos = self._venv.step(np.array([action]))
         terminated = bool(dones[0])
         self._episode_is_new = terminated

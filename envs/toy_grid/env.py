@@ -52,7 +52,7 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
         pick = int(self.np_random.integers(self.options.level_count()))
         level = (options or {}).get("level", self.options.start_level + pick)
         if not isinstance(level, (int, np.integer)) or not 0 <= level <= MAX_LEVEL:
-            raise ValueError(f"the level is an integer in [0, {MAX_LEVEL}], got {level!r}")
+            raise ValueError(f"the level must be an integer in [0, {MAX_LEVEL}], got {level!r}")
         self._games.place(_FIRST, np.array([level], dtype=np.int64))
         self._episode.start()
         return self._games.images[0].copy(), self._info()
@@ -66,7 +66,7 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action is in [0, 3], got {action!r}")
+            raise ValueError(f"the action must be in [0, 3], got {action!r}")
         outcome = self._games.step(np.array([action], dtype=np.int64))
         ended, cut = bool(outcome.terminated[0]), bool(outcome.truncated[0])
         self._episode.end(ended or cut)

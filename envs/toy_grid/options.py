@@ -42,7 +42,7 @@ class LevelDesign:
         if not 0.0 <= self.cue_strength <= 1.0:
             raise ValueError(f"cue_strength is a probability in [0, 1], got {self.cue_strength}")
         if self.theme not in THEMES:
-            raise ValueError(f"theme is one of {', '.join(THEMES)}, got {self.theme!r}")
+            raise ValueError(f"theme must be one of {', '.join(THEMES)}, got {self.theme!r}")
         for name, high in (("num_walls", 6), ("num_hazards", 3), ("num_distractors", 6)):
             check_integer(name, getattr(self, name), 0, high)
 
@@ -76,7 +76,7 @@ class ToyGridOptions:
         check_integer("num_levels", self.num_levels, 0, MAX_LEVEL + 1 - self.start_level)
         check_integer("max_steps", self.max_steps, 1, 10_000)
         if not 0.0 <= self.step_cost <= 1.0:
-            raise ValueError(f"step_cost is in [0, 1], got {self.step_cost}")
+            raise ValueError(f"step_cost must be in [0, 1], got {self.step_cost}")
         if self.segmentation not in SEGMENTATIONS:
             raise ValueError(f"segmentation is 'silhouette', 'box' or None, got {self.segmentation!r}")
         self.spec()

@@ -98,7 +98,7 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         if given.shape != (self.num_envs,) or not np.issubdtype(given.dtype, np.integer):
             raise ValueError(f"actions are {self.num_envs} integers, got shape {given.shape} and dtype {given.dtype}")
         if given.min() < 0 or given.max() >= len(MOVES):
-            raise ValueError(f"actions are in [0, {len(MOVES) - 1}], got {given.min()} to {given.max()}")
+            raise ValueError(f"actions must be in [0, {len(MOVES) - 1}], got {given.min()} to {given.max()}")
         self._actions = given.astype(np.int64)
 
     def step_wait(self) -> VecEnvStepReturn:

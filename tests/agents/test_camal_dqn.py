@@ -263,6 +263,6 @@ def test_what_cannot_work_is_one_line(env, kwargs, error, message):
 
 def test_numbers_that_are_not_finite_end_training_with_the_setting_to_blame():
     model = agent(camal={"weight": 1.0}, learning_rate=1e6, max_grad_norm=1e8)
-    with pytest.raises(DivergedError, match=r"learning_rate=1e\+06 is most likely to blame") as caught:
+    with pytest.raises(DivergedError, match=r"learning_rate=1e\+06 is the most likely cause") as caught:
         model.learn(200)
     assert "observations" in caught.value.evidence["minibatch"]

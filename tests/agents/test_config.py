@@ -18,7 +18,7 @@ def test_weights_must_be_finite_and_not_negative(weight):
     ("setting", "value", "message"),
     [
         ("targets", (), "must name at least one of value, policy"),
-        ("targets", ("value", "value"), "must not repeat"),
+        ("targets", ("value", "value"), "must not contain duplicates"),
         ("targets", ("critic",), "must be one of value, policy, q, got 'critic'"),
         ("method", "gradcam+", "must be one of gradcam, hirescam"),
         ("loss", "camel", "did you mean 'camal'"),

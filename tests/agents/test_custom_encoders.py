@@ -283,7 +283,10 @@ def test_tokens_lie_on_the_grid_of_the_patch_embedding_whatever_comes_before_the
 
 
 def test_a_layer_without_positions_is_one_line():
-    for layer, got in {"linear.0": r"an output of shape \(1, 256\)", "linear": "no output: it did not run"}.items():
+    for layer, got in {
+        "linear.0": r"an output of shape \(1, 256\)",
+        "linear": "no output, since it did not run",
+    }.items():
         with pytest.raises(
             ValueError, match=rf"must give a feature map \(B, C, h, w\), got {got}.*set `cam_layer`"
         ) as e:
@@ -296,7 +299,7 @@ def test_a_layer_that_runs_twice_is_one_line():
         def forward(self, images):
             return self.last(self.last(torch.relu(self.first(images)))).mean(dim=(2, 3))
 
-    with pytest.raises(ValueError, match="2 outputs: it ran 2 times in one forward pass"):
+    with pytest.raises(ValueError, match="2 outputs, since it ran 2 times in one forward pass"):
         policy_of(Twice).attention(frames())
 
 

@@ -56,7 +56,7 @@ def test_images_that_are_too_small_name_the_smallest(encoder, size, name, smalle
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_an_agent_says_so_in_one_line(weight):
-    with pytest.raises(ValueError, match="smallest that it takes are 36x36") as caught:
+    with pytest.raises(ValueError, match="smallest accepted size is 36x36") as caught:
         CAMALPPO("CamPolicy", CountingEnv(size=28), camal={"weight": weight})
     assert "\n" not in str(caught.value)
 
@@ -64,7 +64,7 @@ def test_an_agent_says_so_in_one_line(weight):
 @pytest.mark.parametrize(("encoder", "size"), [("compact", 4), ("impala", 4), ("nature", 40)])
 def test_a_map_of_one_cell_supervises_nothing_and_says_so(encoder, size):
     kwargs = {"policy_kwargs": {"encoder": encoder}, "n_steps": 4, "batch_size": 4}
-    with pytest.warns(UserWarning, match=f"is a single cell on {size}x{size} images: it points nowhere"):
+    with pytest.warns(UserWarning, match=f"is a single cell on {size}x{size} images, so maps have no position"):
         CAMALPPO("CamPolicy", CountingEnv(size=size), **kwargs).learn(8)
     CAMALPPO("CamPolicy", CountingEnv(size=size), camal={"weight": 0}, **kwargs).learn(8)
 

@@ -158,7 +158,7 @@ def test_what_shows_single_decisions_says_that_it_is_for_discrete_actions():
     from camal_rl.rl.policy_outputs import policy_outputs
 
     policy = policy_of(actions=spaces.Box(-1, 1, (2,)))
-    with pytest.raises(ValueError, match="decisions are shown for discrete actions, got Box"):
+    with pytest.raises(ValueError, match="decisions are shown only for discrete actions, got Box"):
         policy_outputs(policy, frames())
     with pytest.raises(ValueError, match="only discrete actions have one probability each, got Box"):
         policy_probabilities(policy, channels_first(frames()))

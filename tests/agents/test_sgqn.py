@@ -183,13 +183,13 @@ def test_observations_that_are_no_images_are_refused():
     [
         ({"weight": -1}, ValueError, r"sgqn.weight is in \[0, .*\], got -1"),
         ({"weight": math.nan}, ValueError, r"sgqn.weight is in \[0, .*\], got nan"),
-        ({"weight": "1"}, TypeError, "sgqn.weight is a number, got '1'"),
+        ({"weight": "1"}, TypeError, "sgqn.weight must be a number, got '1'"),
         ({"quantile": 1.5}, ValueError, r"sgqn.quantile is in \[0, 1\], got 1.5"),
-        ({"quantile": True}, TypeError, "sgqn.quantile is a number, got True"),
+        ({"quantile": True}, TypeError, "sgqn.quantile must be a number, got True"),
         ({"attribution_weight": math.inf}, ValueError, r"sgqn.attribution_weight is in \[0, .*\], got inf"),
         ({"frame_fraction": 0}, ValueError, r"sgqn.frame_fraction is in \(0, 1\], got 0"),
         ({"frame_fraction": math.nan}, ValueError, r"sgqn.frame_fraction is in \(0, 1\], got nan"),
-        ({"frame_fraction": None}, TypeError, "sgqn.frame_fraction is a number, got None"),
+        ({"frame_fraction": None}, TypeError, "sgqn.frame_fraction must be a number, got None"),
         ({"quantil": 0.9}, ValueError, "unknown setting 'quantil' in sgqn; did you mean 'quantile'"),
     ],
 )

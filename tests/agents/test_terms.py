@@ -221,7 +221,7 @@ class NoWeight(Pull):
     [
         ("drac", TypeError, r"terms must be a list such as \['drac'\] or a mapping .* got 'drac'"),
         ([("pull",)], TypeError, r"is a pair such as \('drac', \{'weight': 0.1\}\), got \('pull',\)"),
-        ([3], TypeError, "'int' is no auxiliary term, it has no name, config_type"),
+        ([3], TypeError, "'int' is not an auxiliary term, it has no name, config_type"),
         (["nothing"], ValueError, "unknown auxiliary term 'nothing'"),
         ([f"{HERE}:Pul"], ValueError, "there is no 'Pul' in .* for the auxiliary term"),
         ([f"{HERE}:NoTerm"], TypeError, "it has no logs_at_weight_zero, .* derive the class from"),
@@ -229,7 +229,7 @@ class NoWeight(Pull):
         ([(f"{HERE}:Pull", {"wieght": 1})], ValueError, "unknown setting 'wieght' in .*; did you mean 'weight'"),
         ([(f"{HERE}:Pull", 0.1)], TypeError, "must be a PullConfig or a mapping, .* got 0.1"),
         ([(f"{HERE}:Pull", {"weight": -1})], ValueError, "weight must be at least 0, got -1"),
-        ([f"{HERE}:Pull", f"{HERE}:Pull"], ValueError, "is asked for twice"),
+        ([f"{HERE}:Pull", f"{HERE}:Pull"], ValueError, "is repeated"),
     ],
 )
 def test_wrong_terms_are_one_line(terms, error, message):

@@ -117,7 +117,7 @@ def test_a_state_is_a_copy_and_that_of_other_arms_is_refused():
     bandit.choose()
     bandit.reward(1.0)
     assert before == {"chosen": None, "counts": [0, 0], "rewards": [[], []]}
-    with pytest.raises(ValueError, match="the bandit has 2 arms, and the state is of 3"):
+    with pytest.raises(ValueError, match="the bandit has 2 arms, but the state is for 3"):
         bandit.restore(UpperConfidenceBound(3, 0.1, 3).state())
 
 

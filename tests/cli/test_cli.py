@@ -39,7 +39,7 @@ from tests.conftest import TINY
             ["masks", "toy_grid/default", "relevant=agent"],
             "relevant is a list of class names, got 'agent'; write [agent]",
         ),
-        (["train", "toy_grid", "--run-dir", "a" * 300], "a folder's name has at most 255 bytes"),
+        (["train", "toy_grid", "--run-dir", "a" * 300], "a folder's name may have at most 255 bytes"),
         (["masks", "toy_grid/nope"], "unknown environment 'toy_grid/nope'"),
         (["masks", "toy_grid/default", "--level-set", "heldout"], "did you mean 'held_out'"),
         (["masks", "toy_grid/default", "segmentation=null"], "nothing to draw"),
@@ -225,10 +225,10 @@ def test_a_comparison_that_is_interrupted_says_what_is_left(in_tmp, capsys, monk
 
     monkeypatch.setattr(local._Workers, "execute", lambda *_: Outcome({}, number))
     assert run_main("compare", "toy_grid", *TINY, "--seeds", "2") == code
-    assert "interrupted with 4 of 4 runs to do; the same command goes on" in capsys.readouterr().err
+    assert "interrupted with 4 of 4 runs unfinished; run the same command to resume" in capsys.readouterr().err
 
 
 def test_resuming_a_comparison_that_is_not_there_is_one_line(in_tmp, capsys):
     assert run_main("compare", "toy_grid", *TINY, "--out", "nowhere", "--resume") == 2
-    assert "nowhere holds no run of this comparison to go on with; leave out --resume" in refusal(capsys)
+    assert "nowhere contains no run of this comparison to resume; omit --resume" in refusal(capsys)
     assert list(in_tmp.iterdir()) == []

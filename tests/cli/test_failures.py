@@ -48,7 +48,7 @@ def test_train_that_diverges_is_one_line_with_exit_code_3_and_a_step_to_repeat(i
     assert run_main("train", "toy_grid", *arguments, "--run-dir", "run", "--no-progress") == 3
     line = refusal(capsys)
     assert "training diverged at step" in line
-    assert "learning_rate=1e+08 is most likely to blame" in line
+    assert "learning_rate=1e+08 is the most likely cause" in line
     assert "run/diverged.pt reproduces the step" in line
     assert not (in_tmp / "run" / "model.zip").exists()
     assert not (in_tmp / "run" / "train.json").exists()

@@ -13,14 +13,14 @@ def test_a_folder_of_ones_own_begins_with_a_kept_result(in_tmp, capsys):
     assert run_main("results", "add", "cmp", "--name", "small", "--folder", "mine") == 0
     assert "kept: mine/files/small.json" in capsys.readouterr().out
     assert run_main("results", "--folder", "mine", "--check") == 2
-    assert "mine/README.md, line 6 is '<!-- end -->', its files give '| figure | ppo | camal |'" in refusal(capsys)
+    assert "mine/README.md, line 6 is '<!-- end -->', but its files give '| figure | ppo | camal |'" in refusal(capsys)
     assert run_main("results", "--folder", "mine") == 0
     assert capsys.readouterr().out == "written: mine/README.md\n"
     assert "| return on train | 1.500 ± .707 | .250 ± .354 |" in (in_tmp / "mine" / "README.md").read_text()
     assert SOURCE in (in_tmp / "mine" / "README.md").read_text()
     for arguments in ((), ("--check",)):
         assert run_main("results", "--folder", "mine", *arguments) == 0
-        assert capsys.readouterr().out == "mine: every page and figure is as its files give it\n"
+        assert capsys.readouterr().out == "mine: every page and figure is up to date with its files\n"
 
 
 def test_a_second_result_says_how_to_show_it(in_tmp, capsys):
@@ -41,7 +41,7 @@ def test_every_problem_is_a_line_and_nothing_is_written(in_tmp, capsys):
     assert out == ""
     assert err.splitlines() == [
         "camal-rl: mine/README.md, block small: row 'return', column 'PPO': there is no gone.json in mine/files",
-        "camal-rl: mine/files/small.json is used by no page; show or link it, or remove it",
+        "camal-rl: no page uses mine/files/small.json; show or link it, or remove it",
     ]
     assert (folder / "README.md").read_text() == before
 
@@ -49,9 +49,9 @@ def test_every_problem_is_a_line_and_nothing_is_written(in_tmp, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--folder", "nowhere"), "nowhere holds no results: it has no results.yaml"),
-        (("add", "nowhere", "--name", "x"), "nowhere holds no comparison.json, report.json or metrics.json"),
-        (("add", "notes.json", "--name", "x"), "notes.json is no result file"),
+        (("--folder", "nowhere"), "nowhere contains no results: it has no results.yaml"),
+        (("add", "nowhere", "--name", "x"), "nowhere contains no comparison.json, report.json or metrics.json"),
+        (("add", "notes.json", "--name", "x"), "notes.json is not a result file"),
         (("add", "small.json", "--name", "a/b"), "--name must be a plain folder name, got 'a/b'"),
     ],
 )

@@ -120,7 +120,7 @@ def test_tuning_seeds_are_refused_where_the_best_settings_are_tested(here, capsy
     assert swept(f"{RATE}=0.01,0.001", "--seeds", "2") == 0
     capsys.readouterr()
     assert run_main(*arguments) == 2
-    assert "is one that these settings were tuned on (tuning.seeds: 100, 101)" in refusal(capsys)
+    assert "were tuned on seed 100 (tuning.seeds: 100, 101)" in refusal(capsys)
 
 
 def test_values_that_only_the_baseline_ignores_are_tried(here):
@@ -155,7 +155,7 @@ def test_a_trial_that_diverges_is_told_and_the_others_go_on(here, capsys):
 
 def test_without_any_trial_that_ends_the_exit_code_is_that_of_the_failures(here, capsys):
     assert swept(f"{RATE}=0.5,0.6") == 3
-    assert capsys.readouterr().err.splitlines()[-1] == "camal-rl: no trial came to its end"
+    assert capsys.readouterr().err.splitlines()[-1] == "camal-rl: no trial was completed"
     assert not (here / "best.yaml").exists()
 
 
@@ -174,7 +174,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_trials(here, capsys, monkeypat
     varied = (f"{RATE}=0.01,0.003,0.001,0.0001,0.00003,0.0003", *search)
     monkeypatch.setattr(Here, "limit", 3)
     assert swept(*varied) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
     states = [each["state"] for each in read_json(here / "sweep.json")["trials"]]
     assert states.count("done") == 3
     monkeypatch.setattr(Here, "limit", math.inf)
@@ -205,17 +205,17 @@ def test_a_study_of_other_values_is_refused_in_one_line(here, capsys):
     assert swept(f"{RATE}=0.01,0.001", "--search", "optuna", "--trials", "2") == 0
     capsys.readouterr()
     assert swept(f"{RATE}=0.01,0.002", "--search", "optuna", "--trials", "2") == 2
-    assert "out/optuna.journal holds a study of other settings or values" in refusal(capsys)
+    assert "out/optuna.journal contains a study of other settings or values" in refusal(capsys)
     (here / "optuna.journal").write_text("{]\n{]\n")
     assert swept(f"{RATE}=0.01,0.001", "--search", "optuna", "--trials", "2") == 2
-    assert "out/optuna.journal does not hold a study of Optuna" in refusal(capsys)
+    assert "out/optuna.journal does not contain an Optuna study" in refusal(capsys)
 
 
 def test_a_folder_of_another_sweep_is_refused_in_one_line(here, capsys):
     assert swept(f"{RATE}=0.01,0.001") == 0
     capsys.readouterr()
     assert swept(f"{RATE}=0.003,0.001") == 2
-    assert "holds a run of another configuration: algorithm.learning_rate is 0.01 there and 0.003 here" in refusal(
+    assert "contains a run of another configuration: algorithm.learning_rate is 0.01 there and 0.003 here" in refusal(
         capsys
     )
 
@@ -236,8 +236,8 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1,-2"], "camal.weight must be a finite number of at least 0, got -2"),
         (["camal.weight=1"], "nothing varies"),
         (["camal.weight=1,,2"], "camal.weight: a value is missing"),
-        (["camal.weight=1,2", "seed=3"], "a sweep has seeds of its own"),
-        (["camal.weight=1,2", "--search", "random"], "say how many combinations are tried"),
+        (["camal.weight=1,2", "seed=3"], "a sweep uses its own tuning seeds"),
+        (["camal.weight=1,2", "--search", "random"], "give the number of combinations to try"),
         (["camal.weight=1,2", "--search", "random", "--trials", "0"], "--trials"),
         (["camal.weight=1,2", "--search", "gird"], "unknown search 'gird'; did you mean 'grid'?"),
         (["camal.weight=1,2", "--objective", "retrun@train"], "did you mean 'return'?"),
@@ -246,8 +246,8 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
         (["camal.weight=1,2", "--objective", "return@tset"], "is not measured: evaluation.sets has train, held_out"),
         (
             ["camal.loss=camal,energy", "camal.weight=1,2"],
-            "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; where settings under methods "
-            "decide, vary those, or clear them with methods={}",
+            "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; if settings under methods "
+            "override them, vary those, or clear them with methods={}",
         ),
         (["methods.energy.weight=1,2"], "methods.energy.weight=1 and methods.energy.weight=2 give the same run; where"),
         (["camal.weight=1,2", "--backend", "local", "--address", "auto"], "the backend 'local' has no --address"),

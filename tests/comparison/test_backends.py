@@ -27,13 +27,13 @@ from tests.conftest import TINY
         ),
         (
             ["--backend", "ray", "--gpus-per-run", "1.5"],
-            "--gpus-per-run must be a part of one, such as .25",
+            "--gpus-per-run must be a fraction of one, such as .25",
         ),
-        (["--backend", "ray", "--gpus-per-run", "-1"], "--gpus-per-run must be a part of one, such as .25"),
-        (["--backend", "ray", "--cpus-per-run", "0"], "--cpus-per-run must be a part of one, such as .25"),
+        (["--backend", "ray", "--gpus-per-run", "-1"], "--gpus-per-run must be a fraction of one, such as .25"),
+        (["--backend", "ray", "--cpus-per-run", "0"], "--cpus-per-run must be a fraction of one, such as .25"),
         (
             ["--backend", "ray", "--cpus-per-run", "nan"],
-            "--cpus-per-run must be a part of one, such as .25",
+            "--cpus-per-run must be a fraction of one, such as .25",
         ),
     ],
 )
@@ -74,7 +74,7 @@ def test_what_listens_and_is_no_cluster_is_one_line(any_ray, in_tmp, capsys, mon
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert run_main("compare", "toy_grid", *TINY, "--backend", "ray", "--address", address) == 2
-    assert f"what listens at {address} does not answer as a Ray cluster" in refusal(capsys)
+    assert f"the program at {address} does not answer as a Ray cluster" in refusal(capsys)
 
 
 def test_a_cluster_that_refuses_this_program_is_one_line(any_ray, monkeypatch):
@@ -93,7 +93,7 @@ def test_machines_that_have_no_room_for_a_run_are_told():
     machines = [{"Alive": True, "Resources": {"CPU": 4.0}}, {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}}]
     ray = type("Ray", (), {"nodes": staticmethod(lambda: machines)})
     ray_cluster.check_room(ray, {"CPU": 4})
-    with pytest.raises(ValueError, match=r"has the 1 CPU and 0\.5 GPU that each run takes; they have 4 CPU"):
+    with pytest.raises(ValueError, match=r"has the 1 CPU and 0\.5 GPU that each run needs; they have 4 CPU"):
         ray_cluster.check_room(ray, {"CPU": 1, "GPU": 0.5})
 
 
@@ -124,15 +124,15 @@ def test_a_run_that_loses_its_machines_is_tried_more_often_than_one_whose_proces
     run = type("Run", (), {"label": "a", "is_finished": lambda self: False})()
     lines, shares = [], []
     cells = Cells([run], lambda *told: shares.append(told), lines.append)
-    lost, killed = Ending("was lost", 4, "it goes on elsewhere"), Ending("was killed")
+    lost, killed = Ending("was lost", 4, "it continues on another machine"), Ending("was killed")
     for ending in (lost, killed, lost, lost):
         assert cells.waiting.popleft() == 0
         cells.settle(0, (), ending)
     assert cells.failures == {}
-    assert lines[1] == "a: its process was killed; it is tried once more"
+    assert lines[1] == "a: its process was killed; it is retried once"
     cells.waiting.popleft()
     cells.settle(0, (), killed)
-    assert str(cells.failures[0]) == "its process was killed, again; the same command tries anew"
+    assert str(cells.failures[0]) == "its process was killed, again; run the same command to retry"
     again = Cells([run], lambda *told: shares.append(told), lines.append)
     again.settle(0, (DONE,), killed)
     assert shares[-1] == (0, 1.0, "done")

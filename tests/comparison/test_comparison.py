@@ -171,7 +171,7 @@ def test_bad_plans_are_refused(tmp_path, methods, seeds, message):
 
 
 def test_camal_with_weight_0_is_no_method(tmp_path):
-    with pytest.raises(ValueError, match="the same as ppo"):
+    with pytest.raises(ValueError, match="equals ppo"):
         plan_runs(load_config("toy_grid", ["camal.weight=0"]), ["ppo", "camal"], 1, tmp_path)
 
 
@@ -201,7 +201,7 @@ def test_only_finished_runs_of_the_same_configuration_are_used_again(tmp_path, t
 def test_results_that_cannot_be_read_are_told_before_training(tmp_path, trained):
     shutil.copytree(trained.path, tmp_path / "camal-seed0")
     (tmp_path / "camal-seed0" / "metrics.json").write_text('{"version": 9}')
-    with pytest.raises(ValueError, match=r"camal-seed0/metrics\.json does not hold .* it is of version 9"):
+    with pytest.raises(ValueError, match=r"camal-seed0/metrics\.json does not contain .* it has version 9"):
         plan_runs(trained.config(), ["camal"], 1, tmp_path)
 
 

@@ -76,8 +76,8 @@ def test_every_level_set_has_its_own_aggregates_and_held_out_levels_come_first_i
     assert "over 2 games on held_out: ppo 0.15" in held_out
     assert "beats one of ppo: camal 1.00 (1.00 to 1.00), above chance." in held_out
     assert "camal 0.50 (" in train
-    assert train.endswith("which may be chance, as the interval holds 0.5.")
-    assert few.startswith("With 2 seeds on a game, intervals are too narrow by about 29 %, too much for a claim")
+    assert train.endswith("which may be chance, since the interval contains 0.5.")
+    assert few.startswith("With 2 seeds on a game, the intervals are about 29 % too narrow to support a claim")
 
 
 def test_enough_seeds_are_not_called_too_few():
@@ -128,11 +128,11 @@ def test_what_has_no_constants_no_results_or_no_returns_is_left_out_and_told():
     assert told == [
         "toy_grid/default is left out: there are no constants to normalize its returns",
         "shapes is left out: it has no returns",
-        "broken is left out: none of its runs has results that can be read",
+        "broken is left out: none of its runs has readable results",
     ]
     facts = document([MAZE, plain]).facts
     assert facts[-1].endswith(
-        "which needs normalized returns on two or more: toy_grid/default is left out: there are no constants to "
+        "it needs normalized returns on at least two: toy_grid/default is left out: there are no constants to "
         "normalize its returns"
     )
 
@@ -155,7 +155,7 @@ def test_a_single_seed_has_no_interval_and_that_is_told():
     rows = games_table(found).rows
     assert {cell.detail for row in rows for cell in row} == {""}
     told = " ".join(games_findings(found))
-    assert "camal 1.00, without an interval, as single seeds have none" in told
+    assert "camal 1.00, without an interval, which a single seed cannot have" in told
     assert "No intervals of ppo and camal: with one seed on a game the spread over seeds is unknown." in told
 
 
@@ -244,7 +244,7 @@ def test_the_verb_reports_games_with_damaged_results_of_one_of_them(tmp_path, ca
     out, err = capsys.readouterr()
     assert (out.splitlines()[0].split(":")[0], err) == ("8 runs", "")
     text = (tmp_path / "runs" / "report" / "report.md").read_text()
-    assert "toy_grid/no_cue is left out: none of its runs has results that can be read" in text
+    assert "toy_grid/no_cue is left out: none of its runs has readable results" in text
     assert "Over" not in text.split("## Summary")[0]
 
 

@@ -40,7 +40,7 @@ def test_a_random_map_gets_what_the_glossary_says():
     found = {name: float(values.nanmean()) for name, values in alignment(cam, target).items()}
     expected = {
         "the area fraction": area,
-        "the area fraction, in large maps": area,
+        "the area fraction, for large maps": area,
         "it does not depend on the map": area,
         "a / (1 + a) of the area fraction a": area / (1 + area),
         "a / (a + .5) of the area fraction a": area / (area + 0.5),
@@ -87,7 +87,7 @@ def test_the_verb_prints_terms_and_refuses_what_is_none(capsys):
     assert "sum(m t) / sum(m)" in out
     assert "accuracy" not in out
     assert run_main("glossary", "nonsense") == 2
-    assert "no term holds 'nonsense'" in refusal(capsys)
+    assert "no term contains 'nonsense'" in refusal(capsys)
 
 
 def test_version_and_envs_as_json(capsys):

@@ -137,7 +137,7 @@ def test_gpus_that_the_cluster_does_not_have_are_refused_in_one_line(cluster, in
     arguments = ("--backend", "ray", "--address", cluster.address, "--gpus-per-run", ".25")
     assert run_main("compare", "toy_grid", *SMALL, *arguments) == 2
     assert (
-        "no machine of the Ray cluster has the 1 CPU and 0.25 GPU that each run takes; they have 1 CPU and 0 GPU"
+        "no machine of the Ray cluster has the 1 CPU and 0.25 GPU that each run needs; they have 1 CPU and 0 GPU"
         in (refusal(capsys))
     )
     assert list(in_tmp.iterdir()) == []
@@ -161,8 +161,8 @@ def test_a_process_that_is_killed_again_fails_in_one_line(cluster, tmp_path):
     assert number is None
     how = "crashed or was killed, as the system does when memory runs out"
     told = [(index, failure.exit_code, str(failure)) for index, failure in failures.items()]
-    assert told == [(0, 1, f"its process {how}, again; the same command tries anew")]
-    assert lines == [f"ppo seed 0: its process {how}; it is tried once more"]
+    assert told == [(0, 1, f"its process {how}, again; run the same command to retry")]
+    assert lines == [f"ppo seed 0: its process {how}; it is retried once"]
 
 
 def test_files_come_back_from_machines_that_do_not_see_the_folder(cluster, alone, tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_a_machine_that_is_killed_loses_nothing_and_nothing_is_run_twice(cluster
     assert "raylet" not in out_text
     assert code == 0, told
     assert len(told) == 1
-    assert told[0].endswith("its process was lost with its machine; it goes on elsewhere")
+    assert told[0].endswith("its process was lost with its machine; it continues on another machine")
     assert measured(out) == measured(alone)
     records = {path.parent.name: read_json(path) for path in sorted(out.glob("*/provenance.json"))}
     starts = Counter({name: len(record.get("resumed", ())) for name, record in records.items()})

@@ -38,7 +38,7 @@ def test_runs_are_found_below_folders_once(tmp_path):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a run folder and holds none"):
+    with pytest.raises(FileNotFoundError, match="is not a run folder and contains none"):
         find_runs([tmp_path])
 
 
@@ -115,7 +115,7 @@ def test_a_single_method_and_missing_evaluations_are_told(tmp_path):
     assert text.startswith(
         "camal has 1 seed and no method to compare with: return on train 1.000, return on held_out 2.000"
     )
-    assert group.notes == (f"camal seed 1 is not evaluated; camal-rl evaluate {tmp_path / 'b'} mends that",)
+    assert group.notes == (f"camal seed 1 is not evaluated; run camal-rl evaluate {tmp_path / 'b'}",)
     (tmp_path / "a" / "metrics.json").unlink()
     assert "None of these runs is evaluated" in findings(read_groups(tmp_path)[0])[0]
 
@@ -128,7 +128,7 @@ def test_ppo_comes_first_and_variants_and_copies_are_told_apart(tmp_path):
     write_run(tmp_path / "e", "ppo", 0, metrics(1, 2, 0.5), "env.id=toy_grid/no_cue")
     first, second = read_groups(tmp_path)
     assert first.methods == ("ppo", "camal (weight=0.5)", "camal (weight=0.25)")
-    assert first.notes == (f"{tmp_path / 'd'} is left out: another folder holds ppo seed 0 with the same settings",)
+    assert first.notes == (f"{tmp_path / 'd'} is left out: another folder contains ppo seed 0 with the same settings",)
     assert (second.env, second.methods, len(second.runs)) == ("toy_grid/no_cue", ("ppo",), 1)
 
 

@@ -115,13 +115,13 @@ def test_missing_pieces_are_told_in_one_line(group):
     notes = {part.title: " ".join(part.notes) for part in page.sections[0].parts}
     assert notes["Counterfactuals"].startswith("No counterfactuals were measured")
     assert "No faithfulness curves" in notes["Faithfulness"]
-    assert notes["Learning"] == "No learning curves: the runs hold no TensorBoard logs."
+    assert notes["Learning"] == "No learning curves: the runs have no TensorBoard logs."
     assert notes["Pictures"] == "No pictures: none of the run folders holds a model."
-    assert notes["Origin"].startswith("The runs hold no provenance.json")
+    assert notes["Origin"].startswith("The runs have no provenance.json")
     unmeasured = replace(group, runs=tuple(replace(run, metrics=None) for run in group.runs))
     parts = {part.title: part for part in document([unmeasured]).sections[0].parts}
     assert parts["Returns"].notes == ("No returns were measured.",)
-    assert parts["Alignment"].notes == ("No attention was measured: there are no masks, or none were asked for.",)
+    assert parts["Alignment"].notes == ("No attention was measured: there are no masks, or it was switched off.",)
 
 
 def test_settings_that_differ_are_marked(group):

@@ -94,38 +94,38 @@ def test_curves_over_removed_pixels_are_left_out_of_a_kept_evaluation(tmp_path):
 BROKEN = {
     "empty": ("", "it is empty"),
     "no JSON": ("{", "it is not JSON"),
-    "a list": ("[]", "it does not hold a JSON object"),
+    "a list": ("[]", "it does not contain a JSON object"),
     "bytes": (b"\xff\xfe\x00", "is not text in UTF-8"),
     "deep": ('{"a":' * 9999, "cannot be read"),
-    "foreign": ('{"name": "somebody", "age": 3}', "it holds neither figures nor where a measurement comes from"),
+    "foreign": ('{"name": "somebody", "age": 3}', "it contains neither figures nor the origin of a measurement"),
 }
 WRONG = {
-    "an earlier version": ({"version": None}, "it is of version None and not 2"),
-    "no provenance": ({"provenance": None}, "is no result file"),
+    "an earlier version": ({"version": None}, "it has version None and not 2"),
+    "no provenance": ({"provenance": None}, "is not a result file"),
     "a provenance of texts": ({"provenance": ["x"]}, "provenance 0 must be an object"),
     "a date that is a number": ({"provenance": [{**ORIGIN, "date": 3}]}, "provenance 0: date must be a text or null"),
     "a place before the first": (
         {"runs": [{"method": "ppo", "seed": 0, "provenance": -1}]},
-        "a run has a method and one of 1 provenances",
+        "a run needs a method and the index of one of 1 provenances",
     ),
     "a seed without a run": (
         {"runs": [{"method": "ppo", "seed": 0, "provenance": 0}]},
-        "return/train, ppo: there is a value of seed 1 and no run",
+        "return/train, ppo: there is a value of seed 1 but no run",
     ),
     "a seed that is a text": ({"runs": [{"method": "ppo", "seed": "0", "provenance": 0}]}, "a run's seed must be"),
-    "no runs": ({"runs": [], "figures": {}}, "it holds no runs"),
-    "figures that are a list": ({"figures": []}, "is no result file"),
+    "no runs": ({"runs": [], "figures": {}}, "it has no runs"),
+    "figures that are a list": ({"figures": []}, "is not a result file"),
     "a value that is a text": (
         {"figures": {"return/train": {"ppo": {"seeds": {"0": "high"}}}}},
         "return/train, ppo: the value of seed 0 must be a number, got 'high'",
     ),
     "a mean of other seeds": (
         {"figures": {"return/train": {"ppo": {"seeds": {"0": 1.0, "1": 2.0}, "mean": 1.75}}}},
-        "return/train, ppo: mean is 1.75, and that of the seeds 1.5",
+        "return/train, ppo: mean is 1.75, but the mean over the seeds is 1.5",
     ),
     "a number beyond floats": (
         {"figures": {"return/train": {"ppo": {"seeds": {"0": 10**400}}}}},
-        "is no result file",
+        "is not a result file",
     ),
     "a curve without a title": (
         {"curves": {"a": {"title": None, "steps": "s", "same_axis": ["a"], "methods": {}}}},
@@ -133,7 +133,7 @@ WRONG = {
     ),
     "a curve with steps alone": (
         {"curves": {"a": {"title": "a", "steps": "s", "same_axis": ["a"], "methods": {"ppo": {"0": [[1], []]}}}}},
-        "a curve must be as many steps as values",
+        "a curve must have equal numbers of steps and values",
     ),
 }
 
@@ -155,7 +155,7 @@ def test_a_comparison_with_something_wrong_in_it_is_refused_in_one_line(name, tm
 def test_a_number_changed_by_hand_is_seen(tmp_path):
     path = write_comparison(tmp_path / "file.json")
     path.write_text(path.read_text().replace("2.0", "2.5"))
-    _refused(path, "is not as it was written")
+    _refused(path, "was changed after it was written")
 
 
 @given(place=st.sampled_from(sorted(comparison())))
@@ -203,7 +203,9 @@ def test_seeds_are_told_as_a_range_where_they_are_one(seeds, words):
 
 def test_a_result_that_is_too_large_for_a_repository_is_not_kept(tmp_path):
     write_measurement(tmp_path / "large.json", {"rows": ["x" * MOST_BYTES]})
-    with pytest.raises(ValueError, match=r"large.json would take 200,\d+ bytes, and a kept result 200,000 at most"):
+    with pytest.raises(
+        ValueError, match=r"large.json would take 200,\d+ bytes, but a kept result may take at most 200,000"
+    ):
         add_result(tmp_path / "large.json", "large", tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 

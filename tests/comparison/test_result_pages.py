@@ -89,7 +89,7 @@ def test_a_figure_of_other_values_is_drawn_anew_whatever_drew_it(folder):
     told = built(folder).differences()
     assert len(told) == 2
     assert "README.md, line 8 is '| return | 1.50 ± .71 |" in told[0]
-    assert told[1].endswith("dots.svg is not drawn from these values; camal-rl results draws it anew")
+    assert told[1].endswith("dots.svg is not drawn from these values; camal-rl results redraws it")
 
 
 def test_the_records_of_a_measurement_are_rows_and_what_one_lacks_is_empty(folder):
@@ -159,10 +159,15 @@ CELLS = {
     "an unknown style": ("show: seeds", "show: seed", "unknown style 'seed'; did you mean 'seeds'?", "each seed"),
     "no figure": (", figure: return/train}", "}", "row 'return', column 'PPO': no figure is given", ""),
     "no file": ("    file: small\n", "", "no file is given", ""),
-    "a field of no figure": ("show: seeds", 'text: "{3}"', "{3} in '{3}' stands for none of its 1 figures", ""),
+    "a field of no figure": ("show: seeds", 'text: "{3}"', "{3} in '{3}' is none of its 1 figures", ""),
     "a conversion": ("show: seeds", 'text: "{0!r}"', "a field is {place:style.digits}", ""),
     "an open brace": ("show: seeds", 'text: "{0"', "row 'each seed'", ""),
-    "a column that is not there": ("show: seeds", "empty: [TRPO]", "there is no column 'TRPO' to be empty", ""),
+    "a column that is not there": (
+        "show: seeds",
+        "empty: [TRPO]",
+        "empty names the column 'TRPO', which does not exist",
+        "",
+    ),
     "another method's name": ("show: seeds", "show: p, against: trpo", "unknown method 'trpo'", ""),
 }
 KEYS = {
@@ -206,7 +211,7 @@ def test_a_row_whose_file_is_gone_is_a_problem(folder):
 def test_a_file_that_nothing_uses_is_a_problem_until_a_page_links_to_it(folder):
     write_comparison(folder / "files" / "other.json")
     (problem,) = build(folder).problems
-    assert problem == f"{folder / 'files' / 'other.json'} is used by no page; show or link it, or remove it"
+    assert problem == f"no page uses {folder / 'files' / 'other.json'}; show or link it, or remove it"
     (folder / "README.md").write_text(PAGE + "\n`[code](files/other.json)`\n\n```text\n[x](files/other.json)\n```\n")
     (folder / "README.md").write_text(PAGE + "\n[more](files/other.json)\n")
     assert build(folder).problems == []
@@ -216,7 +221,7 @@ def test_a_damaged_file_is_a_problem_of_every_block_that_shows_it(folder):
     path = folder / "files" / "small.json"
     path.write_text(path.read_text().replace("1.0", "1.5"))
     (problem,) = build(folder).problems
-    assert "small.json is not as it was written" in problem
+    assert "small.json was changed after it was written" in problem
 
 
 @pytest.mark.parametrize(
@@ -225,9 +230,9 @@ def test_a_damaged_file_is_a_problem_of_every_block_that_shows_it(folder):
         (PAGE.replace("<!-- end -->\n", ""), "line 5: the block small has no <!-- end -->"),
         (PAGE + "<!-- end -->\n", "line 9: <!-- end --> ends no block"),
         (PAGE.replace("small -->", "smal -->"), "block smal: the manifest has no table and no figure of this name"),
-        (PAGE.replace("<!-- results: small -->\n<!-- end -->\n", ""), "small of the manifest is on no page"),
-        (PAGE + "\n| a | b |\n| --- | --- |\n| x | .5 |\n", "line 11: a table with numbers that is built from no file"),
-        (PAGE + "\n![x](x.png)\n", "shows x.png, which the manifest does not name"),
+        (PAGE.replace("<!-- results: small -->\n<!-- end -->\n", ""), "small of the manifest is not on any page"),
+        (PAGE + "\n| a | b |\n| --- | --- |\n| x | .5 |\n", "line 11: a table with numbers that is not built from"),
+        (PAGE + "\n![x](x.png)\n", "shows x.png, which the manifest does not list"),
     ],
 )  # fmt: skip
 def test_a_page_that_does_not_fit_is_a_problem_of_one_line(page, told, folder):
@@ -265,7 +270,9 @@ QUOTE = "quotes:\n  - {{page: README.md, file: small, method: ppo, figure: retur
 def test_a_number_in_running_text_must_be_that_of_its_file(folder):
     (folder / "results.yaml").write_text(MANIFEST + QUOTE.format('"PPO returns {}"'))
     (problem,) = build(folder).problems
-    assert problem == ("README.md, quote 'PPO returns {}': the file gives 'PPO returns 1.50', which is not on the page")
+    assert problem == (
+        "README.md, quote 'PPO returns {}': the file gives 'PPO returns 1.50', which the page does not contain"
+    )
     (folder / "README.md").write_text(PAGE + "\nPPO\nreturns 1.50.\n")
     assert build(folder).problems == []
 
@@ -274,10 +281,10 @@ def test_a_picture_that_was_drawn_otherwise_is_named_and_shown(folder):
     pictures = "pictures:\n  - {image: x.png, command: camal-rl compare toy_grid}\n"
     (folder / "results.yaml").write_text(MANIFEST + pictures)
     (problem,) = build(folder).problems
-    assert problem == f"{folder / 'x.png'} is missing: the manifest names it as a picture"
+    assert problem == f"{folder / 'x.png'} is missing, but the manifest lists it as a picture"
     (folder / "x.png").write_bytes(b"")
     (problem,) = build(folder).problems
-    assert "x.png is shown on no page" in problem
+    assert "x.png is not shown on any page" in problem
     (folder / "README.md").write_text(PAGE + "\n![x](x.png)\n")
     assert build(folder).problems == []
 

@@ -67,13 +67,13 @@ def test_what_happens_to_a_worker_happens_to_no_other(tmp_path):
     assert told == {
         "bug": (1, f"KeyError: 'no such thing'; the traceback is in {tmp_path / 'bug' / 'error.txt'}"),
         "diverges": (3, "training diverged at step 3: the loss is not finite (camal); lower it"),
-        "sends half a message": (1, "its process ended with exit code 7, again; the same command tries anew"),
+        "sends half a message": (1, "its process ended with exit code 7, again; run the same command to retry"),
     }  # fmt: skip
     tries = {run.label: len((run.folder.path / "tries").read_text()) for run in runs}
     assert tries == {"killed once": 2, "sends half a message": 2, "bug": 1, "diverges": 1, "good": 1}
     assert sorted(lines) == [
-        "killed once: its process was ended by SIGKILL, as the system does when memory runs out; it is tried once more",
-        "sends half a message: its process ended with exit code 7; it is tried once more",
+        "killed once: its process was ended by SIGKILL, as the system does when memory runs out; it is retried once",
+        "sends half a message: its process ended with exit code 7; it is retried once",
     ]
     assert {labels[index] for index, (share, words) in shares.items() if (share, words) == (1, "done")} == {
         "killed once", "good",
@@ -169,9 +169,9 @@ def test_an_interrupted_comparison_goes_on_to_the_same_figures(tmp_path, whole):
     out = tmp_path / "cmp"
     code, told = interrupted(out)
     assert code == 130
-    assert told.splitlines()[-1] == "interrupted with 2 of 2 runs to do; the same command goes on"
+    assert told.splitlines()[-1] == "interrupted with 2 of 2 runs unfinished; run the same command to resume"
     assert "Traceback" not in told
-    assert told.count("Ctrl-C: the step under way is finished and saved") == 1
+    assert told.count("Ctrl-C: finishing and saving the current step") == 1
     assert run_main(*GRID, str(out)) == 0
     assert measured(out) == measured(whole)
     models = {path.name: path.stat().st_mtime_ns for path in out.glob("*/model.zip")}

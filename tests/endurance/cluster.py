@@ -35,7 +35,7 @@ def killed_machines(folder: Path, count: int, seed: int) -> list[str]:
         told = _with_a_killed_machine(out, moments.uniform(0.0, 0.2) * seconds)
         problems += [f"{number}: {problem}" for problem in (*told, *_different(whole, out))]
         starts = {path.parent.name: len(read_json(path).get("resumed", ())) for path in out.glob("*/provenance.json")}
-        print(f"{number}: goes on from a checkpoint: {[name for name, again in starts.items() if again]}", flush=True)
+        print(f"{number}: resumes from a checkpoint: {[name for name, again in starts.items() if again]}", flush=True)
     return problems
 
 

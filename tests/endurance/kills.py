@@ -28,7 +28,7 @@ _SMALL_AGENT = (
 _IN_WRITING = 3
 """Every third kill waits until a checkpoint is being written."""
 _LIMIT = 600.0
-_HAS_ENDED = "is trained to its end; there is nothing to resume"
+_HAS_ENDED = "is finished; there is nothing to resume"
 """What resuming says of a training that was killed after its last file was written."""
 
 

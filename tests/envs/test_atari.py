@@ -350,7 +350,7 @@ def test_games_without_masks_say_why_and_work_without():
     [
         ("Pong", {"frameskip": 2}, TypeError, "did you mean 'frame_skip'"),
         ("Pong", {"frame_skip": 0}, ValueError, "frame_skip is in \\[1, 100\\], got 0"),
-        ("Pong", {"frame_stack": 2.0}, TypeError, "frame_stack is an integer"),
+        ("Pong", {"frame_stack": 2.0}, TypeError, "frame_stack must be an integer"),
         ("Pong", {"grayscale": 1}, TypeError, "grayscale is True or False"),
         ("Pong", {"mode": 9}, ValueError, "mode of Pong is one of 0, 1, got 9"),
         ("Pong", {"difficulty": 3}, ValueError, "not checked in mode 0 with difficulty 3; add segmentation=None"),

@@ -155,7 +155,7 @@ def test_register_env_decorates_and_the_same_class_may_come_again():
     assert decorate(Catch) is Catch
     assert segmentation_spec("mine/catch").names == ("background", "x")
     register_env("mine/catch", Catch)
-    with pytest.raises(ValueError, match="'mine/catch' is that of another environment already"):
+    with pytest.raises(ValueError, match="'mine/catch' already belongs to another environment"):
         register_env("mine/catch", InstanceSpec)
 
 

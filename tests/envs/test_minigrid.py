@@ -300,14 +300,14 @@ def test_relevance_follows_the_view_and_the_user():
     ("options", "error", "message"),
     [
         ({"tilesize": 8}, TypeError, "unknown MiniGrid option 'tilesize'; did you mean 'tile_size'"),
-        ({"view": "top"}, ValueError, "view is one of 'full', 'partial', got 'top'"),
-        ({"segmentation": "mask"}, ValueError, "segmentation is one of 'silhouette', 'box', None, got 'mask'"),
-        ({"theme": "dark"}, ValueError, "theme is one of 'minigrid', 'recolored', got 'dark'"),
+        ({"view": "top"}, ValueError, "view must be one of 'full', 'partial', got 'top'"),
+        ({"segmentation": "mask"}, ValueError, "segmentation must be one of 'silhouette', 'box', None, got 'mask'"),
+        ({"theme": "dark"}, ValueError, "theme must be one of 'minigrid', 'recolored', got 'dark'"),
         ({"tile_size": 2}, ValueError, "must leave 3 pixels for a cell"),
         ({"tile_size": 4, "layout": "DoorKey-16x16"}, ValueError, "gives DoorKey-16x16 1; raise it"),
-        ({"tile_size": 8.0}, TypeError, "tile_size is an integer or None, got 8.0"),
-        ({"layout": "DoorKey-7x7"}, ValueError, "layout of DoorKey-6x6 is one of DoorKey-5x5, DoorKey-6x6,"),
-        ({"layout": "Empty-8x8"}, ValueError, "layout of DoorKey-6x6 is one of DoorKey-5x5"),
+        ({"tile_size": 8.0}, TypeError, "tile_size must be an integer or None, got 8.0"),
+        ({"layout": "DoorKey-7x7"}, ValueError, "layout of DoorKey-6x6 must be one of DoorKey-5x5, DoorKey-6x6,"),
+        ({"layout": "Empty-8x8"}, ValueError, "layout of DoorKey-6x6 must be one of DoorKey-5x5"),
         ({"highlight": 1}, TypeError, "highlight is True or False, got 1"),
         ({"view": "partial", "highlight": False}, ValueError, "highlight=False is for view='full'"),
         ({"start_level": -1}, ValueError, "start_level must be at least 0"),
@@ -330,5 +330,5 @@ def test_wrong_names_actions_and_themes_are_refused():
         minigrid.make_env("Empty-5x5", render_mode="human")
     env = minigrid.make_env("Dynamic-Obstacles-5x5")
     env.reset()
-    with pytest.raises(ValueError, match=r"the action is in \[0, 2\], got 3"):
+    with pytest.raises(ValueError, match=r"the action must be in \[0, 2\], got 3"):
         env.step(3)

@@ -234,9 +234,9 @@ def test_relevant_classes_can_be_chosen():
         ({"cue_strenght": 1.0}, TypeError, "did you mean 'cue_strength'"),
         ({"cue_strength": 1.5}, ValueError, "in \\[0, 1\\], got 1.5"),
         ({"cue_strength": float("nan")}, ValueError, "in \\[0, 1\\], got nan"),
-        ({"cue_strength": "much"}, TypeError, "is a number"),
+        ({"cue_strength": "much"}, TypeError, "must be a number"),
         ({"num_hazards": 4}, ValueError, "in \\[0, 3\\], got 4"),
-        ({"num_walls": 1.5}, TypeError, "is an integer"),
+        ({"num_walls": 1.5}, TypeError, "must be an integer"),
         ({"num_levels": -1}, ValueError, "num_levels"),
         ({"start_level": 2**31}, ValueError, "start_level"),
         ({"theme": "trian"}, ValueError, "train, held_out"),
@@ -257,16 +257,16 @@ def test_bad_options_are_one_clear_line(options, error, message):
 def test_bad_actions_are_refused(actions):
     env = make_vec("toy_grid/default", 2, 0)
     env.reset()
-    with pytest.raises(ValueError, match="actions are"):
+    with pytest.raises(ValueError, match="actions must be in"):
         env.step(np.array(actions))
 
 
 def test_single_environment_refuses_bad_actions_and_levels():
     env = ToyGridEnv()
-    with pytest.raises(ValueError, match="level is an integer"):
+    with pytest.raises(ValueError, match="level must be an integer"):
         env.reset(options={"level": -3})
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="action is in"):
+    with pytest.raises(ValueError, match="action must be in"):
         env.step(np.int64(4))
 
 

@@ -140,7 +140,7 @@ def test_masks_and_envs_know_a_path(orchard, capsys):
             "policy.encoder: unknown encoder 'orchard_tinny'; did you mean 'orchard_tiny'?",
         ),
         ("policy.cam_layer=layer.1", "no CAM layer 'layer.1' in Tiny; its layers are: layers, layers.0"),
-        ("camal.loss=orchard.envs:Catch", "attention loss 'orchard.envs:Catch' takes maps and targets"),
+        ("camal.loss=orchard.envs:Catch", "attention loss 'orchard.envs:Catch' must take maps and targets"),
         ("camal.loss=orchard_peek", "did you mean 'orchard_peak'?"),
         ("algorithm.name=orchard_slw", "did you mean 'orchard_slow'?"),
         ("algorithm.name=orchard.algorithms:build", "must be a camal_rl.rl.algorithms.AlgorithmSpec"),

@@ -155,7 +155,7 @@ def test_scores_are_not_changed():
         (lambda: interquartile_mean({}), "at least one task"),
         (lambda: interquartile_mean({"maze": []}), r"scores of 'maze' must be \(runs,\) with at least one run"),
         (lambda: interquartile_mean({"maze": [1, np.nan]}), "scores of 'maze' must be finite"),
-        (lambda: interquartile_mean([[1, 2], [3]]), "give the runs by the name of the task"),
+        (lambda: interquartile_mean([[1, 2], [3]]), "give a mapping from task names to runs"),
         (lambda: optimality_gap(["much"]), "scores must be numbers"),
         (lambda: optimality_gap([1.0], target=np.inf), "target must be a finite score"),
         (lambda: probability_of_improvement({"a": [1]}, {"b": [1]}), "same tasks, got a and b"),

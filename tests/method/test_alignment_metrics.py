@@ -164,5 +164,5 @@ def test_bad_input():
         alignment(TARGET, 255 * TARGET)
     with pytest.raises(TypeError, match="target must be floating point"):
         alignment(TARGET, TARGET.byte())
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         alignment(TARGET, TARGET[:, :1])

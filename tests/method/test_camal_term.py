@@ -56,8 +56,8 @@ def test_maps_of_zero_are_counted_and_other_targets_ignored():
 @pytest.mark.parametrize(
     ("cams", "masks", "error", "message"),
     [
-        ({"value": ONES}, MASKS, ValueError, r"one map a frame for each of value, policy, got \['value'\]"),
-        ({"value": ONES, "policy": torch.ones(2, 3, 3)}, MASKS, ValueError, "must have one shape"),
+        ({"value": ONES}, MASKS, ValueError, r"one map per frame for each of value, policy, got \['value'\]"),
+        ({"value": ONES, "policy": torch.ones(2, 3, 3)}, MASKS, ValueError, "must have the same shape"),
         ({"value": ONES, "policy": ONES}, MASKS[:1], ValueError, "the same shape"),
         ({"value": ONES, "policy": ONES}, MASKS.int(), TypeError, "must be uint8"),
     ],

@@ -203,5 +203,5 @@ def test_wrong_input_is_refused():
         decision_change(*[torch.ones(1, 1)] * 4, torch.ones(1, 1, dtype=torch.bool))
     _, changed, change = evidence()
     area = changed_area(changed)
-    with pytest.raises(ValueError, match="added by itself"):
+    with pytest.raises(ValueError, match="added automatically"):
         summarize_counterfactuals(list("abcd"), ["remove"] * 4, change, area, {"uniform": area})

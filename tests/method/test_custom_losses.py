@@ -75,15 +75,15 @@ def scalars(**parts):
         (scalars(outside=torch.ones(2)), r"its total is a Tensor of shape \(2,\)"),
         (scalars(total=torch.tensor(3.0)), "its total is 3 and not inside"),
         (scalars(outside=torch.tensor(0.5), inside=torch.tensor(0.0)), "no gradient flows"),
-        (CamalLoss, "is no function"),
-        ([1], "is no function"),
+        (CamalLoss, "is not a function"),
+        ([1], "is not a function"),
     ],
 )
 def test_what_is_no_loss_is_refused_in_one_line_when_the_configuration_is_checked(loss, message):
     LOSSES.register("bad", loss)
     with pytest.raises(ValueError, match=message) as refusal:
         CamalConfig(loss="bad")
-    assert "attention loss 'bad' takes maps and targets (B, h, w)" in str(refusal.value)
+    assert "attention loss 'bad' must take maps and targets (B, h, w)" in str(refusal.value)
     assert "camal_loss" not in str(refusal.value)
 
 

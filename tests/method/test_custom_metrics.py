@@ -90,10 +90,10 @@ def test_a_name_is_taken_once():
     register_peak()
     with pytest.raises(ValueError, match="there is a metric 'epg' in this package"):
         register_peak("epg")
-    with pytest.raises(ValueError, match="'peak_share' is that of another metric"):
+    with pytest.raises(ValueError, match="'peak_share' already belongs to another metric"):
         register_metric("peak_share", range=(0, 1), higher_is_better=True, source="x")(lambda cam, target: cam[:, 0, 0])
     for name in ("peak share", "a/b", "", 3):
-        with pytest.raises(ValueError, match="the name of a metric is a word"):
+        with pytest.raises(ValueError, match="the name of a metric must be a word"):
             register_peak(name)
 
 

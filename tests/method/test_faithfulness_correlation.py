@@ -105,5 +105,5 @@ def test_chunked_equals_unchunked_and_inputs_stay():
 
 @pytest.mark.parametrize("change", [{"grid": (1, 1)}, {"grid": (9, 8)}, {"grid": (0, 4)}, {"subsets": 2}])
 def test_bad_input(change):
-    with pytest.raises(ValueError, match=r"must hold two or more|at least 3"):
+    with pytest.raises(ValueError, match=r"must have two or more|at least 3"):
         faithfulness_correlation(torch.rand(1, 1, 8, 8), torch.rand(1, 8, 8), weighted_sum, value_change, **change)

@@ -199,7 +199,7 @@ def test_true_map_beats_random_map_beats_inverted_map_in_every_figure():
         ({"fractions": (0.5,)}, ValueError, "two or more"),
         ({"top": 1}, ValueError, "top must be"),
         ({"fill": "noise"}, ValueError, "mean, blur, zero, road"),
-        ({"grid": (3, 2)}, ValueError, "grid must hold"),
+        ({"grid": (3, 2)}, ValueError, "grid must have"),
         ({"subsets": 2}, ValueError, "at least 3"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),
     ],

@@ -208,7 +208,7 @@ def test_only_layers_with_positions_are_offered():
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), "1", r"tokens \(B, P \+ h w, C\), got shape \(2, 2\); choose"),
         (nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(2)), "1", r"got shape \(2, 4, 16\), a flattened one; choose"),
-        (nn.Sequential(nn.Conv2d(3, 4, 4, 4)), "5", "got no output: it did not run; choose another layer"),
+        (nn.Sequential(nn.Conv2d(3, 4, 4, 4)), "5", "got no output, since it did not run; choose another layer"),
         (nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Flatten(0, 1)), "1", "for 2 images .windows.."),
     ],
 )

@@ -191,5 +191,5 @@ def test_zero_maps_are_undefined():
 def test_bad_layers(layers):
     network, images = network_and_images()
     network.relu = nn.ReLU()
-    with pytest.raises(ValueError, match=r"no layer to randomize|those that hold some: 'first', 'norm'"):
+    with pytest.raises(ValueError, match=r"no layer to randomize|those with parameters: 'first', 'norm'"):
         randomization_check(network, cam, images, torch.Generator(), layers)

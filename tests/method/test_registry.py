@@ -69,7 +69,7 @@ def test_names_that_could_be_paths_or_cannot_be_seen_are_refused(name):
 
 
 def test_a_decorator_without_parentheses_is_refused():
-    with pytest.raises(TypeError, match="registered under a name"):
+    with pytest.raises(TypeError, match="under a name that is a text"):
 
         @Registry(FRUIT, {}).register
         def plum():
@@ -78,7 +78,7 @@ def test_a_decorator_without_parentheses_is_refused():
 
 def test_a_taken_name_is_refused_and_the_same_definition_may_come_again(package):
     registry = Registry(FRUIT, {"apple": 1})
-    with pytest.raises(ValueError, match="the name 'apple' is that of another fruit already"):
+    with pytest.raises(ValueError, match="the name 'apple' already belongs to another fruit"):
         registry.register("apple", 2)
     package("trees", "class Plum: pass\n")
     first = load_object("orchard.trees:Plum")
@@ -107,10 +107,10 @@ def test_paths_need_no_registration(package):
         ("orchard.hungry:Plum", "it needs 'no_such_dependency', which is not installed"),
         ("orchard.broken:Plum", r"cannot import 'orchard.broken' for the fruit .*: NameError: .*broken.py, line 1\)$"),
         ("orchard.wrong:Plum", "SyntaxError"),
-        ("orchard.trees:", "the path of an own fruit is package.module:name"),
-        (":Plum", "the path of an own fruit is package.module:name"),
-        ("a:b:c", "the path of an own fruit is package.module:name"),
-        ("../orchard:Plum", "the path of an own fruit is package.module:name"),
+        ("orchard.trees:", "the path of your own fruit must be package.module:name"),
+        (":Plum", "the path of your own fruit must be package.module:name"),
+        ("a:b:c", "the path of your own fruit must be package.module:name"),
+        ("../orchard:Plum", "the path of your own fruit must be package.module:name"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_one_line_that_says_why(package, path, message):
@@ -153,5 +153,5 @@ def test_imports_are_modules(package):
     assert "orchard.trees" in sys.modules
     with pytest.raises(ValueError, match=r"cannot import 'orchard.bushes' for the list of imports: there is no module"):
         import_modules(["orchard.bushes"])
-    with pytest.raises(ValueError, match=r"the name of a module is package.module, got 'orchard/trees.py'"):
+    with pytest.raises(ValueError, match=r"the name of a module must be package.module, got 'orchard/trees.py'"):
         import_modules(["orchard/trees.py"])

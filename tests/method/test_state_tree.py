@@ -116,7 +116,7 @@ def test_states_of_random_generators_and_optimizers_come_back():
 
 @pytest.mark.parametrize("value", [object(), {"a": [1, {2}]}, np.array(["text"]), np.array([object()])])
 def test_what_cannot_be_held_is_named_with_its_place(value):
-    with pytest.raises(TypeError, match=r"state.*which a checkpoint cannot hold"):
+    with pytest.raises(TypeError, match=r"state.*which a checkpoint cannot store"):
         pack(value)
 
 

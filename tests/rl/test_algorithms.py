@@ -114,7 +114,7 @@ def test_python_takes_settings_or_a_mapping_of_them():
         ([*LOAD, "algorithm.raet=1"], f"algorithm '{HERE}:OWN' has no setting algorithm.raet; did you mean"),
         ([*LOAD, "algorithm.use_sde=true"], "has no setting algorithm.use_sde; its settings are rate, rounds"),
         (["algorithm_name=ppo"], "unknown key 'algorithm_name'"),
-        (["~algorithm.name"], "there is no 'algorithm.name' to remove; algorithm has n_steps,"),
+        (["~algorithm.name"], "cannot remove 'algorithm.name', which does not exist; algorithm has n_steps,"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_algorithm_is_one_line(overrides, message):
@@ -146,7 +146,10 @@ def test_settings_left_from_another_algorithm_are_all_named_with_where_they_come
         (lambda: AlgorithmSpec(dict, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(NO_SPEC, print, print), "must be a class with @dataclass"),
         (lambda: AlgorithmSpec(dataclass(type("Thawed", (), {})), print, print), "must be a class with @dataclass"),
-        (lambda: AlgorithmSpec(Named, print, print), "has a setting 'name', which is the algorithm's own"),
+        (
+            lambda: AlgorithmSpec(Named, print, print),
+            "has a setting 'name', which is reserved for the algorithm's name",
+        ),
         (lambda: AlgorithmSpec(Settings, None, print), "build of an algorithm must be a function, got None"),
         (lambda: register_algorithm("mine", PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),
         (lambda: register_algorithm("mine")(PPOConfig), r"must be a camal_rl.rl.algorithms.AlgorithmSpec"),
@@ -167,9 +170,9 @@ def test_a_registered_name_is_found_and_none_is_taken_twice(monkeypatch):
     assert register_algorithm("mine", OWN) is OWN
     # As in a module that is run again, which makes the same record of the same functions.
     register_algorithm("mine")(AlgorithmSpec(OWN.settings, OWN.build, OWN.load))
-    with pytest.raises(ValueError, match="is that of another algorithm already"):
+    with pytest.raises(ValueError, match="already belongs to another algorithm"):
         register_algorithm("mine", WITH_ANOTHER_POLICY)
-    with pytest.raises(ValueError, match="is that of another algorithm already"):
+    with pytest.raises(ValueError, match="already belongs to another algorithm"):
         register_algorithm("ppo", OWN)
     assert load_config("toy_grid", ["algorithm={_replace_: true, name: mine, rate: 1}"]).algorithm == Settings(1)
 
@@ -181,7 +184,7 @@ def test_a_registered_name_is_found_and_none_is_taken_twice(monkeypatch):
         ([*LOAD, "env.normalize_reward=true"], "env.normalize_reward needs the discount of returns, a setting"),
         (
             [f"algorithm.name={HERE}:WITH_ANOTHER_POLICY", "log.overlay_every=0"],
-            "need a camal_rl.agents.CamPolicy, the model's policy is a ActorCriticCnnPolicy",
+            "need a camal_rl.agents.CamPolicy, but the model's policy is a ActorCriticCnnPolicy",
         ),
         (
             [f"algorithm.name={HERE}:WITH_ANOTHER_POLICY", "evaluation.frames=0", "camal.weight=0"],

@@ -263,7 +263,7 @@ def test_nothing_is_written_and_no_ratio_is_shown_without_a_peer(in_tmp, capsys)
         (["toy_grid", "env.id=toy_grid/defualt"], "did you mean 'toy_grid/default'"),
         (["toy_grid", "env.relevant=[gaol]"], "unknown relevant class 'gaol'"),
         (["toy_grid", "--rounds", "0"], "Invalid value for '--rounds'"),
-        (["toy_grid", "--out", "speed.txt"], "its name ends in .json"),
+        (["toy_grid", "--out", "speed.txt"], "must be a file name ending in .json"),
         (["toy_grid", "--out", "nowhere/speed.json"], "no folder nowhere"),
     ],
 )

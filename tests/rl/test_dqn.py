@@ -64,15 +64,21 @@ def test_methods_of_a_comparison_are_dqn_alone_and_the_losses():
             ("camal.targets=[q]",),
             "the attention targets of the policy, value, policy, got q",
         ),
-        ((DQN, "terms.drac.weight=0.1"), "terms: drac joins PPO's loss, and algorithm 'dqn' has CAMAL's term alone"),
+        (
+            (DQN, "terms.drac.weight=0.1"),
+            "terms: drac extends PPO's loss, but algorithm 'dqn' supports only CAMAL's term",
+        ),
         ((DQN, "env.normalize_reward=true"), "env.normalize_reward is for PPO"),
-        ((DQN, "algorithm.buffer_size=3"), "algorithm.buffer_size must hold a step of each of env.num_envs = 64"),
+        (
+            (DQN, "algorithm.buffer_size=3"),
+            "algorithm.buffer_size must be at least one step for each of env.num_envs = 64",
+        ),
         ((DQN, "algorithm.train_freq=0"), "algorithm.train_freq must be at least 1, got 0"),
         ((DQN, "algorithm.gradient_steps=0"), "algorithm.gradient_steps must be at least 1, or -1"),
         ((DQN, "algorithm.tau=1.5"), "algorithm.tau must be at most 1, got 1.5"),
-        ((DQN, "algorithm.n_steps=3", "algorithm.optimize_memory_usage=true"), "goes with n_steps=1 alone"),
+        ((DQN, "algorithm.n_steps=3", "algorithm.optimize_memory_usage=true"), "requires n_steps=1"),
         ((DQN, "algorithm.n_epochs=3"), "algorithm 'dqn' has no setting algorithm.n_epochs"),
-        ((DQN, "algorithm.replay_buffer_class=x"), "is no setting of configurations, only an argument of DQN's"),
+        ((DQN, "algorithm.replay_buffer_class=x"), "is not a setting of configurations, only an argument of DQN"),
         (("algorithm.name=dqn",), "algorithm 'dqn' has no setting"),
     ],
 )
@@ -86,7 +92,7 @@ def test_what_cannot_be_is_one_line(capsys, in_tmp, overrides, message):
     [
         ("ppo,camal", "unknown method 'ppo'; methods are dqn, camal"),
         ("dqn,drac", "terms: drac joins PPO's loss"),
-        ("dqn+camal", "method 'dqn+camal': dqn is DQN alone, every other method is DQN with something more"),
+        ("dqn+camal", "method 'dqn+camal': dqn is plain DQN and cannot be combined; every other method is"),
     ],
 )
 def test_a_comparison_of_what_there_is_not_is_one_line(capsys, in_tmp, methods, message):

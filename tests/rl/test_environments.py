@@ -29,7 +29,7 @@ def test_procgen_keeps_the_training_mode_on_held_out_levels():
 
 
 def test_held_out_levels_never_overlap_training_levels():
-    with pytest.raises(ValueError, match="level set 'held_out' holds training levels: training uses 0 to 499"):
+    with pytest.raises(ValueError, match="level set 'held_out' contains training levels: training uses 0 to 499"):
         level_set_options(EnvConfig("procgen/maze", options={"num_levels": 500}), "held_out")
     with pytest.raises(ValueError, match=r"limit env\.options\.num_levels"):
         level_set_options(EnvConfig("procgen/maze", options={"num_levels": 0}), "held_out")
@@ -39,7 +39,7 @@ def test_a_game_of_its_own_mode_may_keep_the_seeds(monkeypatch):
     sets = {"train": {"num_levels": 0}, "held_out": {"num_levels": 0, "mode": 1}, "held_out_seeds": {"num_levels": 0}}
     monkeypatch.setattr(environments, "level_sets", lambda _: sets)
     assert level_set_options(EnvConfig("toy_grid/default"), "held_out") == {"num_levels": 0, "mode": 1}
-    with pytest.raises(ValueError, match="holds training levels"):
+    with pytest.raises(ValueError, match="contains training levels"):
         level_set_options(EnvConfig("toy_grid/default"), "held_out_seeds")
 
 

@@ -158,7 +158,7 @@ def test_a_simulator_without_masks_and_a_long_episode_are_told_on_the_page(tmp_p
     assert run_main("explain", str(trained.path), *arguments) == 0
     page = (tmp_path / "episode-train.html").read_text()
     assert "No segmentation: this simulator gives no masks." in page
-    assert "The first 1 steps of an episode that goes on." in page
+    assert "The first 1 steps of a longer episode." in page
     assert len(data_of(tmp_path / "episode-train.html")["frames"]) == 1
 
 

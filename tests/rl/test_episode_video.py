@@ -200,7 +200,7 @@ def test_maps_that_say_nothing_are_not_drawn_as_attention():
 
 def test_outputs_of_another_episode_are_refused(recording, outputs):
     other = Recording(recording.frames, (recording.actions + 1) % 4, recording.rewards, True)
-    with pytest.raises(ValueError, match="for the actions that were taken"):
+    with pytest.raises(ValueError, match="the actions that were taken"):
         next(episode_pictures(other, outputs, VideoText("", "", TOY)))
     with pytest.raises(ValueError, match="expected 4 action names, got 1"):
         next(episode_pictures(recording, outputs, VideoText("", "", ["up"])))

@@ -200,7 +200,10 @@ def test_the_verb_writes_a_file_that_acts_without_this_package(tmp_path, trained
         (["nowhere"], "nowhere"),
         (["RUN", "--out", "mine.pt2"], "mine.pt2 exists; give another --out or remove it"),
         (["RUN", "--format", "tflite"], "the format must be one of pt2, onnx, safetensors, hub, got 'tflite'"),
-        (["RUN", "--out", "a.onnx"], "the name of a pt2 file ends in .pt2, got a.onnx; or give another --format"),
+        (
+            ["RUN", "--out", "a.onnx"],
+            "the name of a pt2 file must end in .pt2, got a.onnx; rename it or give another --format",
+        ),
         (["RUN", "--out", "mine.pt2/a.pt2"], "mine.pt2"),
         (
             ["RUN", "--format", "onnx", "--out", "a.onnx"],

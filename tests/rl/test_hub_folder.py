@@ -149,14 +149,14 @@ def test_the_card_tells_of_method_settings_machine_results_and_limits(evaluated,
     for told in (
         "# camal on toy_grid/default, seed 0",
         "(`camal`, weight 0.1) that compares them with segmentation masks",
-        "needs images alone to act: no masks",
+        "needs only images to act: no masks",
         "| trained for | 128 environment steps |",
         str(provenance["machine"]["cpu"]),
         provenance["versions"]["torch"],
         "| algorithm.n_steps | 16 |",
         "**Return, 12 episodes each (mean ± std of episodes)**",
         "start_level=1000000",
-        "with a license of its own: MIT",
+        "has its own license: MIT",
         "eprint = {2605.08325}",
     ):
         assert told in text
@@ -174,7 +174,7 @@ def test_an_interrupted_training_is_told(mine, tmp_path):
     write_record(mine.train_file, {**read_json(mine.train_file), "interrupted": True})
     text = text_of(shared(mine, tmp_path))
     assert "(interrupted before its end)" in text
-    assert "- Training did not come to its end." in text
+    assert "- Training was not completed." in text
 
 
 def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
         ):  # fmt: skip
             assert word not in content, (path.name, word)
     assert "`name`, `tuning.keys.0` and `tuning.keys.1`" in text_of(out)
-    assert "Training went on from a checkpoint: at step 3 (revision abc)." in text_of(out)
+    assert "Training was resumed from a checkpoint: at step 3 (revision abc)." in text_of(out)
     found = read_run(out)
     assert (found.left_out, found.config.name) == ((), LEFT_OUT)
 
@@ -215,7 +215,7 @@ def test_nothing_private_is_in_any_file(mine, tmp_path, monkeypatch):
         (["RUN", "--out", "there"], "there exists; give another --out or remove it"),
         (["RUN", "--out", "there/file"], "there/file exists; give another --out or remove it"),
         (["RUN", "--out", "there/file/model"], "there/file is not a folder"),
-        (["RUN", "--out", "RUN/hub"], "lies in the run itself"),
+        (["RUN", "--out", "RUN/hub"], "is inside the run itself"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(in_tmp, capsys, trained, arguments, message):
@@ -243,7 +243,7 @@ def test_the_results_of_another_run_are_refused(mine, in_tmp, capsys):
     data.pop("content_sha256")
     write_record(mine.metrics_file, {**data, "run": {**data["run"], "seed": 5}})
     assert run_main("export", str(mine.path), "--format", "hub", "--out", "out") == 2
-    assert "holds the results of another run: seed is 5" in refusal(capsys)
+    assert "contains the results of another run: seed is 5" in refusal(capsys)
 
 
 def test_a_zip_alone_needs_trust_and_becomes_files_without_code(mine, in_tmp, capsys):
@@ -279,7 +279,7 @@ def test_names_of_a_foreign_run_stay_text_in_the_card(mine, tmp_path):
 def test_what_a_policy_cannot_be_made_without_is_not_left_out_but_refused(mine, in_tmp, capsys, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "hirescam")
     assert run_main("export", str(mine.path), "--format", "hub", "--out", "out") == 2
-    assert "model.json would hold a path, a name or a secret of this machine in arguments.maps.method" in refusal(
+    assert "model.json would contain a path, a name or a secret of this machine in arguments.maps.method" in refusal(
         capsys
     )
     assert list(in_tmp.glob("*")) == [mine.path] or not (in_tmp / "out").exists()

@@ -93,12 +93,12 @@ def test_the_parts_of_a_method_come_in_any_order(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("object_mask+class_mask", "has the maskings object_mask and class_mask; an agent sees one"),
+        ("object_mask+class_mask", "has the maskings object_mask and class_mask, but an agent can use only one"),
         ("obejct_mask", "did you mean 'object_mask'"),
         ("camall", r"unknown method 'camall'; did you mean 'camal'\? methods are ppo, camal"),
         ("ppo+camal", "ppo is PPO alone"),
         ("camal+energy", "has the attention losses camal and energy"),
-        ("camal+camal", "names a part twice"),
+        ("camal+camal", "repeats a part"),
         ("", "unknown method ''"),
         ("nowhere.at_all:Term", "nowhere"),
     ],
@@ -147,5 +147,5 @@ def test_bad_settings_of_terms_are_one_line(settings, message):
 
 
 def test_a_weight_of_zero_is_no_method():
-    with pytest.raises(ValueError, match="weight is 0, which makes camal the same as ppo"):
+    with pytest.raises(ValueError, match="weight is 0, so camal equals ppo"):
         method_config(load_config("toy_grid", ["camal.weight=0"]), "camal", 0)

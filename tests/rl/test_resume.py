@@ -186,7 +186,7 @@ def test_a_run_that_has_ended_can_be_made_longer(tmp_path, uninterrupted):
 
 def test_what_cannot_be_resumed_is_refused_in_one_line(tmp_path, uninterrupted):
     settings, base = uninterrupted["camal"]
-    with pytest.raises(FileExistsError, match=r"trained to its end.*larger total_timesteps"):
+    with pytest.raises(FileExistsError, match=r"is finished.*larger total_timesteps"):
         prepare(settings, base, resume=True)
     other = replace(settings, seed=5, total_timesteps=2 * STEPS)
     with pytest.raises(

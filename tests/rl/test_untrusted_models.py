@@ -183,10 +183,10 @@ def test_the_policy_of_another_training_is_refused(sent):
 def test_evidence_of_a_diverged_training_is_not_unpickled(sent, marker):
     for content in (planted_parts(marker), pickle.dumps(Planted(marker)), b"", b"PK\x03\x04"):
         sent.diverged_file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"diverged\.pt does not hold a step of training \(\w+\); train again$"):
+        with pytest.raises(ValueError, match=r"diverged\.pt does not contain a training step \(\w+\); train again$"):
             replay_run(sent)
     torch.save([1], sent.diverged_file)
-    with pytest.raises(ValueError, match=r"diverged\.pt does not hold a step of training; train again$"):
+    with pytest.raises(ValueError, match=r"diverged\.pt does not contain a training step; train again$"):
         replay_run(sent)
     DivergedError(1, "loss", "x", "y", evidence={"minibatch": {}}).save(sent.diverged_file)
     assert read_evidence(sent.diverged_file)["what"] == "loss"

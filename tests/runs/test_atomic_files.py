@@ -83,10 +83,10 @@ def test_an_error_in_a_write_leaves_the_former_file_alone(tmp_path, error):
 def test_a_full_disk_is_one_line_that_names_the_file_and_what_is_whole(tmp_path):
     path = tmp_path / "metrics.json"
     full = OSError(errno.ENOSPC, "No space")
-    with pytest.raises(WriteError, match=r"metrics\.json cannot be written \(No space\); no part of it is there"):
+    with pytest.raises(WriteError, match=r"metrics\.json cannot be written \(No space\); nothing was written"):
         begin_and_raise(path, full)
     path.write_text("former")
-    with pytest.raises(WriteError, match=r"metrics\.json cannot be written .* the former one is as it was"):
+    with pytest.raises(WriteError, match=r"metrics\.json cannot be written .* the earlier one is intact"):
         begin_and_raise(path, full)
 
 
@@ -124,11 +124,11 @@ def test_a_picture_is_written_whole(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder", "folder is a folder, and a file is to be written there"),
+        ("folder", "folder is a folder, not a file"),
         ("file/metrics.json", "file is not a folder"),
         ("file/deeper/metrics.json", "file is not a folder"),
-        ("a" * 300, "a file's name has at most 255 bytes"),
-        ("a" * 300 + "/metrics.json", "a folder's name has at most 255 bytes"),
+        ("a" * 300, "a file's name may have at most 255 bytes"),
+        ("a" * 300 + "/metrics.json", "a folder's name may have at most 255 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path, name, message):

@@ -49,7 +49,7 @@ SHAPES = "supervised/spurious_shapes"
         ("toy_grid", "algorithm.adam_epsilon=1e-300", "algorithm.adam_epsilon must be at least 1e-30, got 1e-300"),
         ("toy_grid", "evaluation.frames=1000000000", "evaluation.frames must be at most 1000000, got 1000000000"),
         ("toy_grid", "algorithm.target_kl=-1", "algorithm.target_kl must be above 0, got -1"),
-        ("toy_grid", "algorithm.use_sde=true", "algorithm.use_sde is no setting of configurations, only an argument"),
+        ("toy_grid", "algorithm.use_sde=true", "algorithm.use_sde is not a setting of configurations, only an"),
         ("toy_grid", "algorithm.sde_sample_freq=4", "CAMALPPO(..., sde_sample_freq=...)"),
         ("toy_grid", "algorithm.zeta=1", "unknown key 'algorithm.zeta'; the keys of algorithm are n_steps,"),
         ("toy_grid", "algorithm.seed=1", "unknown key 'algorithm.seed'; the keys of algorithm are"),

@@ -60,11 +60,14 @@ def test_a_base_is_looked_for_beside_the_file_that_names_it(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("~data.options.nothing", "there is no 'data.options.nothing' to remove; data.options has num_classes,"),
-        ("~nothing", "there is no 'nothing' to remove; the configuration has data,"),
-        ("~data.name.x", "there is no 'data.name.x' to remove; data.name is 'spurious_shapes'"),
+        (
+            "~data.options.nothing",
+            "cannot remove 'data.options.nothing', which does not exist; data.options has num_classes,",
+        ),
+        ("~nothing", "cannot remove 'nothing', which does not exist; the configuration has data,"),
+        ("~data.name.x", "cannot remove 'data.name.x', which does not exist; data.name is 'spurious_shapes'"),
         ("data.options={_replace_: 3}", "_replace_ must be true or false, got 3"),
-        ("~", "a setting is key=value"),
+        ("~", "a setting must be key=value"),
     ],
 )
 def test_what_cannot_be_removed_or_replaced_is_said_in_one_line(override, message):
@@ -90,7 +93,7 @@ def test_what_cannot_be_removed_or_replaced_is_said_in_one_line(override, messag
         # The user's own setting, another option, or no other environment.
         (SHAPES, ["data.name=folder", "data.options.num_classes=3"], "unknown option 'num_classes'", ""),
         (SHAPES, ["data.name=folder"], "unknown option 'number'", ""),
-        (SHAPES, [], "num_classes is an integer", ""),
+        (SHAPES, [], "num_classes must be an integer", ""),
     ],
 )  # fmt: skip
 def test_a_message_says_which_configuration_a_refused_setting_comes_from(source, overrides, message, note):

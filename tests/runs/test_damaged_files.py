@@ -128,7 +128,7 @@ def test_a_damaged_model_of_a_run_without_a_checksum_is_never_loaded(zipped):
     generator, content = random.Random(1), zipped.model_file.read_bytes()
     for size in (0, 1, 100, len(content) // 2, len(content) - 1):
         zipped.model_file.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"model\.zip .* bring it back from a copy, or train again"):
+        with pytest.raises(ValueError, match=r"model\.zip .* restore it from a copy, or train again"):
             load_model(zipped, trust=True)
     for _ in range(20):
         flipped = bytearray(content)
@@ -157,7 +157,7 @@ def test_the_model_of_another_training_is_refused(zipped, trained):
     training = read_json(zipped.train_file)
     training["model_sha256"] = "0" * 64
     write_json(zipped.train_file, training)
-    with pytest.raises(ValueError, match=r"model\.zip is not the file that training wrote: its SHA-256 is not that"):
+    with pytest.raises(ValueError, match=r"model\.zip is not the file that training wrote: its SHA-256 is not the one"):
         load_model(zipped, trust=True)
 
 

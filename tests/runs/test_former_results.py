@@ -207,7 +207,7 @@ def test_files_that_hold_rank_correlations_alone_keep_them(read):
     ],
 )
 def test_what_is_no_such_file_is_one_line_that_names_it(read, data):
-    with pytest.raises(ValueError, match=r"metrics\.json does not hold the results of an evaluation: ") as told:
+    with pytest.raises(ValueError, match=r"metrics\.json does not contain the results of an evaluation: ") as told:
         read(data)
     assert "\n" not in str(told.value)
 

@@ -115,7 +115,7 @@ def test_base_is_overlaid_and_a_circle_is_refused(tmp_path, monkeypatch):
         ("evaluation.sets=[]", "evaluation.sets must name at least one level set, each once, got []"),
         ("name=a/b", "name must be a plain folder name, got 'a/b'"),
         ("algorithm.gamma=1.5", "algorithm.gamma must be at most 1, got 1.5"),
-        ("seed", "a setting is key=value, for example camal.weight=0.05, got 'seed'"),
+        ("seed", "a setting must be key=value, for example camal.weight=0.05, got 'seed'"),
     ],
 )
 def test_a_bad_setting_is_named_in_one_line(override, message):
@@ -144,7 +144,7 @@ def test_a_broken_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not a YAML configuration"):
         load_config(path)
     path.write_text("- a\n- b\n")
-    with pytest.raises(ValueError, match="a configuration is a mapping"):
+    with pytest.raises(ValueError, match="a configuration must be a mapping"):
         load_config(path)
 
 

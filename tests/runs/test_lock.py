@@ -39,7 +39,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_in_one_line(tmp_path, holder):
-    message = rf"{tmp_path.name} is in use by another training, process {holder.pid}; wait for its end"
+    message = rf"{tmp_path.name} is in use by another training, process {holder.pid}; wait until it ends"
     with pytest.raises(FolderInUse, match=message), locked(tmp_path, "training"):
         pass
 

@@ -70,7 +70,7 @@ def test_a_folder_that_an_earlier_version_wrote_is_found(tmp_path):
 @pytest.mark.parametrize("name", ["a:b", "what?", "a*", "a|b", 'a"b', "<a>", "end.", "end ", "CON", "nul.txt", "com1"])
 def test_a_name_that_windows_refuses_is_refused_everywhere(name):
     for config, key in (("toy_grid", "name"), ("supervised/spurious_shapes", "name")):
-        with pytest.raises(ValueError, match="must be a folder name that Windows takes too"):
+        with pytest.raises(ValueError, match="must be a folder name that is also valid on Windows"):
             load_config(config, [f"{key}={name}"])
 
 

@@ -11,7 +11,7 @@ from camal_rl.runs.results import Result, ResultKey, Results
 RETURN = Result(figure="return", level_set="train", control="stochastic", value=0.5, count=8, error=0.125)
 EPG = Result(figure="epg", level_set="held_out", target="value", map="own", value=0.25, count=7)
 RANDOM = Result(figure="deletion_effect", level_set="held_out", target="value", map="random", control="mean", value=1)
-REFUSED = r"metrics\.json does not hold the results of an evaluation"
+REFUSED = r"metrics\.json does not contain the results of an evaluation"
 FIELDS = ["figure", "target", "level_set", "map", "control", "value", "count", "error"]
 
 
@@ -78,7 +78,7 @@ def test_results_are_selected_by_their_fields():
 
 
 def test_no_two_results_are_of_the_same():
-    with pytest.raises(ValueError, match="two results of return, train, stochastic; each is there once"):
+    with pytest.raises(ValueError, match="two results of return, train, stochastic; each may occur only once"):
         Results([RETURN, EPG, RETURN])
 
 
@@ -103,7 +103,7 @@ def test_a_field_of_another_type_is_one_line_that_names_the_file(path, fields, m
     data["results"][1].update(fields)
     path.write_text(json.dumps(data))
     with pytest.raises(
-        ValueError, match=rf"metrics\.json does not hold the results of an evaluation: result 2: {message}"
+        ValueError, match=rf"metrics\.json does not contain the results of an evaluation: result 2: {message}"
     ) as told:
         read_metrics(path)
     assert "\n" not in str(told.value)
@@ -117,8 +117,11 @@ def test_a_field_of_another_type_is_one_line_that_names_the_file(path, fields, m
         (lambda data: data["results"].append(data["results"][0]), "two results of return, train, stochastic"),
         (lambda data: data["results"].append(3), r"result 4: a result must be an object .*, got 3"),
         (lambda data: data.update(results={}), "results must be a list, got dict"),
-        (lambda data: data.update(version=3), "it is of version 3, and this camal-rl reads up to 2; update it"),
-        (lambda data: data.update(version="2"), "it is of version '2'"),
+        (
+            lambda data: data.update(version=3),
+            "it has version 3, but this camal-rl reads versions up to 2; update camal-rl",
+        ),
+        (lambda data: data.update(version="2"), "it has version '2'"),
         (lambda data: data.pop("settings"), "the file has the fields .*; it lacks settings"),
         (lambda data: data.update(returns={}), "the file has the fields .*; it has returns too"),
         (lambda data: data.update(run=None), "run must be an object, got None"),
@@ -132,7 +135,7 @@ def test_a_file_that_holds_something_else_is_one_line_that_names_it(path, change
     change(data)
     path.write_text(json.dumps(data))
     with pytest.raises(
-        ValueError, match=rf"metrics\.json does not hold the results of an evaluation: {message}"
+        ValueError, match=rf"metrics\.json does not contain the results of an evaluation: {message}"
     ) as told:
         read_metrics(path)
     assert "\n" not in str(told.value)

@@ -86,7 +86,7 @@ def test_a_mistake_shows_before_anything_is_written(tmp_path, override, error, m
         ("file", "file is not a folder; give another folder than"),
         ("file/below/it", "file is not a folder; give another folder than"),
         ("link/below", "link is not a folder"),
-        ("a" * 300 + "/x", "a folder's name has at most 255 bytes, aaaaaaaaaaaaaaaaaaaa... has 300"),
+        ("a" * 300 + "/x", "a folder's name may have at most 255 bytes, aaaaaaaaaaaaaaaaaaaa... has 300"),
     ],
 )
 def test_a_folder_that_cannot_be_made_shows_before_anything_is_written(tmp_path, name, message):

@@ -218,7 +218,7 @@ def test_loggers_that_were_opened_are_closed_where_the_next_one_fails(tmp_path, 
     ("names", "message"),
     [
         (["wandbb"], r"log\.loggers: unknown logger 'wandbb'; did you mean 'wandb'\?"),
-        (["tensorboard", "csv"], "always written; leave tensorboard out"),
+        (["tensorboard", "csv"], "always written; remove tensorboard"),
         (["csv", "csv"], "each logger once"),
         (["json:dumps"], "must be a class derived from camal_rl.runs.scalar_logs.ScalarLog"),
     ],

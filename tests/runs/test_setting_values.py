@@ -70,19 +70,19 @@ def test_the_environment_is_never_read(monkeypatch):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("camal.weight=", "cannot read the setting 'camal.weight=': there is no value; null stands for none"),
+        ("camal.weight=", "cannot read the setting 'camal.weight=': the value is missing; use null for none"),
         ("camal.weight=???", "camal.weight: input should be a valid number, unable to parse string as a number, got"),
         ("foo=???", "unknown key 'foo'"),
         ("seed=1 #2", "seed: input should be a valid integer, unable to parse string as an integer, got '1 #2'"),
         ("seed=${x}", "got '${x}'"),
-        ("env.relevant=[a #b]", "a '#' in a list or mapping begins a comment; put the text that holds it in quotes"),
-        ("env.options={a: &x [*x]}", "a mapping or list that holds itself"),
+        ("env.relevant=[a #b]", "a '#' in a list or mapping begins a comment; put the text with it in quotes"),
+        ("env.options={a: &x [*x]}", "a mapping or list that contains itself"),
         ("env.options={a: 1, a: 2}", "the key 'a' stands twice"),
         ("env.options=" + "[" * 5000, "brackets nested too deeply"),
         ("seed=" + "9" * 5000, "a number of 5000 digits"),
         ("env.options.x=[1", "cannot read the setting 'env.options.x=[1'"),
-        ("env..id=x", "a setting is key=value"),
-        ("=x", "a setting is key=value"),
+        ("env..id=x", "a setting must be key=value"),
+        ("=x", "a setting must be key=value"),
         ("name=\udcff", "name: not text in UTF-8"),
     ],
 )
@@ -115,11 +115,11 @@ def test_what_is_written_is_read_back(value):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "a configuration is a mapping"),
+        (b"", "a configuration must be a mapping"),
         (b"env: {id: a, id: b}", "the key 'id' stands twice"),
         (b"seed: 1\nseed: 2", "the key 'seed' stands twice"),
         (b"\xff\xfe", "not text in UTF-8"),
-        (b"a: &x [*x]", "holds itself"),
+        (b"a: &x [*x]", "contains itself"),
         (b"a: !!python/object/apply:os.getcwd []", "not a YAML configuration"),
         (b"a: 1\n---\nb: 2", "not a YAML configuration"),
         (b"_base_: [a, b]", "_base_ must be the name or the file of one configuration"),

@@ -113,7 +113,7 @@ def test_a_model_that_is_only_looked_at_may_have_zero_maps():
 
 def test_a_model_without_a_layer_of_its_own_lists_the_candidates():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(ValueError, match=r"name the CAM layer: .*: 0 \(4, 14, 14\)$"):
+    with pytest.raises(ValueError, match=r"give the name of the CAM layer, .*: 0 \(4, 14, 14\)$"):
         CamClassifier(model, IMAGES)
 
 

@@ -150,7 +150,7 @@ def test_windows_of_a_swin_transformer_are_not_offered(tmp_path):
     transformers = pytest.importorskip("transformers")
     network = transformers.SwinForImageClassification(transformers.SwinConfig(num_labels=3, image_size=64, **SWIN))
     images = torch.rand(2, 3, 64, 64)
-    with pytest.raises(ValueError, match="name the CAM layer") as caught:
+    with pytest.raises(ValueError, match="give the name of the CAM layer") as caught:
         CamClassifier(network, images)
     offered = str(caught.value)
     assert "swin.encoder.layers.0.blocks.0.layernorm_before (256, 8)" in offered

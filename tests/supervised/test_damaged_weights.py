@@ -64,7 +64,7 @@ def test_weights_that_are_not_finite_are_refused(copied, capsys):
     save_file(tensors, copied.weights_file)
     without_checksum(copied)
     assert run_main("evaluate", str(copied.path)) == 2
-    assert "model.safetensors holds weights that are not finite" in refusal(capsys)
+    assert "model.safetensors contains non-finite weights" in refusal(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"[1]"])
@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_a_warning_and_the_one_before_serves(copied, cap
     (warning,) = (line for line in told if "warning" in line)
     assert LAST in warning
     assert warning.endswith("the checkpoint before it is used")
-    assert f"training goes on from step 2 in {copied.path}" in told
+    assert f"training continues from step 2 in {copied.path}" in told
     assert sorted(path.name for path in copied.checkpoints.iterdir()) == [FIRST, LAST]
 
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_training(tmp_path, mon
 
     monkeypatch.setattr(checkpoints, "_write_part", full_the_second_time)
     assert run_main("fit", NAME, *SETTINGS, "--run-dir", str(tmp_path / "run")) == 0
-    assert "training goes on without this checkpoint" in capsys.readouterr().err
+    assert "training continues without this checkpoint" in capsys.readouterr().err
     folder = RunFolder(tmp_path / "run")
     assert [path.name for path in folder.checkpoints.iterdir()] == [FIRST]
     assert run_main("evaluate", str(folder.path)) == 0

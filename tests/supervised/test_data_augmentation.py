@@ -182,7 +182,7 @@ def test_jitter_leaves_the_mask_and_the_source_alone():
     [
         ({"crop_area": 0}, ValueError, r"augment.crop_area is in \[0.01, 1\], got 0"),
         ({"flip": 2}, ValueError, r"augment.flip is in \[0, 1\], got 2"),
-        ({"jitter": "strong"}, TypeError, "augment.jitter is a number, got 'strong'"),
+        ({"jitter": "strong"}, TypeError, "augment.jitter must be a number, got 'strong'"),
     ],
 )
 def test_bad_settings(settings, error, message):

@@ -106,7 +106,9 @@ def test_empty_mask(tmp_path):
     refused(lambda: ImageFolder(tmp_path)[0], "masks/ant/000.png marks no pixel", "empty_masks='no_mask'")
     sample = ImageFolder(tmp_path, empty_masks="no_mask")[0]
     assert not sample.has_mask
-    refused(lambda: ImageFolder(tmp_path, empty_masks="skip"), "empty_masks is one of 'error', 'no_mask', got 'skip'")
+    refused(
+        lambda: ImageFolder(tmp_path, empty_masks="skip"), "empty_masks must be one of 'error', 'no_mask', got 'skip'"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])

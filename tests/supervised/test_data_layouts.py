@@ -57,7 +57,7 @@ def test_pets_by_species(pets):
 
 
 def test_pets_errors(pets):
-    with pytest.raises(ValueError, match="split is one of 'trainval', 'test', got 'train'"):
+    with pytest.raises(ValueError, match="split must be one of 'trainval', 'test', got 'train'"):
         OxfordPets(pets, split="train")
     write(pets / "annotations" / "trimaps" / "Abyssinian_1.png", marked(value=255))
     with pytest.raises(ValueError, match=r"Abyssinian_1.png is no trimap: expected one channel with 1 \(pet\)"):
@@ -174,7 +174,7 @@ def test_voc_errors(voc):
     write(voc / "SegmentationClass" / "c.png", voc_map((slice(0, 4), slice(0, 4), VOID)))
     with pytest.raises(ValueError, match=r"c.png shows no object of the 20 classes"):
         PascalVOC(voc, split="val")
-    with pytest.raises(ValueError, match="split is one of 'train', 'val', 'trainval', got 'test'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'val', 'trainval', got 'test'"):
         PascalVOC(voc, split="test")
     with pytest.raises(ValueError, match=r"there is no file .*trainval.txt; expected Pascal VOC"):
         PascalVOC(voc, split="trainval")
@@ -211,7 +211,7 @@ def test_waterbirds_groups_splits_and_masks(waterbirds):
 
 def test_waterbirds_errors(waterbirds):
     root, masks = waterbirds / "waterbirds", waterbirds / "cub"
-    with pytest.raises(ValueError, match="split is one of 'train', 'validation', 'test', got 'val'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'validation', 'test', got 'val'"):
         Waterbirds(root, split="val", segmentations=masks)
     with pytest.raises(ValueError, match=r"there is no folder .*segmentations; expected CUB's"):
         Waterbirds(root, split="train")

@@ -198,8 +198,8 @@ def test_subset_listing():
             ValueError,
             "unknown option of augment 'zoom'; known: crop",
         ),
-        ({"name": "spurious_shapes", "image_size": 64.0}, TypeError, "image_size is an integer, got 64.0"),
-        ({"name": "spurious_shapes", "seed": None}, TypeError, "seed is an integer, got None"),
+        ({"name": "spurious_shapes", "image_size": 64.0}, TypeError, "image_size must be an integer, got 64.0"),
+        ({"name": "spurious_shapes", "seed": None}, TypeError, "seed must be an integer, got None"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments, error, message):

@@ -16,7 +16,7 @@ from tests.supervised.test_fit_cli import NAME, TINY
 QUIET = LogConfig(every=0, images=0, overlays=0)
 WILD = {
     "learning rate": ({"learning_rate": 1e9}, 0.5, "learning_rate=1e+09"),
-    "weight": ({"learning_rate": 1e7}, 1e9, "is most likely to blame"),
+    "weight": ({"learning_rate": 1e7}, 1e9, "is the most likely cause"),
     "weight decay": ({"weight_decay": 1e9}, 0.0, "weight_decay=1e+09"),
     "clipped": ({"learning_rate": 1e9, "max_grad_norm": 1.0}, 0.0, "learning_rate=1e+09"),
 }

@@ -64,4 +64,4 @@ def test_the_verb_exports_the_run_of_a_classifier(tmp_path, capsys):
         expected = model(frames.permute(0, 3, 1, 2) / 255)
     torch.testing.assert_close(torch.export.load(run / "model.pt2").module()(frames)["logits"], expected)
     assert run_main("export", str(run), "--out", str(tmp_path / "a.safetensors"), "--format", "safetensors") == 2
-    assert "holds the weights in safetensors already" in refusal(capsys)
+    assert "already contains the weights in safetensors" in refusal(capsys)

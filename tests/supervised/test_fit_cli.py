@@ -69,8 +69,8 @@ def test_the_weight_follows_the_schedule():
     ("arguments", "message"),
     [
         (["fit", "toy_grid"], "it is for agents; use camal-rl train"),
-        (["train", NAME], "it is for image classifiers, and this command is for agents; use camal-rl fit"),
-        (["bench", NAME], "it is for image classifiers, and this command is for agents; use camal-rl fit"),
+        (["train", NAME], "so it is for image classifiers, but this command is for agents; use camal-rl fit"),
+        (["bench", NAME], "so it is for image classifiers, but this command is for agents; use camal-rl fit"),
         (["fit", NAME, "camal.wieght=1"], "unknown key 'camal.wieght'; did you mean 'camal.weight'?"),
         (["fit", NAME, "camal.weight=-1"], "camal.weight must be a finite number of at least 0, got -1"),
         (["fit", NAME, "camal.target=both"], "camal.target: input should be 'true' or 'predicted', got 'both'"),
@@ -149,7 +149,7 @@ def test_evaluate_prints_json_and_refuses_what_is_for_agents(runs, capsys):
     assert run_main("evaluate", folder, "--episodes", "3") == 2
     assert "--episodes is for agents" in capsys.readouterr().err
     assert run_main("explain", folder) == 2
-    told = "is the run of an image classifier, and this command is for agents"
+    told = "is the run of an image classifier, but this command is for agents"
     assert capsys.readouterr().err.startswith(f"camal-rl: {folder} {told}")
 
 

@@ -251,7 +251,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(tmp_path, uninterrupted, 
     _, base = uninterrupted("camal")
     arguments = ["fit", NAME, *SETTINGS, *KINDS["camal"], "--resume", "--run-dir"]
     assert run_main(*arguments, str(base.path)) == 2
-    assert "is trained to its end; there is nothing to resume" in refusal(capsys)
+    assert "is finished; there is nothing to resume" in refusal(capsys)
     assert run_main(*arguments, str(base.path), "optimization.epochs=9", "seed=3") == 2
     assert "another configuration: seed is 0 there and 3 here, optimization.epochs is 3 there and 9 here" in refusal(
         capsys
@@ -312,10 +312,10 @@ def test_the_command_goes_on_and_ends_with_the_signals_code(tmp_path, uninterrup
     stopped = signal_after(6, signal.SIGINT)
     monkeypatch.setattr(progress.StepLines, "report", lambda _, done, total: stopped(done, total))
     assert run_main(*arguments, "--progress") == 130
-    assert capsys.readouterr().err.endswith("the same camal-rl fit with --resume goes on\n")
+    assert capsys.readouterr().err.endswith("the same camal-rl fit with --resume to continue\n")
     stopped = signal_after(9)
     assert run_main(*arguments, "--progress", "--resume") == 143
-    assert "training goes on from step 6" in capsys.readouterr().err
+    assert "training continues from step 6" in capsys.readouterr().err
     stopped = signal_after(-1)
     assert run_main(*arguments, "--progress", "--resume") == 0
     assert_same_runs(folder, base)

@@ -224,13 +224,13 @@ def test_iteration_ends():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"split": "dev"}, ValueError, "split is one of 'train', 'validation', 'test', got 'dev'"),
-        ({"difficulty": "insane"}, ValueError, "difficulty is one of 'easy', 'medium', 'hard', got 'insane'"),
+        ({"split": "dev"}, ValueError, "split must be one of 'train', 'validation', 'test', got 'dev'"),
+        ({"difficulty": "insane"}, ValueError, "difficulty must be one of 'easy', 'medium', 'hard', got 'insane'"),
         ({"num_classes": 7}, ValueError, r"num_classes is in \[2, 6\], got 7"),
         ({"correlation": 1.5}, ValueError, r"correlation is in \[0, 1\], got 1.5"),
-        ({"correlation": "much"}, TypeError, "correlation is a number, got 'much'"),
+        ({"correlation": "much"}, TypeError, "correlation must be a number, got 'much'"),
         ({"length": 0}, ValueError, "length is in"),
-        ({"length": 2.5}, TypeError, "length is an integer, got 2.5"),
+        ({"length": 2.5}, TypeError, "length must be an integer, got 2.5"),
         ({"image_size": 16}, ValueError, r"image_size is in \[32, 1024\], got 16"),
         ({"seed": -1}, ValueError, "seed is in"),
     ],

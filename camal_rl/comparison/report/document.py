@@ -1,4 +1,4 @@
-"""What a page is made of, whatever it is written in: sections of parts with notes, tables and pictures."""
+"""The structure of a page, independent of its format: sections of parts with notes, tables and pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_COLUMNS = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its file's content; ``kind`` is ``svg`` or ``png``, ``alt`` stands for it in words."""
+    """A picture with the content of its file; ``kind`` is ``svg`` or ``png``, ``alt`` its alternative text."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class Picture:
 
     @property
     def file_name(self) -> str:
-        """What its file is called."""
+        """Name of its file."""
         return f"{self.name}.{self.kind}"
 
     @property
@@ -40,8 +40,8 @@ class FrameGrid:
     Attributes:
         columns: title to PNG files.
         legend: class name to color, ``#rrggbb``.
-        caption: how the frames were taken.
-        sheets: the same as whole pictures, for pages that cannot lay them out.
+        caption: how the frames were chosen.
+        sheets: the same frames as whole pictures, for formats without a grid layout.
     """
 
     columns: Mapping[str, tuple[bytes, ...]]
@@ -63,7 +63,7 @@ class FrameGrid:
 
 @dataclass(frozen=True)
 class Folded:
-    """A long text under a title, shown only on request, where the page can do that."""
+    """A long text under a title, collapsed where the format allows that."""
 
     title: str
     text: str
@@ -83,15 +83,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything about one environment, or about all of them.
+    """The results on one environment, or over all of them.
 
     Attributes:
         title: heading.
         summary: paragraphs, one for each method or level set.
-        overview: the main figures of every method, where there are too many methods to read about all of them.
-        notes: what is missing, or too little, one line each.
-        parts: what is told.
-        of_all: the section is about all environments.
+        overview: the main figures of every method, if there are more methods than one would read paragraphs about.
+        notes: one line for each thing that is missing or insufficient.
+        parts: the parts of the section.
+        of_all: whether the section is about all environments.
     """
 
     title: str
@@ -102,7 +102,7 @@ class Section:
     overview: Table | None = None
 
     def anchor(self, part: Part | None = None) -> str:
-        """Return the name that links use for the section or one of its parts."""
+        """Return the link anchor of the section or of one of its parts."""
         return slug(self.title if part is None else f"{self.title} {part.title}")
 
 
@@ -114,8 +114,8 @@ class Document:
         title: heading.
         facts: short lines under it.
         sections: one for each environment or image set.
-        glossary: what the metrics mean.
-        terms: what everything else means.
+        glossary: definitions of the metrics.
+        terms: definitions of all other terms.
     """
 
     title: str
@@ -126,11 +126,11 @@ class Document:
 
     @property
     def leading(self) -> tuple[Section, ...]:
-        """The sections whose summaries come first: what is about all environments, where there is that."""
+        """The sections whose summaries come first: the one on all environments if there is one."""
         return tuple(section for section in self.sections if section.of_all) or self.sections
 
     def pictures(self) -> list[Picture]:
-        """Return every picture that a page with files beside it needs."""
+        """Return every picture that a page with separate picture files needs."""
         parts = [part for section in self.sections for part in section.parts]
         sheets = [sheet for part in parts if part.frames for sheet in part.frames.sheets]
         return [picture for part in parts for picture in part.pictures] + sheets

@@ -1,4 +1,4 @@
-"""The section of a report that is over all its games: table, aggregates with their intervals, performance profiles."""
+"""The section of a report on all its games: table, aggregates with intervals, performance profiles."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _PANELS: Sequence[tuple[str, float | None, Callable[[Summary], Interval | None]]
     ("optimality gap \N{DOWNWARDS ARROW}", None, lambda summary: summary.optimality_gap),
     ("P(improvement over {}) \N{UPWARDS ARROW}", 0.5, lambda summary: summary.improvement),
 )
-"""Title, the value that chance gives, and what is shown."""
+"""Title, chance level, and the plotted values."""
 
 
 def games_section(groups: Sequence[Group]) -> tuple[Section | None, list[str]]:
-    """Return the section over all games, or lines that say why there is none; neither for a single environment."""
+    """Return the section on all games, or lines that say why there is none; neither for a single environment."""
     if len(groups) < 2:
         return None, []
     found, notes = aggregates(groups)
@@ -66,14 +66,14 @@ def intervals_plot(found: Sequence[Aggregate]) -> Picture:
             for axes in panels[1:]:
                 axes.tick_params(labelleft=False)
         caption = (
-            "Aggregates over the games: a dot at the estimate, a bar over its 95 % interval (stratified bootstrap). "
-            f"Dashed: a method that is no better than {found[0].baseline}."
+            "Aggregates over the games: dots are estimates, bars their 95 % intervals (stratified bootstrap). Dashed "
+            f"line: no better than {found[0].baseline}."
         )
         return picture("games", plot, "aggregates", "Aggregates over games with their intervals", caption)
 
 
 def profiles_plot(found: Sequence[Aggregate]) -> Picture:
-    """Return which share of each method's runs is above each normalized return, with 95 % bands."""
+    """Return the share of each method's runs above each normalized return, with 95 % bands."""
     colors = _colors(found)
     every = [
         value for each in found for method in each.summaries for runs in each.scores(method).values() for value in runs
@@ -93,7 +93,7 @@ def profiles_plot(found: Sequence[Aggregate]) -> Picture:
                     )
             axes.set(xlabel="normalized return", title=each.level_set, ylim=(-0.02, 1.02))
             axes.grid(alpha=0.3)
-        panels[0].set_ylabel("share of runs above it")
+        panels[0].set_ylabel("share of runs above")
         handles = {
             label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }

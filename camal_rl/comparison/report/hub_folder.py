@@ -1,6 +1,6 @@
-"""A trained run as a folder that the Hugging Face Hub takes as it is: card, weights, settings, results; no upload.
+"""Writes a trained run as a folder for the Hugging Face Hub: card, weights, settings, results. It uploads nothing.
 
-Paths, names of users and machines, secrets and command lines stay here (:mod:`camal_rl.runs.public_text`).
+The folder contains no paths, names of users or machines, secrets or command lines (:mod:`camal_rl.runs.public_text`).
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _MACHINE = ("cpu", "cores", "system")
 
 
 def prepare_hub_folder(path: Path, out: Path, trust: bool = False) -> Callable[[], Path]:
-    """Load a trained run and return what writes it as a folder for the Hub, and returns that folder.
+    """Load a trained run and return a function that writes it as a folder for the Hub and returns the folder.
 
     Args:
         path: the run.
-        out: the folder, which must not exist, nor lie in the run; it appears whole.
-        trust: whether all of the run's folder is the user's own, see :class:`camal_rl.runs.run_folder.RunFolder`.
+        out: the folder; it must not exist, must not be inside the run, and is created atomically.
+        trust: whether the user trusts the whole run folder, see :class:`camal_rl.runs.run_folder.RunFolder`.
 
     Raises:
-        FileExistsError: there is such a folder or file.
-        ValueError: a file of the run is damaged, or its model cannot be written without code.
-        OSError, ImportError: the run has no model, the folder cannot be made, or a package is missing.
+        FileExistsError: the folder or file exists.
+        ValueError: a file of the run is damaged, or its model cannot be stored without code.
+        OSError, ImportError: the run has no model, the folder cannot be created, or a package is missing.
     """
     if os.path.lexists(out):
         raise FileExistsError(f"{out} exists; give another --out or remove it")
     if out.resolve().is_relative_to(path.resolve()):
         raise ValueError(
-            f"{out} lies in the run itself, and a report would take it for another run; give another --out"
+            f"{out} is inside the run itself, where a report would mistake it for another run; give another --out"
         )
     check_new_folder(out)
     run = read_run(path, trust)
@@ -55,7 +55,7 @@ def prepare_hub_folder(path: Path, out: Path, trust: bool = False) -> Callable[[
     model = task_of(run.config).hub_model(run.folder, run.config)
     model = replace(model, level_sets=published(model.level_sets))
     keep = _names_that_stay(run)
-    _public_run(run, published(run.config.as_dict(), keep), keep, {})  # what cannot be told is told before
+    _public_run(run, published(run.config.as_dict(), keep), keep, {})  # refuse before writing anything
 
     def write() -> Path:
         with replacing_folder(out) as partial:
@@ -83,23 +83,23 @@ def _fill(out: Path, run: FoundRun, model: HubModel) -> None:
 
 
 def _names_that_stay(run: FoundRun) -> set[str]:
-    """Return the names without which nobody would know what the model is."""
+    """Return the names that identify the model and are always published."""
     config = run.config
     return {config.task, config.method_name, config.baseline, *config.method_name.split("+")}
 
 
 def _check_description(file: Path, keep: set[str]) -> None:
-    """Raise :class:`StaysHere` if what a policy is made with holds what must: without it nothing could load it."""
+    """Raise :class:`StaysHere` if arguments that the policy needs contain private text."""
     found = left_out_keys(read_json(file), keep) if file.is_file() else []
     if found:
         raise StaysHere(
-            f"{file.name} would hold a path, a name or a secret of this machine in {found[0]}, and without it the "
-            "policy cannot be loaded; train it with an encoder that is made without"
+            f"{file.name} would contain a path, a name or a secret of this machine in {found[0]}, which loading the "
+            "policy needs; train with an encoder that does not need it"
         )
 
 
 def _public_run(run: FoundRun, config: Mapping[str, Any], keep: set[str], sums: Mapping[str, str]) -> FoundRun:
-    """Return a run with what its files say, fit to be shared; checksums are those of the shared files."""
+    """Return a run with contents that may be published; checksums are those of the published files."""
     training = None
     if run.training is not None:
         told = {key: value for key, value in run.training.items() if key not in (MODEL_SUM, POLICY_SUM)}
@@ -123,7 +123,7 @@ def _public_run(run: FoundRun, config: Mapping[str, Any], keep: set[str], sums: 
 
 
 def _public_origin(told: Mapping[str, Any], keep: set[str]) -> dict[str, Any]:
-    """Return versions, revision, date and machine, of every part of a training; command lines stay here."""
+    """Return versions, revision, date and machine of every part of a training, without command lines."""
     kept = {name: told[name] for name in FACTS if name in told and name != "command"}
     machine = told.get("machine") or {}
     kept["machine"] = {name: machine[name] for name in _MACHINE if name in machine}

@@ -1,4 +1,4 @@
-"""The YAML in front of a model card, as the Hugging Face Hub reads it: tags, license, results by level set."""
+"""The YAML metadata of a model card for the Hugging Face Hub: tags, license, results by level set."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TYPES: Mapping[str, str] = {
     "worst_group_accuracy": "worst_group_accuracy",
     "epg": "epg",
 }
-"""Figures that the Hub is told, and what it calls them."""
-# The Hub refuses other data sets: an owner perhaps, and a name.
+"""Figures in the metadata, and their names on the Hub."""
+# The Hub accepts only data set names of this form: an optional owner, and a name.
 _DATA_SET = re.compile(r"(?:[\w-]+/)?[\w.-]+")
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 def front_matter(run: FoundRun, model: HubModel, title: str) -> str:
-    """Return the YAML of a card between its two lines; without results there is no ``model-index``."""
+    """Return the YAML of a card between its two ``---`` lines; without results there is no ``model-index``."""
     data: dict[str, Any] = {
         "library_name": LIBRARY,
         "license": "mit",
@@ -40,7 +40,7 @@ def front_matter(run: FoundRun, model: HubModel, title: str) -> str:
 
 
 def _results(run: FoundRun, model: HubModel) -> list[dict[str, Any]]:
-    """Return one entry for each level set, or part of the images, with every figure that is defined."""
+    """Return one entry for each level set or split of the images, with every defined figure."""
     metrics: dict[str, list[dict[str, Any]]] = {}
     for each in run.results:
         if each.figure in _TYPES and each.level_set is not None and each.value is not None and _is_told(each):
@@ -58,7 +58,7 @@ def _results(run: FoundRun, model: HubModel) -> list[dict[str, Any]]:
 
 
 def _is_told(result: Result) -> bool:
-    """Say whether a result is of all episodes or images, and of the model's own maps."""
+    """Return whether a result covers all episodes or images, and the model's own maps."""
     if result.target is not None:
         return (result.map, result.control) == ("own", None)
     return result.control in (None, "stochastic", "deterministic")

@@ -1,4 +1,4 @@
-"""The card of a shared model: what it is, how it was trained, what was measured, how it is loaded, where it ends."""
+"""The model card of a shared model: description, training, results, loading and limits."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CITATION = """\
 }"""
 _PACKAGES = ("python", "camal-rl", "torch", "stable-baselines3", "gymnasium", "transformers", "numpy")
 _LISTED = 12
-"""Settings that are longer, such as lists of interventions, are in ``config.yaml``."""
+"""Longer settings, such as lists of interventions, are only in ``config.yaml``."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the template of a card is filled with; see ``templates/model_card.md.j2``."""
+    """The values for the card's template; see ``templates/model_card.md.j2``."""
 
     title: str
     version: str
@@ -53,13 +53,13 @@ class Card:
 
 
 def model_card(run: FoundRun, model: HubModel, settings: Mapping[str, Any], left_out: Sequence[str]) -> str:
-    """Return the text of ``README.md``, with what the Hub reads in front.
+    """Return the text of ``README.md``, beginning with the metadata for the Hub.
 
     Args:
-        run: the run; what its files hold is fit to be shared.
-        model: what its task says of the model.
-        settings: its configuration with dotted keys, fit to be shared.
-        left_out: keys of the settings that are left out.
+        run: the run; the contents of its files may be published.
+        model: the task's description of the model.
+        settings: its configuration with dotted keys; it may be published.
+        left_out: keys of the settings that are not published.
     """
     metrics = run.metrics
     group = group_runs([run])[0]
@@ -77,7 +77,7 @@ def model_card(run: FoundRun, model: HubModel, settings: Mapping[str, Any], left
         tables=run_tables(run.results, run.config.acting_note) if metrics is not None else (),
         measured=_measured(run),
         maps=[] if metrics is None else [_map_words(name, each) for name, each in metrics.maps.items()],
-        sets=table_of("Level sets and parts", ["name", "what it is"], [], list(map(list, model.level_sets.items()))),
+        sets=table_of("Level sets and splits", ["name", "what it is"], [], list(map(list, model.level_sets.items()))),
         limits=_limits(run, model),
     )
     return front_matter(run, model, card.title) + markdown_template("model_card.md").render(card=card)
@@ -119,7 +119,7 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _resumed(run: FoundRun) -> str:
-    """Return at which steps training went on, and with which revision."""
+    """Return the steps at which training was resumed, and with which revision."""
     parts = (run.provenance or {}).get("resumed") or []
     told = [f"at step {part.get('step')} (revision {part.get('git_revision') or 'unknown'})" for part in parts]
     return listed(told) if told else ""
@@ -131,7 +131,7 @@ def _settings(run: FoundRun, settings: Mapping[str, Any]) -> Table:
         value = settings.get(key)
         if not isinstance(value, list) or len(value) <= _LISTED:
             rows.append([key, ", ".join(map(str, value)) or "none" if isinstance(value, list) else _shown(value)])
-    return table_of("Settings that decide what is learned", ["setting", "value"], [], rows)
+    return table_of("Settings that affect learning", ["setting", "value"], [], rows)
 
 
 def _shown(value: Any) -> str:
@@ -139,14 +139,14 @@ def _shown(value: Any) -> str:
 
 
 def _measured(run: FoundRun) -> str:
-    """Return how results were measured, in a sentence or two."""
+    """Describe in one or two sentences how results were measured."""
     if run.metrics is None:
         return ""
     asked = {key: run.metrics.settings.get(key) for key in ("episodes", "frames", "images", "seed")}
     told = ", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
     return (
-        f"Measured by `camal-rl evaluate` (suite {run.metrics.suite}; {told}) on the trained model as it is, without "
-        "further training. What the terms mean: `camal-rl glossary`."
+        f"Measured by `camal-rl evaluate` (suite {run.metrics.suite}; {told}) on the trained model without further "
+        "training. Definitions of the terms: `camal-rl glossary`."
     )
 
 
@@ -156,14 +156,14 @@ def _map_words(target: str, described: Any) -> str:
 
 def _limits(run: FoundRun, model: HubModel) -> list[str]:
     limits = [
-        "It is one run with one seed: a difference from another single run says little. `camal-rl compare` trains "
-        "several seeds.",
-        f"It knows `{run.config.task}` alone; nothing is known of other environments or images.",
-        "An attention map that lies on the relevant objects need not be what drives the decision: see the deletion "
-        "effect beside its controls.",
+        "This is one run with one seed, so a difference from another single run is weak evidence. `camal-rl compare` "
+        "trains several seeds.",
+        f"It was trained only on `{run.config.task}`; its behavior on other environments or images is unknown.",
+        "An attention map on the relevant objects does not prove that these objects drive the decision: compare the "
+        "deletion effect with its controls.",
     ]
     if model.acting:
         limits.insert(0, model.acting)
     if run.training is None or run.training.get("interrupted"):
-        limits.insert(0, "Training did not come to its end.")
+        limits.insert(0, "Training was not completed.")
     return limits

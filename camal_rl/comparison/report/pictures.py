@@ -1,4 +1,4 @@
-"""What every method looks at, on the same frames, as a part of the report."""
+"""Attention maps of every method on the same frames, as a part of the report."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FRAMES = 6
 
 
 def frame_grid(group: Group) -> FrameGrid:
-    """Return what each method's first run that has a model looks at, on the same frames.
+    """Return attention maps on the same frames, of each method's first run that has a model.
 
     Raises:
-        FileNotFoundError: no run has a model.
-        ImportError, OSError, ValueError: frames or models cannot be made here.
+        FileNotFoundError: no run has a saved model.
+        ImportError, OSError, ValueError: frames cannot be rendered or models cannot be loaded here.
     """
     shown = [run for run in group.runs if group.task.model_file(run.folder).is_file()]
     first = {method: run for method in group.methods for run in reversed(shown) if run.method == method}

@@ -1,4 +1,4 @@
-"""Plots as SVG: every seed's figures, learning curves, faithfulness against the share of removed pixels."""
+"""SVG plots: the figures of every seed, learning curves, and faithfulness by share of removed pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "camal-rl",
 }
 _CURVE = "{}_curve"
-# At this width of a plot in inches its text is about as large as the page's small print.
+# At this plot width in inches, its text is about as large as the small text of the page.
 WIDTH, _PANEL = 10.4, 3.6
 _DASHES: tuple[Any, ...] = ("-", ":", "--", "-.", (0, (1, 3)))
 
@@ -42,7 +42,7 @@ def returns_plot(group: Group) -> Picture | None:
 
 
 def accuracy_plot(group: Group) -> Picture | None:
-    """Return every seed's accuracy on every set, on average and in the worst group, and what backgrounds flip."""
+    """Return every seed's accuracy on every set, on average and in the worst group, and the share of flips."""
     figures = ("accuracy", "worst_group_accuracy", "background_flips")
     shown = [key for figure in figures for key in keys(group, figure=figure, control=None)]
     return _dots(group, shown, "accuracy", "Accuracy, and share of predictions that another background flips")
@@ -70,7 +70,7 @@ def curves_plot(group: Group) -> Picture | None:
 
 
 def faithfulness_plots(group: Group) -> list[Picture]:
-    """Return, for each level set and target, what deleting and inserting ever more pixels changes.
+    """Return deletion and insertion curves for each level set and target.
 
     A target's plots share their axes over the level sets.
     """
@@ -115,7 +115,7 @@ def _faithfulness_picture(group: Group, name: str, target: str, plot: Figure) ->
 
 
 def _curves(group: Group, method: str, key: ResultKey) -> list[Curve]:
-    """Return each run's curve: the shares of the pixels, which are the controls of its results, and the changes."""
+    """Return each run's curve: the shares of the pixels (the ``control`` of its results) and the changes."""
     found = []
     wanted = {name: value for name, value in key._asdict().items() if name != "control"}
     for run in group.of(method):
@@ -151,7 +151,7 @@ def style() -> Iterator[None]:
 
 
 def picture(about: str, plot: Figure, name: str, alt: str, caption: str) -> Picture:
-    """Return a plot as SVG; ``about``, an environment perhaps, and ``name`` make up the name of its file."""
+    """Return a plot as SVG; its file is named after ``about``, such as an environment, and ``name``."""
     buffer = io.BytesIO()
     plot.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(f"{slug(about)}-{name}", "svg", buffer.getvalue(), alt, caption)

@@ -1,4 +1,4 @@
-"""Where results come from: settings and how they differ, commands, versions, machines."""
+"""The origin of results: settings and their differences, commands, versions, machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from camal_rl.comparison.table import Cell, Table
 from camal_rl.runs.loading import dump_yaml
 from camal_rl.runs.origin import plain_command
 
-# These differ between any two runs and are told elsewhere.
+# These differ between any two runs and are shown elsewhere.
 _NO_DIFFERENCE = ("seed", "name")
 
 
@@ -24,7 +24,7 @@ def difference_table(group: Group) -> Table | None:
         texts = [_value(settings, key) for settings in first.values()]
         if key not in _NO_DIFFERENCE and len(set(texts)) > 1:
             rows.append((Cell(key), *(Cell(text, marked=text != texts[0]) for text in texts)))
-    caption = f"Only settings that differ between methods; marked where they differ from those of {group.baseline}."
+    caption = f"Only settings that differ between methods; values that differ from {group.baseline} are marked."
     return Table("Settings", caption, ("setting", *group.methods), 1, tuple(rows)) if rows else None
 
 
@@ -55,7 +55,7 @@ def runs_table(group: Group) -> Table:
 
 
 def provenance_table(group: Group) -> Table | None:
-    """Return versions, revision and machine; where runs differ, with the runs of each value."""
+    """Return versions, revision and machine; if runs differ, each value with its runs."""
     rows = []
     for title, read in _facts(group).items():
         values: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _computing(computing: Mapping[str, str]) -> str:
-    """Return the arithmetic and where; empty for a run of an earlier version, which did not write it down."""
+    """Return the precision and device of training; empty if an earlier version did not record them."""
     return f"{computing['precision']} on {computing['device']}" if computing else ""
 
 

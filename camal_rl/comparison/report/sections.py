@@ -1,4 +1,4 @@
-"""The sections of a report and their parts: what is told in which, and the one line for what is missing."""
+"""The sections of a report and their parts, with one line for each missing part."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from camal_rl.runs.curves import UnreadableCurvesWarning
 Given = TypeVar("Given")
 OnStage = Callable[[str], None]
 STAGES = ("results", "learning curves", "pictures", "origin")
-# More environments are counted in the heading.
+# With more environments than this, the heading only counts them.
 _NAMED = 3
-_NO_AGGREGATE = "no aggregate over environments, which needs normalized returns on two or more"
+_NO_AGGREGATE = "no aggregate over environments; it needs normalized returns on at least two"
 _FULL = "camal-rl evaluate RUN --suite full measures them"
 
 
@@ -83,7 +83,7 @@ def _backgrounds(group: Group) -> Part:
 
 def _alignment(group: Group) -> Part:
     found = [table for target in _targets(group) for table in tables.alignment_tables(group, target)]
-    notes = () if found else ("No attention was measured: there are no masks, or none were asked for.",)
+    notes = () if found else ("No attention was measured: there are no masks, or it was switched off.",)
     return Part("Alignment", notes, _given(plots.attention_plot(group)), tuple(found))
 
 
@@ -123,7 +123,7 @@ _RESULTS: Mapping[str, Callable[[Group], Part]] = {
 
 
 def _targets(group: Group) -> list[str]:
-    """Return whose maps were measured on any set."""
+    """Return the targets whose maps were measured on at least one set."""
     return names(group, "target", figure="epg")
 
 
@@ -138,7 +138,7 @@ def _learning(group: Group) -> Part:
         else:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if plot is None and not notes:
-        notes.append("No learning curves: the runs hold no TensorBoard logs.")
+        notes.append("No learning curves: the runs have no TensorBoard logs.")
     return Part("Learning", tuple(notes), _given(plot))
 
 
@@ -161,7 +161,7 @@ def _settings(group: Group) -> Part:
 
 def _origin(group: Group) -> Part:
     versions = provenance.provenance_table(group)
-    notes = () if versions else ("The runs hold no provenance.json: versions and machine are not known.",)
+    notes = () if versions else ("The runs have no provenance.json: versions and machine are unknown.",)
     shown = (provenance.runs_table(group), *(() if versions is None else (versions,)))
     return Part("Origin", notes, tables=shown, texts=tuple(provenance.commands(group)))
 
@@ -184,7 +184,7 @@ def _group_facts(group: Group) -> str:
 
 
 def _measured(group: Group) -> dict[str, Iterable[object]]:
-    """Return on how many episodes, frames or images the figures were measured, whatever was asked for."""
+    """Return the numbers of episodes, frames or images that were actually measured."""
     episodes, frames = (
         [each.count for run in group.runs for each in run.results.select(figure=figure) if each.count is not None]
         for figure in ("return", "zero_maps")

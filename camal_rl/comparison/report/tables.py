@@ -1,4 +1,4 @@
-"""The tables of a report: which figures, and how their rows are called."""
+"""The tables of a report: their figures and the labels of their rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def returns_tables(group: Group) -> list[Table]:
         for name in names(group, "level_set", figure="gap")
         for actions, words_ in ACTIONS.items()
     ]
-    caption = "Return on train minus return on the level set. A small gap means little where both returns are low."
+    caption = "Return on train minus return on the level set. A small gap means little if both returns are low."
     labels = ("level set", "actions")
     return _filled(
         method_table(group, "Return", labels, rows, _MEANS, intervals=True),
@@ -61,7 +61,7 @@ def accuracy_tables(group: Group) -> list[Table]:
 
 
 def background_tables(group: Group) -> list[Table]:
-    """Return the table of what another background does to the prediction."""
+    """Return the table of changes of the prediction on another background."""
     figures = {
         ResultKey("background_flips"): "share of other textures that flip the prediction \N{DOWNWARDS ARROW}",
         ResultKey("background_flips", control="any"): "share of images that some other texture flips "
@@ -75,7 +75,7 @@ def background_tables(group: Group) -> list[Table]:
         for name in names(group, "level_set", figure="background_flips")
         for key, words_ in figures.items()
     ]
-    caption = "The same object on another background, drawn by the generator: nothing else changes."
+    caption = "The generator redraws the same object on another background and changes nothing else."
     return _filled(method_table(group, "Background swap", ("set", "figure"), rows, caption, intervals=True))
 
 
@@ -93,7 +93,7 @@ def alignment_tables(group: Group, target: str) -> list[Table]:
 
 
 def faithfulness_tables(group: Group, target: str) -> list[Table]:
-    """Return what removing pixels does, for the model's own map and the controls beside it."""
+    """Return the effect of removing pixels, for the model's own map and its controls."""
     tables = []
     sets = _level_sets(group)
     for name in sets:
@@ -121,7 +121,7 @@ def _faithfulness_rows(group: Group, level_set: str, target: str, fill: str) -> 
 
 
 def sanity_tables(group: Group, target: str) -> list[Table]:
-    """Return how consistent maps are, and how they change as the network's weights are randomized."""
+    """Return the consistency of maps, and their change as the network's weights are randomized."""
     tables = []
     for name in _level_sets(group):
         found = keys(group, level_set=name, target=target, map="own")
@@ -145,7 +145,7 @@ def sanity_tables(group: Group, target: str) -> list[Table]:
 
 
 def counterfactual_tables(group: Group) -> list[Table]:
-    """Return what the simulator's own interventions change, and whether the maps rank them the same way."""
+    """Return the effects of the simulator's interventions, and whether the maps rank them in the same order."""
     tables = []
     figure = "rank_correlation"
     sets = dict.fromkeys(name for each in ("changed_area", figure) for name in names(group, "level_set", figure=each))
@@ -158,13 +158,13 @@ def counterfactual_tables(group: Group) -> list[Table]:
                 if key.target is not None and key.map is not None
             ]
             title = f"Rank correlation of attention and effect over {over}, level set {name}"
-            caption = "1: the more attention, the larger the effect. A uniform map shows what area alone gives."
+            caption = "1: the more attention, the larger the effect. A uniform map shows the effect of area alone."
             tables.append(method_table(group, title, ("attention", "map"), rows, caption))
     return _filled(*tables)
 
 
 def _interventions(group: Group, level_set: str) -> Table:
-    """Return what every intervention changes, and on how many frames it changes anything."""
+    """Return the effect of every intervention, and the number of frames that it changes."""
     interventions = names(group, "control", figure="changed_area", level_set=level_set)
     found = [key for key in keys(group, level_set=level_set) if key.control in interventions]
     columns = list(dict.fromkeys(key._replace(control=None) for key in found))
@@ -174,7 +174,7 @@ def _interventions(group: Group, level_set: str) -> Table:
         for method in group.methods:
             cells = [narrow_cell(known[column][method]) for column in columns]
             rows.append([name, method, _frames_of(group, method, level_set, name), *cells])
-    caption = "What changes when the simulator itself changes the scene; below, the standard deviation over seeds."
+    caption = "Changes of the output when the simulator changes the scene; below, the standard deviation over seeds."
     title = f"Interventions, level set {level_set}"
     return table_of(title, ("intervention", "method"), ("frames", *map(_column_words, columns)), rows, caption)
 
@@ -196,7 +196,7 @@ def _level_sets(group: Group) -> list[str]:
 
 
 def _described(group: Group, target: str, part: str) -> str:
-    """Return how a target's map was made or measured, or each method's own words where they differ."""
+    """Return how a target's map was computed or scored, or one description for each method where they differ."""
     texts = {
         run.method: getattr(run.metrics.maps[target], part)
         for run in group.runs

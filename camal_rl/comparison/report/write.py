@@ -1,4 +1,4 @@
-"""Writes a report as one HTML page and as Markdown with its pictures beside it."""
+"""Writes a report as one HTML page and as Markdown with separate picture files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = ("report.html", "report.md")
 def write_report(document: Document, out: Path) -> tuple[Path, Path]:
     """Write ``report.html``, ``report.md`` and the pictures of the latter; return the paths of the pages.
 
-    The HTML page needs nothing beside it: pictures are in it as data URIs, and it asks nothing of the network.
+    The HTML page is self-contained: pictures are data URIs, and it makes no network requests.
     """
     folder = out / PICTURES
     with explained(folder):
@@ -38,7 +38,7 @@ def render(document: Document, name: str) -> str:
 
 
 def markdown_template(name: str) -> Template:
-    """Return a template of a Markdown page, with the filters by which anybody's names stay text."""
+    """Return a template of a Markdown page, with the filters that escape untrusted names."""
     return _environment(html=False).get_template(f"{name}.j2")
 
 
@@ -59,18 +59,18 @@ def _environment(html: bool) -> Environment:
 
 
 def _markdown_text(text: str) -> str:
-    """Return text of one line in which nothing begins an HTML tag, a link or a picture: names may be anybody's."""
+    """Return text of one line with HTML tags, links and pictures escaped, since names are untrusted."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]\\(")
 
 
 def _markdown_code(text: str, language: str = "") -> str:
-    """Return text as a block of code, between fences longer than any in it."""
+    """Return text as a block of code, with fences longer than any fence in it."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text.strip()}\n{fence}"
 
 
 def _markdown_cell(text: str) -> str:
-    """Return text that does not end a cell of a Markdown table or start markup in it."""
+    """Return text that neither ends a cell of a Markdown table nor starts markup in it."""
     for special in ("\\", "|", "*", "<"):
         text = text.replace(special, f"\\{special}")
     return " ".join(text.split()).replace("](", "]\\(")

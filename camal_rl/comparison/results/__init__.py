@@ -1,1 +1,1 @@
-"""Results as data: committed result files, and the tables and figures of pages that are built from them."""
+"""Results as data: committed result files, and the tables and figures that pages generate from them."""

@@ -1,4 +1,4 @@
-"""Keep a result: a small file in a folder of results, and a manifest and a page where there are none yet."""
+"""Archives a result as a small file in a folder of results; creates a manifest and a page if there are none."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from camal_rl.runs.yaml_text import write_yaml
 
 COMPARISON, REPORT = "comparison.json", "report.json"
 MOST_BYTES = 200_000
-"""What is larger does not belong into a repository."""
+"""Larger files do not belong in a repository."""
 _PAGE = "README.md"
 _BEGINNING = """# Results
 
-Mean ± standard deviation over seeds. What the terms mean: `camal-rl glossary`.
+Mean ± standard deviation over seeds. Definitions of the terms: `camal-rl glossary`.
 """
 _HEADLINES = ("return/", "accuracy/", "worst_group_accuracy/", "epg/", "deletion_effect/")
 
 
 def find_result(source: Path) -> Path:
-    """Return the result file that a path stands for: itself, or that of a comparison's, report's or run's folder.
+    """Return the result file of a path: the file itself, or the file in a comparison's, report's or run's folder.
 
     Raises:
         FileNotFoundError: there is none.
@@ -41,21 +41,22 @@ def find_result(source: Path) -> Path:
         if (source / name).is_file():
             return source / name
     raise FileNotFoundError(
-        f"{source} holds no {COMPARISON}, {REPORT} or metrics.json: camal-rl compare, report and evaluate write them"
+        f"{source} contains no {COMPARISON}, {REPORT} or metrics.json, which camal-rl compare, report and evaluate "
+        "write"
     )
 
 
 def add_result(file: Path, name: str, folder: Path) -> Path:
-    """Write a result file into a folder of results, in place of an earlier one of its name; return its path.
+    """Write a result file into a folder of results, replacing an earlier one of the same name; return its path.
 
     Args:
-        file: ``comparison.json``, ``report.json``, ``metrics.json`` or the JSON of a measurement. Curves over the
-            share of removed pixels are left out of ``metrics.json``: no table shows them.
-        name: what it is called there, without ending.
-        folder: the folder of results; without a manifest it gets one, and a page.
+        file: ``comparison.json``, ``report.json``, ``metrics.json`` or the JSON of a measurement. Curves over the share
+            of removed pixels are dropped from ``metrics.json``, since no table shows them.
+        name: its name there, without suffix.
+        folder: the folder of results; a manifest and a page are created if there are none.
 
     Raises:
-        ValueError: a name that cannot be that of a file, a file that is no result, or one that is too large.
+        ValueError: the name cannot be a file name, the file is not a result, or it is too large.
         WriteError: a file cannot be written.
     """
     check_folder_name("--name", name)
@@ -63,8 +64,8 @@ def add_result(file: Path, name: str, folder: Path) -> Path:
     text = _text(file, found)
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(
-            f"{file} would take {len(text.encode()):,} bytes, and a kept result {MOST_BYTES:,} at most; compare fewer "
-            "methods or level sets at a time"
+            f"{file} would take {len(text.encode()):,} bytes, but a kept result may take at most {MOST_BYTES:,}; "
+            "compare fewer methods or level sets at a time"
         )
     begins = not (folder / MANIFEST).is_file()
     target = folder / ("files" if begins else read_manifest(folder).files[0]) / f"{name}.json"
@@ -79,7 +80,7 @@ def add_result(file: Path, name: str, folder: Path) -> Path:
 
 
 def table_of_result(name: str, found: ResultFile) -> dict[str, Any]:
-    """Return the part of a manifest that shows a result as a table: its first figures, one column a method."""
+    """Return the part of a manifest that shows a result as a table: its first figures, one column per method."""
     if not found.runs:
         return {name: {"file": name, "rows": "PATH", "columns": [{"title": "TITLE", "text": "{KEY}"}]}}
     figures = [each for each in found.figures if each.startswith(_HEADLINES)] or list(found.figures)
@@ -98,7 +99,7 @@ def _text(file: Path, found: ResultFile) -> str:
 
 
 def _with_origin(metrics: RunMetrics, folder: Path) -> RunMetrics:
-    """Return an evaluation without its long curves; one of an earlier version learns where its run comes from."""
+    """Return an evaluation without its long curves; an evaluation of an earlier version gets the origin of its run."""
     run = {**metrics.run, "provenance": metrics.run.get("provenance") or run_origin(RunFolder(folder))}
     kept = Results(each for each in metrics.results if not each.figure.endswith("_curve"))
     return RunMetrics(run, metrics.suite, metrics.settings, kept, metrics.maps)

@@ -1,4 +1,4 @@
-"""Build the pages of a folder of results from its files, or say where they differ from them."""
+"""Builds the pages of a folder of results from its files, or reports where they differ."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LONGEST = 120
 
 @dataclass(frozen=True)
 class Built:
-    """What a folder of results should be.
+    """The expected state of a folder of results.
 
     Attributes:
-        pages: every page, and its text as it should be.
+        pages: every page with its expected text.
         drawings: the figures.
-        problems: one line for each thing that is wrong with manifest, files or hand-written text; nothing may be
-            written while there are any.
+        problems: one line for each error in manifest, files or hand-written text; while there are any, nothing may be
+            written.
     """
 
     pages: dict[Path, str]
@@ -36,20 +36,20 @@ class Built:
     problems: list[str]
 
     def differences(self) -> list[str]:
-        """Return one line for each page and figure that is not as it should be."""
+        """Return one line for each page and figure that is out of date."""
         lines = []
         for path, text in self.pages.items():
             told = _first_difference(path.read_text(encoding="utf-8"), text)
             if told:
-                lines.append(f"{path}, {told}; camal-rl results writes it anew")
+                lines.append(f"{path}, {told}; camal-rl results rewrites it")
         for each in self.drawings:
             if not each.is_current():
                 what = "is not drawn from these values" if each.image.is_file() else "is missing"
-                lines.append(f"{each.image} {what}; camal-rl results draws it anew")
+                lines.append(f"{each.image} {what}; camal-rl results redraws it")
         return lines
 
     def write(self) -> list[Path]:
-        """Write what is not as it should be; return the paths."""
+        """Write everything that is out of date; return the paths."""
         written = []
         for path, text in self.pages.items():
             if path.read_text(encoding="utf-8") != text:
@@ -65,11 +65,11 @@ class Built:
 
 
 def build(folder: Path) -> Built:
-    """Return what a folder of results should be.
+    """Return the expected state of a folder of results.
 
     Raises:
-        FileNotFoundError: there is no manifest, or no folder of files.
-        ValueError: the manifest holds something else; one line that names it.
+        FileNotFoundError: the manifest or a folder of files is missing.
+        ValueError: the manifest has unexpected content; one line that names it.
     """
     manifest = read_manifest(folder)
     return _Builder(folder, manifest).build()
@@ -120,10 +120,10 @@ class _Builder:
             page = pages.get(_plain(self.folder / quote.page))
             try:
                 if page is None:
-                    raise ValueError("the page is none of the manifest's")
+                    raise ValueError("the manifest does not list this page")
                 text = cell(merged(quote, Shown(digits=2, show="mean")), self.shelf, Sources())
                 if _spaced(text) not in _spaced(page.by_hand()):
-                    raise ValueError(f"the file gives {text!r}, which is not on the page")
+                    raise ValueError(f"the file gives {text!r}, which the page does not contain")
             except (FileNotFoundError, ValueError) as error:
                 self.problems.append(f"{quote.page}, quote {_cut(_pattern(quote))!r}: {error}")
 
@@ -135,23 +135,23 @@ class _Builder:
                 if path in known:
                     known[path] = True
                 elif _inside(page.path, self.folder):
-                    self.problems.append(f"{page.path} shows {target}, which the manifest does not name")
+                    self.problems.append(f"{page.path} shows {target}, which the manifest does not list")
         for path, is_shown in known.items():
             if not path.is_file():
-                self.problems.append(f"{path} is missing: the manifest names it as a picture")
+                self.problems.append(f"{path} is missing, but the manifest lists it as a picture")
             elif not is_shown:
-                self.problems.append(f"{path} is shown on no page; show it, or take it out of the manifest")
+                self.problems.append(f"{path} is not shown on any page; show it, or remove it from the manifest")
 
     def _left_over(self, pages: list[Page]) -> None:
         blocks = [block.name for page in pages for block in page.blocks]
         for name in {**self.manifest.tables, **self.manifest.figures}:
             if name not in blocks:
-                self.problems.append(f"{name} of the manifest is on no page; <!-- results: {name} --> shows it")
+                self.problems.append(f"{name} of the manifest is not on any page; add <!-- results: {name} -->")
         for path in self.shelf.unused():
-            self.problems.append(f"{path} is used by no page; show or link it, or remove it")
+            self.problems.append(f"no page uses {path}; show or link it, or remove it")
         for page in pages:
             for line in tables_by_hand(page) if _inside(page.path, self.folder) else ():
-                self.problems.append(f"{page.path}, line {line}: a table with numbers that is built from no file")
+                self.problems.append(f"{page.path}, line {line}: a table with numbers that is not built from a file")
 
 
 def _pattern(quote: QuoteEntry) -> str:
@@ -162,8 +162,8 @@ def _first_difference(found: str, wanted: str) -> str | None:
     lines = zip_longest(found.splitlines(), wanted.splitlines())
     for number, (has, should) in enumerate(lines, start=1):
         if has != should:
-            return f"line {number} is {_cut(has or 'missing')!r}, its files give {_cut(should or 'nothing')!r}"
-    return None if found == wanted else "its last line ends otherwise"
+            return f"line {number} is {_cut(has or 'missing')!r}, but its files give {_cut(should or 'nothing')!r}"
+    return None if found == wanted else "its last line ends differently"
 
 
 def _cut(text: str) -> str:
@@ -175,7 +175,7 @@ def _spaced(text: str) -> str:
 
 
 def _plain(path: Path) -> Path:
-    """Return a path without what leads down and up again: ``docs/results/../x`` is ``docs/x``."""
+    """Return a path without detours through parent folders: ``docs/results/../x`` is ``docs/x``."""
     return Path(os.path.normpath(path))
 
 

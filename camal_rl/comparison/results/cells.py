@@ -1,4 +1,4 @@
-"""How the cells of a page's tables are written: styles of numbers, and texts with fields for them."""
+"""Formatting of the cells of a page's tables: styles of numbers, and texts with fields for numbers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Value:
-    """What a field shows: a figure's estimate, and that of the method it is compared with, where there is one."""
+    """The value of a field: a figure's estimate, and the estimate of the method it is compared with, if any."""
 
     estimate: Estimate
     against: Estimate | None = None
 
     @property
     def p(self) -> float | None:
-        """The p of the two-sided Mann-Whitney test, ``None`` where nothing can be tested."""
+        """The p of the two-sided Mann-Whitney test, ``None`` if no test is possible."""
         return None if self.against is None else self.estimate.p_against(self.against)
 
 
@@ -33,7 +33,7 @@ Style = Callable[[Value, int], str]
 
 
 def short_number(value: float | None, digits: int) -> str:
-    """Return a number as pages write it, without the zero before the point; a missing one is a dash."""
+    """Return a number without the zero before the point; a missing number is a dash."""
     if value is None or not math.isfinite(value):
         return "-"
     text = f"{value:.{digits}f}"
@@ -75,7 +75,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "p": lambda value, _: short_number(value.p, 3),
     }
 )
-"""How a figure is written: the mean over the seeds, with standard deviation, with p; one seed or all; p alone."""
+"""Styles of a figure: the mean over the seeds, with standard deviation, with p; one seed or all; p alone."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Field:
 
 
 def parts(text: str) -> Iterator[str | Field]:
-    """Yield the texts and fields of a text such as ``{} ({1:mean})``; fields without a name are counted.
+    """Yield the texts and fields of a text such as ``{} ({1:mean})``; unnamed fields are numbered in order.
 
     Raises:
         ValueError: braces that do not close, or a conversion such as ``!r``.
@@ -108,10 +108,10 @@ def figure_text(text: str, values: list[Value], show: str, digits: int) -> str:
     """Return a text with its fields filled.
 
     Args:
-        text: with fields ``{place:style.digits}``, all of whose parts may be left out.
-        values: what the places stand for, from 0.
-        show: the style where a field names none.
-        digits: after the point, where a field names none.
+        text: with fields ``{place:style.digits}``, all of whose parts are optional.
+        values: the values of the places, from 0.
+        show: the default style.
+        digits: default number of digits after the point.
 
     Raises:
         ValueError: an unknown style, or a place without a figure.
@@ -122,7 +122,7 @@ def figure_text(text: str, values: list[Value], show: str, digits: int) -> str:
             found.append(part)
             continue
         if not part.name.isdecimal() or int(part.name) >= len(values):
-            raise ValueError(f"{{{part.name}}} in {text!r} stands for none of its {len(values)} figures, from 0")
+            raise ValueError(f"{{{part.name}}} in {text!r} is none of its {len(values)} figures, counted from 0")
         style, _, own_digits = part.spec.partition(".")
         check_names([style or show], STYLES, "style")
         if own_digits and not re.fullmatch(r"\d", own_digits):
@@ -132,18 +132,18 @@ def figure_text(text: str, values: list[Value], show: str, digits: int) -> str:
 
 
 def record_text(text: str, record: Any, keys: tuple[str, ...] = ()) -> str | None:
-    """Return a text with fields of a record of a measurement: ``{ratio.box.median:.2f}``.
+    """Fill a text with values of a measurement's record: ``{ratio.box.median:.2f}``.
 
     Args:
-        text: with the dotted paths of values; ``{key.0}`` is the first key that led to the record.
+        text: with the dotted paths of values; ``{key.0}`` is the first key of the path to the record.
         record: plain data.
-        keys: the keys that led to it.
+        keys: the keys of the path to the record.
 
     Returns:
         The text, ``None`` if the record lacks a value.
 
     Raises:
-        ValueError: a format that numbers or texts do not have.
+        ValueError: a format is not valid for the value.
     """
     found = []
     for part in parts(text):
@@ -163,7 +163,7 @@ def record_text(text: str, record: Any, keys: tuple[str, ...] = ()) -> str | Non
 
 
 def at_path(data: Any, path: str) -> Any:
-    """Return what lies at a dotted path of plain data, ``None`` where there is nothing; lists have numbers."""
+    """Return the value at a dotted path of plain data, ``None`` if there is none; items of lists are numbered."""
     for step in path.split("."):
         if isinstance(data, Mapping):
             data = data.get(step)

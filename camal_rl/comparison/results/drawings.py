@@ -1,4 +1,4 @@
-"""Figures of a page as SVG files, drawn from result files; each knows from which values it was drawn."""
+"""Figures of a page as SVG files, drawn from result files; each stores a checksum of its values."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Drawing:
     """A figure that can be drawn.
 
     Attributes:
-        image: where its file lies.
-        values: all that decides how it looks, as plain data.
+        image: path of its file.
+        values: everything that determines its appearance, as plain data.
         draw: draws it.
     """
 
@@ -52,7 +52,7 @@ class Drawing:
         return sha256_of_text(json.dumps(self.values, sort_keys=True))
 
     def is_current(self) -> bool:
-        """Say whether the file is there and was drawn from these values, by whatever version of matplotlib."""
+        """Return whether the file exists and was drawn from these values, by any version of matplotlib."""
         if not self.image.is_file():
             return False
         found = _DRAWN_FROM.search(self.image.read_text(encoding="utf-8", errors="replace"))
@@ -69,10 +69,10 @@ class Drawing:
 
 
 def drawing(entry: FigureEntry, shelf: Shelf, folder: Path) -> Drawing:
-    """Return a figure of a manifest.
+    """Return the drawing of a manifest's figure.
 
     Raises:
-        FileNotFoundError, ValueError: the file, or what the figure shows, is not there.
+        FileNotFoundError, ValueError: the file, or a value of the figure, is missing.
     """
     check_names([entry.kind], FIGURES, "kind of figure")
     if Path(entry.image).suffix != ".svg":
@@ -85,7 +85,7 @@ def drawing(entry: FigureEntry, shelf: Shelf, folder: Path) -> Drawing:
 
 
 def figure_block(entry: FigureEntry, shelf: Shelf, folder: Path, page: Path) -> str:
-    """Return a figure and the line on where it comes from as Markdown."""
+    """Return a figure, and the line on its origin, as Markdown."""
     found = shelf.take(entry.file)
     link = f"[{entry.file}.json]({relative(found.path, page)})"
     lines = [f"{line}; {link}" for line in found.source_lines(entry.methods or None)]
@@ -105,7 +105,7 @@ def _seeds(found: ResultFile, figures: Sequence[str], methods: Sequence[str]) ->
 
     def draw() -> Figure:
         plot, panels = dot_panels(shown)
-        # What differs in the level set alone is compared on one axis.
+        # Figures that differ only in the level set share an axis.
         kinds = [name.rpartition("/")[0] for name in figures or found.figures]
         for kind in dict.fromkeys(kinds):
             of_kind = [axes for of, axes in zip(kinds, panels, strict=True) if of == kind]
@@ -117,7 +117,7 @@ def _seeds(found: ResultFile, figures: Sequence[str], methods: Sequence[str]) ->
 
 def _curves(found: ResultFile, tags: Sequence[str], methods: Sequence[str]) -> _Drawn:
     if not found.curves:
-        raise ValueError(f"{found.path} holds no learning curves")
+        raise ValueError(f"{found.path} contains no learning curves")
     check_names(tags, found.curves, "learning curve")
     chosen = {tag: found.curves[tag] for tag in tags or found.curves}
     shown = {
@@ -143,4 +143,4 @@ def _curves(found: ResultFile, tags: Sequence[str], methods: Sequence[str]) -> _
 FIGURES: Mapping[str, Callable[[ResultFile, Sequence[str], Sequence[str]], _Drawn]] = MappingProxyType(
     {"seeds": _seeds, "curves": _curves}
 )
-"""Kinds of figures: what draws one from a file, the names of what it shows, and methods."""
+"""Kinds of figures: functions that draw one from a file, the names of its figures, and methods."""

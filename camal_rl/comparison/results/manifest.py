@@ -1,4 +1,4 @@
-"""The manifest of a folder of results: which tables and figures its pages show, and from which files they are made."""
+"""The manifest of a folder of results: the tables and figures of its pages, and the files behind them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a cell shows and how; a column's word goes before its row's, and that before the table's.
+    """Content and format of a cell; a column's setting overrides its row's, which overrides the table's.
 
     Attributes:
-        file: result file, or several whose seeds belong together; without the ending ``.json``.
-        method: whose figures.
-        figure: name of a figure, or of several.
+        file: result file, or several whose seeds are pooled; without the suffix ``.json``.
+        method: the method.
+        figure: name of one figure or of several.
         show: style of numbers, see :data:`camal_rl.comparison.results.cells.STYLES`.
-        digits: after the point.
-        text: the cell, with a field for each figure: ``{} ({1:mean.2})``; of a measurement with the paths of values.
+        digits: number of digits after the point.
+        text: the cell's text, with a field for each figure: ``{} ({1:mean.2})``; for a measurement, with the paths of
+            values.
         against: method that p compares with, ``method`` or ``file/method``; by default the file's first method.
-        bold: whether a mean is bold whose p is below .05.
+        bold: whether means with p below .05 are bold.
     """
 
     file: Names | None = None
@@ -46,7 +47,7 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Line(Shown):
-    """A row or a column; in the columns named in ``empty`` a row's cells are empty."""
+    """A row or a column; a row's cells are empty in the columns named in ``empty``."""
 
     title: str
     empty: tuple[str, ...] = ()
@@ -57,10 +58,10 @@ class TableEntry(Shown):
     """A table.
 
     Attributes:
-        title: what stands above the rows' titles.
+        title: header above the rows' titles.
         columns: the columns of cells.
-        rows: the rows; of a measurement the path of its records, ``*`` for every key: ``encoders.*``.
-        command: whether the line below the table names the command.
+        rows: the rows; for a measurement, the path of its records, with ``*`` for every key: ``encoders.*``.
+        command: whether the line below the table contains the command.
     """
 
     title: str = ""
@@ -77,9 +78,9 @@ class FigureEntry:
         kind: ``seeds``, a panel with every seed for each figure; or ``curves``, the learning curves.
         file: the result file.
         image: the SVG file, relative to the manifest.
-        figures: names of figures, or tags of curves; by default all of the file.
-        methods: by default all of the file.
-        alt: what stands for the figure in words.
+        figures: names of figures, or tags of curves; by default all in the file.
+        methods: by default all in the file.
+        alt: alternative text.
     """
 
     kind: str
@@ -92,12 +93,12 @@ class FigureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureEntry:
-    """A picture that no result file can give, such as frames with attention maps.
+    """A picture that is not drawn from a result file, such as frames with attention maps.
 
     Attributes:
         image: the file, relative to the manifest.
-        command: what made it.
-        note: what else there is to know.
+        command: the command that made it.
+        note: a remark.
     """
 
     image: str
@@ -107,7 +108,7 @@ class PictureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class QuoteEntry(Shown):
-    """A sentence of a page whose numbers are those of a file: ``text``, with its fields filled, is on the page."""
+    """A sentence of a page with numbers from a file: the page must contain ``text`` with its fields filled."""
 
     page: str
 
@@ -119,9 +120,9 @@ class Manifest:
     Attributes:
         pages: Markdown pages, relative to the manifest.
         files: folders of result files, relative to the manifest.
-        tables: by the name of the block that holds them.
-        figures: by the name of the block that holds them.
-        pictures: what was drawn otherwise.
+        tables: tables by the name of their block.
+        figures: figures by the name of their block.
+        pictures: pictures from other sources.
         quotes: numbers in running text.
     """
 
@@ -142,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no results: it has no {MANIFEST}; camal-rl results add makes one")
+        raise FileNotFoundError(f"{folder} contains no results: it has no {MANIFEST}; camal-rl results add creates one")
     try:
         return _manifest(read_yaml(read_utf8(path)))
     except ValueError as error:
@@ -156,7 +157,7 @@ def _manifest(data: Any) -> Manifest:
     figures = _named(given, "figures")
     twice = next((name for name in tables if name in figures), None)
     if twice is not None:
-        raise ValueError(f"{twice} is the name of a table and of a figure; each block has a name of its own")
+        raise ValueError(f"{twice} is the name of a table and of a figure; give each block its own name")
     return read_section(
         Manifest,
         {
@@ -179,7 +180,7 @@ def _table(data: Any, owner: str) -> dict[str, Any]:
 
 
 def _checked(kind: type[Any], data: Any, owner: str) -> dict[str, Any]:
-    """Return a mapping with known keys alone."""
+    """Return a mapping after checking that all its keys are known."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{owner} must be a mapping of keys to values, got {shown(data)}")
     check_settings(data, [each.name for each in fields(kind)], owner)

@@ -1,4 +1,4 @@
-"""The line on where a table's numbers come from: command, seeds, length, machine, revision, date."""
+"""The line on the origin of a table's numbers: command, seeds, length, machine, revision, date."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from camal_rl.comparison.number_words import listed
 
 NOT_KEPT = "not kept"
-"""What stands in place of a fact that nobody wrote down when the numbers were made."""
+"""Placeholder for a fact that was not recorded when the numbers were produced."""
 _SHORT_REVISION = 7
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where runs or measurements come from; ``None`` for what was not kept.
+    """The origin of runs or measurements; ``None`` for an unrecorded fact.
 
     Attributes:
         command: the command line.
-        revision: of the source, as git describes it; of an installed package its version.
+        revision: revision of the source from git, or the version of an installed package.
         date: ``YYYY-MM-DD``.
-        machine: processor, cores and arithmetic, in words.
-        versions: of the packages.
-        note: what else there is to know, such as which of these facts were added later.
+        machine: processor, cores and precision, in words.
+        versions: versions of the packages.
+        note: a remark, such as which of these facts were added later.
     """
 
     command: str | None
@@ -35,7 +35,7 @@ class Origin:
 
     @property
     def shared(self) -> tuple[str | None, ...]:
-        """What the origins that are told in one line have in common."""
+        """The facts that origins on the same line have in common."""
         return (self.command, self.machine, self.note)
 
 
@@ -43,9 +43,9 @@ def origins_words(origins: Mapping[str, Origin], between: Sequence[str] = (), co
     """Return the line on origins that share command, machine and note.
 
     Args:
-        origins: by the names of the methods that they are of.
-        between: what is told between command and machine.
-        command: whether the command is told.
+        origins: origins by the names of their methods.
+        between: text between command and machine.
+        command: whether the line contains the command.
     """
     first = next(iter(origins.values()))
     parts = [_or_not_kept("command", first.command and f"`{first.command}`")] if command else []
@@ -69,10 +69,10 @@ def _or_not_kept(fact: str, text: str | None) -> str:
 
 
 def read_origin(data: object, where: str) -> Origin:
-    """Return the origin that JSON holds, see :data:`camal_rl.runs.origin.FACTS`; ``note`` may stand beside them.
+    """Return the origin in JSON data, see :data:`camal_rl.runs.origin.FACTS`; ``note`` is optional.
 
     Raises:
-        ValueError: a fact of another type; the message begins with ``where``.
+        ValueError: a fact has the wrong type; the message begins with ``where``.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{where} must be an object, got {data!r}")
@@ -93,7 +93,7 @@ def read_origin(data: object, where: str) -> Origin:
 
 
 def machine_words(machine: Mapping[str, Any], computing: Mapping[str, Any]) -> str | None:
-    """Return cores, processor, and device and arithmetic of training in words; ``None`` where nothing is known."""
+    """Return cores, processor, and device and precision of training in words; ``None`` if nothing is known."""
     cores, cpu, precision = machine.get("cores"), machine.get("cpu"), computing.get("precision")
     parts = [cores and f"{cores} core{'s' * (cores != 1)}", cpu, precision and f"{precision} on {computing['device']}"]
     return ", ".join(str(part) for part in parts if part) or None

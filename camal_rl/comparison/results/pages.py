@@ -1,4 +1,4 @@
-"""Markdown pages with blocks that are built: the text around them is written by hand and stays as it is."""
+"""Markdown pages with generated blocks; the hand-written text around the blocks is left unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FENCE = re.compile(r"^ {0,3}(```+|~~~+)")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a page: its name, the number of the line that begins it, and what stands in it."""
+    """A block of a page: its name, the number of its first line, and its content."""
 
     name: str
     line: int
@@ -24,13 +24,13 @@ class Block:
 
     @property
     def num_lines(self) -> int:
-        """How many lines it takes, its markers among them."""
+        """Number of its lines, including the markers."""
         return 2 + (self.text.count("\n") + 1 if self.text else 0)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page in parts: hand-written texts and blocks, in their order."""
+    """A page as a sequence of hand-written texts and blocks."""
 
     path: Path
     parts: tuple[str | Block, ...]
@@ -41,11 +41,11 @@ class Page:
         return [part for part in self.parts if isinstance(part, Block)]
 
     def by_hand(self) -> str:
-        """Return what is written by hand, with every line at its number."""
+        """Return the hand-written text, with every line at its line number."""
         return "".join(part if isinstance(part, str) else "\n" * part.num_lines for part in self.parts)
 
     def built(self, content: Callable[[str], str]) -> str:
-        """Return the page with every block as it should be.
+        """Return the page with the content of every block replaced.
 
         Args:
             content: returns the text of a block by its name.
@@ -64,12 +64,12 @@ def read_page(path: Path) -> Page:
         ValueError: a block without an end, or an end without a block; one line that names it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: the manifest names it as a page")
+        raise FileNotFoundError(f"{path} is missing, but the manifest lists it as a page")
     return Page(path, tuple(_parts(path, read_utf8(path).replace("\r\n", "\n"))))
 
 
 def tables_by_hand(page: Page) -> Iterator[int]:
-    """Yield the lines at which a table with numbers begins that is written by hand."""
+    """Yield the line numbers at which hand-written tables with numbers begin."""
     lines = _outside_code(page.by_hand())
     for number, line in enumerate(lines, start=1):
         if re.fullmatch(r"\|( ?:?-+:? ?\|)+", line.strip()):

@@ -1,4 +1,4 @@
-"""Result files: what ``compare`` and ``evaluate`` write, and measurements, each with where it comes from."""
+"""Result files: the output of ``compare`` and ``evaluate``, and measurements, each with its origin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAME_MEAN = 1e-9
 
 @dataclass(frozen=True)
 class SourceRun:
-    """A run behind the figures of a file: method, seed, and where it comes from."""
+    """A run behind the figures of a file: method, seed and origin."""
 
     method: str
     seed: int
@@ -35,10 +35,10 @@ class Curves:
     """The learning curves of a tag.
 
     Attributes:
-        title: what it is.
-        steps: what its steps are.
-        same_axis: the tags, its own among them, that share an axis.
-        methods: by method the curve of each seed.
+        title: the title.
+        steps: unit of its steps.
+        same_axis: the tags that share an axis, including this one.
+        methods: the curve of each seed, by method.
     """
 
     title: str
@@ -52,15 +52,15 @@ class ResultFile:
     """A result file.
 
     Attributes:
-        path: where it lies.
+        path: its path.
         runs: the runs behind it; empty for a measurement.
-        origins: where its numbers come from.
-        length: how long training was, in words; empty for a measurement.
-        evaluation: how the runs were evaluated, in words; empty where that goes without saying.
+        origins: the origins of its numbers.
+        length: length of training in words; empty for a measurement.
+        evaluation: how the runs were evaluated, in words; empty if obvious.
         figures: per-seed values by name of the figure and method.
-        words: what a figure is, by name, where it is known.
+        words: description of a figure by name, if known.
         curves: learning curves by tag.
-        acting_notes: what a method is given when it acts, beside images, by method.
+        acting_notes: what a method receives beside images when it acts, by method.
         data: the whole content of a measurement.
     """
 
@@ -77,18 +77,18 @@ class ResultFile:
 
     @property
     def methods(self) -> list[str]:
-        """The methods of its runs, in their order."""
+        """The methods of its runs, in order."""
         return list(dict.fromkeys(run.method for run in self.runs))
 
     def estimate(self, method: str | None, figure: str) -> Estimate:
         """Return the per-seed values of a figure.
 
         Args:
-            method: whose; ``None``: of the only one.
-            figure: its name.
+            method: the method; ``None`` for the only one.
+            figure: name of the figure.
 
         Raises:
-            ValueError: the file holds no such figure or method; the message names it.
+            ValueError: the file has no such figure or method; the message names it.
         """
         try:
             check_names([figure], self.figures, "figure")
@@ -99,11 +99,11 @@ class ResultFile:
         return self.figures[figure][str(chosen)]
 
     def source_lines(self, methods: Sequence[str] | None = None, command: bool = True) -> list[str]:
-        """Return where the runs of some methods, or of all, come from: a line for each command.
+        """Return the origins of the runs of some or all methods, one line for each command.
 
         Args:
             methods: names of methods; ``None``: all.
-            command: whether the lines name the command.
+            command: whether the lines contain the command.
         """
         if not self.runs:
             return [origins_words({"": each}, command=command) for each in self.origins]
@@ -126,34 +126,34 @@ def read_result_file(path: Path) -> ResultFile:
     """Read a result file: ``comparison.json``, ``metrics.json``, or a measurement's JSON.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it holds something else, or is not as it was written; one line that names it.
+        FileNotFoundError: there is no such file.
+        ValueError: it has unexpected content, or was changed after it was written; one line that names it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; bring it back, or take out what is made of it")
+        raise FileNotFoundError(f"{path} is missing; restore it, or remove the tables and figures that use it")
     data = read_json(path)
     if not has_sum(path):
-        raise ValueError(f"{path} is not as it was written: its content does not have its {CONTENT_SUM}")
+        raise ValueError(f"{path} was changed after it was written: its content does not match its {CONTENT_SUM}")
     try:
         return next(read for owns, read in _KINDS if owns(data))(path, data)
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path} is no result file: {' '.join(told.split())}") from error
+        raise ValueError(f"{path} is not a result file: {' '.join(told.split())}") from error
     except ValueError as error:
         told = " ".join(str(error).split())
-        raise ValueError(told if str(path) in told else f"{path} is no result file: {told}") from error
+        raise ValueError(told if str(path) in told else f"{path} is not a result file: {told}") from error
 
 
 def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
     if data.get("version") != VERSION:
         raise ValueError(
-            f"it is of version {data.get('version')!r} and not {VERSION}: only newer ones say where their runs come "
-            "from; the same camal-rl compare, with its finished runs, writes it anew"
+            f"it has version {data.get('version')!r} and not {VERSION}; older versions do not record the origin of "
+            "their runs; repeat the same camal-rl compare, which reuses its finished runs, to rewrite it"
         )
     origins = [read_origin(each, f"provenance {place}") for place, each in enumerate(data["provenance"])]
     runs = tuple(_run(each, origins) for each in data["runs"])
     if not runs or not all(isinstance(each, str) for each in data["words"].values()):
-        raise ValueError("it holds no runs, or words that are no texts")
+        raise ValueError("it has no runs, or its words are not texts")
     known = {(run.method, str(run.seed)) for run in runs}
     figures = {
         name: {method: _estimate(each, method, f"{name}, {method}", known) for method, each in methods.items()}
@@ -169,7 +169,9 @@ def _comparison(path: Path, data: Mapping[str, Any]) -> ResultFile:
 def _run(data: Mapping[str, Any], origins: Sequence[Origin]) -> SourceRun:
     method, seed, place = data["method"], _seed(data["seed"]), data["provenance"]
     if not isinstance(method, str) or type(place) is not int or not 0 <= place < len(origins):
-        raise ValueError(f"a run has a method and one of {len(origins)} provenances, got {method!r} and {place!r}")
+        raise ValueError(
+            f"a run needs a method and the index of one of {len(origins)} provenances, got {method!r} and {place!r}"
+        )
     return SourceRun(method, seed, origins[place])
 
 
@@ -183,14 +185,14 @@ def _estimate(data: Mapping[str, Any], method: str, where: str, known: set[tuple
     seeds: dict[str, float] = {}
     for seed, value in data["seeds"].items():
         if (method, seed) not in known:
-            raise ValueError(f"{where}: there is a value of seed {seed} and no run")
+            raise ValueError(f"{where}: there is a value of seed {seed} but no run")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{where}: the value of seed {seed} must be a number, got {value!r}")
         seeds[seed] = float(value)
     found = Estimate(seeds, data.get("measuring_error"))
     told = data.get("mean")
     if told is not None and not math.isclose(told, found.mean, rel_tol=_SAME_MEAN, abs_tol=_SAME_MEAN):
-        raise ValueError(f"{where}: mean is {told}, and that of the seeds {found.mean}")
+        raise ValueError(f"{where}: mean is {told}, but the mean over the seeds is {found.mean}")
     return found
 
 
@@ -207,7 +209,7 @@ def _curve(points: Sequence[Sequence[float]]) -> Curve:
 
     steps, values = np.array(points[0], dtype=np.float64), np.array(points[1], dtype=np.float64)
     if steps.shape != values.shape or steps.ndim != 1 or not len(steps):
-        raise ValueError("a curve must be as many steps as values, at least one")
+        raise ValueError("a curve must have equal numbers of steps and values, at least one")
     return steps, values
 
 
@@ -243,7 +245,7 @@ def _measurement(path: Path, data: Mapping[str, Any]) -> ResultFile:
     told = next((data[name] for name in ("provenance", "machine") if "versions" in (data.get(name) or {})), data)
     if not {"versions", "git_revision", "command"} & told.keys():
         raise ValueError(
-            "it holds neither figures nor where a measurement comes from (command, git_revision, date, machine, "
+            "it contains neither figures nor the origin of a measurement (command, git_revision, date, machine, "
             "versions)"
         )
     return ResultFile(path, origins=(read_origin(told, "provenance"),), data=data)
@@ -254,7 +256,7 @@ _KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Path, Mapping
     (lambda data: isinstance(data.get("run"), Mapping) and "method" in data["run"], _metrics),
     (lambda data: True, _measurement),
 )
-"""Kinds of result files: how one is known, and what reads it."""
+"""Kinds of result files: how one is recognized, and the function that reads it."""
 
 
 def _shortened(text: str, longest: int = 200) -> str:

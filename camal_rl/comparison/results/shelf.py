@@ -1,4 +1,4 @@
-"""The result files of a manifest, read once each, and which of them its pages use."""
+"""The result files of a manifest, each read once, with a record of which are used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LINK = re.compile(r"\]\(([^)\s#]+)")
 
 
 class Shelf:
-    """Result files by name, which is the name of the file without ``.json``.
+    """Result files by name, which is the file name without ``.json``.
 
     Args:
-        folders: where they lie.
+        folders: the folders that contain them.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files have one name.
+        ValueError: two files have the same name.
     """
 
     def __init__(self, folders: list[Path]) -> None:
@@ -31,17 +31,17 @@ class Shelf:
         self._read: dict[str, ResultFile] = {}
         for folder in folders:
             if not folder.is_dir():
-                raise FileNotFoundError(f"{folder} is missing: result files are to be there")
+                raise FileNotFoundError(f"{folder} is missing; it must contain the result files")
             for path in sorted(folder.glob("*.json")):
                 if path.stem in self.paths:
-                    raise ValueError(f"{self.paths[path.stem]} and {path} have one name; rename one of them")
+                    raise ValueError(f"{self.paths[path.stem]} and {path} have the same name; rename one of them")
                 self.paths[path.stem] = path
 
     def take(self, name: str) -> ResultFile:
-        """Return a result file, which counts as used from then on.
+        """Return a result file and mark it as used.
 
         Raises:
-            FileNotFoundError: there is no such file; the message says which may be meant.
+            FileNotFoundError: there is no such file; the message suggests a similar name.
             ValueError: it cannot be read; one line that names it.
         """
         if name not in self.paths:
@@ -53,12 +53,12 @@ class Shelf:
         return self._read[name]
 
     def note_links(self, page: Path, text: str) -> None:
-        """Count the files that a page links to as used."""
+        """Mark the files that a page links to as used."""
         targets = {(page.parent / target).resolve() for target in _LINK.findall(text) if target.endswith(".json")}
         self.used |= {name for name, path in self.paths.items() if path.resolve() in targets}
 
     def unused(self) -> Iterator[Path]:
-        """Yield the files that nothing uses."""
+        """Yield the unused files."""
         return (path for name, path in self.paths.items() if name not in self.used)
 
 

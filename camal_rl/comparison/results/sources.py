@@ -1,4 +1,4 @@
-"""What a comparison's result file holds beside its figures: where every run comes from, and thinned learning curves."""
+"""The rest of a comparison's result file: the origin of every run, and thinned learning curves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from camal_rl.runs.json_files import with_sum
 from camal_rl.runs.origin import origin
 
 POINTS, ALL_POINTS, FEWEST_POINTS = 100, 4000, 8
-"""Points of a thinned curve at most, of all curves of a file together, and of each curve however many there are."""
+"""Maximum points of a thinned curve, of all curves of a file together, and minimum points of each curve."""
 _DIGITS = 5
 _ONE_LINE_EACH = ("runs", "provenance", "figures", "curves")
 
 
 def sources(group: Group) -> dict[str, Any]:
-    """Return how the runs were evaluated, the runs, and where they come from; what several share is told once.
+    """Return how the runs were evaluated, the runs, and their origins; shared origins are stored once.
 
-    ``runs`` holds ``method``, ``seed``, ``steps`` and ``seconds`` of training, and in ``provenance`` the place of what
-    the run comes from in the list ``provenance``; see :data:`camal_rl.runs.origin.FACTS`.
+    ``runs`` holds ``method``, ``seed``, ``steps`` and ``seconds`` of training, and in ``provenance`` the index of its
+    origin in the list ``provenance``; see :data:`camal_rl.runs.origin.FACTS`.
     """
     origins: list[dict[str, Any]] = []
     runs = []
@@ -48,8 +48,8 @@ def sources(group: Group) -> dict[str, Any]:
 def group_curves(group: Group) -> dict[str, Any]:
     """Return the thinned learning curves of a group's runs: by tag ``title``, ``steps``, ``same_axis`` and ``methods``.
 
-    ``steps`` says what its steps are, ``same_axis`` with which tags it shares an axis; ``methods`` holds by method and
-    seed a list of steps and one of values.
+    ``steps`` is the unit of the steps, ``same_axis`` lists the tags that share an axis, and ``methods`` holds a list of
+    steps and one of values by method and seed.
     """
     task = group.task
     found = {run: read_curves(run.folder.tensorboard, list(task.curves)) for run in group.runs}
@@ -69,11 +69,11 @@ def group_curves(group: Group) -> dict[str, Any]:
 
 
 def thinned(curve: Curve, points: int) -> list[list[float]]:
-    """Return steps and values at evenly spread places of a curve, the first and the last among them.
+    """Return steps and values at evenly spaced points of a curve, including the first and the last.
 
     Args:
         curve: steps and values, each ``(n,)``.
-        points: how many to keep at most.
+        points: maximum number of points.
     """
     steps, values = curve
     places = np.unique(np.linspace(0, len(steps) - 1, min(points, len(steps))).round().astype(int))

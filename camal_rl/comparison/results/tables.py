@@ -18,18 +18,18 @@ _DEFAULTS = {"show": "mean_std", "digits": 3, "bold": False}
 
 @dataclass
 class Sources:
-    """The files and methods that a table shows, in their order."""
+    """The files and methods in a table, in order."""
 
     methods: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, file: str, method: str | None) -> None:
-        """Note a method of a file."""
+        """Add a method of a file."""
         found = self.methods.setdefault(file, [])
         if method is not None and method not in found:
             found.append(method)
 
     def lines(self, shelf: Shelf, page: Path, command: bool) -> list[str]:
-        """Return the lines below a table: where its numbers come from, with links to the files."""
+        """Return the lines below a table on the origin of its numbers, with links to the files."""
         links: dict[str, list[str]] = {}
         for name, methods in self.methods.items():
             found = shelf.take(name)
@@ -39,13 +39,13 @@ class Sources:
 
 
 def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
-    """Return a table and the lines on where it comes from as Markdown.
+    """Return a table, and the lines on its origin, as Markdown.
 
     Raises:
         FileNotFoundError, ValueError: a file, method, figure or value is missing; the message names the row.
     """
     if not entry.columns or not entry.rows:
-        raise ValueError("a table has at least one column and one row")
+        raise ValueError("a table must have at least one column and one row")
     sources = Sources()
     if isinstance(entry.rows, str):
         rows = list(_record_rows(entry, entry.rows, shelf, sources))
@@ -60,7 +60,7 @@ def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
 
 
 def sources_text(lines: Sequence[str]) -> list[str]:
-    """Return the lines on where numbers come from as Markdown: a sentence, or a list of them."""
+    """Return the lines on the origin of numbers as Markdown: one sentence, or a list."""
     return (
         [f"Source: {line}" for line in lines] if len(lines) == 1 else ["Sources:", "", *(f"- {line}" for line in lines)]
     )
@@ -70,7 +70,7 @@ def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) ->
     cells = [row.title]
     unknown = [title for title in row.empty if title not in [column.title for column in entry.columns]]
     if unknown:
-        raise ValueError(f"row {row.title!r}: there is no column {unknown[0]!r} to be empty")
+        raise ValueError(f"row {row.title!r}: empty names the column {unknown[0]!r}, which does not exist")
     for column in entry.columns:
         if column.title in row.empty:
             cells.append("")
@@ -83,7 +83,7 @@ def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) ->
 
 
 def merged(*lines: Shown) -> Shown:
-    """Return what a cell shows: of every setting the first that is given."""
+    """Return the settings of a cell; for each setting the first given value applies."""
     found: dict[str, Any] = {}
     for each in fields(Shown):
         given = (getattr(line, each.name) for line in lines)
@@ -95,7 +95,7 @@ def cell(shown: Shown, shelf: Shelf, sources: Sources) -> str:
     """Return the text of a cell, or of any text with fields.
 
     Raises:
-        FileNotFoundError, ValueError: what the cell asks for is not there.
+        FileNotFoundError, ValueError: a file or value of the cell is missing.
     """
     files = names_of(shown.file)
     if not files:
@@ -134,7 +134,7 @@ def _value(shown: Shown, figure: str, shelf: Shelf) -> Value:
 
 
 def _against(shown: Shown, figure: str, shelf: Shelf) -> Estimate | None:
-    """Return what p compares with: the method that is named, or the first of the file; None for that itself."""
+    """Return the method that p compares with: the named one or the first of the file; None for the first itself."""
     files = names_of(shown.file)
     name, _, method = (shown.against or "").rpartition("/")
     other = shelf.take(name or files[0])
@@ -147,7 +147,7 @@ def _against(shown: Shown, figure: str, shelf: Shelf) -> Estimate | None:
 
 
 def _record_rows(entry: TableEntry, path: str, shelf: Shelf, sources: Sources) -> Iterator[list[str]]:
-    """Return the rows of a measurement's records; what one lacks is empty, one that lacks all is left out."""
+    """Return the rows of a measurement's records; missing values are empty, records without values are left out."""
     names = names_of(entry.file)
     if not names:
         raise ValueError("no file is given")
@@ -159,7 +159,7 @@ def _record_rows(entry: TableEntry, path: str, shelf: Shelf, sources: Sources) -
     texts = [[record_text(column.text or "", record, keys) for column in entry.columns] for keys, record in found]
     texts = [row for row in texts if any(row[place] is not None for place in own)]
     if not texts:
-        raise ValueError(f"{', '.join(names)} has no records with these values at {path}")
+        raise ValueError(f"{', '.join(names)} has no records with the requested values at {path}")
     for place, column in enumerate(entry.columns):
         if all(row[place] is None for row in texts):
             raise ValueError(f"column {column.title!r}: no record at {path} has the values of {column.text!r}")
@@ -171,7 +171,7 @@ def _only_keys(text: str) -> bool:
 
 
 def records(data: Any, path: Sequence[str], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the records at a path of plain data, with the keys that led to each; ``*`` stands for every key."""
+    """Yield the records at a path of plain data, each with the keys of its path; ``*`` matches every key."""
     if path and path[0] == "*":
         for key, below in data.items() if isinstance(data, Mapping) else ():
             yield from records(below, path[1:], (*keys, key))

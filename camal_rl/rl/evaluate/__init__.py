@@ -1,1 +1,1 @@
-"""What a trained agent is measured by: returns, attention, faithfulness, counterfactuals."""
+"""Evaluation of trained agents: returns, attention, faithfulness, counterfactuals."""

@@ -33,12 +33,12 @@ SUITES: tuple[str, ...] = get_args(Suite)
 _HEADS: dict[AttentionTarget, tuple[str, Change]] = {
     "value": ("value, in standard deviations of the value over the frames", value_change),
     "policy": ("probability of the preferred action", preferred_action_drop),
-    "q": ("Q-value of the greedy action, in standard deviations of it over the frames", q_value_change),
+    "q": ("Q-value of the greedy action, in standard deviations over the frames", q_value_change),
 }
 
 
 class AttentionReport(NamedTuple):
-    """What was found of an agent's maps, and how the maps were made, by target."""
+    """Results on an agent's maps, and how the maps were computed, by target."""
 
     results: Results
     maps: dict[str, MapDescription]
@@ -52,21 +52,21 @@ def attention_report(
     suite: Suite = "quick",
     level_set: str | None = None,
 ) -> AttentionReport:
-    """Measure a policy's attention on frames, target by target.
+    """Measure a policy's attention on frames, for each target.
 
-    Alignment compares the map with the mask on the CAM grid (a cell is relevant when any relevant pixel falls in it).
-    Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one as coarse as it, and
-    the ``mask`` of the relevant pixels itself. The full suite adds maps that no method is trained on, more figures,
-    fills and changes, and the stability of the model's own map
+    Alignment compares the map with the mask on the CAM grid (a cell is relevant if it contains any relevant pixel).
+    Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one of the same
+    resolution, and the ``mask`` of the relevant pixels itself. The full suite adds maps on which no method is trained,
+    more figures, fills and changes, and the stability of the model's own map
     (:mod:`camal_rl.rl.evaluate.faithfulness`).
 
     Args:
         policy: the policy.
         frames: from :func:`camal_rl.rl.frames.sample_frames`.
-        camal: says which maps are meant (method, rectification); give all policies of a comparison the same.
-        seed: seed of everything random: control maps, order of ties, perturbations.
+        camal: defines the maps (method, rectification); must be the same for all policies of a comparison.
+        seed: seed of all randomness: control maps, order of ties, perturbations.
         suite: ``quick`` or ``full``.
-        level_set: what the results call the levels that the frames are of.
+        level_set: name of the frames' levels in the results.
 
     Returns:
         For each attention target of the policy: alignment (means over the frames where they are defined),

@@ -1,4 +1,4 @@
-"""What the simulator's own interventions do to an agent's decision, beside its attention on what they change."""
+"""Effects of the simulator's interventions on an agent's decision, and its attention on the changed pixels."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ def counterfactual_report(
     seed: int,
     level_set: str | None = None,
 ) -> Results:
-    """Redraw an agent's frames under every intervention of their simulator and measure what changes.
+    """Redraw an agent's frames under every intervention of the simulator and measure the changes of the decision.
 
-    The frames are those of :func:`camal_rl.rl.frames.sample_frames` with the same arguments. Pictures are
-    not kept: memory does not grow with the number of interventions.
+    The frames are those of :func:`camal_rl.rl.frames.sample_frames` with the same arguments. Redrawn frames are not
+    stored, so memory does not grow with the number of interventions.
 
     Args:
         model: the agent.
         venv: environment with masks; it is reset first.
         frames: number of frames.
         every: steps between frames.
-        camal: says which maps are meant.
+        camal: defines the maps.
         seed: seed of the sampled actions and of the random control map.
-        level_set: what the results call the levels of ``venv``.
+        level_set: name of the levels of ``venv`` in the results.
 
     Returns:
-        For each intervention the change of the decision and the attention on what it changes, averaged over the frames
-        in which it changes anything. By head and map ``rank_correlation``, Spearman's correlation between attention
-        mass and change of the decision over the interventions, mean over frames: over those that remove something
-        (control ``remove``), and over all of them (``all``), where those on the background come first by their area
-        alone; and the other rank correlations of :func:`camal_rl.runs.attention_results.agreement_results`. No results
-        if the simulator cannot redraw its states.
+        For each intervention, the change of the decision and the attention on the changed pixels, averaged over the
+        frames in which it changes anything. By head and map, ``rank_correlation``: Spearman's correlation between
+        attention mass and change of the decision over the interventions, averaged over frames. It is computed over
+        interventions that remove something (control ``remove``) and over all of them (``all``), among which background
+        changes have the most attention due to their area. The other rank correlations of
+        :func:`camal_rl.runs.attention_results.agreement_results` are included. The results are empty if the simulator
+        cannot redraw its states.
     """
     env = find_counterfactual(venv)
     if env is None or not env.interventions():
@@ -67,7 +68,7 @@ def counterfactual_report(
 
 
 class _Collector:
-    """Answers of the policy to frames and their counterfactuals: interventions by frames."""
+    """Outputs of the policy for frames and their counterfactuals: interventions by frames."""
 
     def __init__(self, model: TrainedAgent, env: CounterfactualEnv, camal: CamalConfig, seed: int) -> None:
         self.policy, self.env, self.camal = attentive_policy(model), env, camal
@@ -75,7 +76,7 @@ class _Collector:
         self.parts: dict[str, list[Tensor]] = {}
 
     def visit(self, observations: npt.NDArray[np.uint8]) -> None:
-        """Ask the simulator about the frames that it shows."""
+        """Process the current frames of the simulator."""
         redrawn = [self.env.counterfactual(each) for each in self.env.interventions()]
         maps: dict[str, Tensor] = {}
         maps.update(attention_maps(self.policy, observations, self.camal).items())
@@ -109,7 +110,7 @@ class _Collector:
 
 
 def _change(found: Mapping[str, Tensor]) -> DecisionChange:
-    """Return how much the interventions change the answers of a policy, whichever it gives."""
+    """Return the change of a policy's outputs by the interventions, for either kind of policy."""
     if "q" in found:
         return q_decision_change(found["q"], found["q_after"], found["applies"])
     return decision_change(
@@ -126,7 +127,7 @@ _CHANGES: dict[tuple[str, ...], dict[ResultKey, str]] = {
     },
     ("q",): {ResultKey("value_change", target="q"): "value", ResultKey("flips", target="q"): "flip"},
 }
-"""What is reported of an intervention's effect, by the attention targets of the policy."""
+"""Reported effects of an intervention, by the attention targets of the policy."""
 
 
 def _results(

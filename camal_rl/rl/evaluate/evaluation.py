@@ -1,4 +1,4 @@
-"""Evaluate a trained run zero-shot on level sets: returns and attention."""
+"""Evaluates a trained run zero-shot on level sets: returns and attention."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OnStage = Callable[[str], None]
 
 
 def evaluation_settings(config: ExperimentConfig, episodes: int | None, frames: int | None) -> EvaluationConfig:
-    """Return a run's evaluation settings with the given numbers in place of its own."""
+    """Return a run's evaluation settings, with the given numbers replacing its own."""
     settings = config.evaluation
     return replace(
         settings,
@@ -45,7 +45,7 @@ def check_suite(name: str) -> Suite:
 
     Raises:
         ValueError: there is none.
-        ImportError: it needs a package that is not installed; the message holds the install line.
+        ImportError: it needs a package that is not installed; the message contains the install command.
     """
     if name not in SUITES:
         raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
@@ -55,7 +55,7 @@ def check_suite(name: str) -> Suite:
 
 
 def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
-    """Return the names of the stages that :func:`evaluate_run` goes through, for a progress bar."""
+    """Return the names of the stages of :func:`evaluate_run`, for a progress bar."""
     play = [f"returns on {name}, {actions} actions" for name in settings.sets for actions in ACTIONS]
     looks = ("attention",) if suite == "quick" else ("attention", "counterfactuals")
     seen = settings.attention_sets if settings.frames else ()
@@ -74,16 +74,16 @@ def evaluate_run(
     Args:
         folder: a trained run.
         model: its model, from :func:`load_model`.
-        settings: what is measured.
-        on_stage: called with the name of each stage that :func:`stages` lists, when it is done.
+        settings: the evaluation settings.
+        on_stage: called with the name of each finished stage from :func:`stages`.
         suite: ``quick``, or ``full`` for every faithfulness figure and the simulator's counterfactuals.
 
     Returns:
-        What ``metrics.json`` holds. Its results: of each level set and kind of actions ``return``,
-        ``normalized_return`` where the game has a scale, ``episode_length``, ``excluded_episodes``, and ``gap`` (return
-        on ``train`` minus return on the set); of each level set and target those of
-        :func:`camal_rl.rl.evaluate.attention.attention_report`; in the full suite those of
-        :func:`camal_rl.rl.evaluate.counterfactuals.counterfactual_report`, where the simulator can redraw its states.
+        The content of ``metrics.json``. Its results for each level set and kind of actions: ``return``,
+        ``normalized_return`` if the game has normalization constants, ``episode_length``, ``excluded_episodes``, and
+        ``gap`` (return on ``train`` minus return on the set). For each level set and target: those of
+        :func:`camal_rl.rl.evaluate.attention.attention_report`; in the full suite also those of
+        :func:`camal_rl.rl.evaluate.counterfactuals.counterfactual_report`, if the simulator can redraw its states.
     """
     config = agent_run_config(folder)
     if config.threads:
@@ -119,7 +119,7 @@ def _returns(
     is_duplicate = duplicate_check(config.env, name)
     results = []
     for actions, deterministic in ACTIONS.items():
-        # A new environment with the same seed, so that both kinds of action meet the same levels.
+        # A new environment with the same seed, so that both kinds of actions play the same levels.
         venv = make_level_set_env(config, name, num_envs, settings.seed, masks=False)
         try:
             played = play_episodes(model, venv, settings.episodes, deterministic, settings.seed, is_duplicate)
@@ -158,7 +158,7 @@ def _frames_env(config: ExperimentConfig, settings: EvaluationConfig, name: str)
 
 
 def _gaps(results: Results) -> list[Result]:
-    """Return by how much the mean return is higher on training levels; undefined where either mean is."""
+    """Return how much higher the mean return is on training levels; undefined if either mean is undefined."""
     found = []
     for each in results.select(figure="return"):
         trained = results.find(each.key._replace(level_set="train"))
@@ -170,7 +170,7 @@ def _gaps(results: Results) -> list[Result]:
 
 
 def duplicate_check(env: EnvConfig, set_name: str) -> IsDuplicate | None:
-    """Return a check for levels that look like training levels, for held-out sets of families that can have them."""
+    """Return a check for held-out levels that look like training levels, for families where these occur."""
     family, name = family_of(env.id)
     fingerprints, fingerprint = family.training_fingerprints, family.frame_fingerprint
     if fingerprints is None or fingerprint is None or not set_name.startswith("held_out"):

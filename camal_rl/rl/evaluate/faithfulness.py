@@ -1,4 +1,4 @@
-"""Everything that ``evaluate --suite full`` measures of one head's map beyond alignment and the deletion effect."""
+"""The additional measurements of ``evaluate --suite full`` on one head's map."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from camal_rl.runs.attention_results import curve_results, faithfulness_results
 from camal_rl.runs.results import Result
 
 NEUTRAL_METHODS: tuple[ExplainMethod, ...] = ("perturbation", "integrated_gradients")
-"""Maps that no method is trained on: a method that is judged by its own map alone is judged by what it optimized."""
+"""Maps on which no method is trained; judging a method only by its own map would judge it by its training objective."""
 
 OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
 STABILITY_FRAMES = 64
-"""Consistency and parameter randomization look at the first so many frames."""
+"""Number of frames for consistency and parameter randomization."""
 
 _OTHER_CHANGES: dict[str, dict[str, Change]] = {
     "policy": {"kl": policy_divergence, "sarfa": sarfa},
     "q": {"sarfa": q_sarfa},
 }
-"""Further measures of change by target; a Q-network has no distribution to take a divergence of."""
-# These two darken the image by the map; the fill plays no part in them.
+"""Further measures of change by target; a Q-network has no distribution, so there is no divergence."""
+# These two multiply the image by the map and do not use the fill.
 _WITHOUT_FILL = ("average_drop", "increase_in_confidence")
 
 
 def check_suite_support() -> None:
-    """Raise an ImportError with the install line if the full suite lacks a package."""
+    """Raise an ImportError with the install command if a package for the full suite is missing."""
     if find_spec("captum") is None:
         raise ImportError(
-            "Captum is not installed; --suite full takes integrated gradients from it. "
-            f"Install it with: {install_command('explain')}"
+            "Captum is not installed; --suite full needs its integrated gradients. Install it with: "
+            f"{install_command('explain')}"
         )
 
 
@@ -76,16 +76,16 @@ def faithfulness_suite(
     Args:
         policy: the policy.
         head: the attention target.
-        change: what counts as a change of that head's output.
+        change: measure of change of that head's output.
         images: ``(N, C, H, W)``, uint8.
         saliency: the model's map and its controls, ``(N, H, W)`` by name.
-        neutral: of :func:`neutral_maps`; measured with the mean fill only.
-        seed: seed of the order of ties, subsets and noise: the same for every map.
-        level_set: what the results call the levels that the images are of.
+        neutral: maps from :func:`neutral_maps`; measured only with the mean fill.
+        seed: seed of the order of ties, subsets and noise, the same for every map.
+        level_set: name of the images' levels in the results.
 
     Returns:
         Every figure and curve by map (mean fill), the figures by fill and map, and the deletion effect by map with
-        other measures of change where the target has any (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
+        other measures of change if the target has any (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
     """
     output = head_output(policy, head)
     results: list[Result] = []
@@ -121,11 +121,11 @@ def stability(
     seed: int,
     level_set: str | None = None,
 ) -> list[Result]:
-    """Return how the model's own map answers to changes that should not, and to one that should, change it.
+    """Return the consistency of the model's own map, and its change under parameter randomization.
 
     Consistency: similarity of the map before and after noise of two gray levels and after a shift by one pixel.
     Randomization: rank correlation with the original map while the network's layers are randomized from the top.
-    A map of an action is that of the one preferred on the unchanged image throughout.
+    A map of an action always explains the action that is preferred on the unchanged image.
     """
     few = images[:STABILITY_FRAMES]
     actions = preferred_actions(policy, few.to(policy.device))

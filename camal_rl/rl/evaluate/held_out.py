@@ -1,4 +1,4 @@
-"""Return on held-out levels while training runs: measured beside it, without touching it."""
+"""Measures the return on held-out levels during training, without affecting training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate.returns import play_episodes
 
 HELD_OUT_RETURN = "held_out/return"
-"""What TensorBoard calls the figure."""
+"""Tag of the figure in TensorBoard."""
 
 
 class HeldOutReturn(BaseCallback):
-    """Logs the mean return on held-out levels at the end of a rollout, every so many steps and at the end of training.
+    """Logs the mean return on held-out levels after rollouts at regular intervals, and at the end of training.
 
-    Training goes on as if nothing had happened: the environment is another one, its own seed starts every measurement
-    anew, and the random states of Python, NumPy and torch are as before. Like the return on training levels it is that
-    of the policy which has played the rollout.
+    Training is not affected: the environment is a separate one, every measurement starts from its own seed, and the
+        random states of Python, NumPy and torch are restored. Like the return on training levels, it is the return of
+        the policy that played the rollout.
 
     Args:
         venv: environment of the held-out levels with raw rewards.
         every_steps: environment steps between measurements, at least 1.
-        episodes: episodes of each measurement.
+        episodes: number of episodes per measurement.
         seed: seed of the levels and of the sampled actions; every measurement begins with the same levels.
     """
 
@@ -40,11 +40,11 @@ class HeldOutReturn(BaseCallback):
         self._end = 0
 
     def schedule(self) -> dict[str, Any]:
-        """Return when the next measurement is due, for checkpoints."""
+        """Return the step of the next measurement, for checkpoints."""
         return {"next": self._next}
 
     def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
-        """Take over what :meth:`schedule` gave."""
+        """Restore the result of :meth:`schedule`."""
         self._next = schedule["next"]
 
     def _on_training_start(self) -> None:
@@ -64,7 +64,7 @@ class HeldOutReturn(BaseCallback):
 
 
 def held_out_callback(config: ExperimentConfig) -> HeldOutReturn | None:
-    """Return the callback on the first held-out set of the evaluation, ``None`` where none is asked for.
+    """Return the callback for the first held-out set of the evaluation, ``None`` if it is switched off.
 
     Raises:
         ValueError: the evaluation has no held-out set.
@@ -75,7 +75,7 @@ def held_out_callback(config: ExperimentConfig) -> HeldOutReturn | None:
     name = next((each for each in evaluation.sets if each.startswith("held_out")), None)
     if name is None:
         raise ValueError(
-            f"log.held_out_every measures a held-out level set, but evaluation.sets holds only "
+            f"log.held_out_every measures a held-out level set, but evaluation.sets contains only "
             f"{', '.join(evaluation.sets)}; add held_out to it, or set log.held_out_every=0"
         )
     with random_states_kept():

@@ -1,4 +1,4 @@
-"""Returns over a fixed number of episodes, without favoring short ones."""
+"""Returns over a fixed number of episodes, without a bias towards short episodes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ IsDuplicate = Callable[[npt.NDArray[np.uint8]], bool]
 
 
 class Actor(Protocol):
-    """Anything that acts as an SB3 model does."""
+    """An object with the ``predict`` method of SB3 models."""
 
     def predict(self, observation: npt.NDArray[Any], *, deterministic: bool = False) -> tuple[Any, Any]:
-        """Return actions for a batch of observations, and a state that is not used."""
+        """Return actions for a batch of observations, and an unused state."""
 
 
 @dataclass(frozen=True)
 class EpisodeReturns:
-    """Results of the episodes that count.
+    """Results of the counted episodes.
 
     Attributes:
         returns: sum of the raw rewards of each episode.
         lengths: steps of each episode.
-        excluded: episodes that were played but do not count, since their level is one of the training levels.
+        excluded: number of episodes that were played but not counted, since their level is a training level.
     """
 
     returns: npt.NDArray[np.float64]
@@ -40,11 +40,11 @@ class EpisodeReturns:
     excluded: int
 
     def results(self, level_set: str | None = None, actions: str | None = None) -> list[Result]:
-        """Return mean return and length of the episodes, undefined without any, and how many were excluded.
+        """Return mean return and length of the episodes (undefined if there are none), and the number of excluded ones.
 
         Args:
-            level_set: what the results call the levels.
-            actions: what they call the kind of actions.
+            level_set: name of the levels in the results.
+            actions: name of the kind of actions in the results.
         """
         count = len(self.returns)
         mean = float(self.returns.mean()) if count else None
@@ -63,7 +63,7 @@ class EpisodeReturns:
 
 
 def episode_quota(episodes: int, num_envs: int) -> npt.NDArray[np.int64]:
-    """Return how many episodes each environment plays: as equal as possible, ``sum = episodes``."""
+    """Return the number of episodes for each environment: as equal as possible, ``sum = episodes``."""
     return np.array([(episodes + index) // num_envs for index in range(num_envs)], dtype=np.int64)
 
 
@@ -75,25 +75,25 @@ def play_episodes(
     seed: int,
     is_duplicate: IsDuplicate | None = None,
 ) -> EpisodeReturns:
-    """Play episodes and return what they gave.
+    """Play episodes and return their results.
 
-    Every environment plays a number of episodes that is fixed beforehand. Taking the first ``episodes`` that end
-    would favor short ones, which in many games are the bad ones.
+    Every environment plays a number of episodes that is fixed in advance. Taking the first ``episodes`` to finish would
+    favor short episodes, which are the bad ones in many games.
 
     Args:
         model: acts on the observations.
         venv: environment with raw rewards; it is reset first.
-        episodes: how many episodes are played, at least 1.
+        episodes: number of episodes, at least 1.
         deterministic: preferred actions instead of sampled ones.
-        seed: seed of the sampled actions; torch's global generators are left as they were.
-        is_duplicate: given the first frame of an episode, says that its level must not count.
+        seed: seed of the sampled actions; torch's global generators are restored.
+        is_duplicate: returns, for the first frame of an episode, whether its level must not count.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     remaining = episode_quota(episodes, venv.num_envs)
 
     def start(indices: npt.NDArray[np.int64]) -> None:
-        # A level looks as the simulator draws it, whatever the agent sees of it.
+        # Duplicates are detected in the simulator's frames, even if the agent sees masked ones.
         tally.start(indices, images_seen(venv, observations, None))
 
     tally = _Tally(venv.num_envs, is_duplicate)

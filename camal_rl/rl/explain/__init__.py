@@ -1,1 +1,1 @@
-"""Where an agent looks, as pictures: a contact sheet of frames, the video of an episode."""
+"""Pictures of an agent's attention: a contact sheet of frames, a video and a viewer of an episode."""

@@ -1,4 +1,4 @@
-"""A contact sheet: frames, their segmentation, and where the policy looks, with what it decides."""
+"""A contact sheet: frames, their segmentation, attention maps, and the policy's decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camal_rl.overlays import RGBImage, class_colors, colored_segmentation, enla
 from camal_rl.rl.frames import FrameSet
 from camal_rl.rl.policy_outputs import PolicyOutputs
 
-# Everything in pixels at this resolution, so that a cell of a sheet is an exact copy of its picture.
+# Positions are in pixels at this resolution, so that a cell of a sheet is an exact copy of its picture.
 _DPI = 100
 _CELL = 192
 _GAP = 8
@@ -39,11 +39,11 @@ _MAP_TITLES: dict[AttentionTarget, str] = {
 
 @dataclass(frozen=True)
 class SheetText:
-    """What a sheet says besides numbers.
+    """The texts of a sheet.
 
     Attributes:
-        title: the agent and where it plays.
-        maps: which maps are shown, in words.
+        title: the agent and its environment.
+        maps: description of the maps.
         action_names: one for each action.
         class_names: ``class_names[id]`` is the name of a class; ``None`` leaves the segmentation out.
     """
@@ -57,16 +57,16 @@ class SheetText:
 def write_contact_sheet(path: Path, frames: FrameSet, outputs: PolicyOutputs, text: SheetText) -> None:
     """Write a PNG with one row for each frame: frame | segmentation | a map for each attention target.
 
-    The file appears, over an earlier one, when it is complete; missing folders are made.
+    The file is written atomically and replaces an earlier one; missing folders are created.
 
     Args:
         path: the file.
         frames: N frames with their label maps.
-        outputs: what the policy answers to them, for the actions that the policy prefers.
+        outputs: the policy's outputs for them, for the preferred actions.
         text: titles and names.
 
     Raises:
-        ValueError: no frames, or outputs for other ones.
+        ValueError: there are no frames, or the outputs belong to others.
     """
     figure = contact_sheet(frames, outputs, text)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class _Page:
     def write(
         self, left: int, baseline: int, text: str, size: float = 9, color: str = "black", top: bool = False
     ) -> None:
-        """Write text on a baseline, or with its first line's top there."""
+        """Write text on a baseline, or with the top of its first line at that position."""
         where = (left / self.width, 1 - baseline / self.height)
         alignment = "top" if top else "baseline"
         self.figure.text(*where, text, size=size, color=color, va=alignment, linespacing=1.6)
@@ -155,7 +155,7 @@ def _columns(frames: FrameSet, outputs: PolicyOutputs, with_segmentation: bool) 
     if with_segmentation:
         columns["segmentation"] = [enlarged(picture, _CELL) for picture in colored_segmentation(frames.labels)]
     for name, maps in outputs.maps.items():
-        # Where a map is not finite there is nothing to draw over the frame.
+        # A non-finite map cannot be drawn over the frame.
         columns[_MAP_TITLES[name]] = [
             heatmap_overlay(to_grayscale(image), cam) if np.isfinite(cam).all() else image
             for image, cam in zip(images, maps, strict=True)

@@ -1,4 +1,4 @@
-"""How a decision is told beside its picture: titles of maps, and bars of what each action's number is."""
+"""Display of decisions beside pictures: titles of maps, and bars of the action scores."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SCORE_TITLES = {"p": "probability of each action", "Q": "Q-value of each action"
 
 
 def bar_shares(outputs: PolicyOutputs, episode: PolicyOutputs) -> npt.NDArray[np.float32]:
-    """Return the length ``(N, A)`` of each action's bar in [0, 1]: its probability, or its Q-value within an episode's.
+    """Return the length ``(N, A)`` of each action's bar in [0, 1]: its probability, or its scaled Q-value.
 
     Args:
-        outputs: what is shown.
-        episode: the answers to the episode's frames, whose smallest and largest Q-value a bar's ends stand for.
+        outputs: the outputs to show.
+        episode: outputs for the episode's frames; bars range from their smallest to their largest Q-value.
     """
     scores = _finite(outputs.action_scores)
     if outputs.q_values is None:

@@ -1,4 +1,4 @@
-"""One episode of an agent, step by step."""
+"""Records one episode of an agent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from camal_rl.rl.evaluate.returns import Actor
 
 @dataclass(frozen=True)
 class Recording:
-    """An episode of T steps; entry ``t`` of everything belongs to the same step.
+    """An episode of T steps; entry ``t`` of every field belongs to the same step.
 
     Attributes:
-        frames: ``uint8 (T, H, W, C)``, what the agent saw.
-        actions: ``int64 (T,)``, what it did upon seeing that frame.
-        rewards: ``float64 (T,)``, what that action gave.
-        ended: whether the episode came to its end; ``False`` where it was cut after the most steps allowed.
+        frames: ``uint8 (T, H, W, C)``, the agent's observations.
+        actions: ``int64 (T,)``, its actions on these frames.
+        rewards: ``float64 (T,)``, the rewards of these actions.
+        ended: whether the episode ended; ``False`` if it was cut off after the maximum number of steps.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -35,7 +35,7 @@ class Recording:
 
     @property
     def returns(self) -> npt.NDArray[np.float64]:
-        """Sum of the rewards up to and with each step, ``(T,)``."""
+        """Sum of the rewards up to and including each step, ``(T,)``."""
         return np.cumsum(self.rewards)
 
 
@@ -57,11 +57,11 @@ def record_episode(
         actor: acts on the observations.
         venv: environment with raw rewards and image observations ``uint8 (num_envs, H, W, C)``.
         deterministic: preferred actions instead of sampled ones.
-        seed: seed of the sampled actions; torch's global generators are left as they were.
-        max_steps: cut the episode after this many steps, at least 1.
+        seed: seed of the sampled actions; torch's global generators are restored.
+        max_steps: maximum number of steps, at least 1.
         on_step: called with the number of steps so far.
-        on_frame: called with the step whose frame the environment shows, before its action. It may ask the environment
-            about its current state, and must not draw from torch's global generators.
+        on_frame: called with the step of the environment's current frame, before its action. It may query the
+            environment's current state, and must not draw from torch's global generators.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")

@@ -1,4 +1,4 @@
-"""One HTML page to look at an episode: its frames, maps and classes, and what the decision becomes when redrawn."""
+"""An HTML episode viewer: frames, maps, classes, and the decision on redrawn frames."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class PageText:
-    """What a page says besides numbers.
+    """The texts of a page.
 
     Attributes:
-        title: the agent and where it plays.
-        maps: which maps are shown, in words.
+        title: the agent and its environment.
+        maps: description of the maps.
         action_names: one for each action.
-        notes: further lines, such as what is missing and why.
-        value: what the value is called.
+        notes: further lines, such as reasons for missing parts.
+        value: name of the value.
     """
 
     title: str
@@ -67,23 +67,23 @@ def write_episode_page(
     redrawn: Sequence[Redrawn],
     text: PageText,
 ) -> None:
-    """Write a page that needs nothing beside it and asks nothing of the network.
+    """Write a self-contained page that makes no network requests.
 
-    The file appears, over an earlier one, when it is complete; missing folders are made.
+    The file is written atomically and replaces an earlier one; missing folders are created.
 
     Args:
         path: the file.
         recording: T steps.
-        outputs: what the policy answers to its frames, for the actions that were taken.
+        outputs: the policy's outputs for its frames, for the actions that were taken.
         labels: the frames' label maps; ``None`` leaves the classes out.
-        redrawn: the simulator's interventions; empty where it has none.
+        redrawn: the simulator's interventions; empty if it has none.
         text: titles and names.
 
     Raises:
-        ValueError: outputs or label maps of other frames, or names of other actions.
+        ValueError: outputs, label maps or action names do not match the recording.
     """
     if len(outputs) != len(recording) or (outputs.actions != recording.actions).any():
-        raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
+        raise ValueError("the outputs must belong to the recording's frames and the actions that were taken")
     if labels is not None and len(labels.maps) != len(recording):
         raise ValueError(f"expected {len(recording)} label maps, one for each frame, got {len(labels.maps)}")
     if len(text.action_names) != outputs.action_scores.shape[1]:
@@ -106,7 +106,7 @@ def _page_data(
     redrawn: Sequence[Redrawn],
     text: PageText,
 ) -> dict[str, Any]:
-    """Return what the page's script reads, as plain values; pictures and maps are base64 texts."""
+    """Return the data for the page's script as plain values; pictures and maps are base64 texts."""
     frames = as_rgb(recording.frames)
     return {
         "size": [frames.shape[2], frames.shape[1]],
@@ -142,7 +142,7 @@ def _answers(outputs: PolicyOutputs, episode: PolicyOutputs) -> dict[str, Any]:
 
 
 def _intervention(redrawn: Redrawn, frames: npt.NDArray[np.uint8], episode: PolicyOutputs) -> dict[str, Any]:
-    """Return an intervention with the frames that it changes; ``places[t]`` is the index of step t's, or -1."""
+    """Return an intervention and its changed frames; ``places[t]`` is the index of step t's frame, or -1."""
     places = np.full(len(episode), -1)
     places[redrawn.steps] = np.arange(len(redrawn.steps))
     pieces = [_changed_piece(frames[step], image) for step, image in zip(redrawn.steps, redrawn.images, strict=True)]
@@ -163,9 +163,9 @@ def _words(intervention: Intervention) -> Mapping[str, str]:
 
 
 def _changed_piece(frame: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Return the smallest box that holds every changed pixel, as ``x``, ``y`` and a PNG.
+    """Return the bounding box of all changed pixels, as ``x``, ``y`` and a PNG.
 
-    It is one pixel where none is changed: of a background, an agent that sees objects only sees nothing.
+    It is one pixel if nothing is changed: an agent that sees only objects does not see a new background.
     """
     changed = (frame != image).any(axis=2)
     if not changed.any():
@@ -196,7 +196,7 @@ def _finite(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 
 
 def _bytes(maps: npt.NDArray[np.float32]) -> str:
-    """Return maps ``(T, h, w)`` in [0, 1] as one byte a cell; where one is not finite it is 0."""
+    """Return maps ``(T, h, w)`` in [0, 1] as one byte per cell; non-finite cells become 0."""
     shown = np.where(_finite(maps)[:, None, None], maps, 0)
     return base64.b64encode(np.rint(shown * 255).astype(np.uint8).tobytes()).decode()
 
@@ -210,7 +210,7 @@ def _png(picture: npt.NDArray[np.uint8]) -> str:
 
 
 def _rounded(numbers: npt.NDArray[np.floating]) -> list[Any]:
-    """Return finite numbers rounded, and ``None`` for others, which JSON has no sign for."""
+    """Return finite numbers rounded, and ``None`` for others, which JSON cannot represent."""
     shown = np.round(numbers.astype(np.float64), _DIGITS).astype(object)
     shown[~np.isfinite(numbers)] = None
     return list(shown.tolist())

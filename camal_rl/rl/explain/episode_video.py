@@ -37,13 +37,13 @@ _SCALE = 0.45
 
 @dataclass(frozen=True)
 class VideoText:
-    """What a video says besides numbers.
+    """The texts of a video.
 
     Attributes:
-        title: the agent and where it plays; the first line.
-        maps: which maps are shown; the second line.
+        title: the agent and its environment; the first line.
+        maps: description of the maps; the second line.
         action_names: one for each action.
-        value: what the value is called.
+        value: name of the value.
     """
 
     title: str
@@ -53,18 +53,18 @@ class VideoText:
 
 
 def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoText) -> Iterator[RGBImage]:
-    """Yield one picture for each step of an episode, all of one size.
+    """Yield one picture for each step of an episode, all of the same size.
 
-    Everything on a picture belongs to one step: the frame, the maps and the value of that frame, the action chosen on
-    it, the reward of that action, and the return with that reward.
+    Everything on a picture belongs to one step: the frame, the maps and the value of that frame, the action chosen for
+        it, the reward of that action, and the return including that reward.
 
     Args:
         recording: T steps.
-        outputs: what the policy answers to its frames, for the actions that were taken.
+        outputs: the policy's outputs for its frames, for the actions that were taken.
         text: title and names.
     """
     if len(outputs) != len(recording) or (outputs.actions != recording.actions).any():
-        raise ValueError("the outputs must be those for the recording's frames, for the actions that were taken")
+        raise ValueError("the outputs must belong to the recording's frames and the actions that were taken")
     if len(text.action_names) != outputs.action_scores.shape[1]:
         raise ValueError(f"expected {outputs.action_scores.shape[1]} action names, got {len(text.action_names)}")
     panel = enlarged(as_rgb(recording.frames[0]), _PANEL)
@@ -74,7 +74,7 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
     curve = _Curve.of(layout, outputs.values)
     curve.draw_axes(backdrop)
     for step in range(len(recording)):
-        # The curve grows on the backdrop, so that each picture costs one segment.
+        # The curve is extended on the backdrop, so each picture draws only one segment.
         curve.extend(backdrop, step)
         picture = backdrop.copy()
         _draw_panels(picture, layout, recording, outputs, step)
@@ -86,7 +86,7 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where things are, in pixels."""
+    """The layout in pixels."""
 
     panel: tuple[int, int]
     actions: int
@@ -143,7 +143,7 @@ def _text_width(text: str) -> int:
 
 
 def _backdrop(layout: _Layout, text: VideoText, scores: str) -> RGBImage:
-    """Return what all pictures of an episode share."""
+    """Return the background shared by all pictures of an episode."""
     picture = np.full((layout.height, layout.width, 3), _BACKGROUND, dtype=np.uint8)
     room = layout.width - 2 * _MARGIN
     _write(picture, text.title, layout.left(0), 20, room=room)

@@ -1,4 +1,4 @@
-"""Explain a trained run: a contact sheet of where it looks, a video of episodes, and a page to look at one."""
+"""Explains a trained run: a contact sheet of its attention, a video of episodes, and an episode viewer."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from camal_rl.runs.folders import unique_name
 from camal_rl.runs.run_folder import RunFolder
 
 OnProgress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and how much there is (``None`` where nobody knows)."""
+"""Called with the activity, how much of it is done, and the total (``None`` if unknown)."""
 
 _HOLD_SECONDS = 1
 PAGE_STEPS = 300
-"""How many steps of an episode its page shows: it holds every frame, and each as the simulator redraws it."""
+"""Maximum number of steps on an episode's page, which contains every frame and its redrawn versions."""
 
 
 @dataclass(frozen=True)
 class ExplanationSettings:
-    """What is drawn.
+    """Settings of an explanation.
 
     Attributes:
-        level_set: level set of the environment that is played.
-        camal: says which maps are meant (method, rectification).
-        frames: rows of the contact sheet.
-        episodes: episodes of the video; 0 writes none.
-        deterministic: preferred actions instead of sampled ones, on the sheet and in the video.
+        level_set: level set of the environment to play.
+        camal: defines the maps (method, rectification).
+        frames: number of rows of the contact sheet.
+        episodes: number of episodes in the video; 0 writes none.
+        deterministic: preferred instead of sampled actions, on the sheet and in the video.
         seed: seed of the levels and actions.
-        fps: steps for each second of the video.
-        page: whether the page of the first episode is written.
+        fps: frames per second of the video.
+        page: whether to write the page of the first episode.
     """
 
     level_set: str
@@ -79,7 +79,7 @@ def explanation_settings(
     seed: int | None = None,
     **given: Any,
 ) -> ExplanationSettings:
-    """Return what is drawn of a run, with the run's own settings where nothing is given.
+    """Return the settings of an explanation, with the run's own settings as defaults.
 
     Args:
         config: the run's configuration.
@@ -100,16 +100,16 @@ def explanation_settings(
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explanation that is ready to be drawn: nothing on disk yet, but model and environments exist.
+    """An explanation that is ready to be drawn: model and environments exist, nothing is on disk yet.
 
     Attributes:
         config: the run's configuration.
-        settings: what is drawn.
+        settings: the settings of the explanation.
         model: the run's model.
         sheet_venv: environment of the contact sheet.
         video_venv: environment of the video, ``None`` without one.
         page_venv: environment of the page, ``None`` without one.
-        no_segmentation: why there is no segmentation, ``None`` where there is.
+        no_segmentation: the reason for missing segmentation, ``None`` if it is available.
     """
 
     config: ExperimentConfig
@@ -128,14 +128,13 @@ class Explanation:
 
 
 def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Explanation:
-    """Load a run's model and make the environments, so that every mistake shows before anything is written.
+    """Load a run's model and create the environments, so that mistakes are found before anything is written.
 
-    Masks are asked for also where the run was trained without them. Where the simulator cannot give any, sheet and page
-    go without.
+    Masks are requested even if the run was trained without them. If the simulator has none, sheet and page omit them.
 
     Raises:
-        FileNotFoundError: not the folder of a trained run.
-        ValueError, TypeError: something that the environment refuses.
+        FileNotFoundError: the folder is not that of a trained run. ValueError, TypeError: the environment refuses an
+            option.
         ImportError: the simulator, or PyAV for the video, is not installed.
     """
     config = agent_run_config(folder)
@@ -157,7 +156,7 @@ def prepare_explanation(folder: RunFolder, settings: ExplanationSettings) -> Exp
 def _masked_env(
     config: ExperimentConfig, settings: ExplanationSettings, num_envs: int
 ) -> tuple[SegmentedVecEnv, str | None]:
-    """Return an environment of the level set, and why it has no masks where it has none."""
+    """Return an environment of the level set, and the reason if it has no masks."""
     try:
         return make_level_set_env(config, settings.level_set, num_envs, settings.seed, masks=True), None
     except ValueError as error:
@@ -168,7 +167,7 @@ def _masked_env(
 def explain(explanation: Explanation, out: Path, on_progress: OnProgress = lambda *_: None) -> list[Path]:
     """Write ``attention-<level set>.png``, ``episode-<level set>.html``, ``episodes-<level set>.mp4``; return paths.
 
-    Each file appears in one piece, over one of an earlier explanation; the folder is made where it is missing.
+    Each file is written atomically and replaces an earlier one; a missing folder is created.
     """
     settings, written = explanation.settings, []
     sheet = out / f"attention-{unique_name(settings.level_set)}.png"
@@ -202,7 +201,7 @@ def _write_sheet(explanation: Explanation, path: Path) -> None:
 
 
 def _write_page(explanation: Explanation, venv: SegmentedVecEnv, path: Path, on_progress: OnProgress) -> None:
-    """Play the first episode with all that the simulator can say about each step, and write its page."""
+    """Play the first episode, query the simulator at each step, and write its page."""
     settings, policy = explanation.settings, attentive_policy(explanation.model)
     witness = Witness(venv, with_labels=explanation.no_segmentation is None)
     recording = record_episode(
@@ -219,7 +218,7 @@ def _write_page(explanation: Explanation, venv: SegmentedVecEnv, path: Path, on_
     redrawn = witness.redrawn(policy, recording.actions, settings.camal)
     notes = []
     if not recording.ended:
-        notes.append(f"The first {len(recording)} steps of an episode that goes on.")
+        notes.append(f"The first {len(recording)} steps of a longer episode.")
     if explanation.no_segmentation is not None:
         notes.append(f"No segmentation: {explanation.no_segmentation}.")
     labels = Labels(np.stack(witness.labels), venv.spec.names, venv.spec.relevant_lookup()) if witness.labels else None
@@ -235,7 +234,7 @@ def _value_name(config: ExperimentConfig) -> str:
 
 
 def _video_pictures(explanation: Explanation, venv: SegmentedVecEnv, on_progress: OnProgress) -> Iterator[RGBImage]:
-    """Play and draw the episodes one after the other; the last picture of each stays for a moment."""
+    """Play and draw the episodes in sequence; the last picture of each is held for a moment."""
     settings, names, value = explanation.settings, action_names(venv), _value_name(explanation.config)
     for episode in range(settings.episodes):
         label = f"episode {episode + 1} of {settings.episodes}"
@@ -275,12 +274,12 @@ def _maps(camal: CamalConfig) -> str:
     signs = (
         next(iter(by_target.values())) if same else ", ".join(f"{sign} ({name})" for name, sign in by_target.items())
     )
-    return f"maps: {camal.method}, {signs}; each is divided by its maximum; yellow counts most"
+    return f"maps: {camal.method}, {signs}; each is divided by its maximum; yellow is largest"
 
 
 @dataclass(frozen=True)
 class _Acting:
-    """An actor that always samples, or always prefers, whatever it is asked for."""
+    """An actor that always samples, or always takes preferred actions, whatever the caller requests."""
 
     model: Actor
     deterministic: bool
@@ -290,7 +289,7 @@ class _Acting:
 
 
 class _WithoutSegmentation(VecEnvWrapper, SegmentedVecEnv):
-    """An environment without masks, in the place of one with: every pixel is background."""
+    """Adds empty masks to an environment without masks: every pixel is background."""
 
     def __init__(self, venv: SegmentedVecEnv) -> None:
         super().__init__(venv)

@@ -1,4 +1,4 @@
-"""MP4 files that browsers play."""
+"""Writes MP4 files that browsers can play."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camal_rl.atomic import replacing
 from camal_rl.extras import install_command
 from camal_rl.overlays import RGBImage
 
-# Nearly lossless for drawings and enlarged pixels, at a fraction of the default preset's time.
+# Nearly lossless for drawings and enlarged pixels, in a fraction of the default preset's time.
 _ENCODER = {"crf": "18", "preset": "veryfast"}
 # ITU-T H.273: OpenCV's and FFmpeg's conversion from RGB is that of BT.601 in limited range; players that are not told
 # so may take larger pictures for BT.709 and shift the colors.
@@ -28,13 +28,13 @@ def check_video_support() -> None:
 def write_mp4(path: Path, pictures: Iterable[RGBImage], fps: int) -> int:
     """Write pictures as H.264 in 4:2:0 and return their number.
 
-    The file appears, over an earlier one, when it is complete; after an error or Ctrl-C an earlier one is as it was.
+    The file is written atomically; after an error or Ctrl-C an earlier one is intact.
 
     Args:
-        path: the file; missing folders are made.
-        pictures: ``uint8 (H, W, 3)``, at least one, all of one size. H.264 in 4:2:0 needs even sizes: an odd one
-            grows by one row or column, a copy of the last.
-        fps: pictures for each second, at least 1.
+        path: the file; missing folders are created.
+        pictures: ``uint8 (H, W, 3)``, at least one, all of the same size. H.264 in 4:2:0 needs even sizes: an odd size
+            is extended by a copy of the last row or column.
+        fps: pictures per second, at least 1.
 
     Raises:
         ValueError: no pictures, or an ``fps`` below 1.
@@ -60,7 +60,7 @@ def even_sized(picture: RGBImage) -> RGBImage:
 def _encode(path: Path, pictures: Iterable[RGBImage], size: tuple[int, ...], fps: int) -> int:
     av = _pyav()
     count = 0
-    # The index in front lets a browser start before it has the whole file.
+    # The index at the front lets a browser start before it has loaded the whole file.
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options=_ENCODER)
         stream.height, stream.width = (length + length % 2 for length in size)

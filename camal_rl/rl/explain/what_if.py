@@ -1,4 +1,4 @@
-"""An episode as its simulator would have drawn it with one thing changed, and what the agent would have decided."""
+"""An episode redrawn by its simulator with one thing changed, and the agent's decisions on it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
 
 @dataclass(frozen=True)
 class Redrawn:
-    """The frames of an episode that an intervention changes, K of them, at least one.
+    """The K frames of an episode that an intervention changes, at least one.
 
     Attributes:
-        intervention: what is changed.
+        intervention: the intervention.
         steps: ``int64 (K,)``, the steps of these frames, in order.
-        images: ``uint8 (K, H, W, 3)``, what is drawn.
-        outputs: what the policy answers to them, for the actions that were taken.
+        images: ``uint8 (K, H, W, 3)``, the redrawn frames.
+        outputs: the policy's outputs for them, for the actions that were taken.
     """
 
     intervention: Intervention
@@ -30,11 +30,11 @@ class Redrawn:
 
 
 class Witness:
-    """Keeps, at every step of an episode of one environment, the label map and what the interventions draw.
+    """Records the label map and the redrawn frames at every step of an episode of one environment.
 
     Args:
-        venv: environment of one copy.
-        with_labels: whether it gives label maps.
+        venv: a single environment.
+        with_labels: whether it provides label maps.
 
     Attributes:
         labels: a label map ``uint8 (H, W)`` for each step so far; none where it gives none.
@@ -49,7 +49,7 @@ class Witness:
             self._drawn = {each: {} for each in self._env.interventions()}
 
     def __call__(self, step: int) -> None:
-        """Keep what belongs to the frame that the environment shows, which is that of this step."""
+        """Record the current frame of the environment, which is that of this step."""
         if self._with_labels:
             self.labels.append(self._venv.segmentation()[0].copy())
         for intervention, images in self._drawn.items():
@@ -61,12 +61,12 @@ class Witness:
     def redrawn(
         self, policy: AttentivePolicy, actions: npt.NDArray[np.int64], camal: CamalConfig | None = None
     ) -> list[Redrawn]:
-        """Return the interventions that change a frame, with what the policy answers to the changed ones.
+        """Return the interventions that change any frame, with the policy's outputs for the changed frames.
 
         Args:
             policy: the agent's policy.
             actions: ``int64 (T,)``, the actions that were taken, which the policy maps explain.
-            camal: says which maps are meant; by default the policy's own.
+            camal: defines the maps; by default the policy's own.
         """
         found = []
         for intervention, images in self._drawn.items():
