@@ -36,12 +36,12 @@ def export(
     """Write the policy of an agent, or a classifier, as a file that runs without camal_rl.
 
     Input: images uint8 (B, H, W, C), any B. Output: action logits (or mean and log_std) and value; for a classifier,
-        the logits. The new file is loaded and compared with the model on random frames before it is saved. The format
-        safetensors is for camal_rl itself (camal_rl.rl.load_policy): it contains no code, and attention maps remain
-        available.
+    the logits. The new file is loaded and compared with the model on random frames before it is saved. The format
+    safetensors is for camal_rl itself (camal_rl.rl.load_policy): it contains no code, and attention maps remain
+    available.
 
     The format hub is a folder ready for the Hugging Face Hub: safetensors, settings, results, and a model card. It
-        contains no paths, user names or command lines. Nothing is uploaded.
+    contains no paths, user names or command lines. Nothing is uploaded.
 
     For example:
 

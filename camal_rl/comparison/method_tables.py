@@ -1,6 +1,7 @@
 """Tables that compare methods: one row for each figure, one column for each method.
 
-With more than five methods, p-values are written below the means, and a table of few figures has one row for each method.
+With more than five methods, p-values are written below the means, and a table of few figures has one row for each
+method.
 """
 
 from __future__ import annotations
