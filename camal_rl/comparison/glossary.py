@@ -126,6 +126,10 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "normalized return": "(R - R_min) / (R_max - R_min) of the sampled actions' return R: 0 is the return of "
             "an agent that sees nothing, about 1 the best possible. R_min and R_max are those of Procgen's easy mode "
             "(arXiv 1912.01588); other simulators have no such range.",
+            "score": "what the simulator's authors rank agents by. Crafter's is exp(mean(ln(1 + s))) - 1 over the "
+            "success rates s in percent of its 22 achievements (arXiv 2109.06780): 0 to 100, and rare achievements "
+            "count as much as frequent ones.",
+            "success rate": "share of the episodes in which something was reached at least once, in [0, 1].",
             "sees masks": "the agent is given the simulator's segmentation whenever it acts, and sees objects only. "
             "Other agents see images as they are, and use masks in training at most.",
             "excluded duplicates": "episodes on held-out levels that look like a training level; they are left out.",
