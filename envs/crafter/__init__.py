@@ -79,6 +79,4 @@ def register() -> None:
             gymnasium.register(env_id, entry_point="camal_rl.envs.crafter.env:make_env", kwargs={"name": name})
 
 
-FAMILY = Family(
-    env_names, segmentation_spec, info, level_sets, make_vec, register, episode_scores=episode_scores
-)
+FAMILY = Family(env_names, segmentation_spec, info, level_sets, make_vec, register, episode_scores=episode_scores)

@@ -31,7 +31,7 @@ _DARK = 0.5
 _BALANCE_EVERY = 10
 
 
-class OrderedWorld(World):  # type: ignore[misc]  # Crafter has no types.
+class OrderedWorld(World):
     """A world whose regions list their creatures in the order in which they came."""
 
     @property
@@ -43,7 +43,7 @@ class OrderedWorld(World):  # type: ignore[misc]  # Crafter has no types.
         return sorted(found, key=lambda each: self._obj_map[tuple(each.pos)])
 
 
-class Game(crafter.Env):  # type: ignore[misc]
+class Game(crafter.Env):
     """One game.
 
     Args:
@@ -81,7 +81,7 @@ class Game(crafter.Env):  # type: ignore[misc]
         self._player = objects.Player(self._world, (AREA[0] // 2, AREA[1] // 2))
         self._world.add(self._player)
         self._last_health = self._player.health
-        self._unlocked = set()
+        self._unlocked: set[str] = set()
         generate(self._world, self._player, seed, self._options.world)
         self._draw_noise()
 

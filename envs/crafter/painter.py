@@ -129,7 +129,7 @@ def _blend(drawn: Image, painted: npt.NDArray[np.bool_], start: int, texture: Im
     if texture.shape[-1] == 3:
         drawn[where], painted[where] = texture, True
         return
-    alpha = texture[..., 3:].astype(np.float32) / 255
+    alpha: npt.NDArray[np.float32] = texture[..., 3:].astype(np.float32) / 255
     below = drawn[where].astype(np.float32) / 255
     drawn[where] = (255 * (alpha * (texture[..., :3].astype(np.float32) / 255) + (1 - alpha) * below)).astype(np.uint8)
     painted[where] |= texture[..., 3] > 0
