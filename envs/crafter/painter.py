@@ -129,7 +129,7 @@ def _blend(drawn: Image, painted: npt.NDArray[np.bool_], start: int, texture: Im
     if texture.shape[-1] == 3:
         drawn[where], painted[where] = texture, True
         return
-    alpha: npt.NDArray[np.float32] = texture[..., 3:].astype(np.float32) / 255
+    alpha = texture[..., 3:].astype(np.float32) / 255
     below = drawn[where].astype(np.float32) / 255
     drawn[where] = (255 * (alpha * (texture[..., :3].astype(np.float32) / 255) + (1 - alpha) * below)).astype(np.uint8)
     painted[where] |= texture[..., 3] > 0
@@ -144,11 +144,11 @@ def _shown(scene: Scene) -> list[tuple[int, int, str, int]]:
     ]
 
 
-def _lit(world: Image, scene: Scene) -> Image | Floats:
+def _lit(world: Image, scene: Scene) -> Floats:
     """Return the world in the light of the scene."""
-    lit: Image | Floats = world
+    lit: Floats = world.astype(np.float64)
     if scene.daylight < 1:
-        night: Image | Floats = world
+        night = lit
         if scene.noise is not None:
             mask = 2 * (_DARK - scene.daylight) * _vignette(world.shape[0], world.shape[1])[..., None]
             night = (1 - mask) * night + mask * scene.noise[..., None]
@@ -156,7 +156,7 @@ def _lit(world: Image, scene: Scene) -> Image | Floats:
     return _tinted(lit, 0.0, _SLEEP) if scene.sleeping else lit
 
 
-def _tinted(picture: Image | Floats, saturation: float, color: tuple[int, int, int]) -> Floats:
+def _tinted(picture: Floats, saturation: float, color: tuple[int, int, int]) -> Floats:
     """Take a share of the colors away, then mix with one color."""
     gray = ImageEnhance.Color(Pictures.fromarray(picture.astype(np.uint8))).enhance(saturation)
     tinted: Floats = (1 - _TINT) * np.array(gray) + _TINT * np.array(color)
