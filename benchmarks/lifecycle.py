@@ -39,8 +39,8 @@ SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
 PATIENCE_SECONDS = 60.0
 KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
 
-CONFIGS = {"vizdoom": "vizdoom/basic", "atari": "atari/freeway"}
-DEFAULTS = {"vizdoom": "vizdoom/Basic", "atari": "atari/Freeway"}
+CONFIGS = {"vizdoom": "vizdoom/basic", "atari": "atari/freeway", "crafter": "crafter"}
+DEFAULTS = {"vizdoom": "vizdoom/Basic", "atari": "atari/Freeway", "crafter": "crafter/Reward"}
 RUN_FOLDER = "run"
 # PyTorch makes this folder when a program first steps an optimizer: one for each user, which all programs share.
 TORCH_CACHE = "torchinductor_"

@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "procgen": ("box", "silhouette"),
     "minigrid": ("box", "silhouette"),
     "vizdoom": ("silhouette",),
+    "crafter": ("box", "silhouette"),
     "atari": ("box", "silhouette"),
 }
 # Environment id, copies, options.
@@ -46,6 +47,8 @@ CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("minigrid/DoorKey-6x6", 16, {"view": "full"}),
     ("vizdoom/Basic", 4, {}),
     ("vizdoom/DefendLine", 4, {}),
+    ("crafter/Reward", 16, {"num_levels": 200}),
+    ("crafter/Reward", 16, {"num_levels": 200, "daylight": "night"}),
     ("atari/Pong", 4, {}),
     ("atari/SpaceInvaders", 4, {}),
     ("atari/MsPacman", 4, {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from camal_rl.envs.levels import SeededLevels, check_level_range
 from camal_rl.envs.option_checks import check_option_names, check_render_mode, class_names
 from camal_rl.envs.segmentation import SegmentationSpec, as_spec
 
+EpisodeScores = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, float]]
 LevelSets = Mapping[str, Mapping[str, Any]]
 
 NUM_TRAIN_LEVELS = 200
@@ -33,12 +34,14 @@ class CustomEnv:
         spec: what the ids of label maps mean; ``None``: the environment that is made says it.
         level_sets: options by level set, ``train`` and ``held_out`` among them.
         info: how exact the masks are, and the license.
+        episode_scores: as in :class:`~camal_rl.envs.Family`, without the name; may be missing.
     """
 
     make: Callable[..., gymnasium.Env[Any, Any]]
     spec: SegmentationSpec | None
     level_sets: LevelSets
     info: EnvInfo
+    episode_scores: EpisodeScores | None = None
 
     @classmethod
     def of(
@@ -65,7 +68,8 @@ class CustomEnv:
             license or _attribute(make, "license") or "unknown",
             note=note or _attribute(make, "note") or "",
         )
-        return cls(make, None if spec is None else as_spec(spec), _whole_level_sets(sets or {}), info)
+        scores = getattr(make, "episode_scores", None)
+        return cls(make, None if spec is None else as_spec(spec), _whole_level_sets(sets or {}), info, scores)
 
     @property
     def __wrapped__(self) -> Callable[..., gymnasium.Env[Any, Any]]:
@@ -74,12 +78,14 @@ class CustomEnv:
 
     def family(self, env_id: str) -> Family:
         """Return the family of this one environment."""
+        scores = self.episode_scores
         return Family(
             env_names=lambda: (env_id,),
             segmentation_spec=lambda _: self.segmentation_spec(),
             info=lambda _: self.info,
             level_sets=lambda _: self.level_sets,
             make_vec=self.make_vec,
+            episode_scores=None if scores is None else lambda _, infos: scores(infos),
         )
 
     def segmentation_spec(self) -> SegmentationSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -53,7 +53,7 @@ Frame = npt.NDArray[np.uint8]
 class Family:
     """What a family of simulators offers, as functions; names of environments are without the family's prefix.
 
-    The last three are for families that have them.
+    The last four are for families that have them.
 
     Attributes:
         env_names: the names of the family's environments; needs no simulator installed.
@@ -66,6 +66,9 @@ class Family:
         training_fingerprints: ``(name, options)``: what :attr:`frame_fingerprint` gives for the first frame of every
             training level; held-out episodes that start with one of them do not count.
         frame_fingerprint: a hash of a frame ``uint8[H, W, C]``.
+        episode_scores: ``(name, infos)``, with the ``info`` of the last step of each of at least one episode: figures
+            of the family's own by name, which ``evaluate`` adds to the returns. ``score`` is a score over the episodes,
+            higher is better, and ``success_<what>`` the share of the episodes in which that was reached, in [0, 1].
     """
 
     env_names: Callable[[], tuple[str, ...]]
@@ -77,3 +80,4 @@ class Family:
     normalized_score: Callable[[str, Returns], Returns] | None = None
     training_fingerprints: Callable[[str, Mapping[str, Any]], frozenset[bytes]] | None = None
     frame_fingerprint: Callable[[Frame], bytes] | None = None
+    episode_scores: Callable[[str, Sequence[Mapping[str, Any]]], Mapping[str, float]] | None = None

@@ -9,6 +9,7 @@ import enum
 import sys
 from collections import deque
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from camal_rl.envs.saved_values import NotSavableError
 
 Tree = dict[str, Any]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class PackageClasses:
@@ -49,35 +51,48 @@ class PackageClasses:
         return found
 
 
-def graph_tree(root: Any, classes: PackageClasses) -> Tree:
+def graph_tree(root: Any, classes: PackageClasses, known: Mapping[str, Any] = _NOTHING) -> Tree:
     """Return an object with all that it refers to.
+
+    Args:
+        root: the object.
+        classes: of its package.
+        known: objects that are there anyway, by a name: they are not saved, only that something refers to them.
 
     Raises:
         NotSavableError: an object of another package is in it.
     """
-    writer = _Writer(classes)
+    writer = _Writer(classes, known)
     return {"root": writer.value(root), "objects": writer.objects}
 
 
-def graph_of(tree: Mapping[str, Any], classes: PackageClasses) -> Any:
+def graph_of(tree: Mapping[str, Any], classes: PackageClasses, known: Mapping[str, Any] = _NOTHING) -> Any:
     """Return the object that :func:`graph_tree` was given, made anew.
+
+    Args:
+        tree: what it gave.
+        classes: of the object's package.
+        known: what takes the places of the objects that were known then, by the same names.
 
     Raises:
         ValueError: a class is missing.
     """
-    return _Reader(tree["objects"], classes).value(tree["root"])
+    return _Reader(tree["objects"], classes, known).value(tree["root"])
 
 
 class _Writer:
     """Numbers objects in the order in which they are met; a reference is ``["ref", number]``."""
 
-    def __init__(self, classes: PackageClasses) -> None:
+    def __init__(self, classes: PackageClasses, known: Mapping[str, Any]) -> None:
         self._classes = classes
+        self._known = {id(value): name for name, value in known.items()}
         self._numbers: dict[int, int] = {}
         self._alive: list[Any] = []
         self.objects: list[Any] = []
 
     def value(self, value: Any) -> Any:
+        if id(value) in self._known:
+            return ["known", self._known[id(value)]]
         if isinstance(value, enum.Enum):
             return ["enum", self._name(type(value)), value.name]
         if isinstance(value, type):
@@ -115,8 +130,8 @@ class _Writer:
 
 
 class _Reader:
-    def __init__(self, contents: list[Any], classes: PackageClasses) -> None:
-        self._contents, self._classes = contents, classes
+    def __init__(self, contents: list[Any], classes: PackageClasses, known: Mapping[str, Any]) -> None:
+        self._contents, self._classes, self._known = contents, classes, known
         self._made: dict[int, Any] = {}
 
     def value(self, value: Any) -> Any:
@@ -125,6 +140,8 @@ class _Reader:
         kind = value[0]
         if kind == "ref":
             return self._made[value[1]] if value[1] in self._made else self._make(value[1])
+        if kind == "known":
+            return self._known[value[1]]
         if kind == "tuple":
             return tuple(self.value(each) for each in value[1])
         if kind == "scalar":

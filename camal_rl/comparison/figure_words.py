@@ -47,6 +47,8 @@ _OF_RUNS: Mapping[tuple[str, str | None], tuple[str, bool | None]] = {
     ("return", "stochastic"): ("return on {}", True),
     ("return", "deterministic"): ("return on {}, preferred actions", True),
     ("normalized_return", "stochastic"): ("normalized return on {}", True),
+    ("score", "stochastic"): ("score on {}", True),
+    ("score", "deterministic"): ("score on {}, preferred actions", True),
     ("gap", "stochastic"): ("gap between train and {}", None),
     ("accuracy", None): ("accuracy on {}", True),
     ("worst_group_accuracy", None): ("accuracy of the worst group on {}", True),

@@ -13,6 +13,8 @@ from camal_rl.runs.results import ResultKey
 COUNTS = (*MAP_COUNTS, "undefined_maps", "undefined_frames")
 """Counts of frames; neither direction is better."""
 TRAIN = "train"
+SUCCESS = "success_"
+"""What begins the names of success rates: shares of the episodes in which something was reached."""
 
 _PLAIN = ("stochastic", "mean")
 """Default variants, which are omitted from the name of a figure: sampled actions, the mean fill."""
@@ -20,6 +22,7 @@ _SHORT = {"normalized_return": "normalized"}
 _VARIANTS: Mapping[str, tuple[str | None, ...]] = {
     "return": ("stochastic", "deterministic"),
     "normalized_return": ("stochastic",),
+    "score": ("stochastic", "deterministic"),
     "gap": ("stochastic",),
     "accuracy": (None,),
     "worst_group_accuracy": (None,),
@@ -34,7 +37,7 @@ _HEADLINE_EFFECTS = (
     ("deletion_effect_net", "own"),
     ("insertion_change_auc_net", "own"),
 )
-_JUDGED = ("return", "accuracy", "worst_group_accuracy", "accuracy_swapped")
+_JUDGED = ("return", "score", "accuracy", "worst_group_accuracy", "accuracy_swapped")
 
 
 def figure_name(key: ResultKey) -> str:

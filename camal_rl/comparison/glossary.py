@@ -143,6 +143,10 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "normalized return": "(R - R_min) / (R_max - R_min) where R is the return with sampled actions. 0 is the "
             "return of an agent that sees nothing, 1 is about the best possible return. R_min and R_max are the "
             "constants of Procgen's easy mode (arXiv 1912.01588); other simulators have none.",
+            "score": "the figure by which the simulator's authors rank agents. Crafter's is exp(mean(ln(1 + s))) - 1 "
+            "over the success rates s, in percent, of its 22 achievements (arXiv 2109.06780). It is in [0, 100], and "
+            "rare achievements count as much as frequent ones.",
+            "success rate": "share of the episodes, in [0, 1], in which the agent reached something at least once.",
             "sees masks": "the agent receives the simulator's segmentation whenever it acts, and sees only objects. "
             "Other agents see unmodified images and use masks only in training, if at all.",
             "excluded duplicates": "episodes on held-out levels that look identical to a training level. Results "

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from camal_rl.comparison.figure_words import target_words, with_arrow
-from camal_rl.comparison.figures import COUNTS
+from camal_rl.comparison.figures import COUNTS, SUCCESS
 from camal_rl.comparison.number_words import each_measured, number
 from camal_rl.comparison.table import Table, table_of
 from camal_rl.metrics import ALIGNMENT_METRICS
@@ -39,6 +39,8 @@ def run_tables(results: Results, note: str = "") -> list[Table]:
 
 def _tables(results: Results) -> list[Table]:
     tables = [accuracy_table(results) if results.level_sets("accuracy") else returns_table(results)]
+    if results.level_sets("score") or success_figures(results.names("figure")):
+        tables.append(score_table(results))
     if results.targets():
         tables += [alignment_table(results), faithfulness_table(results)]
     if results.level_sets("background_flips"):
@@ -66,6 +68,32 @@ def returns_table(results: Results) -> Table:
     counts = [each.count for each in results.select(figure="return") if each.count is not None]
     title = f"Return, {each_measured(counts, 'episode')} (mean ± std of episodes)"
     return table_of(title, ["level set"], numbers, rows)
+
+
+def success_figures(figures: Iterable[str]) -> list[str]:
+    """Return which of some figures are success rates."""
+    return [each for each in figures if each.startswith(SUCCESS)]
+
+
+def success_words(figure: str) -> str:
+    """Return what was reached where a success rate counts."""
+    return figure.removeprefix(SUCCESS).replace("_", " ")
+
+
+def score_table(results: Results) -> Table:
+    """Return the simulator's own score by level set, and the share of the episodes in which each thing was reached."""
+    sets = results.level_sets("return")
+    wanted = [(f"score, {words} actions \N{UPWARDS ARROW}", "score", actions) for actions, words in ACTIONS.items()]
+    wanted += [(success_words(each), each, "stochastic") for each in success_figures(results.names("figure"))]
+    rows = [
+        [title, *(number(results.value(figure, level_set=name, control=actions), 2) for name in sets)]
+        for title, figure, actions in wanted
+        if results.level_sets(figure)
+    ]
+    counts = [each.count for each in results.select(figure="return") if each.count is not None]
+    title = f"The simulator's own score, {each_measured(counts, 'episode')}"
+    caption = "Below the score: share of the episodes in which this was reached, with sampled actions."
+    return table_of(title, ["figure"], sets, rows, caption)
 
 
 def _spread(result: Result) -> float | None:

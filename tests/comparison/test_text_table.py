@@ -39,6 +39,8 @@ def played():
         found.append(Result(figure="return", **place, value=-12345.678, count=60, error=0.25 / 60**0.5))
         found.append(Result(figure="normalized_return", **place, value=-0.125))
         found.append(Result(figure="excluded_episodes", **place, value=4, count=64))
+        found.append(Result(figure="score", **place, value=4.56, count=60))
+        found.append(Result(figure="success_collect_wood", **place, value=0.75, count=60))
     gaps = zip(run_tables.ACTIONS, (1.0, -1.0), strict=True)
     return [*found, *(Result(figure="gap", level_set=SETS[1], control=actions, value=value) for actions, value in gaps)]
 
@@ -105,6 +107,23 @@ def every_table():
         "environments": details(env_ids()),
         **{table.title: table for table in glossary_tables()},
     }
+
+
+def test_a_simulators_own_score_has_a_table_with_the_success_rates():
+    place = {"level_set": "train", "count": 60}
+    found = [
+        Result(figure=figure, **place, control=actions, value=value)
+        for actions, values in (("stochastic", (4.5, 0.75)), ("deterministic", (3.25, 0.5)))
+        for figure, value in (("score", values[0]), ("success_collect_wood", values[1]))
+    ]
+    returns = Result(figure="return", **place, control="stochastic", value=1.0, error=0.0)
+    tables = run_tables.run_tables(Results([returns, *found]))
+    assert [[cell.text for cell in row] for row in tables[1].rows] == [
+        ["score, sampled actions \N{UPWARDS ARROW}", "4.50"],
+        ["score, preferred actions \N{UPWARDS ARROW}", "3.25"],
+        ["collect wood", "0.75"],
+    ]
+    assert [table.title for table in run_tables.run_tables(Results([returns]))] == [tables[0].title]
 
 
 def pieces(text):
@@ -177,11 +196,12 @@ def test_the_tables_of_a_run_show_what_it_was_measured_by():
     titles = [table.title.partition(",")[0].partition(":")[0] for table in run_tables.run_tables(AGENT)]
     assert titles == [
         "Return",
+        "The simulator's own score",
         "Alignment of attention with the relevant objects",
         "Deletion effect",
         "Attention against the simulator's interventions",
     ]
-    returns, alignment, _, ranks = (texts(table) for table in run_tables.run_tables(AGENT))
+    returns, _, alignment, _, ranks = (texts(table) for table in run_tables.run_tables(AGENT))
     assert returns[1] == [SETS[1], "-12345.68 ± 0.25", "1.00", "-12345.68 ± 0.25", "-1.00", "-0.125", "4"]
     assert alignment[0] == ["train", "value map", *["0.988"] * 5, "12", "34"]
     assert ranks[0] == ["train", "value map", "removals", "0.500", "-0.125", "0.250", "64"]
@@ -189,7 +209,7 @@ def test_the_tables_of_a_run_show_what_it_was_measured_by():
     assert accuracy == [["test", "all images", "0.500", "640"], ["test", "worst group", "0.125", ""]]
     assert swap == [["test", "0.500", "0.750", "0.000", "0.250", "640"]]
     nothing = Results(each for each in AGENT if each.target is None and each.map is None)
-    assert len(run_tables.run_tables(nothing)) == 1
+    assert len(run_tables.run_tables(nothing)) == 2
 
 
 @pytest.mark.parametrize("width", ["40", "80", "100", ""])

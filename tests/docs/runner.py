@@ -109,6 +109,7 @@ OPTIONAL = (
         "av",
         "Box2D",
         "captum",
+        "crafter",
         "minigrid",
         "onnx",
         "onnxscript",

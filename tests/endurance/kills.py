@@ -55,6 +55,7 @@ KINDS = {
     "toy_grid": Kind(("train", "toy_grid", *_SMALL_AGENT, "total_timesteps=2560")),
     "procgen": Kind(("train", "procgen/starpilot", *_SMALL_AGENT, "total_timesteps=1280")),
     "minigrid": Kind(("train", "minigrid/door_key", *_SMALL_AGENT, "total_timesteps=1280")),
+    "crafter": Kind(("train", "crafter", *_SMALL_AGENT, "total_timesteps=1280")),
     "fit": Kind(
         (
             *("fit", "supervised/spurious_shapes", "data.image_size=32", "device=cpu", "threads=1", "log.images=16"),

@@ -20,6 +20,7 @@ FAMILIES = {
     "procgen": ("procgen", "camal_rl/procgen-bigfish-v0", {"num_levels": 50}),
     "minigrid": ("minigrid", "camal_rl/minigrid-LavaGapS6-v0", {"view": "full"}),
     "vizdoom": ("vizdoom", "camal_rl/vizdoom-Basic-v0", {}),
+    "crafter": ("crafter", "camal_rl/crafter-Reward-v0", {"num_levels": 5, "daylight": "night"}),
     "atari": ("ale_py", "camal_rl/atari-Pong-v0", {"frame_skip": 1, "frame_stack": 1, "noop_max": 5}),
 }
 SKIP, STACK, LIMIT, STEPS, SEED = 3, 2, 9, 30, 11

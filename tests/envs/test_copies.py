@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from camal_rl.envs import make_segmented_vec, make_vec, wrap_vec
 from camal_rl.envs.atari import AtariEnv
+from camal_rl.envs.crafter import make_env as make_crafter
 from camal_rl.envs.minigrid import make_env as make_minigrid
 from camal_rl.envs.procgen import ProcgenEnv
 from camal_rl.envs.toy_grid import ToyGridEnv
@@ -32,7 +33,7 @@ WAYS = {
     "deepcopy of a pickle": lambda env: copy.deepcopy(pickle.loads(pickle.dumps(env))),
 }
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-MODULES = {"minigrid": "minigrid", "procgen": "procgen", "vizdoom": "vizdoom", "atari": "ocatari"}
+MODULES = {"minigrid": "minigrid", "procgen": "procgen", "vizdoom": "vizdoom", "atari": "ocatari", "crafter": "crafter"}
 
 
 def need(family):
@@ -53,6 +54,7 @@ SINGLE = {
     "minigrid partial": lambda: make_minigrid("DoorKey-5x5", view="partial"),
     "procgen": lambda: ProcgenEnv("bigfish", num_levels=20),
     "procgen silhouettes": lambda: ProcgenEnv("coinrun", segmentation="silhouette", render_mode="rgb_array"),
+    "crafter": lambda: make_crafter("Reward", length=30, daylight="night"),
     "wrappers": wrapped_toy,
 }
 VECTORIZED = {
@@ -62,6 +64,7 @@ VECTORIZED = {
     "procgen": lambda: make_vec("procgen/bigfish", 3, 0, num_levels=20),
     "procgen silhouettes": lambda: make_vec("procgen/starpilot", 3, 0, segmentation="silhouette"),
     "procgen without masks": lambda: make_vec("procgen/maze", 3, 0, segmentation=None),
+    "crafter": lambda: make_vec("crafter/Reward", 3, 0, length=30),
     "own": lambda: make_segmented_vec(Ball, 3),
     "wrapped": lambda: wrap_vec(DummyVecEnv([wrapped_toy] * 3)),
 }

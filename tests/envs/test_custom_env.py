@@ -18,6 +18,7 @@ from camal_rl.envs import (
     registry,
     segmentation_spec,
 )
+from camal_rl.envs.custom_env import custom_family
 from camal_rl.rl.config import EnvConfig
 from camal_rl.rl.environments import level_set_options
 
@@ -77,6 +78,16 @@ def test_a_registered_class_is_an_environment_like_those_that_ship():
     assert venv.action_names == ("left", "stay", "right")
     assert venv.segmentation().shape == (3, 16, 16)
     check_segmented_env(make_vec("mine/catch", 2, 0, **level_sets("mine/catch")["train"]))
+
+
+def test_a_class_can_score_its_episodes():
+    class Scored(Catch):
+        @staticmethod
+        def episode_scores(infos):
+            return {"score": float(len(infos))}
+
+    assert custom_family(Scored, "mine/scored").episode_scores("mine/scored", [{}, {}]) == {"score": 2.0}
+    assert custom_family(Catch, "mine/catch").episode_scores is None
 
 
 def test_level_sets_hold_out_levels_and_change_what_is_asked_for():

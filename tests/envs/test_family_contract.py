@@ -28,6 +28,7 @@ QUICK = {
     "vizdoom/Basic": {"frame_skip": 35},
     "atari/Freeway": ATARI,
     "procgen/bigfish": {},
+    "crafter/Reward": {"length": 40},
 }
 FAMILIES = [
     pytest.param(

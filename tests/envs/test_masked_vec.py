@@ -111,6 +111,7 @@ SIMULATORS = [
     ("procgen/starpilot", {}, "procgen"),
     ("procgen/coinrun", {"segmentation": "silhouette"}, "procgen"),
     ("minigrid/DoorKey-5x5", {}, "minigrid"),
+    ("crafter/Reward", {"length": 5}, "crafter"),
 ]
 
 

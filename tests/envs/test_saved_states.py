@@ -17,7 +17,7 @@ from camal_rl.runs.checkpoints import write_checkpoint
 from camal_rl.runs.loading import load_config
 from tests.envs.saved_plays import actions_of, check_goes_on, digest, play, written_and_read
 
-MODULES = {"procgen": "procgen", "minigrid": "minigrid", "atari": "ale_py", "vizdoom": "vizdoom"}
+MODULES = {"procgen": "procgen", "minigrid": "minigrid", "atari": "ale_py", "vizdoom": "vizdoom", "crafter": "crafter"}
 FEW, ALL = {"num_levels": 5}, {"num_levels": 0}
 BOX, SILHOUETTE, OFF = ({"segmentation": each} for each in ("box", "silhouette", None))
 
@@ -46,6 +46,9 @@ PLAYS = [
     ("minigrid/ObstructedMaze-1Dlhb", {**FEW, **OFF}, 40, 100),
     ("minigrid/LockedRoom", {**FEW}, 20, 60),
     ("minigrid/MultiRoom-N2-S4", {**ALL}, 20, 80),
+    ("crafter/Reward", {**FEW, "length": 70}, 100, 120),
+    ("crafter/Reward", {**ALL, **BOX, "daylight": "night", "world": "rugged"}, 150, 100),
+    ("crafter/NoReward", {**FEW, **OFF, "size": 48, "theme": "recolored"}, 170, 80),
     ("atari/Breakout", {**FEW, "stack_labels": "union", "episodic_life": True}, 60, 80),
     ("atari/Qbert", {**ALL}, 45, 60),
     ("atari/MsPacman", {**ALL, **BOX}, 45, 50),
@@ -71,6 +74,7 @@ def test_the_plays_above_cross_automatic_resets():
         ("toy_grid/default", {}),
         ("procgen/starpilot", {"segmentation": "silhouette"}),
         ("minigrid/DoorKey-6x6", {}),
+        ("crafter/Reward", {"daylight": "night", "num_levels": 5}),
         ("atari/Breakout", {}),
     ],
 )
@@ -104,7 +108,7 @@ def test_the_environment_of_a_training_goes_on_with_its_normalized_rewards(name)
 
 
 def test_before_the_first_reset_the_first_episodes_are_the_same():
-    for env_id in ("toy_grid/default", "procgen/coinrun", "minigrid/Empty-5x5", "atari/Pong"):
+    for env_id in ("toy_grid/default", "procgen/coinrun", "minigrid/Empty-5x5", "atari/Pong", "crafter/Reward"):
         needs(env_id)
         venv, other = make_vec(env_id, 2, 5), make_vec(env_id, 2, 6)
         saved = save_env(venv)

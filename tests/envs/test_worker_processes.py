@@ -78,8 +78,9 @@ def test_a_program_from_the_standard_input_needs_no_guard():
         lambda: make_vec("minigrid/Empty-5x5", 2, 0, subproc=True),
         lambda: make_vec("vizdoom/Basic", 2, 0, subproc=True),
         lambda: make_vec("atari/Freeway", 2, 0, subproc=True),
+        lambda: make_vec("crafter/Reward", 2, 0, subproc=True),
     ],
-    ids=["own", "minigrid", "vizdoom", "atari"],
+    ids=["own", "minigrid", "vizdoom", "atari", "crafter"],
 )
 def test_a_worker_that_imports_the_program_ends_silently(start, monkeypatch, capfd):
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)

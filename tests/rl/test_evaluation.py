@@ -9,6 +9,7 @@ from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate import evaluation
 from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
+from camal_rl.rl.evaluate.returns import EpisodeReturns
 from camal_rl.rl.frames import FrameSet, random_frames, sample_frames
 from camal_rl.rl.model_file import load_model
 from camal_rl.rl.policy_outputs import attention_maps
@@ -175,6 +176,10 @@ class _Family:
     def normalized_score(name, returns):
         return (np.asarray(returns) - 2) / 8
 
+    @staticmethod
+    def episode_scores(name, infos):
+        return {"score": 10.0 * len(infos), "success_win": sum(info["won"] for info in infos) / len(infos)}
+
 
 def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
     monkeypatch.setattr(evaluation, "family_of", lambda env_id: (_Family(), "game"))
@@ -187,9 +192,22 @@ def test_duplicates_and_normalized_scores_come_from_the_family(monkeypatch):
     assert found == Result(figure="normalized_return", level_set="train", control="stochastic", value=0.5, count=2)
 
 
+def test_a_familys_own_figures_are_of_the_episodes_that_count(monkeypatch):
+    monkeypatch.setattr(evaluation, "family_of", lambda env_id: (_Family(), "game"))
+    played = EpisodeReturns(np.zeros(2), np.ones(2, np.int64), 1, ({"won": True}, {"won": False}))
+    score, success = evaluation._scores("any/game", played, "held_out", "deterministic")
+    place = {"level_set": "held_out", "control": "deterministic", "count": 2}
+    assert score == Result(figure="score", value=20.0, **place)
+    assert success == Result(figure="success_win", value=0.5, **place)
+    none = EpisodeReturns(np.zeros(0), np.zeros(0, np.int64), 3)
+    assert evaluation._scores("any/game", none, "held_out", "deterministic") == []
+
+
 def test_families_without_duplicates_or_scores_have_none():
     assert evaluation.duplicate_check(load_config("toy_grid").env, "held_out") is None
     assert evaluation._normalized("toy_grid/default", np.array([1.0]), "train", "stochastic") == []
+    played = EpisodeReturns(np.zeros(1), np.ones(1, np.int64), 0, ({},))
+    assert evaluation._scores("toy_grid/default", played, "train", "stochastic") == []
 
 
 def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():

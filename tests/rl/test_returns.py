@@ -35,7 +35,8 @@ class ScriptedVecEnv(VecEnv):
         dones = self.time >= length
         self.time[dones] = 0
         self.episode[dones] += 1
-        return self._frames(), np.ones(self.num_envs, np.float32), dones, [{} for _ in range(self.num_envs)]
+        infos = [{"length": int(each), "terminal_observation": self._frames()[0]} for each in length]
+        return self._frames(), np.ones(self.num_envs, np.float32), dones, infos
 
     def close(self): ...
 
@@ -97,6 +98,16 @@ def test_duplicates_of_training_levels_do_not_count():
     assert (excluded.figure, excluded.value, excluded.count) == ("excluded_episodes", 2, 6)
     # Only first frames of the episodes that are needed are looked at: 3 in each of 2 environments.
     assert sorted(seen) == [(0, 0), (0, 0), (1, 0), (1, 0), (2, 0), (2, 0)]
+
+
+def test_the_last_info_of_each_episode_that_counts_is_kept_without_its_image():
+    def is_duplicate(frame):
+        return frame[0, 0, 0] == 1
+
+    played = play_episodes(CoinActor(), ScriptedVecEnv([[1, 2, 3], [10, 20, 30]]), 6, True, 0, is_duplicate)
+    assert [info["length"] for info in played.last_infos] == played.lengths.tolist()
+    assert sorted(played.lengths.tolist()) == [1, 3, 10, 30]
+    assert all(set(info) == {"length"} for info in played.last_infos)
 
 
 def test_all_duplicates_give_no_mean():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from camal_rl.comparison.estimates import estimates, keys, names
 from camal_rl.comparison.figure_words import figure_words, map_words, target_words, with_arrow, words
-from camal_rl.comparison.figures import COUNTS, headline_keys, is_alignment
+from camal_rl.comparison.figures import COUNTS, SUCCESS, headline_keys, is_alignment
 from camal_rl.comparison.groups import MANY_METHODS, Group
 from camal_rl.comparison.method_tables import Row, method_table, narrow_cell
 from camal_rl.comparison.number_words import counted, spanned
-from camal_rl.comparison.run_tables import ACTIONS
+from camal_rl.comparison.run_tables import ACTIONS, success_words
 from camal_rl.comparison.table import Cell, Table, table_of
 from camal_rl.runs.attention_results import MAP_COUNTS
 from camal_rl.runs.results import ResultKey
@@ -29,11 +29,21 @@ def overview_table(group: Group) -> Table | None:
 
 
 def returns_tables(group: Group) -> list[Table]:
-    """Return the table of returns by level set and kind of action, and that of the gaps to the training levels."""
+    """Return the tables of returns by level set and kind of action, of the simulator's own score, and of the gaps."""
     rows: list[Row] = []
     for name in names(group, "level_set", figure="return"):
         rows += [((name, words_), ResultKey("return", name, control=actions)) for actions, words_ in ACTIONS.items()]
         rows.append(((name, "sampled, normalized"), ResultKey("normalized_return", name, control="stochastic")))
+    scores: list[Row] = [
+        ((name, words_), ResultKey("score", name, control=actions))
+        for name in names(group, "level_set", figure="score")
+        for actions, words_ in ACTIONS.items()
+    ]
+    reached: list[Row] = [
+        ((success_words(key.figure), key.level_set or "-"), key)
+        for key in keys(group, control="stochastic")
+        if key.figure.startswith(SUCCESS)
+    ]
     gaps: list[Row] = [
         ((name, words_), ResultKey("gap", name, control=actions))
         for name in names(group, "level_set", figure="gap")
@@ -43,6 +53,8 @@ def returns_tables(group: Group) -> list[Table]:
     labels = ("level set", "actions")
     return _filled(
         method_table(group, "Return", labels, rows, _MEANS, intervals=True),
+        method_table(group, "The simulator's own score", labels, scores, _MEANS, intervals=True),
+        method_table(group, "Success rates, sampled actions", ("reached", "level set"), reached, folded=True),
         method_table(group, "Generalization gap", labels, gaps, caption, intervals=True),
     )
 

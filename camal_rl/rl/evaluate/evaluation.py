@@ -19,7 +19,7 @@ from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.faithfulness import check_suite_support
-from camal_rl.rl.evaluate.returns import IsDuplicate, play_episodes
+from camal_rl.rl.evaluate.returns import EpisodeReturns, IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.origin import run_origin
@@ -80,7 +80,8 @@ def evaluate_run(
 
     Returns:
         The content of ``metrics.json``. Its results for each level set and kind of actions: ``return``,
-        ``normalized_return`` if the game has normalization constants, ``episode_length``, ``excluded_episodes``, and
+        ``normalized_return`` if the game has normalization constants, the family's own figures (``score``,
+        ``success_<what>``), ``episode_length``, ``excluded_episodes``, and
         ``gap`` (return on ``train`` minus return on the set). For each level set and target: those of
         :func:`camal_rl.rl.evaluate.attention.attention_report`; in the full suite also those of
         :func:`camal_rl.rl.evaluate.counterfactuals.counterfactual_report`, if the simulator can redraw its states.
@@ -128,6 +129,7 @@ def _returns(
         results += [
             *played.results(name, actions),
             *_normalized(config.env.id, played.returns, name, actions),
+            *_scores(config.env.id, played, name, actions),
         ]
         on_stage(f"returns on {name}, {actions} actions")
     return results
@@ -189,3 +191,15 @@ def _normalized(env_id: str, returns: npt.NDArray[np.float64], level_set: str, a
         return []
     value = float(np.mean(family.normalized_score(name, returns)))
     return [Result(figure="normalized_return", level_set=level_set, control=actions, value=value, count=len(returns))]
+
+
+def _scores(env_id: str, played: EpisodeReturns, level_set: str, actions: str) -> list[Result]:
+    """Return the figures that a family has of its own."""
+    family, name = family_of(env_id)
+    count = len(played.last_infos)
+    if family.episode_scores is None or count == 0:
+        return []
+    return [
+        Result(figure=figure, level_set=level_set, control=actions, value=value, count=count)
+        for figure, value in family.episode_scores(name, played.last_infos).items()
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,8 +13,10 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.envs.masked_vec import images_seen
+from camal_rl.envs.segmentation import TERMINAL_KEY
 from camal_rl.runs.results import Result
 
+_IMAGES = ("terminal_observation", TERMINAL_KEY)
 IsDuplicate = Callable[[npt.NDArray[np.uint8]], bool]
 
 
@@ -33,11 +35,13 @@ class EpisodeReturns:
         returns: sum of the raw rewards of each episode.
         lengths: steps of each episode.
         excluded: number of episodes that were played but not counted, since their level is a training level.
+        last_infos: the info dictionary of the last step of each episode, without its last observation.
     """
 
     returns: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
     excluded: int
+    last_infos: tuple[Mapping[str, Any], ...] = ()
 
     def results(self, level_set: str | None = None, actions: str | None = None) -> list[Result]:
         """Return mean return and length of the episodes (undefined if there are none), and the number of excluded ones.
@@ -103,11 +107,11 @@ def play_episodes(
         start(np.arange(venv.num_envs))
         while (remaining > 0).any():
             actions, _ = model.predict(observations, deterministic=deterministic)
-            stepped, rewards, dones, _ = venv.step(actions)
+            stepped, rewards, dones, infos = venv.step(actions)
             observations = np.asarray(stepped)
             tally.add(rewards)
             ended = np.flatnonzero(dones)
-            tally.finish(ended[remaining[ended] > 0])
+            tally.finish(ended[remaining[ended] > 0], infos)
             remaining[ended] -= 1
             start(ended[remaining[ended] > 0])
             tally.clear(ended)
@@ -124,6 +128,7 @@ class _Tally:
         self._is_duplicate = is_duplicate
         self._returns: list[float] = []
         self._lengths: list[int] = []
+        self._infos: list[Mapping[str, Any]] = []
         self._excluded = 0
 
     def start(self, indices: npt.NDArray[np.int64], observations: npt.NDArray[np.uint8]) -> None:
@@ -135,10 +140,11 @@ class _Tally:
         self._sums += rewards
         self._steps += 1
 
-    def finish(self, indices: npt.NDArray[np.int64]) -> None:
+    def finish(self, indices: npt.NDArray[np.int64], infos: Sequence[Mapping[str, Any]]) -> None:
         counting = indices[~self._duplicate[indices]]
         self._returns += self._sums[counting].tolist()
         self._lengths += self._steps[counting].tolist()
+        self._infos += [_without_images(infos[index]) for index in counting]
         self._excluded += len(indices) - len(counting)
 
     def clear(self, indices: npt.NDArray[np.int64]) -> None:
@@ -146,4 +152,9 @@ class _Tally:
         self._steps[indices] = 0
 
     def result(self) -> EpisodeReturns:
-        return EpisodeReturns(np.array(self._returns), np.array(self._lengths, dtype=np.int64), self._excluded)
+        lengths = np.array(self._lengths, dtype=np.int64)
+        return EpisodeReturns(np.array(self._returns), lengths, self._excluded, tuple(self._infos))
+
+
+def _without_images(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if key not in _IMAGES}

@@ -1,0 +1,43 @@
+"""Crafter's current pictures redrawn: in other textures, by day, or without some of the things.
+
+Only the picture changes: a zombie that is not drawn still strikes, and a tree that is not drawn still stands.
+"""
+
+from __future__ import annotations
+
+from camal_rl.envs.counterfactual import Intervention
+from camal_rl.envs.crafter.classes import INVENTORY, LEFT_BEHIND, OBJECTS
+from camal_rl.envs.crafter.options import CrafterOptions
+from camal_rl.envs.crafter.scene import Scene
+
+THEME = Intervention("theme_1", "theme", None, "Draw everything in the other theme's textures.")
+NIGHT_OFF = Intervention("night_off", "background", None, "Draw the world as at noon: not dark, and without noise.")
+NEAREST = Intervention(
+    "remove_nearest_object", "remove", None, "Remove the relevant object or material that is nearest to the player."
+)
+REMOVALS = (
+    *(Intervention(f"remove_{name}", "remove", name, f"Draw {left} in place of {name}.")
+      for name, left in LEFT_BEHIND.items()),
+    *(Intervention(f"remove_{name}", "remove", name, f"Draw nothing of class {name}.")
+      for name in (*OBJECTS, INVENTORY)),
+)  # fmt: skip
+
+
+def crafter_interventions(options: CrafterOptions) -> tuple[Intervention, ...]:
+    """Return what can be redrawn of an environment with these options."""
+    return (*((NIGHT_OFF,) if options.daylight != "day" else ()), THEME, *REMOVALS, NEAREST)
+
+
+def edited(scene: Scene, intervention: Intervention, relevant: tuple[str, ...]) -> Scene:
+    """Return what is drawn of a scene under an intervention; the theme is the painter's.
+
+    Args:
+        scene: of the game.
+        intervention: one of :func:`crafter_interventions`, or the identity.
+        relevant: the environment's relevant classes.
+    """
+    if intervention == NIGHT_OFF:
+        return scene.by_day()
+    if intervention == NEAREST:
+        return scene.without_nearest(relevant)
+    return scene if intervention.class_name is None else scene.without_class(intervention.class_name)

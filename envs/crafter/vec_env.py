@@ -1,0 +1,34 @@
+"""Crafter vectorized, with masks and counterfactuals."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from camal_rl.envs.crafter.env import make_env
+from camal_rl.envs.crafter.options import parse_options
+from camal_rl.envs.gym_adapter import make_segmented_vec
+from camal_rl.envs.option_checks import check_render_mode
+from camal_rl.envs.redrawn_vec import RedrawnGymVecEnv
+
+
+class CrafterVecEnv(RedrawnGymVecEnv):
+    """Copies of Crafter, in this process or in one each.
+
+    Args:
+        name: ``Reward`` or ``NoReward``.
+        num_envs: number of copies.
+        seed: copy ``i`` draws its levels with ``seed + i``.
+        render_mode: ``rgb_array`` for large pictures when asked for, or ``None``.
+        **options: see :class:`~camal_rl.envs.crafter.options.CrafterOptions`.
+    """
+
+    def __init__(
+        self, name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
+    ) -> None:
+        check_render_mode(render_mode)
+        self.options = parse_options(name, options)
+        masks = self.options.segmentation is not None
+        maker = partial(make_env, name, render_mode, **options)
+        made = make_segmented_vec(maker, num_envs, self.options.spec(), seed, self.options.subproc, masks)
+        super().__init__(made.venv, made.spec, masks)
