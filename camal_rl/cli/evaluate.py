@@ -19,8 +19,11 @@ def evaluate(
         int | None, typer.Option(help="Frames (images) on which attention is measured; 0 for none.")
     ] = None,
     suite: Annotated[
-        str, typer.Option(help="quick, or full: every faithfulness figure, neutral maps, counterfactuals.")
-    ] = "quick",
+        str | None,
+        typer.Option(
+            help="quick, or full: every faithfulness figure, neutral maps, counterfactuals; by default that of the run."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
     trust: Trust = False,
     progress: ShowProgress = None,

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from camal_rl.metrics import METRICS_BY_NAME
 from camal_rl.runs.results import Result, ResultKey, Results
 
 _NET_OF_RANDOM = ("deletion_effect", "insertion_change_auc")
+_CONTROL_MAPS = ("random", "mask")
+OTHER_BACKGROUNDS = {
+    "policy_kl": "background_kl",
+    "value_change": "background_value_change",
+    "flips": "background_action_flips",
+}
+"""Means over the backgrounds that the simulator paints in place of the present one, by the figure of each of them."""
+_BACKGROUND = re.compile(r"background_\d+")
 
 
 def derived_results(results: Results) -> list[Result]:
@@ -14,9 +24,9 @@ def derived_results(results: Results) -> list[Result]:
     ``deletion_effect_net`` and ``insertion_change_auc_net``: how much better the own map is than a random map on the
     same frames (mean fill). ``undefined_frames``: number of frames for which the deletion effect of a map is undefined.
     """
-    found = []
-    for each in results.select(map="own", control="mean"):
-        if each.figure in _NET_OF_RANDOM:
+    found = [*_over_backgrounds(results)]
+    for each in results.select(control="mean"):
+        if each.figure in _NET_OF_RANDOM and each.map not in _CONTROL_MAPS:
             net = _net_of_random(each, results.find(each.key._replace(map="random")))
             if net is not None:
                 found.append(Result(**each.key._replace(figure=f"{each.figure}_net")._asdict(), value=net))
@@ -26,6 +36,20 @@ def derived_results(results: Results) -> list[Result]:
             key = each.key._replace(figure="undefined_frames")
             found.append(Result(**key._asdict(), value=counted.count - each.count, count=counted.count))
     return found
+
+
+def _over_backgrounds(results: Results) -> list[Result]:
+    """Return how much other backgrounds change the decision, on average over them; nothing if there are none."""
+    values: dict[ResultKey, list[float | None]] = {}
+    for figure, mean in OTHER_BACKGROUNDS.items():
+        for each in results.select(figure=figure):
+            if each.control is not None and _BACKGROUND.fullmatch(each.control):
+                values.setdefault(ResultKey(mean, each.level_set), []).append(each.value)
+    return [
+        Result(**key._asdict(), value=sum(known) / len(known))
+        for key, found in values.items()
+        if (known := [value for value in found if value is not None])
+    ]
 
 
 def _net_of_random(own: Result, random: Result | None) -> float | None:

@@ -54,6 +54,9 @@ _OF_RUNS: Mapping[tuple[str, str | None], tuple[str, bool | None]] = {
     ("worst_group_accuracy", None): ("accuracy of the worst group on {}", True),
     ("accuracy_swapped", None): ("accuracy on other backgrounds of {}", True),
     ("background_flips", None): ("predictions on {} that another background flips", False),
+    ("background_kl", None): ("KL of the policies under other backgrounds on {}", False),
+    ("background_value_change", None): ("change of the value under other backgrounds on {}", False),
+    ("background_action_flips", None): ("preferred actions on {} that another background changes", False),
     ("background_flips", "same_texture"): ("predictions on {} that the same background drawn anew flips", None),
 }
 _ARROWS = {True: "↑", False: "↓", None: ""}
@@ -102,7 +105,8 @@ def figure_words(key: ResultKey, arrow: bool = False) -> str:
         beside = f"{_CONTROLS[key.map]} beside the {target_words(key.target)}"
         return f"{words(key.figure)} of {beside} on {key.level_set}"
     title, _, net = words(key.figure).partition(", ")
-    text = f"{title} of the {target_words(key.target)} on {key.level_set}" + (f", {net}" if net else "")
+    whose = target_words(key.target) if key.map in (None, "own") else f"{key.target} by {map_words(key.map)}"
+    text = f"{title} of the {whose} on {key.level_set}" + (f", {net}" if net else "")
     return _marked(text, METRICS_BY_NAME[key.figure].arrow if arrow and key.figure in METRICS_BY_NAME else "")
 
 

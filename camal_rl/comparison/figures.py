@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from camal_rl.comparison.derived import OTHER_BACKGROUNDS
 from camal_rl.comparison.estimates import keys
 from camal_rl.comparison.groups import Group
 from camal_rl.metrics import ALIGNMENT_METRICS
@@ -27,6 +28,7 @@ _VARIANTS: Mapping[str, tuple[str | None, ...]] = {
     "accuracy": (None,),
     "worst_group_accuracy": (None,),
     "background_flips": (None, "same_texture"),
+    **dict.fromkeys(OTHER_BACKGROUNDS.values(), (None,)),
 }
 """The figures of a run itself (not of a map) that are compared."""
 _EFFECTS = ("deletion_effect", "insertion_change_auc", "deletion_effect_net", "insertion_change_auc_net")

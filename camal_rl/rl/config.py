@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -60,6 +60,10 @@ class PolicyConfig:
             raise ValueError(f"policy.encoder: {error}") from error
 
 
+Suite = Literal["quick", "full"]
+SUITES: tuple[Suite, ...] = get_args(Suite)
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """The evaluation after training.
@@ -72,6 +76,8 @@ class EvaluationConfig:
         frame_every: steps between those frames.
         num_envs: number of parallel environments.
         seed: seed of the levels and actions, different from the training seed.
+        suite: ``quick``, or ``full`` for every faithfulness figure, maps that no method is trained on, and the
+            simulator's counterfactuals. ``full`` takes much longer per frame and needs the extra ``explain``.
     """
 
     sets: tuple[str, ...] = ("train", "held_out")
@@ -81,6 +87,7 @@ class EvaluationConfig:
     frame_every: Count = 7
     num_envs: Copies = 64
     seed: Seed = 10_000
+    suite: Suite = "quick"
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -11,7 +11,7 @@ from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, attentive_policy, find_alg
 from camal_rl.rl.attention_grid import attention_grid
 from camal_rl.rl.config import MAP_SETTINGS, ExperimentConfig
 from camal_rl.rl.environments import check_masks
-from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
+from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
 from camal_rl.rl.evaluate.held_out import HELD_OUT_RETURN
 from camal_rl.rl.export import check_export, export_agent, export_policy
 from camal_rl.rl.hub_model import agent_hub_model
@@ -74,7 +74,9 @@ class AgentTask:
         Raises:
             ValueError: as in :func:`camal_rl.rl.training.prepare`; or the subsequent evaluation needs masks that the
                 environment does not have.
+            ImportError: that evaluation needs a package that is not installed.
         """
+        evaluation_settings(config)
         if config.env.segmentation is None and config.evaluation.frames:
             try:
                 check_masks(config)
@@ -98,15 +100,12 @@ class AgentTask:
         self, folder: RunFolder, config: ExperimentConfig, options: EvaluationOptions = OWN_SETTINGS
     ) -> Evaluation:
         """Load a trained agent and return its evaluation, ready to start."""
-        suite = check_suite(options.suite)
-        settings = evaluation_settings(config, options.episodes, options.frames)
+        settings = evaluation_settings(config, options)
         folder.check_metrics_writable()
         model = load_model(folder)
         if settings.frames:
             attentive_policy(model)
-        return Evaluation(
-            stages(settings, suite), lambda on_stage: evaluate_run(folder, model, settings, on_stage, suite)
-        )
+        return Evaluation(stages(settings), lambda on_stage: evaluate_run(folder, model, settings, on_stage))
 
     def attention_grid(self, runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
         """Return the maps of every method's run on the same frames."""

@@ -123,7 +123,7 @@ class EvaluationOptions:
 
     episodes: int | None = None
     frames: int | None = None
-    suite: str = "quick"
+    suite: str | None = None
 
 
 OWN_SETTINGS = EvaluationOptions()

@@ -66,7 +66,10 @@ class ClassifierTask:
         Raises:
             ValueError: options that are for agents.
         """
-        for option, given in (("--episodes", options.episodes is not None), ("--suite", options.suite != "quick")):
+        for option, given in (
+            ("--episodes", options.episodes is not None),
+            ("--suite", options.suite not in (None, "quick")),
+        ):
             if given:
                 raise ValueError(f"{option} is for agents, but {folder.path} is a run on images; omit it")
         settings = evaluation_settings(config, options.frames)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from camal_rl.metrics import (
     random_saliency,
     value_change,
 )
+from camal_rl.rl.config import Suite
 from camal_rl.rl.evaluate.faithfulness import faithfulness_suite, neutral_maps, stability
 from camal_rl.rl.frames import FrameSet
 from camal_rl.rl.policy_outputs import CHUNK_SIZE, attention_maps, head_output
@@ -26,9 +27,6 @@ from camal_rl.runs.attention_results import alignment_results, faithfulness_resu
 from camal_rl.runs.metrics_file import MapDescription
 from camal_rl.runs.results import Result, Results
 from camal_rl.targets import grid_target, target_tensor
-
-Suite = Literal["quick", "full"]
-SUITES: tuple[str, ...] = get_args(Suite)
 
 _HEADS: dict[AttentionTarget, tuple[str, Change]] = {
     "value": ("value, in standard deviations of the value over the frames", value_change),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,10 @@ import torch
 
 from camal_rl.envs import SegmentedVecEnv, family_of
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
-from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
+from camal_rl.rl.config import SUITES, EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.env_config import EnvConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env
-from camal_rl.rl.evaluate.attention import SUITES, AttentionReport, Suite, attention_report
+from camal_rl.rl.evaluate.attention import AttentionReport, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import EpisodeReturns, IsDuplicate, play_episodes
@@ -25,39 +25,32 @@ from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.origin import run_origin
 from camal_rl.runs.results import Result, Results
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.task import OWN_SETTINGS, EvaluationOptions
 
 ACTIONS = {"stochastic": False, "deterministic": True}
 OnStage = Callable[[str], None]
 
 
-def evaluation_settings(config: ExperimentConfig, episodes: int | None, frames: int | None) -> EvaluationConfig:
-    """Return a run's evaluation settings, with the given numbers replacing its own."""
-    settings = config.evaluation
-    return replace(
-        settings,
-        episodes=settings.episodes if episodes is None else episodes,
-        frames=settings.frames if frames is None else frames,
-    )
-
-
-def check_suite(name: str) -> Suite:
-    """Return the suite of that name.
+def evaluation_settings(config: ExperimentConfig, options: EvaluationOptions = OWN_SETTINGS) -> EvaluationConfig:
+    """Return a run's evaluation settings, with those of the options replacing its own.
 
     Raises:
-        ValueError: there is none.
-        ImportError: it needs a package that is not installed; the message contains the install command.
+        ValueError: there is no such suite.
+        ImportError: the suite needs a package that is not installed; the message contains the install command.
     """
-    if name not in SUITES:
-        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
-    if name == "full":
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    if given.get("suite", "quick") not in SUITES:
+        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {given['suite']!r}")
+    settings = replace(config.evaluation, **given)
+    if settings.suite == "full":
         check_suite_support()
-    return cast(Suite, name)
+    return settings
 
 
-def stages(settings: EvaluationConfig, suite: Suite = "quick") -> list[str]:
+def stages(settings: EvaluationConfig) -> list[str]:
     """Return the names of the stages of :func:`evaluate_run`, for a progress bar."""
     play = [f"returns on {name}, {actions} actions" for name in settings.sets for actions in ACTIONS]
-    looks = ("attention",) if suite == "quick" else ("attention", "counterfactuals")
+    looks = ("attention",) if settings.suite == "quick" else ("attention", "counterfactuals")
     seen = settings.attention_sets if settings.frames else ()
     return play + [f"{look} on {name}" for look in looks for name in seen]
 
@@ -67,7 +60,6 @@ def evaluate_run(
     model: TrainedAgent,
     settings: EvaluationConfig,
     on_stage: OnStage = lambda _: None,
-    suite: Suite = "quick",
 ) -> RunMetrics:
     """Evaluate a run and write ``metrics.json``.
 
@@ -76,7 +68,6 @@ def evaluate_run(
         model: its model, from :func:`load_model`.
         settings: the evaluation settings.
         on_stage: called with the name of each finished stage from :func:`stages`.
-        suite: ``quick``, or ``full`` for every faithfulness figure and the simulator's counterfactuals.
 
     Returns:
         The content of ``metrics.json``. Its results for each level set and kind of actions: ``return``,
@@ -95,15 +86,15 @@ def evaluate_run(
     results += _gaps(results)
     maps: dict[str, MapDescription] = {}
     for name in settings.attention_sets if settings.frames else ():
-        report = _attention(config, settings, model, name, suite)
+        report = _attention(config, settings, model, name)
         results += report.results
         maps.update(report.maps)
         on_stage(f"attention on {name}")
-    for name in settings.attention_sets if settings.frames and suite == "full" else ():
+    for name in settings.attention_sets if settings.frames and settings.suite == "full" else ():
         results += _counterfactuals(config, settings, model, name)
         on_stage(f"counterfactuals on {name}")
     asked = {**vars(settings), "sets": list(settings.sets), "attention_sets": list(settings.attention_sets)}
-    metrics = RunMetrics(_run_facts(config, folder), suite, asked, results, maps)
+    metrics = RunMetrics(_run_facts(config, folder), asked.pop("suite"), asked, results, maps)
     write_metrics(folder.metrics_file, metrics)
     return metrics
 
@@ -135,13 +126,11 @@ def _returns(
     return results
 
 
-def _attention(
-    config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str, suite: Suite
-) -> AttentionReport:
+def _attention(config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str) -> AttentionReport:
     policy = attentive_policy(model)
     with _frames_env(config, settings, name) as venv:
         frames = sample_frames(model, venv, settings.frames, settings.frame_every, settings.seed)
-    return attention_report(policy, frames, config.camal, settings.seed, suite, name)
+    return attention_report(policy, frames, config.camal, settings.seed, settings.suite, name)
 
 
 def _counterfactuals(config: ExperimentConfig, settings: EvaluationConfig, model: TrainedAgent, name: str) -> Results:
