@@ -139,7 +139,7 @@ def _load_trusted(folder: RunFolder, config: ExperimentConfig, device: str) -> A
 
 def _check_zip(file: Path) -> None:
     """Raise a ValueError unless every part of a zip file is as its checksum says, and none of its weights is empty."""
-    remedy = "bring it back from a copy, or train again"
+    remedy = "restore it from a copy, or train again"
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()

@@ -39,7 +39,7 @@ _KEYS = (
     "format", "version", "camal_rl", "weights", "policy", "observation_space", "action_space", "arguments",
     "num_timesteps", "training", CHECKSUM,
 )  # fmt: skip
-_REMEDY = "bring it back from a copy, or save the policy again"
+_REMEDY = "restore it from a copy, or save the policy again"
 
 
 @dataclass(frozen=True)
