@@ -131,7 +131,7 @@ def _load_trusted(folder: RunFolder, config: ExperimentConfig, device: str) -> A
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(
-            f"{file} cannot be loaded as a model of algorithm {config.algorithm_name!r} ({told}); bring it back from a "
+            f"{file} cannot be loaded as a model of algorithm {config.algorithm_name!r} ({told}); restore it from a "
             "copy, or train again"
         ) from error
     return checked_agent(model, config.algorithm_name)
