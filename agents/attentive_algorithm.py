@@ -1,4 +1,4 @@
-"""What algorithms of SB3's have in common here: where they stop, what they compute in, which images they act on."""
+"""The common part of the SB3 algorithms here: interruption, precision, and masking of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of what drives a policy's value or action, by methods that need not be those it was trained with."""
+"""Attribution maps of a policy's value or action, by any method, independent of its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot work in DQN, said before training, and numbers that are not finite in it."""
+"""Checks of DQN: invalid settings before training, and non-finite numbers during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass of images through an encoder, with the CAM layer's output open to attention maps."""
+"""One pass of images through an encoder that keeps the CAM layer's output for attention maps."""
 
 from __future__ import annotations
 

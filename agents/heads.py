@@ -1,4 +1,4 @@
-"""What a policy of SB3's answers to images, and which of its answers maps explain: one head an attention target."""
+"""Outputs of an SB3 policy that attention maps explain: one head per attention target."""
 
 from __future__ import annotations
 

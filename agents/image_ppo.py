@@ -1,4 +1,4 @@
-"""SB3's PPO with rollouts that go straight to the device."""
+"""SB3's PPO with rollouts stored directly on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where training stops when it is asked to, and where it goes on."""
+"""Where training stops on request, and where it resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout buffer whose observations lie where the learner needs them, with what auxiliary terms store beside them."""
+"""A rollout buffer with observations on the learner's device, and the data that auxiliary terms store with them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class SGFDConfig:
             if getattr(self, name) == 0:
                 raise ValueError(f"sgfd.{name} is above 0, got {getattr(self, name)}")
         if not 0 < self.changed_fraction < 1:
-            raise ValueError(f"sgfd.changed_fraction is in (0, 1), got {self.changed_fraction}")
+            raise ValueError(f"sgfd.changed_fraction must be in (0, 1), got {self.changed_fraction}")
         check_flag("sgfd.normalize_advantage", self.normalize_advantage)
         check_integer("sgfd.num_functions", self.num_functions, 1, MAX_FUNCTIONS)
         check_integer("sgfd.steps", self.steps, 1, MAX_STEPS)

@@ -70,7 +70,7 @@ class UpperConfidenceBound:
             ValueError: it is that of another number of arms.
         """
         if not len(state["counts"]) == len(state["rewards"]) == len(self.counts):
-            raise ValueError(f"the bandit has {len(self.counts)} arms, and the state is of {len(state['counts'])}")
+            raise ValueError(f"the bandit has {len(self.counts)} arms, but the state is for {len(state['counts'])}")
         self.chosen, self.counts = state["chosen"], list(state["counts"])
         self._rewards = [
             deque(rewards, maxlen=own.maxlen) for rewards, own in zip(state["rewards"], self._rewards, strict=True)

@@ -233,7 +233,7 @@ def _valid_frames(cam: Tensor, target: Tensor) -> Tensor:
             raise TypeError(f"{name} must be floating point in [0, 1], got {tensor.dtype}{remedy}")
     if target.dim() != 3 or cam.dim() not in (3, 4) or cam.shape[-3:] != target.shape:
         raise ValueError(
-            "cam must be (B, h, w) or (K, B, h, w), with a target (B, h, w) of the same size, got "
+            "cam and target must have the same shape (B, h, w), or (K, B, h, w) for several maps in cam, got "
             f"{tuple(cam.shape)} and {tuple(target.shape)}; compute the target on the map's grid"
         )
     return target.sum(dim=(-2, -1)) > 0

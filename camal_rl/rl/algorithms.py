@@ -102,8 +102,7 @@ class AlgorithmSpec:
             raise TypeError(f"settings of an algorithm must be a class with @dataclass(frozen=True), got {kind!r}")
         if NAME in {item.name for item in fields(kind)}:
             raise TypeError(
-                f"{kind.__name__} has a setting {NAME!r}, which is reserved for the algorithm's name: "
-                f"algorithm.{NAME!r}"
+                f"{kind.__name__} has a setting {NAME!r}, which is reserved for the algorithm's name: algorithm.{NAME}"
             )
         for member in ("build", "load", "check", "why_unknown", "without_schedules"):
             if not callable(getattr(self, member)):

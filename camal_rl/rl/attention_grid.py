@@ -1,4 +1,4 @@
-"""What every method's agent looks at, on the same frames."""
+"""Attention maps of every method's agent on the same frames."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from camal_rl.rl.model_file import has_model, load_model
 from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.task import AnyRun, AttentionGrid
 
-# So many times the evaluation's own distance between frames: far enough into an episode for something to happen.
+# Multiple of the evaluation's distance between frames, so that frames are far enough into an episode.
 _LATER = 4
 
 
 def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     """Return image | segmentation | every method's maps, target by target, on frames of the last attention set.
 
-    The frames are those of the first run's model: one from each of ``count`` environments after a fixed number of
-    sampled actions. No frame is chosen by what it shows.
+    The frames come from the first run's model: one from each of ``count`` environments after a fixed number of sampled
+    actions. Frames are not selected by content.
 
     Args:
         runs: one run for each method, in the order of the columns.

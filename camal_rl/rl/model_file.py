@@ -1,7 +1,8 @@
-"""The files of an agent: written whole, during training too, and checked before they are loaded.
+"""The files of an agent: written atomically, also during training, and checked before they are loaded.
 
-Every agent has a file of its algorithm's own. One of Stable-Baselines3's holds pickles, which run code when they are
-loaded; so a policy that can be is written without any as well (:mod:`camal_rl.rl.policy_file`), and that is loaded.
+Every agent has a file in the format of its algorithm. Files of Stable-Baselines3 contain pickles, which can run code
+when they are loaded. Therefore the policy is also written without pickles if possible (:mod:`camal_rl.rl.policy_file`),
+and that file is loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from camal_rl.runs.run_folder import RunFolder
 
 
 def save_model(model: Agent, path: Path) -> None:
-    """Write a model as one file, in the place of an earlier one only when it is complete.
+    """Write a model as one file atomically, replacing an earlier one.
 
     Raises:
         WriteError: the file cannot be written.
@@ -34,12 +35,12 @@ def save_model(model: Agent, path: Path) -> None:
 
 @dataclass(eq=False)
 class LoadedAgent:
-    """A trained policy as evaluation, explanation and export know an agent.
+    """A trained policy with the interface of an agent for evaluation, explanation and export.
 
     Attributes:
         policy: the policy, in evaluation mode.
-        num_timesteps: environment steps that it was trained for.
-        training: how it was trained, as far as its file says.
+        num_timesteps: number of environment steps of its training.
+        training: data on its training, as far as the file contains it.
     """
 
     policy: AttentivePolicy
@@ -49,7 +50,7 @@ class LoadedAgent:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return actions for observations as environments give them, and no state."""
+        """Return actions for observations from environments, and no state."""
         return self.policy.act(observation, state, episode_start, deterministic)
 
 
@@ -82,19 +83,19 @@ class PolicyFileWarning(UserWarning):
 
 
 def has_model(folder: RunFolder) -> bool:
-    """Say whether a run has a trained model."""
+    """Return whether a run has a trained model."""
     return folder.policy_file.is_file() or folder.model_file.is_file()
 
 
 def load_model(folder: RunFolder, trust: bool = False) -> Any:
     """Load a run's trained model, an :class:`camal_rl.rl.algorithms.TrainedAgent`, without an environment.
 
-    The policy's own file is loaded where there is one, and nothing in it is executed. The file of an algorithm may run
-    code: it is loaded where there is no other, and only if it is trusted.
+    The policy file is loaded if there is one, and nothing in it is executed. The file of an algorithm may run code: it
+    is loaded only if there is no other, and only if it is trusted.
 
     Args:
         folder: the run.
-        trust: whether all of the folder is the user's own, as ``folder.trust`` says too.
+        trust: whether the user trusts the whole folder, in addition to ``folder.trust``.
 
     Raises:
         FileNotFoundError: the run has no model.
@@ -130,7 +131,7 @@ def _load_trusted(folder: RunFolder, config: ExperimentConfig, device: str) -> A
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(
-            f"{file} cannot be loaded as a model of algorithm {config.algorithm_name!r} ({told}); bring it back from a "
+            f"{file} cannot be loaded as a model of algorithm {config.algorithm_name!r} ({told}); restore it from a "
             "copy, or train again"
         ) from error
     return checked_agent(model, config.algorithm_name)
@@ -138,7 +139,7 @@ def _load_trusted(folder: RunFolder, config: ExperimentConfig, device: str) -> A
 
 def _check_zip(file: Path) -> None:
     """Raise a ValueError unless every part of a zip file is as its checksum says, and none of its weights is empty."""
-    remedy = "bring it back from a copy, or train again"
+    remedy = "restore it from a copy, or train again"
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()

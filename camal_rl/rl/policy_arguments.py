@@ -1,4 +1,4 @@
-"""What a policy is made with, as JSON, and back: names and import paths in place of classes."""
+"""Converts the arguments of a policy to JSON and back, with names and import paths in place of classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AnyArguments = TypeVar("AnyArguments", bound="_Arguments")
 
 
 class _Arguments:
-    """What the arguments of every kind of policy have in common, see :class:`PolicyArguments`."""
+    """The common arguments of every kind of policy, see :class:`PolicyArguments`."""
 
     encoder: str
     features_extractor_kwargs: dict[str, Any]
@@ -41,7 +41,7 @@ class _Arguments:
 
     @classmethod
     def of(cls: type[AnyArguments], data: Any) -> AnyArguments:
-        """Return the arguments that plain data holds.
+        """Return the arguments in plain data.
 
         Raises:
             ValueError: a key is missing or unknown, or a value is of another kind.
@@ -96,23 +96,23 @@ class PolicyArguments(_Arguments):
     """The arguments of :class:`camal_rl.agents.CamPolicy` as plain data.
 
     Attributes:
-        encoder: name of an encoder that ships, or import path of one of the user's own.
-        features_extractor_kwargs: what it is made with.
-        precision: arithmetic of the encoder, ``auto`` settled.
-        cam_layer: dotted name of the CAM layer, if it is not the encoder's own.
-        maps: which maps the policy gives where nothing is said.
+        encoder: name of a built-in encoder, or import path of a user's encoder.
+        features_extractor_kwargs: its arguments.
+        precision: precision of the encoder, with ``auto`` resolved.
+        cam_layer: dotted name of the CAM layer, if it is not the encoder's default.
+        maps: the policy's default maps.
         net_arch: widths of the layers between encoder and heads.
         activation_fn: name of their activation in ``torch.nn``, or import path.
-        ortho_init: whether the weights were orthogonal in the beginning.
-        share_features_extractor: whether policy and value have one encoder.
+        ortho_init: whether the weights were initialized orthogonally.
+        share_features_extractor: whether policy and value share the encoder.
         normalize_images: whether images are divided by 255.
         use_sde: whether noise depends on the state.
-        log_std_init: logarithm of the standard deviation of continuous actions in the beginning.
-        full_std: of state-dependent noise.
-        use_expln: of state-dependent noise.
-        squash_output: of state-dependent noise.
-        more: further arguments of a policy class of the user's own.
-        masking: how images are masked that the policy acts on; ``None``, and left out of files, where they are not.
+        log_std_init: initial logarithm of the standard deviation of continuous actions.
+        full_std: option of state-dependent noise.
+        use_expln: option of state-dependent noise.
+        squash_output: option of state-dependent noise.
+        more: further arguments of a user's policy class.
+        masking: how the policy's input images are masked; ``None``, and omitted from files, if they are not.
     """
 
     encoder: str
@@ -160,7 +160,7 @@ class QPolicyArguments(_Arguments):
     """The arguments of :class:`camal_rl.agents.CamQPolicy` as plain data.
 
     Attributes:
-        exploration: the probability of a random action where sampled actions are asked for.
+        exploration: the probability of a random action if sampled actions are requested.
 
     The others are those of :class:`PolicyArguments`.
     """
@@ -196,7 +196,7 @@ def arguments_type(kind: type[AttentivePolicy]) -> type[PolicyArguments] | type[
 
 
 def arguments_of(policy: AttentivePolicy) -> PolicyArguments | QPolicyArguments:
-    """Return what a policy is made with.
+    """Return the arguments of a policy.
 
     Raises:
         ValueError: an argument that JSON cannot hold, or a class that cannot be imported by its path.

@@ -1,7 +1,7 @@
-"""A trained policy as two files that hold no code: weights in safetensors, everything else in JSON.
+"""Stores a trained policy as two files without code: weights in safetensors, everything else in JSON.
 
-``model.safetensors`` holds the weights, ``model.json`` what the policy is made with, and the size and checksum of the
-weights. Neither can run anything when it is read; docs/model_files.md says what is refused.
+``model.safetensors`` contains the weights, ``model.json`` the arguments of the policy, and the size and checksum of the
+weights. Reading them cannot run code; docs/model_files.md lists what is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _KEYS = (
     "format", "version", "camal_rl", "weights", "policy", "observation_space", "action_space", "arguments",
     "num_timesteps", "training", CHECKSUM,
 )  # fmt: skip
-_REMEDY = "bring it back from a copy, or save the policy again"
+_REMEDY = "restore it from a copy, or save the policy again"
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class PolicyFile:
 
     Attributes:
         policy: the policy, in evaluation mode.
-        num_timesteps: environment steps that it was trained for.
-        training: how it was trained, in plain data, as far as its file says.
+        num_timesteps: number of environment steps of its training.
+        training: plain data on its training, as far as the file contains it.
     """
 
     policy: AttentivePolicy
@@ -58,21 +58,21 @@ class PolicyFile:
 
 
 def save_policy(model: Any, folder: Path | str, name: str = POLICY_NAME) -> Path:
-    """Write a policy as ``<name>.safetensors`` and ``<name>.json``, over former ones.
+    """Write a policy as ``<name>.safetensors`` and ``<name>.json``, replacing earlier ones.
 
-    Each file appears whole. A kill between the two leaves a pair that is refused, never one that loads wrongly.
+    Each file is written atomically. A kill between the two leaves a pair that is refused when loaded.
 
     Args:
-        model: a :class:`camal_rl.agents.AttentivePolicy`, or an algorithm of Stable-Baselines3's that has one.
-        folder: where they go; it is made where it is missing.
-        name: their name without the ending.
+        model: a :class:`camal_rl.agents.AttentivePolicy`, or an algorithm of Stable-Baselines3 that has one.
+        folder: the folder; created if missing.
+        name: file name without suffix.
 
     Returns:
         The JSON file.
 
     Raises:
         TypeError: the policy is of another kind.
-        ValueError: the policy is made with something that JSON cannot hold, or has weights that are not finite.
+        ValueError: an argument of the policy cannot be stored in JSON, or weights are not finite.
         WriteError: a file cannot be written.
     """
     policy = model if isinstance(model, AttentivePolicy) else getattr(model, "policy", model)
@@ -102,8 +102,8 @@ def load_policy(path: Path | str, device: torch.device | str = "auto", trust: bo
 
     Args:
         path: the folder of a run, of a checkpoint or of an exported policy; or one of the two files.
-        device: where it goes; ``auto`` is the GPU where there is one.
-        trust: let an encoder or policy class be imported that lies in the folder itself.
+        device: its device; ``auto`` is the GPU if there is one.
+        trust: allow importing an encoder or policy class from the folder itself.
 
     Raises:
         FileNotFoundError: there is no such policy.
@@ -113,7 +113,7 @@ def load_policy(path: Path | str, device: torch.device | str = "auto", trust: bo
 
 
 def read_policy(path: Path, device: torch.device | str = "auto", trust: bool = False) -> PolicyFile:
-    """Load a policy as :func:`load_policy` does, with what its file says of its training."""
+    """Load a policy like :func:`load_policy`, with the information on its training."""
     description, weights = policy_files(path)
     for file in (description, weights):
         if not file.is_file():

@@ -1,4 +1,4 @@
-"""Loggers of a run as outputs of Stable-Baselines3's logger."""
+"""Connects a run's loggers to Stable-Baselines3's logger."""
 
 from __future__ import annotations
 

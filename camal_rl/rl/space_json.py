@@ -1,4 +1,4 @@
-"""Spaces of observations and actions as JSON, and back."""
+"""Converts observation and action spaces to JSON and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hugging Face provides of a training loop: devices, precision, optimizer schedule, logging (Accelerate)."""
+"""The parts of the training loop from Hugging Face: devices, precision, optimizer schedule, logging (Accelerate)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every method's classifier looks at, on the same images."""
+"""Attention maps of every method's classifier on the same images."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _CHUNK = 64
 
 
 class AttentionReport(NamedTuple):
-    """What was found of a classifier's maps, and how the maps were made, by target."""
+    """Results on a classifier's maps, and how the maps were computed, by target."""
 
     results: Results
     maps: dict[str, MapDescription]
@@ -44,10 +44,10 @@ def attention_report(
 ) -> AttentionReport:
     """Measure the class's map, and the model's own attention where it has one, on images with a mask.
 
-    So that models with different grids compare, every map is brought to the images' size (bilinear) and averaged over
-    the cells of one grid; a cell is relevant when any marked pixel falls in it. Faithfulness removes pixels (fill:
-    mean color) in the order of three maps: the ``own``, a ``random`` one as coarse as it, and the ``mask`` itself; the
-    score is the probability of the class whose map it is.
+    For comparability of models with different grids, every map is upsampled to the images' size (bilinear) and averaged
+    over the cells of one grid; a cell is relevant if it contains any marked pixel. Faithfulness removes pixels (fill:
+    mean color) in the order of three maps: the ``own``, a ``random`` one of the same resolution, and the ``mask``
+    itself; the score is the probability of the map's class.
 
     Args:
         model: the classifier.

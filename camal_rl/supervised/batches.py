@@ -18,7 +18,7 @@ from camal_rl.targets import Coverage, grid_target, marked_pixels
 
 
 class TrainingBatch(NamedTuple):
-    """What one step of training needs.
+    """The data of one training step.
 
     Attributes:
         images: ``uint8 (B, 3, H, W)``.
@@ -54,7 +54,7 @@ class TrainingCollate:
 
 
 def leave_signals_to_the_main_process(_: int) -> None:
-    """Let a process that loads images go on at Ctrl-C, which reaches it too: the step under way needs its batches."""
+    """Let processes that load images ignore Ctrl-C, which reaches them too: the current step needs their batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -80,7 +80,7 @@ def load_batch(images: ImageSet, indices: Sequence[int]) -> Batch:
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """Return what a model takes, floating point in [0, 1], of ``uint8`` images."""
+    """Convert ``uint8`` images to the input of a model, floating point in [0, 1]."""
     return images.float() / 255
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training on images: all that it needs to go on as if it had never stopped."""
+"""Checkpoints of a training on images, from which it can be resumed exactly."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ class FitCheckpoints:
             warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put model, optimizer, random states and the rest into the state of a checkpoint.
+        """Restore model, optimizer, random states and the rest from a checkpoint.
 
         Raises:
-            DamagedFile: it is that of another configuration or version; one line.
+            DamagedFile: it belongs to another configuration or version; one line.
         """
         run, parts = self.run, checkpoint.parts
         try:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training run: means over steps, metrics and pictures of held-out images."""
+"""TensorBoard logs of a training run: means over steps, metrics and pictures of held-out images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StepMeans:
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Take over what :meth:`state` gave; tensors go to the device."""
+        """Restore the result of :meth:`state`; tensors are moved to the device."""
         self._sums.update({name: _on(value, device) for name, value in state["sums"].items()})
         self._counts.update(state["counts"])
 

@@ -121,7 +121,7 @@ class Cut(CountingEnv):
 
 @pytest.mark.parametrize(
     ("bad_at", "floats", "message"),
-    [(5, True, "observations of float64, but the observation space has uint8"), (5, False, "dones that are no num")],
+    [(5, True, "observations of float64, but the observation space has uint8"), (5, False, "dones that are not num")],
 )
 def test_what_would_be_cast_in_silence_is_refused_at_its_step(bad_at, floats, message):
     env = Cut()

@@ -209,16 +209,16 @@ def test_an_encoder_of_one_feature_is_refused():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"weight": 2}, ValueError, r"sgfd.weight is in \[0, 1\], got 2"),
+        ({"weight": 2}, ValueError, r"sgfd.weight must be in \[0, 1\], got 2"),
         ({"weight": "1"}, TypeError, "sgfd.weight must be a number, got '1'"),
         ({"clip_range": 0}, ValueError, "sgfd.clip_range is above 0, got 0"),
-        ({"vf_coef": math.nan}, ValueError, r"sgfd.vf_coef is in \[0, .*\], got nan"),
+        ({"vf_coef": math.nan}, ValueError, r"sgfd.vf_coef must be in \[0, .*\], got nan"),
         ({"normalize_advantage": 1}, TypeError, "sgfd.normalize_advantage must be true or false, got 1"),
-        ({"changed_fraction": 1}, ValueError, r"sgfd.changed_fraction is in \(0, 1\), got 1"),
-        ({"num_functions": 0}, ValueError, r"sgfd.num_functions is in \[1, 1000\], got 0"),
+        ({"changed_fraction": 1}, ValueError, r"sgfd.changed_fraction must be in \(0, 1\), got 1"),
+        ({"num_functions": 0}, ValueError, r"sgfd.num_functions must be in \[1, 1000\], got 0"),
         ({"steps": 2.5}, TypeError, "sgfd.steps must be an integer, got 2.5"),
-        ({"learning_rate": math.inf}, ValueError, r"sgfd.learning_rate is in \[0, .*\], got inf"),
-        ({"evenness": -1}, ValueError, r"sgfd.evenness is in \[0, .*\], got -1"),
+        ({"learning_rate": math.inf}, ValueError, r"sgfd.learning_rate must be in \[0, .*\], got inf"),
+        ({"evenness": -1}, ValueError, r"sgfd.evenness must be in \[0, .*\], got -1"),
         ({"step": 3}, ValueError, "unknown setting 'step' in sgfd; did you mean 'steps'"),
     ],
 )

@@ -258,7 +258,7 @@ def test_the_figures_of_runs_of_one_game_and_their_variants_can_be_kept(tmp_path
         kept = read_result_file(add_result(find_result(out), "mine", tmp_path / "results"))
         assert list(kept.estimate("ppo", "normalized/held_out").seeds.values()) == values
     assert run_main("report", str(tmp_path / "runs"), "--out", str(out), "--no-progress") == 0
-    with pytest.raises(FileNotFoundError, match=r"holds no comparison\.json, report\.json or metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=r"contains no comparison\.json, report\.json or metrics\.json"):
         find_result(out)
 
 

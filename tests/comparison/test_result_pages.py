@@ -178,7 +178,7 @@ KEYS = {
     "tables that are a list": ("tables:\n  small:", "tables:\n  - small:", "tables must be a mapping of names"),
     "a row that is a text": ("- {title: return,", "- x\n      - {title: return,", "a row of table small must be"),
     "no pages": ("pages: [README.md]", "", "pages is missing"),
-    "a key that stands twice": ("digits: 2", "digits: 2\n    digits: 3", "the key 'digits' stands twice"),
+    "a key that stands twice": ("digits: 2", "digits: 2\n    digits: 3", "the key 'digits' is repeated"),
     "no YAML": ("pages: [README.md]", "pages: [README.md", "results.yaml"),
 }  # fmt: skip
 

@@ -349,7 +349,7 @@ def test_games_without_masks_say_why_and_work_without():
     ("game", "options", "kind", "message"),
     [
         ("Pong", {"frameskip": 2}, TypeError, "did you mean 'frame_skip'"),
-        ("Pong", {"frame_skip": 0}, ValueError, "frame_skip is in \\[1, 100\\], got 0"),
+        ("Pong", {"frame_skip": 0}, ValueError, "frame_skip must be in \\[1, 100\\], got 0"),
         ("Pong", {"frame_stack": 2.0}, TypeError, "frame_stack must be an integer"),
         ("Pong", {"grayscale": 1}, TypeError, "grayscale is True or False"),
         ("Pong", {"mode": 9}, ValueError, "mode of Pong is one of 0, 1, got 9"),

@@ -100,7 +100,7 @@ def test_level_sets_hold_out_levels_and_change_what_is_asked_for():
     assert sets["dark"] == {**sets["train"], "color": 9}
     env = EnvConfig("mine/catch", options={"rows": 6})
     assert level_set_options(env, "held_out_color") == {**sets["held_out"], "rows": 6, "color": 90}
-    with pytest.raises(ValueError, match="level set 'held_out' holds training levels"):
+    with pytest.raises(ValueError, match="level set 'held_out' contains training levels"):
         level_set_options(EnvConfig("mine/catch", options={"num_levels": 0}), "held_out")
 
 

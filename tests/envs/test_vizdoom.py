@@ -82,7 +82,7 @@ def test_what_is_known_without_the_simulator(monkeypatch):
         ({"frame_skip": 0}, ValueError, r"\[1, 35\], got 0"),
         ({"frame_skip": "4"}, TypeError, "must be an integer"),
         ({"max_buttons_pressed": 9}, ValueError, r"\[1, 3\], got 9"),
-        ({"size": [240, 320]}, ValueError, r"height in size is in \[16, 120\], got 240"),
+        ({"size": [240, 320]}, ValueError, r"height in size must be in \[16, 120\], got 240"),
         ({"size": "64"}, TypeError, r"\[height, width\]"),
         ({"appearance": "dark"}, ValueError, "'original' or 'held_out'"),
         ({"segmentation": "box"}, ValueError, "'silhouette' or None"),

@@ -104,13 +104,13 @@ def test_a_name_is_taken_once():
         (lambda cam, target: 1.0, "got 1.0"),
         (lambda cam, target: cam @ target, "raised RuntimeError on two frames"),
         (lambda cam: cam, "raised TypeError"),
-        (lambda cam, target: cam.sum(dim=(1, 2)), r"is in \[0, 1\], but gave \[2.5"),
-        (lambda cam, target: cam[:, 0, 0] * torch.nan, r"but gave \[nan"),
+        (lambda cam, target: cam.sum(dim=(1, 2)), r"must be in \[0, 1\], but returned \[2.5"),
+        (lambda cam, target: cam[:, 0, 0] * torch.nan, r"but returned \[nan"),
     ],
 )
 def test_what_is_no_metric_is_refused_where_it_is_registered(function, message):
     with pytest.raises(ValueError, match=message):
         register_metric("mine", range=(0, 1), higher_is_better=True, source="ours")(function)
     assert "mine" not in CUSTOM_METRICS
-    with pytest.raises(ValueError, match="the range of metric 'mine' is"):
+    with pytest.raises(ValueError, match="the range of metric 'mine' must be"):
         register_metric("mine", range=(1, 1), higher_is_better=True, source="ours")

@@ -134,5 +134,5 @@ def test_what_cannot_be_held_is_named_with_its_place(value):
     ],
 )
 def test_what_does_not_belong_together_is_refused(data):
-    with pytest.raises(ValueError, match=r"is missing|no part of a state|alone"):
+    with pytest.raises(ValueError, match=r"is missing|not part of a state|alone"):
         unpack({}, [data])

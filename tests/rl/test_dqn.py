@@ -91,7 +91,7 @@ def test_what_cannot_be_is_one_line(capsys, in_tmp, overrides, message):
     ("methods", "message"),
     [
         ("ppo,camal", "unknown method 'ppo'; methods are dqn, camal"),
-        ("dqn,drac", "terms: drac joins PPO's loss"),
+        ("dqn,drac", "terms: drac extends PPO's loss"),
         ("dqn+camal", "method 'dqn+camal': dqn is plain DQN and cannot be combined; every other method is"),
     ],
 )

@@ -101,6 +101,6 @@ def test_a_replay_buffer_that_no_checkpoint_can_hold_is_told_and_training_goes_o
     build = dqn.CAMALDQN
     monkeypatch.setattr(dqn, "CAMALDQN", lambda *args, **kwargs: build(*args, **kwargs, replay_buffer_class=OwnBuffer))
     settings = config("camal.weight=0", "total_timesteps=64", "log.held_out_every=0", "log.overlay_every=0")
-    with pytest.warns(CheckpointWarning, match="requires a CamalReplayBuffer, got a OwnBuffer; training goes"):
+    with pytest.warns(CheckpointWarning, match="requires a CamalReplayBuffer, got a OwnBuffer; training continues"):
         summary = train(settings, RunFolder(tmp_path / "run"))
     assert summary["timesteps"] == 64

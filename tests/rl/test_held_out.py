@@ -55,7 +55,7 @@ def test_it_is_off_by_default_and_needs_a_held_out_set(tmp_path):
     assert load_config("procgen/starpilot").log.held_out_every == 0
     assert load_config("demo").log.held_out_every > 0
     config = load_config("toy_grid", [*TINY, "evaluation.sets=[train]", "evaluation.attention_sets=[train]"])
-    with pytest.raises(ValueError, match=r"evaluation\.sets holds only train; add held_out to it"):
+    with pytest.raises(ValueError, match=r"evaluation\.sets contains only train; add held_out to it"):
         prepare(config, RunFolder(tmp_path / "run"))
     with pytest.raises(ValueError, match="held_out_episodes must be at least 1"):
         load_config("toy_grid", ["log.held_out_episodes=0"])

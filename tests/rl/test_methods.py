@@ -96,7 +96,7 @@ def test_the_parts_of_a_method_come_in_any_order(name):
         ("object_mask+class_mask", "has the maskings object_mask and class_mask, but an agent can use only one"),
         ("obejct_mask", "did you mean 'object_mask'"),
         ("camall", r"unknown method 'camall'; did you mean 'camal'\? methods are ppo, camal"),
-        ("ppo+camal", "ppo is PPO alone"),
+        ("ppo+camal", "ppo is plain PPO"),
         ("camal+energy", "has the attention losses camal and energy"),
         ("camal+camal", "repeats a part"),
         ("", "unknown method ''"),

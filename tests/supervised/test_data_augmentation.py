@@ -180,8 +180,8 @@ def test_jitter_leaves_the_mask_and_the_source_alone():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"crop_area": 0}, ValueError, r"augment.crop_area is in \[0.01, 1\], got 0"),
-        ({"flip": 2}, ValueError, r"augment.flip is in \[0, 1\], got 2"),
+        ({"crop_area": 0}, ValueError, r"augment.crop_area must be in \[0.01, 1\], got 0"),
+        ({"flip": 2}, ValueError, r"augment.flip must be in \[0, 1\], got 2"),
         ({"jitter": "strong"}, TypeError, "augment.jitter must be a number, got 'strong'"),
     ],
 )

@@ -189,9 +189,9 @@ def test_subset_listing():
         ({"name": "spurious_shapes", "root": "x"}, ValueError, "is generated and reads no folder; leave root='x' out"),
         ({"name": "voc"}, ValueError, "voc reads a local copy; set root to its folder"),
         ({"name": "voc", "root": "/nowhere"}, ValueError, "there is no folder /nowhere; expected Pascal VOC"),
-        ({"name": "spurious_shapes", "mask_fraction": 2}, ValueError, r"mask_fraction is in \[0, 1\], got 2"),
+        ({"name": "spurious_shapes", "mask_fraction": 2}, ValueError, r"mask_fraction must be in \[0, 1\], got 2"),
         ({"name": "spurious_shapes", "mask_change": "boxed"}, ValueError, "did you mean 'boxes'"),
-        ({"name": "spurious_shapes", "mask_amount": -1}, ValueError, r"mask_amount is in \[0, 1\], got -1"),
+        ({"name": "spurious_shapes", "mask_amount": -1}, ValueError, r"mask_amount must be in \[0, 1\], got -1"),
         ({"name": "spurious_shapes", "augment": "yes"}, TypeError, "augment is true, false or its settings"),
         (
             {"name": "spurious_shapes", "augment": {"zoom": 1}},

@@ -226,12 +226,12 @@ def test_iteration_ends():
     [
         ({"split": "dev"}, ValueError, "split must be one of 'train', 'validation', 'test', got 'dev'"),
         ({"difficulty": "insane"}, ValueError, "difficulty must be one of 'easy', 'medium', 'hard', got 'insane'"),
-        ({"num_classes": 7}, ValueError, r"num_classes is in \[2, 6\], got 7"),
-        ({"correlation": 1.5}, ValueError, r"correlation is in \[0, 1\], got 1.5"),
+        ({"num_classes": 7}, ValueError, r"num_classes must be in \[2, 6\], got 7"),
+        ({"correlation": 1.5}, ValueError, r"correlation must be in \[0, 1\], got 1.5"),
         ({"correlation": "much"}, TypeError, "correlation must be a number, got 'much'"),
         ({"length": 0}, ValueError, "length is in"),
         ({"length": 2.5}, TypeError, "length must be an integer, got 2.5"),
-        ({"image_size": 16}, ValueError, r"image_size is in \[32, 1024\], got 16"),
+        ({"image_size": 16}, ValueError, r"image_size must be in \[32, 1024\], got 16"),
         ({"seed": -1}, ValueError, "seed is in"),
     ],
 )
@@ -242,7 +242,7 @@ def test_bad_arguments_are_one_line(arguments, error, message):
 
 
 def test_bad_texture_is_refused():
-    with pytest.raises(ValueError, match=r"texture is in \[0, 3\], got 4"):
+    with pytest.raises(ValueError, match=r"texture must be in \[0, 3\], got 4"):
         SpuriousShapes().on_background(0, 4, 0)
     with pytest.raises(IndexError, match=r"index 10 is not in \[0, 10\)"):
         SpuriousShapes(length=10)[10]

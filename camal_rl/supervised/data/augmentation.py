@@ -1,4 +1,4 @@
-"""Images of one size, and random crops, flips and colors that keep image and mask aligned."""
+"""Resizing, and random crops, flips and colors that keep image and mask aligned."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much training images vary.
+    """Strength of the augmentation of training images.
 
     Attributes:
         crop_area: least share of the image's area in a random crop, in (0, 1]; 1 keeps the whole image.

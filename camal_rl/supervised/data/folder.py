@@ -1,4 +1,4 @@
-"""One's own images: a folder for each class, and masks of the same names."""
+"""Your own images: a folder for each class, and masks with the same names."""
 
 from __future__ import annotations
 

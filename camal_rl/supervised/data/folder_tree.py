@@ -1,4 +1,4 @@
-"""What lies in a folder of images and is not used: nobody should train on half of their data without knowing."""
+"""Detects unused files in a folder of images, so that nobody trains on half of their data unknowingly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an image set without reading its images: labels, and which images have a mask."""
+"""The listing of an image set, available without reading images: labels, and which images have a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks for some of the images only: what marking 1 % or 10 % of a data set would have bought."""
+"""Restricts masks to a share of the images, to study the benefit of annotating only 1 % or 10 % of a data set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from camal_rl.supervised.data.subset import share_of
 
 
 class MaskFraction:
-    """An image set of which only a share of the images keeps its mask; the others only classify.
+    """An image set in which only a share of the images keep their masks; the others are only used for classification.
 
     Of ``n`` images of a class ``round(fraction n)`` keep theirs, at least one where ``fraction > 0``, chosen by
-    ``seed`` among those that have one. The choices are nested: with one seed, what keeps its mask at 1 % keeps it at
-    10 %.
+    ``seed`` among those that have one. The choices are nested: with the same seed, images that keep their mask at 1 %
+        also keep it at 10 %.
     """
 
     def __init__(self, images: ImageSet, fraction: float, seed: int = 0) -> None:

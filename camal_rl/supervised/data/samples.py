@@ -1,4 +1,4 @@
-"""What every image set yields: an image, its class, and which pixels matter, where somebody has marked them."""
+"""The samples of image sets: an image, its class, and a mask of the relevant pixels if there is one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from camal_rl.failures import RunFailure
 
 
 class BadImageFile(RunFailure, ValueError):
-    """A file of an image set that cannot be used, found when it was read; the message says which and what to do."""
+    """A file of an image set turned out to be unusable when it was read; the message names it and a remedy."""
 
 
 class UnusedDataWarning(UserWarning):
-    """Some of the user's data is not used; the message names it in one line."""
+    """Some of the user's data is unused; the message names it in one line."""
 
 
 class Sample(NamedTuple):
-    """One image with its truth.
+    """One image with its ground truth.
 
     Attributes:
         image: ``uint8 (3, H, W)``, RGB.
         label: index into :attr:`ImageSet.classes`.
         mask: ``bool (H, W)``, the pixels that decide the class; all False where ``has_mask`` is False.
-        has_mask: whether the image has a mask. An image without one only classifies.
+        has_mask: whether the image has a mask. An image without a mask is only used for classification.
         group: index into :attr:`ImageSet.groups`.
     """
 
@@ -66,7 +66,7 @@ class ImageSet(Protocol):
 
 @runtime_checkable
 class VariesByEpoch(Protocol):
-    """An image set whose samples are drawn anew in every epoch, the same for the same epoch and index."""
+    """An image set with newly drawn samples in every epoch, deterministic for each epoch and index."""
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the samples of another epoch."""

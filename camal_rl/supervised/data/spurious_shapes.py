@@ -1,4 +1,4 @@
-"""A generated benchmark with a shortcut: the shape is the class, the background's texture tells it in training only."""
+"""A generated benchmark with a shortcut: the class is the shape, which the texture predicts only in training."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class _Scene:
 
 
 class SpuriousShapes:
-    """Shapes on textured backgrounds, made on the fly: the same image for the same seed, split and index.
+    """Shapes on textured backgrounds, generated on the fly, deterministic for each seed, split and index.
 
     The shape is the class; of all images of a class the share ``correlation`` has the class's own texture, the rest
     one of the others, each equally often. The mask is the shape's pixels, exactly: edges are not anti-aliased.
     Shapes vary in position, size and rotation; all classes have the same distribution of areas, and none touches the
     border. An image has three colors, the shape's and the two of the texture, drawn independently of class and
-    texture. Over the images, a pixel of a shape and one of a background have the same distribution of colors: color
-    alone tells neither the class nor which pixels are the shape.
+    texture. Over all images, pixels of shapes and of backgrounds have the same distribution of colors, so color alone
+    predicts neither the class nor the mask.
 
     Attributes:
         classes: the shapes.

@@ -1,4 +1,4 @@
-"""Finds the layer that maps are made of in a network of unknown architecture, by a trace run."""
+"""Finds the layer for maps in a network of unknown architecture, by a trial run."""
 
 from __future__ import annotations
 

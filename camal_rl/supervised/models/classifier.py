@@ -1,4 +1,4 @@
-"""What every classifier shares: images in [0, 1] go in, logits come out, the layer for maps is named."""
+"""The common interface of classifiers: images in [0, 1] as input, logits as output, and a named layer for maps."""
 
 from __future__ import annotations
 
