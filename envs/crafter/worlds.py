@@ -1,4 +1,4 @@
-"""Crafter's worlds, the same as its own generator makes but 30 times as fast, and worlds with other proportions.
+"""Crafter's worlds, the same as its own generator makes in a twentieth of the time, and worlds with other proportions.
 
 The noise of all cells is computed at once. It differs from Crafter's by less than a known bound: wherever a decision is
 closer than that, Crafter's own function decides on the cell. Importing this module needs Crafter.
