@@ -22,6 +22,7 @@ FAMILIES: Registry[Family] = Registry(
         "vizdoom": "camal_rl.envs.vizdoom:FAMILY",
         "minigrid": "camal_rl.envs.minigrid:FAMILY",
         "atari": "camal_rl.envs.atari:FAMILY",
+        "dm_control": "camal_rl.envs.dm_control:FAMILY",
     },
 )
 _SHIPPED = tuple(FAMILIES)
