@@ -4,6 +4,9 @@ from camal_rl.metrics.alignment import AlignmentSummary, alignment, energy_point
 from camal_rl.metrics.changes import (
     Change,
     ClassScoreDrop,
+    gaussian_action_drop,
+    gaussian_divergence,
+    gaussian_flip,
     policy_divergence,
     preferred_action_drop,
     q_sarfa,
@@ -21,6 +24,7 @@ from camal_rl.metrics.counterfactual import (
     attention_mass,
     changed_area,
     decision_change,
+    gaussian_decision_change,
     rank_correlation,
     summarize_counterfactuals,
 )
@@ -76,6 +80,10 @@ __all__ = [
     "faithfulness",
     "faithfulness_correlation",
     "fill_images",
+    "gaussian_action_drop",
+    "gaussian_decision_change",
+    "gaussian_divergence",
+    "gaussian_flip",
     "increase_in_confidence",
     "iou",
     "perturbation_curve",

@@ -50,10 +50,10 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of each level set.
 
-    ``train``: 200 initial states. ``held_out``: other initial states. The rest are those of ``held_out`` and change what
-    is seen, in each level in another way: ``held_out_color_easy`` and ``held_out_color_hard`` the colors of body, ground
-    and sky; ``held_out_video_easy`` and ``held_out_video_hard`` put a video in place of the sky, and of the ground;
-    ``held_out_camera`` moves the camera.
+    ``train``: 200 initial states. ``held_out``: other initial states. The rest are those of ``held_out`` and change
+    what is seen, in each level in another way: ``held_out_color_easy`` and ``held_out_color_hard`` the colors of body,
+    ground and sky; ``held_out_video_easy`` and ``held_out_video_hard`` put a video in place of the sky, and of the
+    ground; ``held_out_camera`` moves the camera.
     """
     held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
     changed = ("color_easy", "color_hard", "video_easy", "video_hard")

@@ -126,9 +126,7 @@ def video_frame(level: int, step: int, side: int) -> Image:
         wave = np.sin(pitch * (np.cos(angle) * rows + np.sin(angle) * columns) + speed * step + phase)
         picture += wave[..., None] * draw.uniform(-0.25, 0.25, 3).astype(np.float32)
     for _ in range(_DISCS):
-        row, column, down, right, radius = draw.uniform(
-            (0, 0, -0.005, -0.005, 0.06), (1, 1, 0.005, 0.005, 0.2)
-        )
+        row, column, down, right, radius = draw.uniform((0, 0, -0.005, -0.005, 0.06), (1, 1, 0.005, 0.005, 0.2))
         color = draw.uniform(0, 1, 3).astype(np.float32)
         # Its middle leaves the picture on one side and comes back on the other.
         across = (rows - row - down * step + 0.5) % 1 - 0.5, (columns - column - right * step + 0.5) % 1 - 0.5

@@ -52,7 +52,9 @@ class Classes:
             task.class_of(model.geom(i).name, model.body(model.geom_bodyid[i]).name, int(model.geom_type[i]) == plane)
             for i in range(model.ngeom)
         ]
-        sites = [task.class_of(model.site(i).name, model.body(model.site_bodyid[i]).name, False) for i in range(model.nsite)]
+        sites = [
+            task.class_of(model.site(i).name, model.body(model.site_bodyid[i]).name, False) for i in range(model.nsite)
+        ]
         # What is not shown may have a class that the task does not have.
         self.geoms, self.sites = (
             np.array([self.names.index(each) if each in self.names else 0 for each in found], dtype=np.int64)

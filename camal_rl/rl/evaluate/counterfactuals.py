@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camal_rl.agents import CamalConfig
+from camal_rl.agents.heads import heads
 from camal_rl.envs import CounterfactualEnv, SegmentedVecEnv, find_counterfactual
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
@@ -17,6 +18,7 @@ from camal_rl.metrics.counterfactual import (
     attention_mass,
     changed_area,
     decision_change,
+    gaussian_decision_change,
     q_decision_change,
     summarize_counterfactuals,
 )
@@ -103,16 +105,18 @@ class _Collector:
             found[key] = torch.cat(parts, dim=axis).narrow(axis, 0, frames)
         names = [each.name for each in self.env.interventions()]
         kinds = [each.kind for each in self.env.interventions()]
-        change = _change(found)
+        gaussian = any(head.kind == "gaussian" for head in heads(self.policy).values())
+        change = _change(found, gaussian)
         masses = {key.removeprefix("mass_"): each for key, each in found.items() if key.startswith("mass_")}
         return summarize_counterfactuals(names, kinds, change, found["area"], masses)
 
 
-def _change(found: Mapping[str, Tensor]) -> DecisionChange:
+def _change(found: Mapping[str, Tensor], gaussian: bool) -> DecisionChange:
     """Return how much the interventions change the answers of a policy, whichever it gives."""
     if "q" in found:
         return q_decision_change(found["q"], found["q_after"], found["applies"])
-    return decision_change(
+    change = gaussian_decision_change if gaussian else decision_change
+    return change(
         found["value"][:, 0], found["value_after"][:, :, 0], found["policy"], found["policy_after"], found["applies"]
     )
 
