@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from gymnasium import spaces
-
 from camal_rl.envs import SegmentedVecEnv
+from camal_rl.envs.env_attributes import number_of_actions
 
 
 def action_names(env: SegmentedVecEnv) -> tuple[str, ...]:
     """Return one name for each action: the environment's own, or ``action 0``, ``action 1``, ... where it has none.
 
+    Where actions are continuous, there is one for each of their numbers.
+
     Raises:
-        ValueError: the actions are not discrete.
+        ValueError: the actions are neither discrete nor rows of numbers.
     """
-    space = env.action_space
-    if not isinstance(space, spaces.Discrete):
-        raise ValueError(f"actions can be named only where they are discrete, got {space}")
-    return env.action_names or tuple(f"action {index}" for index in range(int(space.n)))
+    count = number_of_actions(env.action_space)
+    if count is None:
+        raise ValueError(
+            f"actions can be named only where they are discrete, or rows of numbers, got {env.action_space}"
+        )
+    return env.action_names or tuple(f"action {index}" for index in range(count))

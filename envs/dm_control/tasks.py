@@ -50,7 +50,7 @@ class Task:
             return "object"
         if body != "world" or name in ("root", "arm_root"):
             return "body"
-        return "ground" if is_plane else "fixture"
+        return "ground" if is_plane and not name.startswith("wall") else "fixture"
 
 
 # The model, its tasks, the classes besides background, ground and body, and the bodies that are objects.
@@ -71,14 +71,14 @@ _DOMAINS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], .
     ("hopper", ("stand", "hop"), (), ()),
     ("humanoid", ("stand", "walk", "run"), (), ()),
     ("humanoid_CMU", ("stand", "walk", "run"), (), ()),
-    ("manipulator", ("bring_ball", "insert_ball"), ("object", "target"), ("ball", "cup")),
-    ("manipulator", ("bring_peg", "insert_peg"), ("object", "target"), ("peg", "pommel", "slot")),
+    ("manipulator", ("bring_ball", "insert_ball"), ("fixture", "object", "target"), ("ball", "cup")),
+    ("manipulator", ("bring_peg", "insert_peg"), ("fixture", "object", "target"), ("peg", "pommel", "slot")),
     ("pendulum", ("swingup",), (), ()),
     ("point_mass", ("easy", "hard"), ("fixture", "target"), ()),
     ("quadruped", ("walk", "run"), (), ()),
-    ("quadruped", ("fetch",), ("object", "target"), ("ball",)),
+    ("quadruped", ("fetch",), ("fixture", "object", "target"), ("ball",)),
     ("reacher", ("easy", "hard"), ("fixture", "target"), ()),
-    ("stacker", ("stack_2", "stack_4"), ("object", "target"), ("box0", "box1", "box2", "box3")),
+    ("stacker", ("stack_2", "stack_4"), ("fixture", "object", "target"), ("box0", "box1", "box2", "box3")),
     ("swimmer", ("swimmer6", "swimmer15"), ("target",), ()),
     ("walker", ("stand", "walk", "run"), (), ()),
 )
