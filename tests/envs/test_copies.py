@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from camal_rl.envs import make_segmented_vec, make_vec, wrap_vec
 from camal_rl.envs.atari import AtariEnv
+from camal_rl.envs.dm_control import make_env as make_dm_control
 from camal_rl.envs.minigrid import make_env as make_minigrid
 from camal_rl.envs.procgen import ProcgenEnv
 from camal_rl.envs.toy_grid import ToyGridEnv
@@ -23,6 +24,8 @@ from camal_rl.envs.wrappers import (
     SegmentedGrayscale,
     SegmentedResize,
 )
+from tests.envs.actions import drawn_action, drawn_actions
+from tests.envs.gl import why_not
 from tests.envs.test_checker import SPEC, Ball
 
 WAYS = {
@@ -32,7 +35,13 @@ WAYS = {
     "deepcopy of a pickle": lambda env: copy.deepcopy(pickle.loads(pickle.dumps(env))),
 }
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-MODULES = {"minigrid": "minigrid", "procgen": "procgen", "vizdoom": "vizdoom", "atari": "ocatari"}
+MODULES = {
+    "minigrid": "minigrid",
+    "procgen": "procgen",
+    "vizdoom": "vizdoom",
+    "atari": "ocatari",
+    "dm_control": "dm_control",
+}
 
 
 def need(family):
@@ -40,6 +49,8 @@ def need(family):
     module = MODULES.get(family)
     if module is not None and importlib.util.find_spec(module) is None and "CI" not in os.environ:
         pytest.skip(f"{module} is not installed")
+    if family == "dm_control" and why_not():
+        pytest.skip(why_not())
 
 
 def wrapped_toy():
@@ -53,6 +64,7 @@ SINGLE = {
     "minigrid partial": lambda: make_minigrid("DoorKey-5x5", view="partial"),
     "procgen": lambda: ProcgenEnv("bigfish", num_levels=20),
     "procgen silhouettes": lambda: ProcgenEnv("coinrun", segmentation="silhouette", render_mode="rgb_array"),
+    "dm_control": lambda: make_dm_control("reacher-easy", size=32, action_repeat=50),
     "wrappers": wrapped_toy,
 }
 VECTORIZED = {
@@ -62,6 +74,7 @@ VECTORIZED = {
     "procgen": lambda: make_vec("procgen/bigfish", 3, 0, num_levels=20),
     "procgen silhouettes": lambda: make_vec("procgen/starpilot", 3, 0, segmentation="silhouette"),
     "procgen without masks": lambda: make_vec("procgen/maze", 3, 0, segmentation=None),
+    "dm_control": lambda: make_vec("dm_control/walker-walk", 2, 0, size=32, action_repeat=100),
     "own": lambda: make_segmented_vec(Ball, 3),
     "wrapped": lambda: wrap_vec(DummyVecEnv([wrapped_toy] * 3)),
 }
@@ -71,7 +84,7 @@ def single_play(env, seed, steps):
     """Return everything that an environment shows, from where it is."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
-        observation, reward, terminated, truncated, info = env.step(int(rng.integers(env.action_space.n)))
+        observation, reward, terminated, truncated, info = env.step(drawn_action(env.action_space, rng))
         seen.append((observation, reward, terminated, truncated, info.get("segmentation")))
         if terminated or truncated:
             observation, info = env.reset()
@@ -82,7 +95,7 @@ def single_play(env, seed, steps):
 def vec_play(env, seed, steps):
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
-        observations, rewards, dones, infos = env.step(rng.integers(env.action_space.n, size=env.num_envs))
+        observations, rewards, dones, infos = env.step(drawn_actions(env.action_space, env.num_envs, rng))
         episodes = [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info]
         seen.append((observations, rewards, dones, env.segmentation() if env.has_segmentation else None, episodes))
     return seen
