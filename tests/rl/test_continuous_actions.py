@@ -1,7 +1,5 @@
 """Agents with continuous actions: random frames, answers, and how a decision is told."""
 
-import json
-
 import gymnasium
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from gymnasium import spaces
 from camal_rl.agents import CamalConfig, CamPolicy
 from camal_rl.agents.attributions import explain
 from camal_rl.agents.heads import heads
-from camal_rl.envs import make_segmented_vec
+from camal_rl.envs import SegmentationSpec, make_segmented_vec
 from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.explain.contact_sheet import SheetText, contact_sheet
@@ -21,6 +19,7 @@ from camal_rl.rl.explain.episode_page import PageText, write_episode_page
 from camal_rl.rl.explain.episode_video import VideoText, episode_pictures
 from camal_rl.rl.frames import random_actions, random_frames
 from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
+from tests.rl.test_episode_page import data_of
 
 SIDE, NAMES = 40, ("gas", "turn")
 
@@ -28,7 +27,7 @@ SIDE, NAMES = 40, ("gas", "turn")
 class Slide(gymnasium.Env):
     """A square goes where two numbers push it, for eight steps."""
 
-    segmentation_spec = {"names": ["background", "square"], "relevant": ["square"]}
+    segmentation_spec = SegmentationSpec(("background", "square"), ("square",))
     action_names = NAMES
     action_space = spaces.Box(-1, 1, (2,), np.float32)
     observation_space = spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
@@ -128,12 +127,11 @@ def test_a_decision_flips_beyond_a_standard_deviation(outputs):
 def test_sheet_video_and_page_show_continuous_actions(policy, recording, outputs, tmp_path):
     frames = random_frames(make_segmented_vec(Slide, 2), 2, 0)
     sheet = contact_sheet(frames, policy_outputs(policy, frames.images), SheetText("", "", NAMES, None))
-    assert sum("gas " in text.get_text() and " ± " in text.get_text() for text in sheet.figure.texts) == 2
+    assert sum("gas " in text.get_text() and " ± " in text.get_text() for text in sheet.texts) == 2
     pictures = list(episode_pictures(recording, outputs, VideoText("", "", NAMES)))
     assert len(pictures) == 8
     write_episode_page(tmp_path / "a.html", recording, outputs, None, [], PageText("t", "m", NAMES))
-    page = (tmp_path / "a.html").read_text()
-    data = json.loads(page.split('id="episode">')[1].split("</script>")[0])
+    data = data_of(tmp_path / "a.html")
     assert (data["taken"], data["takes"]) == (None, taken_words(outputs, NAMES))
     assert data["answers"]["prefers"] == preferred_words(outputs, NAMES)
 
