@@ -87,8 +87,18 @@ class PolicyOutputs:
 
     def at(self, indices: npt.NDArray[np.int64]) -> PolicyOutputs:
         """Return the answers to some of the images."""
-        taken = {name: None if each is None else each[indices] for name, each in vars(self).items() if name != "maps"}
-        return PolicyOutputs(**taken, maps={name: each[indices] for name, each in self.maps.items()})
+
+        def some(each: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+            return None if each is None else each[indices]
+
+        return PolicyOutputs(
+            self.values[indices],
+            some(self.probabilities),
+            self.actions[indices],
+            {name: each[indices] for name, each in self.maps.items()},
+            some(self.q_values),
+            some(self.gaussians),
+        )
 
     @property
     def action_scores(self) -> npt.NDArray[np.float32]:

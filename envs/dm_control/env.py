@@ -114,7 +114,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         self._episode.require()
         given = np.asarray(action, dtype=np.float32)
         if not self.action_space.contains(given):
-            raise ValueError(f"the action is {self.action_space.shape[0]} numbers in [-1, 1], got {action!r}")
+            raise ValueError(f"the action is {self._simulation.num_actuators} numbers in [-1, 1], got {action!r}")
         reward = 0.0
         for _ in range(min(self.options.action_repeat, EPISODE_STEPS - self._simulation.steps)):
             reward += self._simulation.step(given)
