@@ -20,15 +20,13 @@ from camal_rl.metrics.controls import random_saliency
 from camal_rl.metrics.correlation import faithfulness_correlation
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
-    DecisionChange,
     attention_mass,
     changed_area,
-    decision_change,
-    gaussian_decision_change,
     rank_correlation,
     summarize_counterfactuals,
 )
 from camal_rl.metrics.custom import CUSTOM_METRICS, METRICS_BY_NAME, CustomMetric, register_metric
+from camal_rl.metrics.decision_change import DecisionChange, decision_change, gaussian_decision_change
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     CONTROLLED_METRICS,

@@ -14,13 +14,15 @@ from camal_rl.agents.heads import heads
 from camal_rl.envs import CounterfactualEnv, SegmentedVecEnv, find_counterfactual
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
-    DecisionChange,
     attention_mass,
     changed_area,
+    summarize_counterfactuals,
+)
+from camal_rl.metrics.decision_change import (
+    DecisionChange,
     decision_change,
     gaussian_decision_change,
     q_decision_change,
-    summarize_counterfactuals,
 )
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.frames import visit_frames
