@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from camal_rl.agents.attentive_policy import AttentivePolicy
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.agents.heads import has_discrete_actions, heads, policy_probabilities, policy_values, preferred_actions
+from camal_rl.agents.heads import (
+    has_discrete_actions,
+    has_gaussian_actions,
+    heads,
+    policy_probabilities,
+    policy_values,
+    preferred_actions,
+)
 from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Images, image_batch
 from camal_rl.attention import (
@@ -215,7 +222,12 @@ def _check_options(
         check_cam_options(method, rectify or "relu")
     elif layer != LAST_LAYER or rectify is not None:
         raise ValueError(f"{method} knows neither layer nor rectify; they are for {', '.join(CAM_METHODS)}")
-    if method == "perturbation" and target == "policy" and not has_discrete_actions(policy):
+    if (
+        method == "perturbation"
+        and target == "policy"
+        and not (has_discrete_actions(policy) or has_gaussian_actions(policy))
+    ):
         raise ValueError(
-            f"perturbation maps of the policy need discrete actions, got {policy.action_space}; use occlusion"
+            f"perturbation maps of the policy need one discrete action, or continuous ones, got {policy.action_space}; "
+            "use occlusion"
         )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.policy_score import policy_score
-from camal_rl.metrics import policy_divergence
+from camal_rl.metrics import gaussian_divergence, policy_divergence
 from camal_rl.metrics.changes import Change
 from camal_rl.saliency.attribution import Score
+
+AnswerKind = Literal["value", "probabilities", "gaussian", "q"]
+"""What the numbers of an answer are: V(s); the probability of each action; the means of a Gaussian and then its
+standard deviations; Q(s, a) of each action."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,14 @@ class Head:
         extractor: the features extractor behind the head.
         score: the number ``(n,)`` of images and actions that a map explains.
         output: the answer ``(n, K)`` to images.
+        kind: what the numbers of an answer are.
         change: how much an answer changes, for maps by perturbation.
     """
 
     extractor: nn.Module
     score: Score
     output: Callable[[Tensor], Tensor]
+    kind: AnswerKind
     change: Change
 
 
@@ -59,6 +67,12 @@ def has_discrete_actions(policy: BasePolicy) -> bool:
     return isinstance(policy, DQNPolicy) or isinstance(cast(Any, policy).action_dist, CategoricalDistribution)
 
 
+def has_gaussian_actions(policy: BasePolicy) -> bool:
+    """Say whether actions are continuous and drawn from a Gaussian, squashed by tanh or not."""
+    space = policy.action_space
+    return isinstance(space, spaces.Box) and not isinstance(policy, DQNPolicy)
+
+
 def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
     """Return ``V(s)`` of images ``(n, C, H, W)`` on the policy's device, ``(n, 1)``."""
     return policy.predict_values(images)
@@ -76,6 +90,23 @@ def policy_probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
     return distribution.distribution.probs
 
 
+def policy_gaussians(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
+    """Return means and then standard deviations ``(n, 2 A)`` of a Gaussian policy for images ``(n, C, H, W)``.
+
+    Raises:
+        ValueError: the actions are not drawn from a Gaussian.
+    """
+    inner = policy.get_distribution(images).distribution
+    if not isinstance(inner, Normal):
+        raise ValueError(f"only continuous actions are drawn from a Gaussian, got {policy.action_space}")
+    return gaussian_outputs(inner)
+
+
+def gaussian_outputs(distribution: Normal) -> Tensor:
+    """Return means and then standard deviations ``(n, 2 A)``."""
+    return torch.cat([distribution.mean, distribution.stddev], dim=1)
+
+
 def _actor_critic_heads(policy: ActorCriticPolicy) -> dict[AttentionTarget, Head]:
     def value(images: Tensor, actions: Tensor | None = None) -> Tensor:
         return policy_values(policy, images).flatten()
@@ -84,11 +115,17 @@ def _actor_critic_heads(policy: ActorCriticPolicy) -> dict[AttentionTarget, Head
         distribution = policy.get_distribution(images)
         return policy_score(distribution, distribution.log_prob(actions))
 
+    def values(images: Tensor) -> Tensor:
+        return policy_values(policy, images)
+
+    if has_gaussian_actions(policy):
+        kind: AnswerKind = "gaussian"
+        output, change = policy_gaussians, gaussian_divergence
+    else:
+        kind, output, change = "probabilities", policy_probabilities, policy_divergence
     return {
-        "value": Head(policy.vf_features_extractor, value, lambda images: policy_values(policy, images), _value_shift),
-        "policy": Head(
-            policy.pi_features_extractor, action, lambda images: policy_probabilities(policy, images), policy_divergence
-        ),
+        "value": Head(policy.vf_features_extractor, value, values, "value", _value_shift),
+        "policy": Head(policy.pi_features_extractor, action, lambda images: output(policy, images), kind, change),
     }
 
 
@@ -97,7 +134,7 @@ def _q_heads(policy: DQNPolicy) -> dict[AttentionTarget, Head]:
         return cast(Tensor, policy.q_net(images)).gather(1, actions.long()[:, None]).squeeze(1)
 
     extractor = cast(nn.Module, policy.q_net.features_extractor)
-    return {"q": Head(extractor, score, lambda images: policy.q_net(images), _greedy_shift)}
+    return {"q": Head(extractor, score, lambda images: policy.q_net(images), "q", _greedy_shift)}
 
 
 def _value_shift(reference: Tensor, perturbed: Tensor) -> Tensor:

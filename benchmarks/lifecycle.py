@@ -39,8 +39,18 @@ SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
 PATIENCE_SECONDS = 60.0
 KILLS = ("SIGKILL", "SIGKILL group", "SIGINT group")
 
-CONFIGS = {"vizdoom": "vizdoom/basic", "atari": "atari/freeway", "crafter": "crafter"}
-DEFAULTS = {"vizdoom": "vizdoom/Basic", "atari": "atari/Freeway", "crafter": "crafter/Reward"}
+CONFIGS = {
+    "vizdoom": "vizdoom/basic",
+    "atari": "atari/freeway",
+    "crafter": "crafter",
+    "dm_control": "dm_control",
+}
+DEFAULTS = {
+    "vizdoom": "vizdoom/Basic",
+    "atari": "atari/Freeway",
+    "crafter": "crafter/Reward",
+    "dm_control": "dm_control/cartpole-swingup",
+}
 RUN_FOLDER = "run"
 # PyTorch makes this folder when a program first steps an optimizer: one for each user, which all programs share.
 TORCH_CACHE = "torchinductor_"
@@ -56,9 +66,9 @@ if __name__ == "__main__":
     print("starting", flush=True)
     venv = make_vec(env_id, num_envs, 0, subproc=subproc)
     venv.reset()
-    actions = np.random.default_rng(0)
+    venv.action_space.seed(0)
     for _ in range(steps):
-        venv.step(actions.integers(venv.action_space.n, size=num_envs))
+        venv.step(np.stack([venv.action_space.sample() for _ in range(num_envs)]))
     if end == "close":
         venv.close()
 """

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from camal_rl.envs import SegmentedVecEnv, env_ids, env_info, make_vec
@@ -30,6 +31,7 @@ RESULT = Path(__file__).parent / "results" / "simulators.json"
 # Short turns: what the machine's neighbors do lasts longer.
 SECONDS = 0.25
 CELL = 4
+_DRAWN = 64
 PROCGEN_GAMES = tuple(name.partition("/")[2] for name in env_ids() if name.startswith("procgen/"))
 KINDS: dict[str, tuple[str, ...]] = {
     "toy_grid": ("box", "silhouette"),
@@ -38,6 +40,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "vizdoom": ("silhouette",),
     "crafter": ("box", "silhouette"),
     "atari": ("box", "silhouette"),
+    "dm_control": ("silhouette",),
 }
 # Environment id, copies, options.
 CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
@@ -52,17 +55,28 @@ CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("atari/Pong", 4, {}),
     ("atari/SpaceInvaders", 4, {}),
     ("atari/MsPacman", 4, {}),
+    ("dm_control/cartpole-swingup", 4, {}),
+    ("dm_control/walker-walk", 4, {}),
 )
+
+
+def _drawn_actions(venv: SegmentedVecEnv, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """Return some random actions ``(n, num_envs, ...)``; drawing each anew would be timed too."""
+    space = venv.action_space
+    if isinstance(space, spaces.Discrete):
+        return space.start + rng.integers(space.n, size=(_DRAWN, venv.num_envs))
+    assert isinstance(space, spaces.Box)
+    shape = (_DRAWN, venv.num_envs, *space.shape)
+    return rng.uniform(space.low, space.high, size=shape).astype(np.float32)
 
 
 def steps_per_second(venv: SegmentedVecEnv, rng: np.random.Generator) -> float:
     """Return environment steps per second of wall time, masks included where they are on."""
-    space = venv.action_space
-    assert isinstance(space, spaces.Discrete)
+    drawn = _drawn_actions(venv, rng)
     relevant = venv.spec.relevant_lookup()
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
-        venv.step(space.start + rng.integers(space.n, size=venv.num_envs))
+        venv.step(drawn[steps // venv.num_envs % _DRAWN])
         if venv.has_segmentation:
             labels = venv.segmentation()
             grid_target(labels, relevant, (labels.shape[1] // CELL, labels.shape[2] // CELL))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 Self = TypeVar("Self", bound="Copyable")
 # Attributes of a gymnasium.Env: its entry in the registry, and the generators that were seeded.
-_FROM_OUTSIDE = ("spec", "action_space", "_np_random", "_np_random_seed")
+FROM_OUTSIDE = ("spec", "action_space", "_np_random", "_np_random_seed")
 
 
 class Copyable:
@@ -47,7 +47,7 @@ class CopyableUntilStarted(Copyable):
                 f"{self._what} that was started cannot be copied or pickled: its simulator gives no complete state; "
                 "copy the environment before its first reset(), or make another one"
             )
-        return {"_arguments": self._arguments, **{key: vars(self)[key] for key in _FROM_OUTSIDE if key in vars(self)}}
+        return {"_arguments": self._arguments, **{key: vars(self)[key] for key in FROM_OUTSIDE if key in vars(self)}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the object again."""

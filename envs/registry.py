@@ -23,6 +23,7 @@ FAMILIES: Registry[Family] = Registry(
         "minigrid": "camal_rl.envs.minigrid:FAMILY",
         "atari": "camal_rl.envs.atari:FAMILY",
         "crafter": "camal_rl.envs.crafter:FAMILY",
+        "dm_control": "camal_rl.envs.dm_control:FAMILY",
     },
 )
 _SHIPPED = tuple(FAMILIES)

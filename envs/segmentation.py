@@ -126,7 +126,7 @@ class SegmentedVecEnv(VecEnv):
 
     @property
     def action_names(self) -> tuple[str, ...] | None:
-        """What people call the actions, where they are discrete and have names; a wrapper has those that it wraps."""
+        """What people call the actions, or the numbers of a continuous one; a wrapper has those that it wraps."""
         wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
         return None if wrapped is None else wrapped.action_names
 

@@ -24,6 +24,7 @@ USED = {
     "vizdoom": "from camal_rl.envs import make_vec; make_vec('vizdoom/Basic', num_envs=1, seed=0).reset()",
     "atari": "from camal_rl.envs import make_vec; make_vec('atari/Pong', num_envs=1, seed=0).reset()",
     "crafter": "from camal_rl.envs import make_vec; make_vec('crafter/Reward', num_envs=1, seed=0).reset()",
+    "dm_control": "from camal_rl.envs import make_vec; make_vec('dm_control/walker-walk', num_envs=1, seed=0).reset()",
     "supervised": "import camal_rl.supervised, accelerate, transformers",
     "vision": "import timm, torchvision",
     "onnx": "import onnx, onnxscript",
@@ -32,7 +33,7 @@ USED = {
     "ray": "import ray",
     "tune": "import optuna",
     "wandb": "import wandb",
-    "all": "import accelerate, av, captum, crafter, minigrid, onnx, optuna, procgen, ray, vizdoom, wandb",
+    "all": "import accelerate, av, captum, crafter, dm_control, minigrid, onnx, optuna, procgen, ray, vizdoom, wandb",
 }
 """What must work with an extra, by its name."""
 

@@ -4,6 +4,9 @@ from camal_rl.metrics.alignment import AlignmentSummary, alignment, energy_point
 from camal_rl.metrics.changes import (
     Change,
     ClassScoreDrop,
+    gaussian_action_drop,
+    gaussian_divergence,
+    gaussian_flip,
     policy_divergence,
     preferred_action_drop,
     q_sarfa,
@@ -17,14 +20,13 @@ from camal_rl.metrics.controls import random_saliency
 from camal_rl.metrics.correlation import faithfulness_correlation
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
-    DecisionChange,
     attention_mass,
     changed_area,
-    decision_change,
     rank_correlation,
     summarize_counterfactuals,
 )
 from camal_rl.metrics.custom import CUSTOM_METRICS, METRICS_BY_NAME, CustomMetric, register_metric
+from camal_rl.metrics.decision_change import DecisionChange, decision_change, gaussian_decision_change
 from camal_rl.metrics.definition import (
     ALIGNMENT_METRICS,
     CONTROLLED_METRICS,
@@ -76,6 +78,10 @@ __all__ = [
     "faithfulness",
     "faithfulness_correlation",
     "fill_images",
+    "gaussian_action_drop",
+    "gaussian_decision_change",
+    "gaussian_divergence",
+    "gaussian_flip",
     "increase_in_confidence",
     "iou",
     "perturbation_curve",

@@ -1,4 +1,8 @@
-"""Measures of the change of a decision, from unperturbed and perturbed outputs."""
+"""Measures of the change of a decision, from unperturbed and perturbed outputs.
+
+The outputs of a policy with continuous actions are those of a Gaussian: its means and then its standard deviations,
+``(N, 2 A)``, before any squashing of the actions. Squashing does not change divergence and drop.
+"""
 
 from __future__ import annotations
 
@@ -133,12 +137,71 @@ class ClassScoreDrop:
         return outputs[..., torch.arange(frames, device=outputs.device), self.targets.to(outputs.device)]
 
 
+def gaussian_parameters(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means and standard deviations ``(..., A)`` of outputs ``(..., 2 A)``.
+
+    Raises:
+        ValueError: outputs that are no such pairs.
+    """
+    if outputs.shape[-1] % 2 or not outputs.shape[-1]:
+        raise ValueError(f"outputs of a Gaussian are (N, 2 A), means and deviations, got shape {tuple(outputs.shape)}")
+    mean, std = outputs.chunk(2, dim=-1)
+    return mean, std
+
+
+def gaussian_action_drop(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return the drop in density of the action that the unperturbed policy prefers, its mean, as a share of before.
+
+    ``1 - N(m; m', s') / N(m; m, s)``: 0 where nothing changes, 1 where the action is out of reach. With a standard
+    deviation that does not depend on the image it is ``1 - exp(-1/2 sum_i ((m_i - m'_i) / s_i)^2)``. Ours.
+
+    Args:
+        reference: ``(N, 2 A)`` for the unperturbed images.
+        perturbed: ``(F, N, 2 A)``.
+
+    Returns:
+        ``(F, N)``, at most 1; negative where the policy has become surer of the same action.
+    """
+    _check_outputs(reference, perturbed)
+    mean, std = gaussian_parameters(reference)
+    mean_after, std_after = gaussian_parameters(perturbed)
+    log_ratio = (std.log() - std_after.log() - 0.5 * ((mean - mean_after) / std_after).square()).sum(dim=-1)
+    return 1 - log_ratio.exp()
+
+
+def gaussian_divergence(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return ``KL(pi(x) || pi(x'))``, ``(F, N)`` in nats; arguments as in :func:`gaussian_action_drop`.
+
+    ``sum_i log(s'_i / s_i) + (s_i^2 + (m_i - m'_i)^2) / (2 s'_i^2) - 1/2``.
+    """
+    _check_outputs(reference, perturbed)
+    mean, std = gaussian_parameters(reference)
+    mean_after, std_after = gaussian_parameters(perturbed)
+    spread = (std.square() + (mean - mean_after).square()) / (2 * std_after.square())
+    return (std_after.log() - std.log() + spread - 0.5).sum(dim=-1)
+
+
+def gaussian_flip(reference: Tensor, perturbed: Tensor) -> Tensor:
+    """Return 1 where the preferred action is another one, else 0, ``(F, N)``; arguments as in the others.
+
+    It is another one where some number of the mean has moved by more than its standard deviation: by more than the
+    actions of one image differ. The choice is ours.
+    """
+    _check_outputs(reference, perturbed)
+    mean, std = gaussian_parameters(reference)
+    return ((mean - gaussian_parameters(perturbed)[0]).abs() > std).any(dim=-1).to(torch.get_default_dtype())
+
+
+_NO_PROBABILITIES = (q_value_change, q_sarfa, gaussian_action_drop, gaussian_divergence, gaussian_flip)
+"""Changes of outputs that are no probabilities."""
+
+
 def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
     """Return the probability for the confidence figures.
 
     For :class:`ClassScoreDrop` it is the probability of the target, for any other change that of the class (action)
     that the unperturbed model prefers. It is NaN for outputs that are not probabilities: a single output per frame,
-    which is a value, and Q-values.
+    which is a value, Q-values, and the parameters of Gaussians.
 
     Args:
         outputs: probabilities ``(N, K)``, e.g. of perturbed images.
@@ -150,7 +213,7 @@ def confidence(outputs: Tensor, reference: Tensor, change: Change) -> Tensor:
     """
     if isinstance(change, ClassScoreDrop):
         return change.score(outputs)
-    if outputs.shape[1] == 1 or change in (q_value_change, q_sarfa):
+    if outputs.shape[1] == 1 or change in _NO_PROBABILITIES:
         return torch.full_like(outputs[:, 0], torch.nan)
     return outputs.gather(1, reference.argmax(dim=1, keepdim=True)).squeeze(1)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from camal_rl.attention import nonfinite_maps, upsample_cam, zero_maps
-from camal_rl.metrics.changes import policy_divergence, preferred_action_drop, q_value_change, value_change
+from camal_rl.metrics.decision_change import DecisionChange
 
 MIN_INTERVENTIONS = 3
 """A rank correlation needs at least this many interventions."""
@@ -76,83 +76,6 @@ def attention_mass(cam: Tensor, changed: Tensor) -> Tensor:
     mass = torch.stack([(maps * region).sum(dim=(1, 2)) / total for region in changed.to(cam.device)])
     nothing = ~changed.to(cam.device).any(dim=3).any(dim=2)
     return torch.where(nothing | undefined, torch.nan, mass)
-
-
-@dataclass(frozen=True, eq=False)
-class DecisionChange:
-    """Change of the decision by each intervention in each frame; every field is ``(I, N)``, NaN where nothing changes.
-
-    Attributes:
-        value: ``|V(x) - V(x')|`` in standard deviations of ``V(x)`` over the frames; for a Q-network, the same for the
-            Q-value of the greedy action in the unchanged frame.
-        drop: drop in probability of the action that the policy prefers in the unchanged frame, in [-1, 1]; NaN for a
-            Q-network, which has no probabilities.
-        divergence: ``KL(pi(x) || pi(x'))`` in nats; NaN for a Q-network.
-        flip: 1 where the preferred action changes, else 0.
-    """
-
-    value: Tensor
-    drop: Tensor
-    divergence: Tensor
-    flip: Tensor
-
-    def means(self) -> dict[str, Tensor]:
-        """Return each field's mean over the frames where the intervention applies, ``(I,)``; NaN if there are none."""
-        return {name: field.nanmean(dim=1) for name, field in vars(self).items()}
-
-
-def decision_change(
-    values: Tensor, values_after: Tensor, probabilities: Tensor, probabilities_after: Tensor, applies: Tensor
-) -> DecisionChange:
-    """Return how much each intervention changes value and policy.
-
-    The unit of the value is its standard deviation over all ``N`` frames, so pass all frames at once.
-
-    Args:
-        values: ``V(x)``, ``(N,)``.
-        values_after: ``V(x')``, ``(I, N)``.
-        probabilities: ``pi(. | x)``, ``(N, A)``.
-        probabilities_after: ``pi(. | x')``, ``(I, N, A)``.
-        applies: ``bool (I, N)``, whether the intervention changes anything in the frame.
-
-    Raises:
-        ValueError: the shapes do not match.
-    """
-    if values.dim() != 1 or values_after.dim() != 2 or applies.shape != values_after.shape:
-        raise ValueError(
-            "values must be (N,), values_after and applies (I, N), got "
-            f"{tuple(values.shape)}, {tuple(values_after.shape)} and {tuple(applies.shape)}"
-        )
-    if probabilities_after.shape[:2] != applies.shape:
-        raise ValueError(f"probabilities_after must be (I, N, A), got {tuple(probabilities_after.shape)}")
-    flip = (probabilities_after.argmax(dim=2) != probabilities.argmax(dim=1)).to(probabilities.dtype)
-    changes = (
-        value_change(values.unsqueeze(1), values_after.unsqueeze(2)),
-        preferred_action_drop(probabilities, probabilities_after),
-        policy_divergence(probabilities, probabilities_after),
-        flip,
-    )
-    return DecisionChange(*(torch.where(applies.to(change.device), change, torch.nan) for change in changes))
-
-
-def q_decision_change(q_values: Tensor, q_values_after: Tensor, applies: Tensor) -> DecisionChange:
-    """Return how much each intervention changes the Q-values.
-
-    Args:
-        q_values: ``Q(x, .)``, ``(N, A)``, for all frames at once, since their standard deviation is the unit.
-        q_values_after: ``Q(x', .)``, ``(I, N, A)``.
-        applies: ``bool (I, N)``, whether the intervention changes anything in the frame.
-
-    Raises:
-        ValueError: the shapes do not match.
-    """
-    if applies.shape != q_values_after.shape[:2]:
-        raise ValueError(f"applies must be (I, N) = {tuple(q_values_after.shape[:2])}, got {tuple(applies.shape)}")
-    value = q_value_change(q_values, q_values_after)
-    flip = (q_values_after.argmax(dim=2) != q_values.argmax(dim=1)).to(q_values.dtype)
-    undefined = torch.full_like(value, torch.nan)
-    changes = (value, undefined, undefined, flip)
-    return DecisionChange(*(torch.where(applies.to(change.device), change, torch.nan) for change in changes))
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from gymnasium import spaces
-
 from camal_rl.envs import SegmentedVecEnv
+from camal_rl.envs.env_attributes import number_of_actions
 
 
 def action_names(env: SegmentedVecEnv) -> tuple[str, ...]:
     """Return one name for each action: the environment's own, or ``action 0``, ``action 1``, ... if it has none.
 
+    Where actions are continuous, there is one for each of their numbers.
+
     Raises:
-        ValueError: the actions are not discrete.
+        ValueError: the actions are neither discrete nor rows of numbers.
     """
-    space = env.action_space
-    if not isinstance(space, spaces.Discrete):
-        raise ValueError(f"only discrete actions have names, got {space}")
-    return env.action_names or tuple(f"action {index}" for index in range(int(space.n)))
+    count = number_of_actions(env.action_space)
+    if count is None:
+        raise ValueError(f"only discrete and continuous actions have names, got {env.action_space}")
+    return env.action_names or tuple(f"action {index}" for index in range(count))

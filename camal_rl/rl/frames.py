@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,15 +97,16 @@ def random_frames(venv: SegmentedVecEnv, steps: int, seed: int) -> FrameSet:
     return FrameSet(np.array(observations), venv.segmentation(), venv.spec.relevant_lookup())
 
 
-def random_actions(venv: SegmentedVecEnv, steps: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield ``steps`` arrays ``int64 (num_envs,)`` of uniformly random actions.
-
-    Raises:
-        ValueError: the actions are not discrete.
-    """
+def random_actions(venv: SegmentedVecEnv, steps: int, seed: int) -> Iterator[npt.NDArray[Any]]:
+    """Yield ``steps`` arrays ``(num_envs, ...)`` of random actions, uniform if the space is bounded."""
     rng = np.random.default_rng(seed)
     space = venv.action_space
-    if not isinstance(space, spaces.Discrete):
-        raise ValueError(f"random frames need discrete actions, got {space}")
+    if isinstance(space, spaces.Discrete):
+        for _ in range(steps):
+            yield space.start + rng.integers(space.n, size=venv.num_envs)
+        return
+    # A copy: an agent may draw from the generator of the environment's own.
+    drawn = deepcopy(space)
+    drawn.seed(seed)
     for _ in range(steps):
-        yield space.start + rng.integers(space.n, size=venv.num_envs)
+        yield np.stack([drawn.sample() for _ in range(venv.num_envs)])

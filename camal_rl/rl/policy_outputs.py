@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ from torch import Tensor
 from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.agents.action_evaluation import QEvaluation
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.agents.heads import has_discrete_actions, heads
+from camal_rl.agents.heads import gaussian_outputs, has_discrete_actions, has_gaussian_actions, heads
 from camal_rl.attention import normalize_cam
 from camal_rl.training_modes import evaluating, recording_gradients
 
+Actions = npt.NDArray[Any]
+"""``int64 (N,)`` where actions are discrete, ``float32 (N, A)`` where they are continuous."""
 CHUNK_SIZE = 64
 """Number of images per forward pass, which bounds the memory of an evaluation."""
 _OUTPUTS_CHUNK = 128
@@ -51,7 +53,8 @@ def _asked(policy: AttentivePolicy, camal: CamalConfig | None) -> tuple[Any, Any
 def head_output(policy: AttentivePolicy, target: AttentionTarget) -> Callable[[Tensor], Tensor]:
     """Return the function from images ``(n, C, H, W)`` to a head's outputs, ``(n, K)`` on the CPU.
 
-    The outputs are the value ``(n, 1)``, the probabilities of the actions ``(n, A)`` or their Q-values ``(n, A)``.
+    The outputs are the value ``(n, 1)``, the probabilities of the actions ``(n, A)``, their Q-values ``(n, A)``, or the
+    means and then the standard deviations of a Gaussian ``(n, 2 A)``.
     """
     output = heads(policy)[target].output
     return lambda images: output(images.to(policy.device)).cpu()
@@ -63,32 +66,54 @@ class PolicyOutputs:
 
     Attributes:
         values: ``float32 (N,)``, V(s); for a Q-network the largest Q-value.
-        probabilities: ``float32 (N, A)``, pi(a|s); ``None`` for a Q-network.
-        actions: ``int64 (N,)``, the actions that the maps of ``policy`` and ``q`` explain.
+        probabilities: ``float32 (N, A)``, pi(a|s); ``None`` for a Q-network and for continuous actions.
+        actions: ``int64 (N,)``, the actions that the maps of ``policy`` and ``q`` explain; ``float32 (N, A)`` if they
+            are continuous.
         maps: ``float32 (N, h, w)`` in [0, 1] for each attention target.
         q_values: ``float32 (N, A)``, Q(s, a) of a Q-network.
+        gaussians: ``float32 (N, 2 A)``, means and then standard deviations of continuous actions, before any squashing.
     """
 
     values: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32] | None
-    actions: npt.NDArray[np.int64]
+    actions: Actions
     maps: Mapping[AttentionTarget, npt.NDArray[np.float32]]
     q_values: npt.NDArray[np.float32] | None = None
+    gaussians: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.values)
 
+    def at(self, indices: npt.NDArray[np.int64]) -> PolicyOutputs:
+        """Return the answers to some of the images."""
+
+        def some(each: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+            return None if each is None else each[indices]
+
+        return PolicyOutputs(
+            self.values[indices],
+            some(self.probabilities),
+            self.actions[indices],
+            {name: each[indices] for name, each in self.maps.items()},
+            some(self.q_values),
+            some(self.gaussians),
+        )
+
     @property
     def action_scores(self) -> npt.NDArray[np.float32]:
-        """Scores ``(N, A)`` of the actions: their probabilities or Q-values."""
+        """Scores ``(N, A)`` of the actions: their probabilities or Q-values; for continuous actions, their means."""
+        if self.gaussians is not None:
+            return self.gaussians[:, : self.gaussians.shape[1] // 2]
         scores = self.q_values if self.probabilities is None else self.probabilities
         assert scores is not None
         return scores
 
     @property
     def score_name(self) -> str:
-        """Symbol of the score: ``p`` or ``Q``."""
+        """Name of the score: ``p``, ``Q`` or ``mean``."""
+        if self.gaussians is not None:
+            return "mean"
         return "Q" if self.probabilities is None else "p"
 
     @property
@@ -99,7 +124,7 @@ class PolicyOutputs:
 
     @property
     def chosen_scores(self) -> npt.NDArray[np.float32]:
-        """The score ``(N,)`` of each of ``actions``."""
+        """The score ``(N,)`` of each of ``actions``, which must be discrete."""
         return self.action_scores[np.arange(len(self)), self.actions]
 
 
@@ -107,21 +132,21 @@ def policy_outputs(
     policy: AttentivePolicy,
     images: npt.NDArray[np.uint8],
     camal: CamalConfig | None = None,
-    actions: npt.NDArray[np.int64] | None = None,
+    actions: Actions | None = None,
 ) -> PolicyOutputs:
     """Return values, action scores and attention maps of images, all from one forward pass.
 
     Args:
-        policy: a policy with discrete actions.
+        policy: a policy with discrete or continuous actions.
         images: ``uint8 (N, H, W, C)``, N at least 1.
         camal: defines the maps (method, rectification); by default the policy's own.
-        actions: ``(N,)``, the actions that the maps explain; by default the preferred actions.
+        actions: ``(N,)`` or ``(N, A)``, the actions that the maps explain; by default the preferred actions.
 
     Raises:
-        ValueError: there are no images, the number of actions differs, or actions are not discrete.
+        ValueError: there are no images, the number of actions differs, or actions are neither discrete nor continuous.
     """
-    if not has_discrete_actions(policy):
-        raise ValueError(f"decisions are shown only for discrete actions, got {policy.action_space}")
+    if not (has_discrete_actions(policy) or has_gaussian_actions(policy)):
+        raise ValueError(f"decisions are shown only for discrete and continuous actions, got {policy.action_space}")
     if len(images) == 0:
         raise ValueError("give at least one image")
     if actions is not None and len(actions) != len(images):
@@ -133,14 +158,20 @@ def policy_outputs(
         ]
     return PolicyOutputs(
         np.concatenate([part.values for part in parts]),
-        None if parts[0].probabilities is None else np.concatenate([part.action_scores for part in parts]),
+        _joined([part.probabilities for part in parts]),
         np.concatenate([part.actions for part in parts]),
         {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
-        None if parts[0].q_values is None else np.concatenate([part.action_scores for part in parts]),
+        _joined([part.q_values for part in parts]),
+        _joined([part.gaussians for part in parts]),
     )
 
 
-def _part(actions: npt.NDArray[np.int64] | None, start: int) -> npt.NDArray[np.int64] | None:
+def _joined(parts: Sequence[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _part(actions: Actions | None, start: int) -> Actions | None:
     return None if actions is None else actions[start : start + _OUTPUTS_CHUNK]
 
 
@@ -148,7 +179,7 @@ def _chunk(
     policy: AttentivePolicy,
     images: npt.NDArray[np.uint8],
     camal: CamalConfig | None,
-    actions: npt.NDArray[np.int64] | None,
+    actions: Actions | None,
 ) -> PolicyOutputs:
     observations = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(policy.device)
     explained = None if actions is None else torch.from_numpy(actions).to(policy.device)
@@ -157,7 +188,11 @@ def _chunk(
         evaluation = policy.evaluate_for_attention(observations, explained)
         cams = policy.attention_maps(evaluation, policy.attention_targets, method, rectification)
     maps = {name: _array(normalize_cam(cam.detach())) for name, cam in cams.items()}
-    chosen = evaluation.actions.detach().long().cpu().numpy()
+    given = evaluation.actions.detach().cpu()
+    if has_gaussian_actions(policy):
+        gaussians = _array(gaussian_outputs(evaluation.distribution.distribution))
+        return PolicyOutputs(_array(evaluation.value), None, _array(given), maps, gaussians=gaussians)
+    chosen = given.long().numpy()
     if isinstance(evaluation, QEvaluation):
         q_values = _array(evaluation.q_values)
         return PolicyOutputs(q_values.max(axis=1), None, chosen, maps, q_values)

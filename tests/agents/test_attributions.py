@@ -243,12 +243,14 @@ def test_perturbation_by_hand_at_two_corners(policy, target):
 
 
 @needs_captum
-def test_continuous_actions_are_explained_except_by_their_divergence():
+def test_continuous_actions_are_explained_and_several_discrete_ones_except_by_their_divergence():
     policy = policy_of(CamPolicy, spaces.Box(-1, 1, (2,)), encoder="compact")
     assert explain(policy, frames(1), "occlusion", "policy").max() == 1
     assert explain(policy, frames(1), "perturbation", "value").max() == 1
-    with pytest.raises(ValueError, match="need discrete actions, got Box"):
-        explain(policy, frames(1), "perturbation", "policy")
+    assert explain(policy, frames(1), "perturbation", "policy").max() == 1
+    several = policy_of(CamPolicy, spaces.MultiDiscrete([3, 2]), encoder="compact")
+    with pytest.raises(ValueError, match="need one discrete action, or continuous ones, got MultiDiscrete"):
+        explain(several, frames(1), "perturbation", "policy")
 
 
 def test_guided_backprop_sees_the_functional_relus_of_our_encoders(policy):

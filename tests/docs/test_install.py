@@ -11,10 +11,8 @@ from camal_rl.envs import MissingExtraError, env_ids, env_info
 from camal_rl.extras import install_command, requirements
 from tests.docs.pages import PAGES, ROOT, read
 
-EXTRAS = (
-    *("procgen", "minigrid", "vizdoom", "atari", "crafter"),
-    *("supervised", "onnx", "video", "explain", "ray", "tune", "wandb"),
-)
+SIMULATORS = ("procgen", "minigrid", "vizdoom", "atari", "crafter", "dm_control")
+EXTRAS = (*SIMULATORS, "supervised", "onnx", "video", "explain", "ray", "tune", "wandb")
 SOURCES = [path for room in ("camal_rl", "envs", "agents") for path in sorted((ROOT / room).rglob("*.py"))]
 
 

@@ -5,16 +5,21 @@ import json
 import sys
 
 import numpy as np
+from gymnasium import spaces
 
 from camal_rl.envs import make_vec
 from camal_rl.envs.saved_states import restore_env, save_env, saved_env
 from camal_rl.envs.segmentation import find_segmented
 from camal_rl.state_tree import pack, unpack
+from tests.envs.actions import drawn_actions
 
 
 def actions_of(venv, steps, seed=0):
-    """Return random actions of discrete spaces, int[steps, num_envs]."""
-    return np.random.default_rng(seed).integers(venv.action_space.n, size=(steps, venv.num_envs))
+    """Return random actions ``[steps, num_envs, ...]``."""
+    rng, space = np.random.default_rng(seed), venv.action_space
+    if isinstance(space, spaces.Discrete):
+        return rng.integers(space.n, size=(steps, venv.num_envs))
+    return np.stack([drawn_actions(space, venv.num_envs, rng) for _ in range(steps)])
 
 
 def play(venv, actions):

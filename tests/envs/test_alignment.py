@@ -14,6 +14,8 @@ import pytest
 
 from camal_rl.envs import make_segmented_vec
 from camal_rl.envs.wrappers import SegmentedFrameSkip, SegmentedFrameStack
+from tests.envs.actions import drawn_actions
+from tests.envs.gl import why_not
 
 FAMILIES = {
     "toy_grid": ("numpy", "camal_rl/toy_grid-default-v0", {}),
@@ -22,6 +24,7 @@ FAMILIES = {
     "vizdoom": ("vizdoom", "camal_rl/vizdoom-Basic-v0", {}),
     "crafter": ("crafter", "camal_rl/crafter-Reward-v0", {"num_levels": 5, "daylight": "night"}),
     "atari": ("ale_py", "camal_rl/atari-Pong-v0", {"frame_skip": 1, "frame_stack": 1, "noop_max": 5}),
+    "dm_control": ("dm_control", "camal_rl/dm_control-reacher-easy-v0", {"size": 48, "frame_stack": 1}),
 }
 SKIP, STACK, LIMIT, STEPS, SEED = 3, 2, 9, 30, 11
 
@@ -79,6 +82,8 @@ def test_masks_belong_to_the_observations(family, subproc, num_envs):
     module, name, options = FAMILIES[family]
     if importlib.util.find_spec(module) is None and "CI" not in os.environ:
         pytest.skip(f"{module} is not installed")
+    if family == "dm_control" and why_not():
+        pytest.skip(why_not())
     venv = make_segmented_vec(partial(make_wrapped, name, options), num_envs, seed=SEED, subproc=subproc)
     by_hand = [ByHand(name, options, SEED + index) for index in range(num_envs)]
     observations, rng, ends, shown = venv.reset(), np.random.default_rng(0), 0, 0
@@ -89,7 +94,7 @@ def test_masks_belong_to_the_observations(family, subproc, num_envs):
         shown += np.any(venv.segmentation() > 0)
         if step == STEPS:
             break
-        actions = rng.integers(venv.action_space.n, size=num_envs)
+        actions = drawn_actions(venv.action_space, num_envs, rng)
         observations, _, dones, _ = venv.step(actions)
         assert [each.step(action) for each, action in zip(by_hand, actions, strict=True)] == dones.tolist()
         ends += dones.sum()

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from camal_rl.envs import make_segmented_vec, make_vec, wrap_vec
 from camal_rl.envs.atari import AtariEnv
 from camal_rl.envs.crafter import make_env as make_crafter
+from camal_rl.envs.dm_control import make_env as make_dm_control
 from camal_rl.envs.minigrid import make_env as make_minigrid
 from camal_rl.envs.procgen import ProcgenEnv
 from camal_rl.envs.toy_grid import ToyGridEnv
@@ -24,6 +25,8 @@ from camal_rl.envs.wrappers import (
     SegmentedGrayscale,
     SegmentedResize,
 )
+from tests.envs.actions import drawn_action, drawn_actions
+from tests.envs.gl import why_not
 from tests.envs.test_checker import SPEC, Ball
 
 WAYS = {
@@ -33,7 +36,14 @@ WAYS = {
     "deepcopy of a pickle": lambda env: copy.deepcopy(pickle.loads(pickle.dumps(env))),
 }
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-MODULES = {"minigrid": "minigrid", "procgen": "procgen", "vizdoom": "vizdoom", "atari": "ocatari", "crafter": "crafter"}
+MODULES = {
+    "procgen": "procgen",
+    "minigrid": "minigrid",
+    "atari": "ocatari",
+    "vizdoom": "vizdoom",
+    "crafter": "crafter",
+    "dm_control": "dm_control",
+}
 
 
 def need(family):
@@ -41,6 +51,8 @@ def need(family):
     module = MODULES.get(family)
     if module is not None and importlib.util.find_spec(module) is None and "CI" not in os.environ:
         pytest.skip(f"{module} is not installed")
+    if family == "dm_control" and why_not():
+        pytest.skip(why_not())
 
 
 def wrapped_toy():
@@ -55,6 +67,7 @@ SINGLE = {
     "procgen": lambda: ProcgenEnv("bigfish", num_levels=20),
     "procgen silhouettes": lambda: ProcgenEnv("coinrun", segmentation="silhouette", render_mode="rgb_array"),
     "crafter": lambda: make_crafter("Reward", length=30, daylight="night"),
+    "dm_control": lambda: make_dm_control("reacher-easy", size=32, action_repeat=50),
     "wrappers": wrapped_toy,
 }
 VECTORIZED = {
@@ -65,6 +78,7 @@ VECTORIZED = {
     "procgen silhouettes": lambda: make_vec("procgen/starpilot", 3, 0, segmentation="silhouette"),
     "procgen without masks": lambda: make_vec("procgen/maze", 3, 0, segmentation=None),
     "crafter": lambda: make_vec("crafter/Reward", 3, 0, length=30),
+    "dm_control": lambda: make_vec("dm_control/walker-walk", 2, 0, size=32, action_repeat=100),
     "own": lambda: make_segmented_vec(Ball, 3),
     "wrapped": lambda: wrap_vec(DummyVecEnv([wrapped_toy] * 3)),
 }
@@ -74,7 +88,7 @@ def single_play(env, seed, steps):
     """Return everything that an environment shows, from where it is."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
-        observation, reward, terminated, truncated, info = env.step(int(rng.integers(env.action_space.n)))
+        observation, reward, terminated, truncated, info = env.step(drawn_action(env.action_space, rng))
         seen.append((observation, reward, terminated, truncated, info.get("segmentation")))
         if terminated or truncated:
             observation, info = env.reset()
@@ -85,7 +99,7 @@ def single_play(env, seed, steps):
 def vec_play(env, seed, steps):
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
-        observations, rewards, dones, infos = env.step(rng.integers(env.action_space.n, size=env.num_envs))
+        observations, rewards, dones, infos = env.step(drawn_actions(env.action_space, env.num_envs, rng))
         episodes = [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info]
         seen.append((observations, rewards, dones, env.segmentation() if env.has_segmentation else None, episodes))
     return seen

@@ -18,8 +18,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecVideoRecorder
 
 from camal_rl.envs import env_info, make_vec
+from camal_rl.envs.env_attributes import number_of_actions
 from camal_rl.rl.environments import make_training_env
 from camal_rl.runs.loading import load_config
+from tests.envs.actions import drawn_action, drawn_actions, some_action
+from tests.envs.gl import needs_dm_control
 
 ATARI = {"max_frames": 60, "noop_max": 0}
 QUICK = {
@@ -29,11 +32,14 @@ QUICK = {
     "atari/Freeway": ATARI,
     "procgen/bigfish": {},
     "crafter/Reward": {"length": 40},
+    "dm_control/reacher-easy": {"action_repeat": 100, "size": 64},
 }
 FAMILIES = [
     pytest.param(
         env_id,
-        marks=pytest.mark.skipif(
+        marks=needs_dm_control
+        if env_id.startswith("dm_control")
+        else pytest.mark.skipif(
             not env_info(env_id).installed and "CI" not in os.environ, reason="the simulator is not installed"
         ),
     )
@@ -44,6 +50,7 @@ ACTIONS = {
     "minigrid/DoorKey-5x5": ("left", "right", "forward", "pick up", "drop", "toggle", "done"),
     "vizdoom/Basic": ("none", "move_left", "move_right", "attack"),
     "atari/Freeway": ("noop", "up", "down"),
+    "dm_control/reacher-easy": ("shoulder", "wrist"),
 }
 EVERY_FAMILY = pytest.mark.parametrize("env_id", FAMILIES)
 
@@ -63,7 +70,7 @@ def vectorized(env_id, num_envs=2, **options):
 def play_to_the_end(env, rng):
     env.reset(seed=0)
     for _ in range(1_000):
-        _, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
+        _, _, terminated, truncated, _ = env.step(drawn_action(env.action_space, rng))
         if terminated or truncated:
             return
     pytest.fail("no episode ended")
@@ -99,7 +106,8 @@ def test_an_unused_environment_can_be_pickled_and_its_entry_in_the_registry_too(
     copy = pickle.loads(pickle.dumps(env))
     assert spec == env.spec == copy.spec
     assert data_equivalence(env.reset(seed=3), copy.reset(seed=3), exact=True)
-    for action in (1, 0, 2):
+    for number in (1, 0, 2):
+        action = some_action(env.action_space, number)
         assert data_equivalence(env.step(action), copy.step(action), exact=True)
     env.close()
     copy.close()
@@ -109,12 +117,12 @@ def test_an_unused_environment_can_be_pickled_and_its_entry_in_the_registry_too(
 def test_a_step_without_a_running_episode_is_an_error(env_id):
     env = single(env_id).unwrapped
     with pytest.raises(RuntimeError, match=r"no running episode; call reset\(\)"):
-        env.step(0)
+        env.step(some_action(env.action_space))
     play_to_the_end(env, np.random.default_rng(0))
     with pytest.raises(ResetNeeded, match=r"no running episode; call reset\(\)"):
-        env.step(0)
+        env.step(some_action(env.action_space))
     env.reset()
-    env.step(0)
+    env.step(some_action(env.action_space))
     env.close()
 
 
@@ -126,7 +134,7 @@ def test_every_family_reports_an_episode_once(env_id):
     rng = np.random.default_rng(0)
     returns, lengths, reported = np.zeros(2), np.zeros(2, int), []
     for _ in range(600):
-        _, rewards, dones, infos = env.step(rng.integers(env.action_space.n, size=2))
+        _, rewards, dones, infos = env.step(drawn_actions(env.action_space, 2, rng))
         returns, lengths = returns + rewards, lengths + 1
         for index in range(2):
             assert ("episode" in infos[index]) == dones[index]
@@ -155,7 +163,7 @@ def test_actions_have_names_in_both_forms_and_through_wrappers(env_id):
     alone = gymnasium.wrappers.TransformReward(single(env_id), float)
     expected = ACTIONS.get(env_id, env.action_names)
     assert env.action_names == alone.get_wrapper_attr("action_names") == expected
-    assert len(expected) == env.action_space.n
+    assert len(expected) == number_of_actions(env.action_space)
     env.close()
     alone.close()
 
@@ -212,7 +220,7 @@ def test_sb3s_recorder_records_every_family(env_id, options, clips, tmp_path):
     env = VecVideoRecorder(vectorized(env_id, **options), str(tmp_path), lambda step: step == 0, video_length=3)
     env.reset()
     for _ in range(4):
-        env.step(np.zeros(2, dtype=np.int64))
+        env.step(np.stack([some_action(env.action_space)] * 2))
     env.close()
     ((frames, fps),) = clips
     assert len(frames) == 4
@@ -227,6 +235,6 @@ def test_gymnasiums_recorder_records_every_family(env_id, clips, tmp_path):
     env = gymnasium.wrappers.RecordVideo(single(env_id, render_mode="rgb_array"), str(tmp_path), video_length=3)
     env.reset(seed=0)
     for _ in range(4):
-        env.step(0)
+        env.step(some_action(env.action_space))
     env.close()
     assert len(clips[0][0]) >= 3

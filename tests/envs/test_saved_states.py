@@ -15,9 +15,17 @@ from camal_rl.envs.saved_states import restore_env, save_env
 from camal_rl.rl.environments import make_training_env
 from camal_rl.runs.checkpoints import write_checkpoint
 from camal_rl.runs.loading import load_config
+from tests.envs.gl import why_not
 from tests.envs.saved_plays import actions_of, check_goes_on, digest, play, written_and_read
 
-MODULES = {"procgen": "procgen", "minigrid": "minigrid", "atari": "ale_py", "vizdoom": "vizdoom", "crafter": "crafter"}
+MODULES = {
+    "procgen": "procgen",
+    "minigrid": "minigrid",
+    "atari": "ale_py",
+    "vizdoom": "vizdoom",
+    "crafter": "crafter",
+    "dm_control": "dm_control",
+}
 FEW, ALL = {"num_levels": 5}, {"num_levels": 0}
 BOX, SILHOUETTE, OFF = ({"segmentation": each} for each in ("box", "silhouette", None))
 
@@ -27,6 +35,8 @@ def needs(env_id):
     module = MODULES.get(env_id.partition("/")[0])
     if module is not None and importlib.util.find_spec(module) is None and "CI" not in os.environ:
         pytest.skip(f"{module} is not installed")
+    if module == "dm_control" and why_not():
+        pytest.skip(why_not())
 
 
 PLAYS = [
@@ -53,6 +63,16 @@ PLAYS = [
     ("atari/Qbert", {**ALL}, 45, 60),
     ("atari/MsPacman", {**ALL, **BOX}, 45, 50),
     ("atari/Pong", {**OFF, "repeat_action_probability": 0.25}, 45, 50),
+    *(
+        (f"dm_control/{name}", {**ALL, "size": 32, "action_repeat": 50, **options}, 7, 20)
+        for name, options in (
+            ("cartpole-swingup", {"stack_labels": "union"}),
+            ("finger-turn_hard", {"appearance": "color_hard", "frame_stack": 1}),
+            ("point_mass-hard", {"appearance": "video_hard"}),
+            ("swimmer-swimmer6", {"camera": "moving", **OFF}),
+            ("walker-walk", {}),
+        )
+    ),
 ]
 
 
@@ -76,6 +96,7 @@ def test_the_plays_above_cross_automatic_resets():
         ("minigrid/DoorKey-6x6", {}),
         ("crafter/Reward", {"daylight": "night", "num_levels": 5}),
         ("atari/Breakout", {}),
+        ("dm_control/reacher-easy", {"size": 32, "action_repeat": 20}),
     ],
 )
 def test_another_process_goes_on_from_a_checkpoint(env_id, options, tmp_path):

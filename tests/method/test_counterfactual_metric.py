@@ -8,13 +8,12 @@ import torch
 from scipy.stats import spearmanr
 
 from camal_rl.metrics.counterfactual import (
-    DecisionChange,
     attention_mass,
     changed_area,
-    decision_change,
     rank_correlation,
     summarize_counterfactuals,
 )
+from camal_rl.metrics.decision_change import DecisionChange, decision_change
 
 NAN = math.nan
 

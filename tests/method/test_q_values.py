@@ -8,7 +8,10 @@ import torch
 from camal_rl.closed_form import q_score_gradient
 from camal_rl.metrics import preferred_action_drop, q_sarfa, q_value_change, sarfa
 from camal_rl.metrics.changes import confidence
-from camal_rl.metrics.counterfactual import q_decision_change, summarize_counterfactuals
+from camal_rl.metrics.counterfactual import (
+    summarize_counterfactuals,
+)
+from camal_rl.metrics.decision_change import q_decision_change
 
 Q = torch.tensor([[1.0, 3.0], [4.0, 2.0], [0.0, 8.0]])
 AFTER = torch.tensor([[[5.0, 1.0], [4.0, 9.0], [0.0, 8.0]]])

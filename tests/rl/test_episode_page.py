@@ -130,7 +130,7 @@ def test_numbers_that_json_has_no_sign_for_are_told_as_not_finite(tmp_path):
     assert data["answers"]["values"] == [None, 3.0]
     assert data["answers"]["scores"] == [[None, -1.0], [3.0, 1.0]]
     assert data["answers"]["shares"] == [[0.25, 0.0], [1.0, 0.5]]
-    assert data["answers"]["preferred"] == [1, 0]
+    assert data["answers"]["prefers"] == ["b", "a"]
     assert data["returns"] == [0.0, None]
     assert data["answers"]["undefined"] == {"q": [0]}
     assert base64.b64decode(data["answers"]["maps"]["q"]) == bytes([0, 0, 0, 0, 255, 255, 255, 255])

@@ -83,7 +83,9 @@ def test_actions_have_names_where_the_family_knows_them():
     nameless = CountingEnv()
     nameless.action_space = spaces.Discrete(2)
     assert action_names(nameless) == ("action 0", "action 1")
-    nameless.action_space = spaces.Box(0, 1, (2,))
+    nameless.action_space = spaces.Box(0, 1, (3,))
+    assert action_names(nameless) == ("action 0", "action 1", "action 2")
+    nameless.action_space = spaces.MultiDiscrete([2, 2])
     with pytest.raises(ValueError, match="discrete"):
         action_names(nameless)
 

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.heads import AnswerKind, heads
 from camal_rl.attention import upsample_cam
 from camal_rl.metrics import (
     AlignmentSummary,
     Change,
     deletion_effect,
+    gaussian_action_drop,
     preferred_action_drop,
     q_value_change,
     random_saliency,
@@ -28,9 +30,13 @@ from camal_rl.runs.metrics_file import MapDescription
 from camal_rl.runs.results import Result, Results
 from camal_rl.targets import grid_target, target_tensor
 
-_HEADS: dict[AttentionTarget, tuple[str, Change]] = {
+_HEADS: dict[AnswerKind, tuple[str, Change]] = {
     "value": ("value, in standard deviations of the value over the frames", value_change),
-    "policy": ("probability of the preferred action", preferred_action_drop),
+    "probabilities": ("probability of the preferred action", preferred_action_drop),
+    "gaussian": (
+        "density of the preferred action, as a share of that on the whole frame",
+        gaussian_action_drop,
+    ),
     "q": ("Q-value of the greedy action, in standard deviations over the frames", q_value_change),
 }
 
@@ -83,7 +89,8 @@ def attention_report(
     found: list[Result] = []
     maps: dict[str, MapDescription] = {}
     for name, cam in attention_maps(policy, frames.images, camal).items():
-        score, change = _HEADS[name]
+        kind = heads(policy)[name].kind
+        score, change = _HEADS[kind]
         maps[name] = MapDescription(f"{camal.method}, {camal.rectification[name]}", score, grid)
         found += alignment_results(AlignmentSummary.of(cam, target), level_set, name)
         saliency = {"own": upsample_cam(cam, size), **controls}
@@ -109,7 +116,7 @@ def _effect(
         images,
         saliency,
         head_output(policy, head),
-        _HEADS[head][1],
+        _HEADS[heads(policy)[head].kind][1],
         chunk_size=CHUNK_SIZE,
         generator=torch.Generator().manual_seed(seed),
     )

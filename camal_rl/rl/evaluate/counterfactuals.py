@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from camal_rl.agents import CamalConfig
+from camal_rl.agents.heads import heads
 from camal_rl.envs import CounterfactualEnv, SegmentedVecEnv, find_counterfactual
 from camal_rl.metrics.counterfactual import (
     CounterfactualSummary,
-    DecisionChange,
     attention_mass,
     changed_area,
-    decision_change,
-    q_decision_change,
     summarize_counterfactuals,
+)
+from camal_rl.metrics.decision_change import (
+    DecisionChange,
+    decision_change,
+    gaussian_decision_change,
+    q_decision_change,
 )
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
 from camal_rl.rl.frames import visit_frames
@@ -104,16 +108,18 @@ class _Collector:
             found[key] = torch.cat(parts, dim=axis).narrow(axis, 0, frames)
         names = [each.name for each in self.env.interventions()]
         kinds = [each.kind for each in self.env.interventions()]
-        change = _change(found)
+        gaussian = any(head.kind == "gaussian" for head in heads(self.policy).values())
+        change = _change(found, gaussian)
         masses = {key.removeprefix("mass_"): each for key, each in found.items() if key.startswith("mass_")}
         return summarize_counterfactuals(names, kinds, change, found["area"], masses)
 
 
-def _change(found: Mapping[str, Tensor]) -> DecisionChange:
-    """Return the change of a policy's outputs by the interventions, for either kind of policy."""
+def _change(found: Mapping[str, Tensor], gaussian: bool) -> DecisionChange:
+    """Return the change of a policy's outputs by the interventions, for any kind of policy."""
     if "q" in found:
         return q_decision_change(found["q"], found["q_after"], found["applies"])
-    return decision_change(
+    change = gaussian_decision_change if gaussian else decision_change
+    return change(
         found["value"][:, 0], found["value_after"][:, :, 0], found["policy"], found["policy_after"], found["applies"]
     )
 

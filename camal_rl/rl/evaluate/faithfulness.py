@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.agents.attributions import ExplainMethod, explain, preferred_actions
 from camal_rl.agents.config import AttentionTarget
+from camal_rl.agents.heads import AnswerKind, heads
 from camal_rl.extras import install_command
 from camal_rl.metrics import (
     Change,
@@ -20,6 +21,7 @@ from camal_rl.metrics import (
     deletion_effect,
     explanation_consistency,
     faithfulness,
+    gaussian_divergence,
     policy_divergence,
     q_sarfa,
     randomization_check,
@@ -38,11 +40,15 @@ OTHER_FILLS: tuple[Fill, ...] = ("blur", "zero", "road")
 STABILITY_FRAMES = 64
 """Number of frames for consistency and parameter randomization."""
 
-_OTHER_CHANGES: dict[str, dict[str, Change]] = {
-    "policy": {"kl": policy_divergence, "sarfa": sarfa},
+_OTHER_CHANGES: dict[AnswerKind, dict[str, Change]] = {
+    "probabilities": {"kl": policy_divergence, "sarfa": sarfa},
+    "gaussian": {"kl": gaussian_divergence},
     "q": {"sarfa": q_sarfa},
 }
-"""Further measures of change by target; a Q-network has no distribution, so there is no divergence."""
+"""Further measures of change by kind of output.
+
+A Q-network has no distribution, so there is no divergence; SARFA compares one action with the others.
+"""
 # These two multiply the image by the map and do not use the fill.
 _WITHOUT_FILL = ("average_drop", "increase_in_confidence")
 
@@ -104,7 +110,7 @@ def faithfulness_suite(
             found = faithfulness(images, each, output, change, fill, generator=source(), **sizes)
             means = {key: value for key, value in found.means().items() if key not in _WITHOUT_FILL}
             results += faithfulness_results(means, found.counts(), level_set, head, name, fill)
-    for measure, other in _OTHER_CHANGES.get(head, {}).items():
+    for measure, other in _OTHER_CHANGES.get(heads(policy)[head].kind, {}).items():
         for name, each in saliency.items():
             effect = deletion_effect(images, each, output, other, chunk_size=CHUNK_SIZE, generator=source())
             means = {f"{key}_{measure}": mean for key, mean in effect.means().items()}

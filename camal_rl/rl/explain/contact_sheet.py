@@ -30,6 +30,7 @@ _FOOT = 62
 _LEGEND_ROW = 20
 _LEGEND_ENTRY = 130
 _BAR_WIDTH = 150
+_NUMBERS = 6
 _MAP_TITLES: dict[AttentionTarget, str] = {
     "value": "value map",
     "policy": "policy map: preferred action",
@@ -164,17 +165,25 @@ def _columns(frames: FrameSet, outputs: PolicyOutputs, with_segmentation: bool) 
 
 
 def _row_text(outputs: PolicyOutputs, text: SheetText, row: int) -> str:
-    lines = [
-        f"value {outputs.values[row]:.2f}",
-        f"prefers {text.action_names[outputs.actions[row]]}",
-        f"with {outputs.score_name} = {outputs.chosen_scores[row]:.2f}",
-    ]
+    lines = [f"value {outputs.values[row]:.2f}", *_decision(outputs, text.action_names, row)]
     for name, maps in outputs.maps.items():
         if not np.isfinite(maps[row]).all():
             lines.append(f"{name} map: not finite")
         elif not maps[row].any():
             lines.append(f"{name} map: all zero")
     return "\n".join(lines)
+
+
+def _decision(outputs: PolicyOutputs, names: Sequence[str], row: int) -> list[str]:
+    """Return the preferred action: its name and score, or mean and deviation of the numbers that have room."""
+    if outputs.gaussians is None:
+        return [
+            f"prefers {names[outputs.actions[row]]}",
+            f"with {outputs.score_name} = {outputs.chosen_scores[row]:.2f}",
+        ]
+    pairs = outputs.gaussians[row].reshape(2, -1).T
+    lines = [f"{name} {mean:+.2f} ± {std:.2f}" for name, (mean, std) in zip(names, pairs, strict=True)]
+    return lines if len(lines) <= _NUMBERS else [*lines[: _NUMBERS - 1], f"and {len(lines) - _NUMBERS + 1} more"]
 
 
 def _legend_entries(frames: FrameSet, names: Sequence[str] | None) -> list[Patch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.rl.evaluate.returns import Actor
+from camal_rl.rl.policy_outputs import Actions
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class Recording:
 
     Attributes:
         frames: ``uint8 (T, H, W, C)``, the agent's observations.
-        actions: ``int64 (T,)``, its actions on these frames.
+        actions: ``int64 (T,)``, its actions on these frames; ``float32 (T, A)`` if actions are continuous.
         rewards: ``float64 (T,)``, the rewards of these actions.
         ended: whether the episode ended; ``False`` if it was cut off after the maximum number of steps.
     """
 
     frames: npt.NDArray[np.uint8]
-    actions: npt.NDArray[np.int64]
+    actions: Actions
     rewards: npt.NDArray[np.float64]
     ended: bool
 
@@ -66,7 +68,7 @@ def record_episode(
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     frames: list[npt.NDArray[np.uint8]] = []
-    actions: list[int] = []
+    actions: list[Any] = []
     rewards: list[float] = []
     ended = False
     with torch.random.fork_rng():
@@ -79,8 +81,11 @@ def record_episode(
             frames.append(observations[0].copy())
             stepped, gained, dones, _ = venv.step(chosen)
             observations = np.asarray(stepped)
-            actions.append(int(chosen[0]))
+            actions.append(np.array(chosen[0]))
             rewards.append(float(gained[0]))
             ended = bool(dones[0])
             on_step(len(frames))
-    return Recording(np.stack(frames), np.array(actions, dtype=np.int64), np.array(rewards), ended)
+    taken = np.stack(actions)
+    if np.issubdtype(taken.dtype, np.integer):
+        taken = taken.astype(np.int64)
+    return Recording(np.stack(frames), taken, np.array(rewards), ended)

@@ -17,7 +17,14 @@ from jinja2.utils import htmlsafe_json_dumps
 from camal_rl.atomic import explained, write_text
 from camal_rl.envs import Intervention
 from camal_rl.overlays import as_rgb, class_colors, heat_colors
-from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
+from camal_rl.rl.explain.decision import (
+    MAP_TITLES,
+    SCORE_TITLES,
+    bar_shares,
+    flips,
+    preferred_words,
+    taken_words,
+)
 from camal_rl.rl.explain.episode import Recording
 from camal_rl.rl.explain.what_if import Redrawn
 from camal_rl.rl.policy_outputs import PolicyOutputs
@@ -112,27 +119,27 @@ def _page_data(
         "size": [frames.shape[2], frames.shape[1]],
         "value": text.value,
         "actions": list(text.action_names),
-        "score": outputs.score_name,
         "map_titles": {name: MAP_TITLES[name] for name in outputs.maps},
         "heat": base64.b64encode(heat_colors().tobytes()).decode(),
-        "taken": recording.actions.tolist(),
+        "taken": None if outputs.gaussians is not None else recording.actions.tolist(),
+        "takes": taken_words(outputs, text.action_names),
         "rewards": _rounded(recording.rewards),
         "returns": _rounded(recording.returns),
         "ended": recording.ended,
         "frames": [_png(frame) for frame in frames],
-        "answers": _answers(outputs, outputs),
+        "answers": _answers(outputs, outputs, text.action_names),
         "classes": None if labels is None else _classes(labels),
         "labels": None if labels is None else [_png(each) for each in labels.maps],
-        "interventions": [_intervention(each, frames, outputs) for each in redrawn],
+        "interventions": [_intervention(each, frames, outputs, text.action_names) for each in redrawn],
     }
 
 
-def _answers(outputs: PolicyOutputs, episode: PolicyOutputs) -> dict[str, Any]:
+def _answers(outputs: PolicyOutputs, episode: PolicyOutputs, names: Sequence[str]) -> dict[str, Any]:
     maps = {name: _bytes(each) for name, each in outputs.maps.items()}
     grids = {name: [each.shape[2], each.shape[1]] for name, each in outputs.maps.items()}
     return {
         "values": _rounded(outputs.values),
-        "preferred": np.nan_to_num(outputs.action_scores, nan=-np.inf).argmax(axis=1).tolist(),
+        "prefers": preferred_words(outputs, names),
         "scores": _rounded(outputs.action_scores),
         "shares": _rounded(bar_shares(outputs, episode)),
         "maps": maps,
@@ -141,16 +148,20 @@ def _answers(outputs: PolicyOutputs, episode: PolicyOutputs) -> dict[str, Any]:
     }
 
 
-def _intervention(redrawn: Redrawn, frames: npt.NDArray[np.uint8], episode: PolicyOutputs) -> dict[str, Any]:
+def _intervention(
+    redrawn: Redrawn, frames: npt.NDArray[np.uint8], episode: PolicyOutputs, names: Sequence[str]
+) -> dict[str, Any]:
     """Return an intervention and its changed frames; ``places[t]`` is the index of step t's frame, or -1."""
     places = np.full(len(episode), -1)
     places[redrawn.steps] = np.arange(len(redrawn.steps))
-    pieces = [_changed_piece(frames[step], image) for step, image in zip(redrawn.steps, redrawn.images, strict=True)]
+    images = as_rgb(redrawn.images)
+    pieces = [_changed_piece(frames[step], image) for step, image in zip(redrawn.steps, images, strict=True)]
     return {
         **_words(redrawn.intervention),
         "places": places.tolist(),
         "pieces": pieces,
-        "answers": _answers(redrawn.outputs, episode),
+        "answers": _answers(redrawn.outputs, episode, names),
+        "flips": flips(redrawn.outputs, episode.at(redrawn.steps)).tolist(),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camal_rl.overlays import RGBImage, as_rgb, enlarged, heatmap_overlay, to_grayscale
-from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares
+from camal_rl.rl.explain.decision import MAP_TITLES, SCORE_TITLES, bar_shares, taken_words
 from camal_rl.rl.explain.episode import Recording
 from camal_rl.rl.policy_outputs import PolicyOutputs
 
@@ -186,7 +186,7 @@ def _draw_status(
 ) -> None:
     fields = (
         f"step {step + 1} of {len(recording)}",
-        f"action {text.action_names[recording.actions[step]]} ({outputs.score_name} {outputs.chosen_scores[step]:.2f})",
+        f"action {taken_words(outputs, text.action_names)[step]}",
         f"value {outputs.values[step]:.2f}",
         f"reward {recording.rewards[step]:+.2f}",
         f"return {recording.returns[step]:.2f}",
@@ -204,7 +204,7 @@ def _draw_bars(
     right = layout.left(0) + layout.panel[1] - _NUMBER_WIDTH
     for action, score in enumerate(outputs.action_scores[step]):
         top = layout.row_top(action)
-        color = _TAKEN if action == outputs.actions[step] else _BAR
+        color = _TAKEN if outputs.gaussians is None and action == outputs.actions[step] else _BAR
         end = left + round((right - left) * float(shares[step, action]))
         cv2.rectangle(picture, (left, top + 3), (end, top + layout.row - 4), color, cv2.FILLED)
         _write(picture, f"{score:.2f}", right + 8, top + layout.row // 2 + 5)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from camal_rl.agents import AttentivePolicy, CamalConfig
 from camal_rl.envs import CounterfactualEnv, Intervention, SegmentedVecEnv, find_counterfactual
-from camal_rl.rl.policy_outputs import PolicyOutputs, policy_outputs
+from camal_rl.rl.policy_outputs import Actions, PolicyOutputs, policy_outputs
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,12 @@ class Witness:
             if found.applies[0]:
                 images[step] = found.images[0].copy()
 
-    def redrawn(
-        self, policy: AttentivePolicy, actions: npt.NDArray[np.int64], camal: CamalConfig | None = None
-    ) -> list[Redrawn]:
+    def redrawn(self, policy: AttentivePolicy, actions: Actions, camal: CamalConfig | None = None) -> list[Redrawn]:
         """Return the interventions that change any frame, with the policy's outputs for the changed frames.
 
         Args:
             policy: the agent's policy.
-            actions: ``int64 (T,)``, the actions that were taken, which the policy maps explain.
+            actions: the actions of the T steps, which the policy maps explain.
             camal: defines the maps; by default the policy's own.
         """
         found = []

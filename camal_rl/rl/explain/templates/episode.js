@@ -110,11 +110,11 @@ function tell() {
   const { step } = state;
   const { answers, place, change } = shownAnswers();
   const value = answers.values[place], before = data.answers.values[step];
-  const taken = data.taken[step], preferred = data.actions[answers.preferred[place]];
+  const taken = data.taken === null ? -1 : data.taken[step], preferred = answers.prefers[place];
   const difference = change && value !== null && before !== null ? ` (${signed(value - before)})` : "";
   const facts = {
     [data.value]: number(value) + difference,
-    "action taken": `${data.actions[taken]}, ${data.score} = ${number(data.answers.scores[step][taken])}`,
+    "action taken": data.takes[step],
     "prefers": preferred + (change ? `, after: ${change.name}` : ""),
     "reward": number(data.rewards[step]),
     "return so far": number(data.returns[step]),
@@ -140,16 +140,16 @@ function tell() {
   at("curve").lastElementChild.setAttribute("x2", step);
   const said =
     `${words}${change ? `, ${change.name}` : ""}: ${data.value} ${facts[data.value]}, ` +
-    `takes ${data.actions[taken]}, prefers ${preferred}`;
+    `takes ${taken < 0 ? data.takes[step] : data.actions[taken]}, prefers ${preferred}`;
   canvas.setAttribute("aria-label", `Frame at ${said}`);
   if (state.playing === null) at("said").textContent = said;
 }
 
 function tellChanges() {
   const rows = at("what-if").tBodies[0].rows;
-  const before = data.answers.values[state.step], preferred = data.answers.preferred[state.step];
+  const before = data.answers.values[state.step];
   rows[0].cells[1].textContent = number(before);
-  rows[0].cells[2].textContent = data.actions[preferred];
+  rows[0].cells[2].textContent = data.answers.prefers[state.step];
   rows[0].classList.toggle("chosen", state.change === null);
   data.interventions.forEach((each, index) => {
     const row = rows[index + 1], place = each.places[state.step];
@@ -161,11 +161,11 @@ function tellChanges() {
       row.cells[2].className = "";
       return;
     }
-    const value = each.answers.values[place], then = each.answers.preferred[place];
+    const value = each.answers.values[place];
     const known = value !== null && before !== null;
     row.cells[1].textContent = number(value) + (known ? ` (${signed(value - before)})` : "");
-    row.cells[2].textContent = data.actions[then];
-    row.cells[2].className = then === preferred ? "" : "flip";
+    row.cells[2].textContent = each.answers.prefers[place];
+    row.cells[2].className = each.flips[place] ? "flip" : "";
   });
 }
 

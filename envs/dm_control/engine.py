@@ -1,0 +1,89 @@
+"""MuJoCo and the suite, imported with a way to draw: EGL or OSMesa where there is no display, or one line that says so.
+
+``MUJOCO_GL`` chooses the way (``egl``, ``osmesa``, ``glfw``). It is set here where nobody has set it and no display is
+there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from typing import Any
+
+from camal_rl.envs.registry import MissingExtraError
+
+_LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+_REMEDY = (
+    "install EGL (apt-get install libegl1 libegl-mesa0) or OSMesa (apt-get install libosmesa6), and leave MUJOCO_GL "
+    "unset or set it to egl or osmesa"
+)
+
+
+class NoRendererError(ImportError):
+    """OpenGL that cannot draw here; the message says what to install or to set."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"dm_control cannot draw: {what}; {_REMEDY}")
+
+
+def import_suite() -> Any:
+    """Return the module ``dm_control.suite``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        NoRendererError: there is nothing that draws.
+    """
+    _choose_renderer()
+    # Mesa draws small pictures fastest in the thread that asks for them.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    try:
+        importlib.import_module("mujoco")
+        return importlib.import_module("dm_control.suite")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mujoco", "dm_control"):
+            raise
+        raise MissingExtraError("The DeepMind Control Suite", "dm_control") from error
+    except (ImportError, AttributeError, RuntimeError) as error:
+        # PyOpenGL's way of saying that a library is not there is an AttributeError of None.
+        raise NoRendererError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} does not work here") from error
+
+
+def open_context(side: int) -> Any:
+    """Return a new OpenGL context, current in this thread, with ``make_current()`` and ``free()``.
+
+    Raises:
+        NoRendererError: it cannot be made.
+    """
+    import mujoco
+
+    name = os.environ.get("MUJOCO_GL", "")
+    try:
+        # Whoever imported MuJoCo before has left its choice in mujoco.GLContext.
+        module = importlib.import_module(f"mujoco.{name}") if name in _LIBRARIES else mujoco
+        context = module.GLContext(side, side)
+        context.make_current()
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise NoRendererError(f"no OpenGL context with MUJOCO_GL={name or 'unset'} ({told})") from error
+    return context
+
+
+def _choose_renderer() -> None:
+    on_a_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if os.environ.get("MUJOCO_GL") or on_a_display or sys.platform != "linux":
+        return
+    for name, files in _LIBRARIES.items():
+        if any(_loads(file) for file in files):
+            os.environ["MUJOCO_GL"] = name
+            return
+    raise NoRendererError("there is no display, and neither EGL nor OSMesa is installed")
+
+
+def _loads(file: str) -> bool:
+    try:
+        ctypes.CDLL(file)
+    except OSError:
+        return False
+    return True
