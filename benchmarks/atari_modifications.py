@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from atari_masks import compared_with_sources, share
@@ -61,8 +61,8 @@ def register_twins(game: str, modification: Modification) -> None:
     MODIFICATIONS[game][PLAIN] = replace(modification, effect=Hold({}))
 
 
-def labels_of(env: RawAtariEnv, kind: Literal["box", "silhouette"]) -> LabelMap:
-    return LabelPainter(kind).paint(env.ale.getScreen(), (*env.boxes, *env.previous_boxes))
+def labels_of(env: RawAtariEnv, painter: LabelPainter) -> LabelMap:
+    return painter.paint(env.ale.getScreen(), (*env.boxes, *env.previous_boxes))
 
 
 def compare_with_twin(game: str, name: str, frames: int) -> dict[str, Any]:
@@ -70,15 +70,15 @@ def compare_with_twin(game: str, name: str, frames: int) -> dict[str, Any]:
     modification = MODIFICATIONS[game][name]
     register_twins(game, modification)
     env, twin, plain = (RawAtariEnv(options_of(game, each)) for each in (name, TWIN, PLAIN))
-    names = env.options.spec().names
+    names, boxes, silhouettes = env.options.spec().names, LabelPainter("box"), LabelPainter("silhouette")
     ids = [names.index(each) for each in modification.classes]
     drawn_pixels = labeled_pixels = right = found = apart = seen = 0
     for _ in zip(play(env, 5), play(twin, 5), play(plain, 5), strict=True):
         apart += any((env.boxes, env.previous_boxes) != (each.boxes, each.previous_boxes) for each in (twin, plain))
         # A pixel in a box of another class, of a display that shares the color for example, is not the objects'.
-        theirs = np.isin(labels_of(env, "box"), [0, *ids])
+        theirs = np.isin(labels_of(env, boxes), [0, *ids])
         drawn = (env.ale.getScreen() != twin.ale.getScreen()) & theirs
-        labeled, labeled_plain = (np.isin(labels_of(each, "silhouette"), ids) for each in (env, plain))
+        labeled, labeled_plain = (np.isin(labels_of(each, silhouettes), ids) for each in (env, plain))
         drawn_pixels += int(drawn.sum())
         labeled_pixels += int(labeled.sum())
         found += int((drawn & labeled).sum())

@@ -113,6 +113,7 @@ OPTIONAL = (
         "onnx",
         "onnxscript",
         "procgen",
+        "procgen_gym",
         "transformers",
         "tyro",
         "vizdoom",

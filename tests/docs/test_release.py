@@ -42,7 +42,7 @@ def test_workflows_test_the_pythons_that_are_supported():
     assert named == ["3.10", "3.11", "3.12"]
     for job in ("tests", "wheel"):
         assert WORKFLOW["jobs"][job]["strategy"]["matrix"]["python"] == named
-    assert re.search(r"\(3, 10\) <= sys.version_info\[:2\] <= \(3, 12\)", read("Makefile"))
+    assert re.search(r"\(3, 10\) <= sys.version_info\[:2\] <= \(3, 13\)", read("Makefile"))
 
 
 def test_workflows_run_everything_that_continuous_integration_runs():

@@ -14,6 +14,7 @@ from camal_rl.envs import make_segmented_vec, make_vec, wrap_vec
 from camal_rl.envs.atari import AtariEnv
 from camal_rl.envs.minigrid import make_env as make_minigrid
 from camal_rl.envs.procgen import ProcgenEnv
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.toy_grid import ToyGridEnv
 from camal_rl.envs.vizdoom.env import make_env as make_vizdoom
 from camal_rl.envs.wrappers import (
@@ -32,7 +33,7 @@ WAYS = {
     "deepcopy of a pickle": lambda env: copy.deepcopy(pickle.loads(pickle.dumps(env))),
 }
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-MODULES = {"minigrid": "minigrid", "procgen": "procgen", "vizdoom": "vizdoom", "atari": "ocatari"}
+MODULES = {"minigrid": "minigrid", "procgen": MODULE, "vizdoom": "vizdoom", "atari": "ocatari"}
 
 
 def need(family):

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from camal_rl.envs import make_vec
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.saved_states import restore_env, save_env
 from camal_rl.rl.environments import make_training_env
 from camal_rl.runs.checkpoints import write_checkpoint
 from camal_rl.runs.loading import load_config
 from tests.envs.saved_plays import actions_of, check_goes_on, digest, play, written_and_read
 
-MODULES = {"procgen": "procgen", "minigrid": "minigrid", "atari": "ale_py", "vizdoom": "vizdoom"}
+MODULES = {"procgen": MODULE, "minigrid": "minigrid", "atari": "ale_py", "vizdoom": "vizdoom"}
 FEW, ALL = {"num_levels": 5}, {"num_levels": 0}
 BOX, SILHOUETTE, OFF = ({"segmentation": each} for each in ("box", "silhouette", None))
 
