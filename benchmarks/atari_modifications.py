@@ -1,11 +1,12 @@
 """Claim: with the modifications that are `checked`, the Atari masks lie on the objects as they do without.
 
 A modification of what objects do is measured as a mode of the game is, see `atari_masks.py`, and has to be `good`. No
-relevant class may have boxes whose precision or recall is more than .1 below that of the game as it is, in the same
-benchmark. A level of other colors leaves all boxes where they are, so a second source tells what the colored objects
-are: the same game with the same actions, in which the modification's bytes hold yet other colors. The pixels in which
-the two screens differ are the objects, but for parts that keep their color, such as tires. Of these pixels, at least
-.85 have to be labeled; and of the labeled ones, at least .85 have to be among them or be labeled in the game as it is.
+relevant class may have boxes whose precision or recall is more than .1 below that of the game as it is.
+
+Other colors leave all boxes where they are, so a second source tells what the colored objects are: the same game with
+the same actions, in which the modification's bytes hold yet other colors. The pixels of their boxes in which the two
+screens differ are the objects, but for parts that keep their color, such as tires. Of these pixels at least .85 have to
+be labeled; and of the labeled ones, at least .85 have to be among them or be labeled in the game as it is.
 
     python benchmarks/atari_modifications.py               # all: table and benchmarks/results/atari_modifications.json
     python benchmarks/atari_modifications.py --games Pong Freeway            # only these; the rest of the JSON stays
@@ -75,8 +76,8 @@ def compare_with_twin(game: str, name: str, frames: int) -> dict[str, Any]:
     drawn_pixels = labeled_pixels = right = found = apart = seen = 0
     for _ in zip(play(env, 5), play(twin, 5), play(plain, 5), strict=True):
         apart += any((env.boxes, env.previous_boxes) != (each.boxes, each.previous_boxes) for each in (twin, plain))
-        # A pixel in a box of another class, of a display that shares the color for example, is not the objects'.
-        theirs = np.isin(labels_of(env, boxes), [0, *ids])
+        # Displays and parts of walls can share the color: what counts lies in the objects' boxes.
+        theirs = np.isin(labels_of(env, boxes), ids)
         drawn = (env.ale.getScreen() != twin.ale.getScreen()) & theirs
         labeled, labeled_plain = (np.isin(labels_of(each, silhouettes), ids) for each in (env, plain))
         drawn_pixels += int(drawn.sum())

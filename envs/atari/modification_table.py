@@ -59,8 +59,12 @@ MODIFICATIONS: dict[str, dict[str, Modification]] = {
         **_colors("color_enemy_{}", "the enemy is", ("enemy",), [2]),
     },
     "Breakout": {
-        "right_drift": _behavior("the ball drifts to the right", Drift(99, by=2, every=10, least=55, most=197)),
-        "left_drift": _behavior("the ball drifts to the left", Drift(99, by=-2, every=10, least=59, most=201)),
+        "right_drift": _behavior(
+            "the ball drifts to the right", Drift(99, by=2, every=10, least=55, most=197, in_sight=(101, 187))
+        ),
+        "left_drift": _behavior(
+            "the ball drifts to the left", Drift(99, by=-2, every=10, least=59, most=201, in_sight=(101, 187))
+        ),
         "gravity": _behavior("the ball is pulled down", Drift(101, by=2, every=10, least=88, most=163)),
         "inverse_gravity": _behavior("the ball is pulled up", Drift(101, by=-2, every=10, least=92, most=182)),
         **_colors("color_player_and_ball_{}", "player and ball are", ("player", "ball"), [62]),

@@ -80,6 +80,7 @@ class Drift(Effect):
         every: raw frames from one move to the next.
         least: smallest coordinate that is moved.
         most: largest coordinate that is moved.
+        in_sight: address and largest value of the other coordinate, where something can be off the screen.
     """
 
     address: int
@@ -87,6 +88,7 @@ class Drift(Effect):
     every: int
     least: int = 1
     most: int = 254
+    in_sight: tuple[int, int] | None = None
 
     @property
     def addresses(self) -> frozenset[int]:
@@ -97,6 +99,8 @@ class Drift(Effect):
         """Return the moved coordinate, if it is its turn and in its range."""
         now = int(moment.ram[self.address])
         if moment.frame % self.every or not self.least <= now <= self.most:
+            return {}
+        if self.in_sight is not None and moment.ram[self.in_sight[0]] > self.in_sight[1]:
             return {}
         return {self.address: now + self.by}
 

@@ -16,8 +16,8 @@ import pytest
 from camal_rl.envs import make_vec
 from camal_rl.envs.procgen import ProcgenVecEnv, register, sprite_pack
 from camal_rl.envs.procgen.classes import GAMES
-from camal_rl.envs.procgen.palette import LabelPainter, flat_color
 from camal_rl.envs.procgen.libraries import MODULE
+from camal_rl.envs.procgen.palette import LabelPainter, flat_color
 from camal_rl.envs.procgen.silhouette import SilhouettePainter
 from camal_rl.envs.procgen.sprites import SPRITES
 from camal_rl.envs.procgen.state import entities, set_options
