@@ -7,8 +7,9 @@ Which modifications are ``checked`` is what `benchmarks/atari_modifications.py` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from camal_rl.envs.atari.modifications import Drift, Effect, Follow, Hold, Modification, StandStill
+from camal_rl.envs.atari.modifications import Change, Drift, Effect, Follow, Hold, Modification, StandStill
 
 _COLORS = {"black": 0, "white": 12, "red": 48, "blue": 113, "green": 200}
 _CAR_COLORS = {"black": 0, "white": 15, "red": 66, "blue": 145, "green": 210}
@@ -41,7 +42,7 @@ _GHOSTS = {
     "red": {9: 83, 15: 67},
 }
 
-MODIFICATIONS: dict[str, dict[str, Modification]] = {
+_ALL: dict[str, dict[str, Modification]] = {
     "Asterix": {
         "even_lines_free": _behavior(
             "every other line is empty",
@@ -150,17 +151,22 @@ MODIFICATIONS: dict[str, dict[str, Modification]] = {
     },
 }
 
-# One of each kind for a level set, where masks are good with it.
-_HELD_OUT = {
-    "held_out_object_colors": {
-        "Freeway": "all_black_cars",
-        "Breakout": "color_all_blocks_red",
-        "Boxing": "color_enemy_red",
-    },
-    "held_out_behavior": {"Freeway": "stop_all_cars"},
+# With these, masks are not good.
+_NOT_GOOD = {
+    "Asterix": "even_lines_free odd_lines_free",
 }
+MODIFICATIONS = {
+    game: {name: replace(each, checked=name not in _NOT_GOOD.get(game, "").split()) for name, each in known.items()}
+    for game, known in _ALL.items()
+}
+_LEVEL_SETS: Mapping[str, Change] = {"held_out_object_colors": "appearance", "held_out_behavior": "behavior"}
 
 
 def held_out_modifications(game: str) -> dict[str, tuple[str, ...]]:
-    """Return the modifications of a game's level sets, by level set."""
-    return {key: (chosen[game],) for key, chosen in _HELD_OUT.items() if game in chosen}
+    """Return the modifications of a game's level sets: the first of each kind with which its masks are good."""
+    found: dict[str, tuple[str, ...]] = {}
+    for key, kind in _LEVEL_SETS.items():
+        fitting = [name for name, each in MODIFICATIONS.get(game, {}).items() if each.checked and each.changes == kind]
+        if fitting:
+            found[key] = (fitting[0],)
+    return found

@@ -114,7 +114,7 @@ class AtariOptions:
             )
         for name, modification in self.modifications().items():
             if not modification.checked:
-                raise ValueError(f"masks of {self.game} are not good with {name!r}; add segmentation=None")
+                raise ValueError(f"masks of {self.game} were not found good with {name!r}; add segmentation=None")
         if self.modifs and self.variant != self.table.default:
             raise ValueError(
                 f"masks of {self.game} were not checked with modifications in another mode or difficulty; add "
