@@ -73,8 +73,6 @@ _ALL: dict[str, dict[str, Modification]] = {
     },
     "Carnival": {
         "no_flying_ducks": _behavior("ducks of the last row vanish instead of flying", Hold({1: 79})),
-        "missile_speed_small_increase": _behavior("shots are faster by a pixel a frame", Drift(55, -1, 1, least=5)),
-        "missile_speed_medium_increase": _behavior("shots are faster by 2 pixels a frame", Drift(55, -2, 1, least=5)),
         "missile_speed_large_increase": _behavior("shots are faster by 3 pixels a frame", Drift(55, -3, 1, least=5)),
     },
     "DonkeyKong": {"no_barrel": _behavior("there are no barrels", Hold({25: 255}))},
@@ -93,16 +91,9 @@ _ALL: dict[str, dict[str, Modification]] = {
     },
     "Frostbite": {
         "no_birds": _behavior("there are no animals between the floes", _fixed(range(92, 96), 0)),
-        "few_enemies": _behavior("there are few animals between the floes", _fixed(range(92, 96), 5)),
         "many_enemies": _behavior("there are many animals between the floes", _fixed(range(92, 96), 15)),
         "reposition_floes_easy": _behavior(
             "floes stand still, one below another", Hold({22: 0, **dict.fromkeys(range(31, 35), 80)})
-        ),
-        "reposition_floes_medium": _behavior(
-            "floes stand still in a wide stair", Hold({22: 0, **{30 + i: 80 + 30 * i for i in range(1, 5)}})
-        ),
-        "reposition_floes_hard": _behavior(
-            "floes stand still in a stair", Hold({22: 0, **{30 + i: 80 + 20 * i for i in range(1, 5)}})
         ),
     },
     "Kangaroo": {
@@ -116,10 +107,6 @@ _ALL: dict[str, dict[str, Modification]] = {
         "caged_ghosts": _behavior(
             "all ghosts stay in the middle", Hold({k: v for each in _GHOSTS.values() for k, v in each.items()})
         ),
-        **{
-            f"disable_{color}": _behavior(f"the {color} ghost stays in the middle", Hold(at))
-            for color, at in _GHOSTS.items()
-        },
         "set_level_1": _behavior("the second maze", Hold({0: 1})),
         "set_level_2": _behavior("the third maze", Hold({0: 2})),
     },
@@ -140,9 +127,6 @@ _ALL: dict[str, dict[str, Modification]] = {
         "disable_shield_left": _behavior("the left shield is missing", _fixed(range(43, 52), 0)),
         "disable_shield_middle": _behavior("the middle shield is missing", _fixed(range(52, 61), 0)),
         "disable_shield_right": _behavior("the right shield is missing", _fixed(range(61, 71), 0)),
-        "relocate_shields_slight_left": _behavior("shields further to the left", Hold({27: 35})),
-        "relocate_shields_off_by_one": _behavior("shields a pixel to the right", Hold({27: 44})),
-        "relocate_shields_right": _behavior("shields further to the right", Hold({27: 53})),
         "controlable_missile": _behavior("the player's shot follows the player", Follow(87, leader=28)),
     },
     "Tennis": {
