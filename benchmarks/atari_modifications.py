@@ -9,7 +9,7 @@ screens differ are the objects, but for parts that keep their color, such as tir
 be labeled; and of the labeled ones, at least .85 have to be among them or be labeled in the game as it is.
 
     python benchmarks/atari_modifications.py               # all: table and benchmarks/results/atari_modifications.json
-    python benchmarks/atari_modifications.py --games Pong Freeway            # only these; the rest of the JSON stays
+    python benchmarks/atari_modifications.py --games Pong --only drift       # only these; the rest of the JSON stays
 """
 
 from __future__ import annotations
@@ -153,20 +153,19 @@ def _key(report: dict[str, Any]) -> tuple[str, str]:
     return report["game"], report["modification"] or ""
 
 
-def run(games: Sequence[str], frames: int, states: int, out: Path) -> None:
-    """Measure, print the table and write the JSON; what the file holds of other games stays."""
+def run(tasks: Sequence[Task], out: Path) -> None:
+    """Measure, print the table and write the JSON; what the file holds of others stays."""
     simulators = {name: version(name) for name in ("ale-py", "ocatari")}
     described = {**program_provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
     reports = {_key(each): each for each in json.loads(out.read_text())["games"]} if out.exists() else {}
-    reports = {key: each for key, each in reports.items() if key[0] not in games}
-    tasks: list[Task] = [(game, name, frames, states) for game in games for name in (None, *MODIFICATIONS[game])]
     print(f"{'game':<14} {'modification':<30} {'box P':>6} {'box R':>6} {'sil. P':>6} {'sil. R':>6} {'motion':>6}")
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         for report in pool.imap(measure, tasks):
             judged = judge(report, reports.get((report["game"], ""), report))
             print(line(judged), flush=True)
             reports[_key(judged)] = judged
-            found = [reports[key] for key in sorted(reports)]
+            known = [(game, name) for game in MODIFICATIONS for name in ("", *MODIFICATIONS[game])]
+            found = [reports[key] for key in known if key in reports]
             out.write_text(json.dumps({"machine": described, "games": found}, indent=1) + "\n")
     print(out)
 
@@ -178,10 +177,17 @@ def main() -> None:
     parser.add_argument(
         "--frames", type=int, default=400, help="observations for motion and colors, a quarter for vision"
     )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only modifications whose names hold one of these")
     parser.add_argument("--states", type=int, default=8, help="states in which each byte is altered once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/atari_modifications.json"))
     given = parser.parse_args()
-    run(given.games, given.frames, given.states, given.out)
+    tasks: list[Task] = [
+        (game, name, given.frames, given.states)
+        for game in given.games
+        for name in (None, *MODIFICATIONS[game])
+        if given.only is None or any(part in str(name) for part in given.only)
+    ]
+    run(tasks, given.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from camal_rl.envs.atari.modifications import Change, Drift, Effect, Follow, Hold, Modification, StandStill
 
-_COLORS = {"black": 0, "white": 12, "red": 48, "blue": 113, "green": 200}
+_COLORS = {"red": 48, "blue": 113, "green": 200, "white": 12, "black": 0}
 _CAR_COLORS = {"black": 0, "white": 15, "red": 66, "blue": 145, "green": 210}
 
 
@@ -68,8 +68,8 @@ _ALL: dict[str, dict[str, Modification]] = {
         ),
         "gravity": _behavior("the ball is pulled down", Drift(101, by=2, every=10, least=88, most=163)),
         "inverse_gravity": _behavior("the ball is pulled up", Drift(101, by=-2, every=10, least=92, most=182)),
-        **_colors("color_player_and_ball_{}", "player and ball are", ("player", "ball"), [62]),
         **_colors("color_all_blocks_{}", "all blocks are", ("block",), range(64, 70)),
+        **_colors("color_player_and_ball_{}", "player and ball are", ("player", "ball"), [62]),
     },
     "Carnival": {
         "no_flying_ducks": _behavior("ducks of the last row vanish instead of flying", Hold({1: 79})),
