@@ -138,7 +138,8 @@ _ALL: dict[str, dict[str, Modification]] = {
 # With these, masks are not good, or were not measured.
 _NOT_GOOD = {
     "Asterix": "even_lines_free odd_lines_free",
-    "Breakout": "color_all_blocks_red color_all_blocks_blue color_all_blocks_green color_all_blocks_white color_all_blocks_black color_player_and_ball_black",
+    "Breakout": "color_all_blocks_red color_all_blocks_blue color_all_blocks_green color_all_blocks_white "
+    "color_all_blocks_black color_player_and_ball_black",
     "Carnival": "no_flying_ducks missile_speed_large_increase",
     "DonkeyKong": "no_barrel",
     "Frostbite": "no_birds many_enemies reposition_floes_easy",
