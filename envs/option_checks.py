@@ -27,11 +27,23 @@ def class_names(relevant: object) -> tuple[str, ...] | None:
     Raises:
         TypeError: no list of names.
     """
-    if relevant is None:
-        return None
-    if isinstance(relevant, str) or not isinstance(relevant, Sequence):
-        raise TypeError(f"relevant is a list of class names, got {relevant!r}; write [{relevant}]")
-    return tuple(str(name) for name in relevant)
+    return None if relevant is None else list_of_names("relevant", "class names", relevant)
+
+
+def list_of_names(option: str, kind: str, given: object) -> tuple[str, ...]:
+    """Return an option as a tuple of names.
+
+    Args:
+        option: its name, for the message.
+        kind: what it lists, for the message.
+        given: its value.
+
+    Raises:
+        TypeError: no list of names.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"{option} is a list of {kind}, got {given!r}; write [{given}]")
+    return tuple(str(name) for name in given)
 
 
 def check_render_mode(render_mode: object) -> None:

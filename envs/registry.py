@@ -32,10 +32,16 @@ CUSTOM_ENVS: Registry[Any] = Registry("environment", {}, "camal_rl.envs")
 
 
 class MissingExtraError(ImportError):
-    """A simulator that is not installed; the message holds the install line."""
+    """A simulator that is not installed; the message holds the install line.
 
-    def __init__(self, simulator: str, extra: str) -> None:
-        super().__init__(f"{simulator} is not installed; install it with: {install_command(extra)}")
+    Args:
+        simulator: its name for people.
+        extra: the extra that installs it.
+        command: the install line, where the extra's is not the right one.
+    """
+
+    def __init__(self, simulator: str, extra: str, command: str = "") -> None:
+        super().__init__(f"{simulator} is not installed; install it with: {command or install_command(extra)}")
 
 
 def env_ids() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import gymnasium
 
 from camal_rl.envs.atari.env import AtariEnv
 from camal_rl.envs.atari.games import GAMES
+from camal_rl.envs.atari.modification_table import held_out_modifications
 from camal_rl.envs.atari.options import parse_options
 from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
@@ -44,8 +45,9 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 
     ``train``: 200 levels. ``held_out``: other levels, and another mode or difficulty where the game has one in which
     its masks were checked. ``held_out_levels``: other levels only. ``held_out_appearance``: other levels in other
-    colors. ``held_out_mode``: other levels of the game's other mode or difficulty, where it has one; only for returns,
-    unless its masks were checked.
+    colors. ``held_out_object_colors`` and ``held_out_behavior``: other levels of the game with one of its
+    modifications, where masks are good with one. ``held_out_mode``: other levels of the game's other mode or
+    difficulty, where it has one; only for returns, unless its masks were checked.
     """
     game = GAMES[name]
     levels = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
@@ -55,6 +57,8 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
         "held_out_levels": levels,
         "held_out_appearance": {**levels, "theme": "recolored"},
     }
+    for key, modifs in held_out_modifications(name).items():
+        sets[key] = {**levels, "modifs": modifs}
     if game.held_out is not None:
         mode, difficulty = game.held_out
         sets["held_out_mode"] = {**levels, "mode": mode, "difficulty": difficulty}

@@ -19,6 +19,8 @@ from camal_rl.envs.object_graphs import PackageClasses, graph_of, graph_tree
 from camal_rl.envs.registry import MissingExtraError
 
 _COPIES = itertools.count()
+# From Python 3.13 on the extra leaves OCAtari out: what it requires, NumPy 1 for one, has no wheel there.
+_INSTALLED_BY = "pip install --no-deps ocatari==2.2.1" if sys.version_info >= (3, 13) else ""
 # What can be a variable of a module; functions, classes and modules are none.
 _DATA = (type(None), bool, int, float, str, bytes, tuple, list, dict, set, np.generic, np.ndarray)
 
@@ -117,4 +119,4 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtraError("OCAtari", "atari") from error
+        raise MissingExtraError("OCAtari", "atari", _INSTALLED_BY) from error

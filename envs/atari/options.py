@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from camal_rl.argument_checks import check_choice, check_integer, check_number
 from camal_rl.envs.atari.games import GAMES, Game
+from camal_rl.envs.atari.modification_table import MODIFICATIONS
+from camal_rl.envs.atari.modifications import Modification, check_modifications
 from camal_rl.envs.levels import check_level_range
-from camal_rl.envs.option_checks import check_option_names, class_names
+from camal_rl.envs.option_checks import check_option_names, class_names, list_of_names
 from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.spelling import did_you_mean
 
@@ -26,6 +28,8 @@ class AtariOptions:
         num_levels: number of levels; 0 is every level from ``start_level`` on.
         mode: the game's mode, as ALE counts them; ``None`` is its first.
         difficulty: the game's difficulty, as ALE counts them; ``None`` is its first.
+        modifs: names of modifications of the game, see
+            :data:`~camal_rl.envs.atari.modification_table.MODIFICATIONS`; they take hold in the first raw frame.
         repeat_action_probability: probability in [0, 1) that a raw frame repeats the last action instead of the
             chosen one (Machado et al. 2018, arXiv 1709.06009, recommend 0.25). With 0 a level differs from others in
             nothing but the number of no-ops at its start.
@@ -53,6 +57,7 @@ class AtariOptions:
     num_levels: int = 0
     mode: int | None = None
     difficulty: int | None = None
+    modifs: tuple[str, ...] = ()
     repeat_action_probability: float = 0.25
     frame_skip: int = 4
     noop_max: int = 30
@@ -91,6 +96,7 @@ class AtariOptions:
         ):
             if value is not None and (isinstance(value, bool) or value not in known):
                 raise ValueError(f"{name} of {self.game} is one of {', '.join(map(str, known))}, got {value!r}")
+        check_modifications(self.game, self.modifs, MODIFICATIONS.get(self.game, {}))
         if self.segmentation is not None:
             self._check_masks()
         self.spec()
@@ -106,6 +112,18 @@ class AtariOptions:
                 f"masks of {self.game} were not checked in mode {mode} with difficulty {difficulty}; add "
                 "segmentation=None, or leave mode and difficulty out"
             )
+        for name, modification in self.modifications().items():
+            if not modification.checked:
+                raise ValueError(f"masks of {self.game} were not found good with {name!r}; add segmentation=None")
+        if self.modifs and self.variant != self.table.default:
+            raise ValueError(
+                f"masks of {self.game} were not checked with modifications in another mode or difficulty; add "
+                "segmentation=None, or leave mode and difficulty out"
+            )
+
+    def modifications(self) -> dict[str, Modification]:
+        """Return what is done to the game, by name, in the order given."""
+        return {name: MODIFICATIONS[self.game][name] for name in self.modifs}
 
     @property
     def table(self) -> Game:
@@ -139,7 +157,8 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
     if game not in GAMES:
         raise ValueError(f"unknown Atari game {game!r}; {did_you_mean(game, GAMES)}`camal-rl envs` lists them all")
     check_option_names("Atari", given, OPTION_NAMES)
-    return AtariOptions(game, **{**given, "relevant": class_names(given.get("relevant"))})
+    modifs = list_of_names("modifs", "modifications", given.get("modifs", ()))
+    return AtariOptions(game, **{**given, "relevant": class_names(given.get("relevant")), "modifs": modifs})
 
 
 def _check_probability(value: float) -> None:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from camal_rl.envs.atari.boxes import Box, RamDetector
 from camal_rl.envs.atari.labels import LabelPainter
+from camal_rl.envs.atari.modifications import Modifier
 from camal_rl.envs.atari.options import AtariOptions
 from camal_rl.envs.atari.recent_play import RESET, RecentPlay
 from camal_rl.envs.copies import CopyableUntilStarted
@@ -27,6 +28,8 @@ Image = npt.NDArray[np.uint8]
 
 _NO_OPERATION = 0
 _POOLED = 2
+# So many raw frames after the start every modification shows on the screen.
+_MODIFIED_AFTER = 2
 
 
 class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
@@ -70,6 +73,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         self._repeats = np.random.default_rng()
         self._last_action = _NO_OPERATION
         self._play = RecentPlay(self.ale, self._actions)
+        self._modifier = Modifier(each.effect for each in options.modifications().values())
         self.detector: RamDetector | None = None
         if options.segmentation is not None:
             self.detector = RamDetector(options.game, options.table.labels())
@@ -102,12 +106,19 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
 
     def _start(self) -> None:
         self._started = True
+        self._play.begin_frame()
         self._play.note(RESET)
         self.ale.reset_game()
+        self._modifier.start()
         if self.detector is not None:
             self.detector.reset()
             self.detector.update(self.ale.getRAM())
             self.boxes = self.detector.boxes()
+        if self._modifier:
+            # Nobody sees the game as it is without its modifications.
+            for _ in range(_MODIFIED_AFTER):
+                self._advance(_NO_OPERATION)
+            self.previous_boxes = self.boxes
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
         """Take an action for ``frame_skip`` raw frames, or until the game ends.
@@ -139,6 +150,10 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
 
     def _advance(self, action: int) -> float:
         """Play one raw frame."""
+        self._play.begin_frame()
+        if self._modifier:
+            for address, value in self._modifier.writes(self.ale.getRAM(), self.ale.getEpisodeFrameNumber()):
+                self._play.overwrite(address, value)
         self._play.note(action)
         reward = float(self.ale.act(self._actions[action]))
         if self.detector is not None:
@@ -154,6 +169,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
             "started": self._started,
             "repeats": frozen(self._repeats),
             "last_action": self._last_action,
+            "modifier": self._modifier.get_state(),
             "detector": None if self.detector is None or not self._started else self.detector.get_state(),
             "boxes": [tuple(box) for box in self.boxes],
             "previous_boxes": [tuple(box) for box in self.previous_boxes],
@@ -165,6 +181,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         self._started = state["started"]
         self._repeats = thawed(state["repeats"], self._repeats)
         self._last_action = state["last_action"]
+        self._modifier.set_state(state["modifier"])
         if self.detector is not None and state["detector"] is not None:
             self.detector.set_state(state["detector"])
         self.boxes = [Box(*each) for each in state["boxes"]]

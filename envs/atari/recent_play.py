@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 RESET = -1
+# A byte that was overwritten: less than RESET by 1 + 256 * address + value.
+_FIRST_WRITE = -2
+_BYTES = 256
 _FRAMES = 64
 _NO_OPERATION = 0
 
@@ -28,19 +31,28 @@ class RecentPlay:
     def __init__(self, ale: Any, actions: Any) -> None:
         self._ale, self._actions = ale, actions
         self._older: tuple[Any, list[int]] | None = None
-        self._start, self._played = ale.cloneSystemState(), list[int]()
+        self._start, self._played, self._frames = ale.cloneSystemState(), list[int](), 0
 
     def note(self, number: int) -> None:
         """Remember an action, or :data:`RESET`, that is about to be played."""
-        if len(self._played) >= _FRAMES:
-            self._older = self._start, self._played
-            self._start, self._played = self._ale.cloneSystemState(), []
         self._played.append(number)
+        self._frames += 1
+
+    def begin_frame(self) -> None:
+        """Make room; to be called before everything else that happens in a raw frame."""
+        if self._frames >= _FRAMES:
+            self._older = self._start, self._played
+            self._start, self._played, self._frames = self._ale.cloneSystemState(), [], 0
+
+    def overwrite(self, address: int, value: int) -> None:
+        """Overwrite a byte of the RAM, and remember it."""
+        self._played.append(_FIRST_WRITE - _BYTES * address - value)
+        self._ale.setRAM(address, value)
 
     def get_state(self) -> dict[str, Any]:
         """Return what :meth:`set_state` takes in another process, too."""
         start, before = (self._start, []) if self._older is None else self._older
-        return {"emulator": start.serialize(), "played": np.array([*before, *self._played], dtype=np.int16)}
+        return {"emulator": start.serialize(), "played": np.array([*before, *self._played], dtype=np.int32)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Bring the emulator, with its picture, to where :meth:`get_state` was called."""
@@ -49,8 +61,11 @@ class RecentPlay:
         start = importlib.import_module("ale_py").ALEState(state["emulator"])
         self._ale.restoreSystemState(start)
         self._older, self._start, self._played = None, start, state["played"].tolist()
+        self._frames = sum(number > _FIRST_WRITE for number in self._played)
         for number in self._played:
-            if number == RESET:
+            if number <= _FIRST_WRITE:
+                self._ale.setRAM(*divmod(_FIRST_WRITE - number, _BYTES))
+            elif number == RESET:
                 self._ale.reset_game()
             else:
                 self._ale.act(self._actions[number])

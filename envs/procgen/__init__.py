@@ -11,6 +11,7 @@ from camal_rl.envs.family import EnvInfo, Family
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.gym_env import ProcgenEnv
 from camal_rl.envs.procgen.levels import duplicate_levels, first_frames, frame_fingerprint, training_fingerprints
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.procgen.scores import normalized_score
 from camal_rl.envs.procgen.vec_env import ProcgenVecEnv
 from camal_rl.envs.segmentation import SegmentationSpec
@@ -48,7 +49,7 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 def info(name: str) -> EnvInfo:
     """Return how exact the masks are, the license and the extra."""
-    return EnvInfo("exact", "MIT", extra="procgen", module="procgen")
+    return EnvInfo("exact", "MIT", extra="procgen", module=MODULE)
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:

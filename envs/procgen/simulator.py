@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camal_rl.envs.procgen.libraries import open_library
 from camal_rl.envs.procgen.sprite_pack import SpritePack
-from camal_rl.envs.registry import MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -43,34 +42,22 @@ class Simulator:
         self, game: str, num: int, seed: int, arguments: dict[str, Any], pack: SpritePack | None = None
     ) -> None:
         """Start the copies; with a ``pack``, they draw its sprites instead of Procgen's."""
-        try:
-            cffi = importlib.import_module("cffi")
-            from procgen.env import MAX_STATE_SIZE, ProcgenGym3Env
-        except ImportError as error:
-            raise MissingExtraError("Procgen", "procgen") from error
         self.num = num
-        make: Any = ProcgenGym3Env if pack is None else pack.environment_class()
-        self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
-        # cffi looks a function up at its first use, under the lock that it holds while it loads a library. Loading can
-        # start a garbage collection, which closes environments that nobody closed: that must not need the lock.
-        self._env._c_lib.libenv_close  # noqa: B018
-        # An option of gym3's that Procgen does not pass on. What leaves here is copied here, but for own_frames().
-        self._env._reuse_arrays = True
-        self._ffi = cffi.FFI()
-        self._buffer = self._ffi.new(f"char[{MAX_STATE_SIZE}]")
+        # What leaves here is copied here, but for own_frames().
+        self._library = open_library(game, num, seed, arguments, pack)
         self._has_state = not arguments["use_generated_assets"]
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
         """Start a step; -1 ends the episode."""
-        self._env.act(actions)
+        self._library.act(actions)
 
     def observe(self) -> StepResult:
         """Wait for the step and return what it shows."""
-        rewards, observation, first = self._env.observe()
-        infos = self._env.get_info()
+        rewards, frames, first = self._library.observe()
+        infos = self._library.infos()
         return StepResult(
             rewards=rewards.copy(),
-            frames=observation["rgb"].copy(),
+            frames=frames.copy(),
             first=first.copy(),
             level_complete=np.array([info["prev_level_complete"] for info in infos], dtype=bool),
             level_seeds=np.array([info["level_seed"] for info in infos], dtype=np.int32),
@@ -80,7 +67,7 @@ class Simulator:
 
     def outcome(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Wait for the step and return ``rewards`` and ``first`` alone, see :class:`StepResult`."""
-        rewards, _, first = self._env.observe()
+        rewards, _, first = self._library.observe()
         return rewards.copy(), first.copy()
 
     def frames(self) -> npt.NDArray[np.uint8]:
@@ -89,12 +76,11 @@ class Simulator:
 
     def own_frames(self) -> npt.NDArray[np.uint8]:
         """Return the frames where the simulator keeps them: the next step overwrites them."""
-        frames: npt.NDArray[np.uint8] = self._env.observe()[1]["rgb"]
-        return frames
+        return self._library.observe()[1]
 
     def level_seeds(self) -> npt.NDArray[np.int32]:
         """Wait for the step and return the levels of the frames, ``int32[n]``."""
-        return np.array([info["level_seed"] for info in self._env.get_info()], dtype=np.int32)
+        return np.array([info["level_seed"] for info in self._library.infos()], dtype=np.int32)
 
     def get_state(self, index: int) -> bytes:
         """Return the state of one copy.
@@ -103,8 +89,7 @@ class Simulator:
             ValueError: generated assets, whose textures a state does not hold, or a closed simulator.
         """
         self._check_has_state()
-        length = self._env.call_c_func("get_state", int(index), self._buffer, len(self._buffer))
-        return bytes(self._ffi.buffer(self._buffer, length))
+        return self._library.get_state(int(index))
 
     def set_state(self, index: int, state: bytes) -> None:
         """Give one copy a state; :meth:`observe` shows it.
@@ -113,14 +98,14 @@ class Simulator:
             ValueError: as for :meth:`get_state`.
         """
         self._check_has_state()
-        self._env.call_c_func("set_state", int(index), state, len(state))
+        self._library.set_state(int(index), state)
 
     def _check_has_state(self) -> None:
         if not self._has_state:
             raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
-        if self._env.closed:
+        if self._library.closed:
             raise ValueError("the environment is closed, and a closed simulator has no states")
 
     def close(self) -> None:
         """End the threads and free the memory; harmless when repeated."""
-        self._env.close()
+        self._library.close()

@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import fnmatch
 import functools
-import importlib
 import os
 import shutil
 import tempfile
@@ -67,6 +66,23 @@ def _sprite_color(game: str, file: str) -> tuple[int, int, int] | None:
     return None
 
 
+class PackFiles:
+    """What a library is loaded from.
+
+    Attributes:
+        library: the folder with the copied library.
+        sprites: the folder of the repainted sprites.
+    """
+
+    def __init__(self, folder: Path, pack: SpritePack) -> None:
+        self.library, self.sprites = folder / _LIBRARY, folder / _SPRITES
+        self._pack = pack
+
+    def keep(self, library: Any) -> None:
+        """Hold on to the library: one that nobody uses would be unloaded, with its sprites."""
+        self._pack.library = library
+
+
 class SpritePack:
     """The sprites of one game, repainted, and the library that draws with them.
 
@@ -78,43 +94,28 @@ class SpritePack:
         self._game = game
         self._loading = threading.Lock()
         self._folder: Path | None = None
-        self._library: Any = None
-
-    def environment_class(self) -> Any:
-        """Return ``ProcgenGym3Env`` with a library of its own."""
-        base = importlib.import_module("procgen.env").ProcgenGym3Env
-        library = importlib.import_module("gym3.libenv").CEnv
-        pack = self
-
-        class CopiedLibrary(library):  # type: ignore[misc, valid-type]
-            """Comes after Procgen's classes in the method resolution order, so it is told where their library is."""
-
-            def __init__(self, lib_dir: str, options: dict[str, Any], **more: Any) -> None:
-                with pack._files(Path(lib_dir)) as folder:
-                    sprites = f"{folder / _SPRITES}{os.sep}"
-                    super().__init__(
-                        lib_dir=str(folder / _LIBRARY), options={**options, "resource_root": sprites}, **more
-                    )
-                    # A library that nobody uses would be unloaded, with its sprites.
-                    pack._library = self._c_lib
-
-        return type("RepaintedEnv", (base, CopiedLibrary), {})
+        self.library: Any = None
 
     @contextlib.contextmanager
-    def _files(self, originals: Path) -> Iterator[Path]:
-        """Provide the folder that the library is loaded from; once it is, the names of its files are enough."""
+    def files(self, originals: Path, assets: Path) -> Iterator[PackFiles]:
+        """Provide what the library is loaded from; once it is, the names of its files are enough.
+
+        Args:
+            originals: the folder of Procgen's library.
+            assets: the folder of Procgen's sprites.
+        """
         with self._loading:
-            if self._folder is None or self._library is None:
+            if self._folder is None or self.library is None:
                 _remove_leftovers()
                 with _locked_folder() as folder:
-                    _paint_sprites(self._game, folder / _SPRITES)
+                    _paint_sprites(self._game, assets, folder / _SPRITES)
                     _copy_library(originals, folder / _LIBRARY, with_content=True)
                     self._folder = folder
-                    yield folder
+                    yield PackFiles(folder, self)
             else:
                 _copy_library(originals, self._folder / _LIBRARY, with_content=False)
                 try:
-                    yield self._folder
+                    yield PackFiles(self._folder, self)
                 finally:
                     _remove(self._folder)
 
@@ -125,8 +126,7 @@ def sprite_pack(game: str) -> SpritePack:
     return SpritePack(game)
 
 
-def _paint_sprites(game: str, folder: Path) -> None:
-    originals = Path(importlib.import_module("procgen.env").__file__ or "").parent / "data" / "assets"
+def _paint_sprites(game: str, originals: Path, folder: Path) -> None:
     nothing = cv2.imencode(".png", np.zeros((1, 1, 4), dtype=np.uint8))[1].tobytes()
     for original in originals.rglob("*.png"):
         file = original.relative_to(originals)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from camal_rl.cli.main import main
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.runs.json_files import read_json
 from camal_rl.runs.metrics_file import read_metrics
 from tests.command_line import refusal, run_main
@@ -99,7 +100,7 @@ def test_envs_lists_classes_and_what_installs_a_missing_simulator(capsys, monkey
         assert text in out
     assert "procgen" not in out
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "procgen" else find_spec(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == MODULE else find_spec(name))
     assert env_info("toy_grid/default").installed
     assert not env_info("procgen/coinrun").installed
     assert run_main("envs") == 0

@@ -114,6 +114,7 @@ OPTIONAL = (
         "onnx",
         "onnxscript",
         "procgen",
+        "procgen_gym",
         "transformers",
         "tyro",
         "vizdoom",

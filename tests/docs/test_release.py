@@ -39,10 +39,10 @@ def test_the_citation_has_the_date_of_the_release():
 
 def test_workflows_test_the_pythons_that_are_supported():
     named = re.findall(r"Python :: (3\.\d+)", setup()["metadata"]["classifiers"])
-    assert named == ["3.10", "3.11", "3.12"]
+    assert named == ["3.10", "3.11", "3.12", "3.13"]
     for job in ("tests", "wheel"):
         assert WORKFLOW["jobs"][job]["strategy"]["matrix"]["python"] == named
-    assert re.search(r"\(3, 10\) <= sys.version_info\[:2\] <= \(3, 12\)", read("Makefile"))
+    assert re.search(r"\(3, 10\) <= sys.version_info\[:2\] <= \(3, 13\)", read("Makefile"))
 
 
 def test_workflows_run_everything_that_continuous_integration_runs():

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from camal_rl.envs import make_segmented_vec
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.wrappers import SegmentedFrameSkip, SegmentedFrameStack
 from tests.envs.actions import drawn_actions
 from tests.envs.gl import why_not
 
 FAMILIES = {
     "toy_grid": ("numpy", "camal_rl/toy_grid-default-v0", {}),
-    "procgen": ("procgen", "camal_rl/procgen-bigfish-v0", {"num_levels": 50}),
+    "procgen": (MODULE, "camal_rl/procgen-bigfish-v0", {"num_levels": 50}),
     "minigrid": ("minigrid", "camal_rl/minigrid-LavaGapS6-v0", {"view": "full"}),
     "vizdoom": ("vizdoom", "camal_rl/vizdoom-Basic-v0", {}),
     "crafter": ("crafter", "camal_rl/crafter-Reward-v0", {"num_levels": 5, "daylight": "night"}),

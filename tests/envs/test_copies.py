@@ -16,6 +16,7 @@ from camal_rl.envs.crafter import make_env as make_crafter
 from camal_rl.envs.dm_control import make_env as make_dm_control
 from camal_rl.envs.minigrid import make_env as make_minigrid
 from camal_rl.envs.procgen import ProcgenEnv
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.toy_grid import ToyGridEnv
 from camal_rl.envs.vizdoom.env import make_env as make_vizdoom
 from camal_rl.envs.wrappers import (
@@ -37,7 +38,7 @@ WAYS = {
 }
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 MODULES = {
-    "procgen": "procgen",
+    "procgen": MODULE,
     "minigrid": "minigrid",
     "atari": "ocatari",
     "vizdoom": "vizdoom",

@@ -11,10 +11,11 @@ from camal_rl.envs import IDENTITY, Intervention, check_counterfactual_env
 from camal_rl.envs.procgen import ProcgenVecEnv
 from camal_rl.envs.procgen.classes import GAMES
 from camal_rl.envs.procgen.edits import BACKGROUNDS, THEMES, WALL_THEMES, remove_class
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.procgen.state import entities, world, write_int
 
-if importlib.util.find_spec("procgen") is None and "CI" not in os.environ:
+if importlib.util.find_spec(MODULE) is None and "CI" not in os.environ:
     pytest.skip("Procgen is not installed", allow_module_level=True)
 
 # What also shows when a class goes: things behind the boxes of others, and a disc drawn wider than its box.

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 from camal_rl.envs import IDENTITY, MaskedVecEnv, SegmentationSpec, make_segmented_vec, make_vec
 from camal_rl.envs.masked_vec import images_seen
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.saved_states import restore_env, save_env
 from camal_rl.envs.segmentation import find_segmented, masking_of
 from camal_rl.envs.wrappers import SegmentedFrameStack
@@ -108,8 +109,8 @@ def test_the_space_says_what_is_drawn_of_a_stack(masking, channels):
 
 SIMULATORS = [
     ("toy_grid/default", {"max_steps": 5}, None),
-    ("procgen/starpilot", {}, "procgen"),
-    ("procgen/coinrun", {"segmentation": "silhouette"}, "procgen"),
+    ("procgen/starpilot", {}, MODULE),
+    ("procgen/coinrun", {"segmentation": "silhouette"}, MODULE),
     ("minigrid/DoorKey-5x5", {}, "minigrid"),
     ("crafter/Reward", {"length": 5}, "crafter"),
 ]

@@ -10,8 +10,9 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from camal_rl.envs.procgen import ProcgenEnv, ProcgenVecEnv, env_names, register
+from camal_rl.envs.procgen.libraries import MODULE
 
-if importlib.util.find_spec("procgen") is None and "CI" not in os.environ:
+if importlib.util.find_spec(MODULE) is None and "CI" not in os.environ:
     pytest.skip("Procgen is not installed", allow_module_level=True)
 
 register()

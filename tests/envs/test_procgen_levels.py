@@ -16,8 +16,9 @@ from camal_rl.envs.procgen import (
     normalized_score,
     training_fingerprints,
 )
+from camal_rl.envs.procgen.libraries import MODULE
 
-if importlib.util.find_spec("procgen") is None and "CI" not in os.environ:
+if importlib.util.find_spec(MODULE) is None and "CI" not in os.environ:
     pytest.skip("Procgen is not installed", allow_module_level=True)
 
 

@@ -8,12 +8,13 @@ import pytest
 
 from camal_rl.envs.procgen import ProcgenVecEnv
 from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.procgen.palette import LabelPainter
 from camal_rl.envs.procgen.repaint import flat_color_state
 from camal_rl.envs.procgen.simulator import Simulator
 from camal_rl.envs.procgen.state import entities, layout
 
-if importlib.util.find_spec("procgen") is None and "CI" not in os.environ:
+if importlib.util.find_spec(MODULE) is None and "CI" not in os.environ:
     pytest.skip("Procgen is not installed", allow_module_level=True)
 
 # Entity types from the games' sources, written down apart from the drawn types that the package uses.

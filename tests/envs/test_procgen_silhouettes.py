@@ -16,12 +16,13 @@ import pytest
 from camal_rl.envs import make_vec
 from camal_rl.envs.procgen import ProcgenVecEnv, register, sprite_pack
 from camal_rl.envs.procgen.classes import GAMES
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.procgen.palette import LabelPainter, flat_color
 from camal_rl.envs.procgen.silhouette import SilhouettePainter
 from camal_rl.envs.procgen.sprites import SPRITES
 from camal_rl.envs.procgen.state import entities, set_options
 
-if importlib.util.find_spec("procgen") is None and "CI" not in os.environ:
+if importlib.util.find_spec(MODULE) is None and "CI" not in os.environ:
     pytest.skip("Procgen is not installed", allow_module_level=True)
 
 
@@ -195,7 +196,7 @@ def test_every_way_to_make_them_and_the_corner_of_the_velocity():
 
 @pytest.mark.parametrize("game", sorted(SPRITES))
 def test_sprites_exist_and_sprites_of_several_classes_are_declared_alike(game):
-    package = importlib.util.find_spec("procgen").submodule_search_locations[0]
+    package = importlib.util.find_spec(MODULE).submodule_search_locations[0]
     assets = Path(package) / "data" / "assets"
     files = [path.relative_to(assets).as_posix() for path in assets.rglob("*.png")]
     shown = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from camal_rl.envs import make_vec
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.envs.saved_states import restore_env, save_env
 from camal_rl.rl.environments import make_training_env
 from camal_rl.runs.checkpoints import write_checkpoint
@@ -19,7 +20,7 @@ from tests.envs.gl import why_not
 from tests.envs.saved_plays import actions_of, check_goes_on, digest, play, written_and_read
 
 MODULES = {
-    "procgen": "procgen",
+    "procgen": MODULE,
     "minigrid": "minigrid",
     "atari": "ale_py",
     "vizdoom": "vizdoom",

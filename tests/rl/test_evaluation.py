@@ -5,6 +5,7 @@ import torch
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.attention import upsample_cam
 from camal_rl.envs import make_vec
+from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.rl.environments import make_level_set_env
 from camal_rl.rl.evaluate import evaluation
 from camal_rl.rl.evaluate.attention import attention_report
@@ -211,7 +212,7 @@ def test_families_without_duplicates_or_scores_have_none():
 
 
 def test_frames_of_procgen_training_levels_are_duplicates_and_others_mostly_not():
-    pytest.importorskip("procgen")
+    pytest.importorskip(MODULE)
     config = load_config("procgen/starpilot", ["env.options.num_levels=8"])
     check = evaluation.duplicate_check(config.env, "held_out")
     seen = make_level_set_env(config, "train", 16, 3, masks=False).reset()
