@@ -22,7 +22,7 @@ class CamPolicy(AttentivePolicy, ActorCriticCnnPolicy):
     """SB3's CNN policy with class activation maps of its value and its policy.
 
     It keeps the behavior of ``ActorCriticCnnPolicy``: with ``encoder="nature"`` the parameters, their names and their
-        initial values are those of ``CnnPolicy``. The heads are linear unless ``net_arch`` is given. Policy maps have
+    initial values are those of ``CnnPolicy``. The heads are linear unless ``net_arch`` is given. Policy maps have
     a closed form for ``Discrete`` actions. The score of a map is ``V(s)`` for ``value`` and
     :func:`camal_rl.agents.policy_score.policy_score` for ``policy``.
 

@@ -24,8 +24,8 @@ class CamQPolicy(AttentivePolicy, DQNPolicy):
     """SB3's DQN policy with class activation maps of ``Q(s, a)``, the attention target ``q``.
 
     It keeps the behavior of ``DQNPolicy``: with ``encoder="nature"`` the parameters, their names and their initial
-        values are those of DQN's ``CnnPolicy``. Unless ``net_arch`` is given, the head is linear and the maps have a
-        closed form. The score of a map is ``Q(s, a)``, by default of the greedy action, whose map is also the one that
+    values are those of DQN's ``CnnPolicy``. Unless ``net_arch`` is given, the head is linear and the maps have a
+    closed form. The score of a map is ``Q(s, a)``, by default of the greedy action, whose map is also the one that
     :class:`camal_rl.agents.CAMALDQN` trains.
 
     A Q-network has no distribution of actions. If sampled actions are requested, as in an evaluation, :meth:`act`

@@ -41,7 +41,7 @@ def distrust(*folders: Path) -> None:
     """Refuse imports like :func:`no_code_from`, from now on in this context.
 
     For a whole command: a library may also look for an optional package that is not installed and find it in the
-        folder.
+    folder.
     """
     _FOLDERS.set((*_FOLDERS.get(), *(folder.resolve() for folder in folders)))
     if _GUARD not in sys.meta_path:

@@ -20,8 +20,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """Things of one kind by name.
 
     Names are looked up in this order: built-in things and those added by :meth:`register`, then the entry points of
-        installed packages. A name with a colon is the path of an object, ``package.module:name``, which needs no
-        registration. Nothing is imported before it is requested.
+    installed packages. A name with a colon is the path of an object, ``package.module:name``, which needs no
+    registration. Nothing is imported before it is requested.
 
     Args:
         kind: kind of thing, for messages, such as ``"encoder"``.

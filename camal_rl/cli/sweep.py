@@ -65,7 +65,7 @@ def sweep(
     """Search for settings on tuning seeds; write every trial, the budget, and the best configuration.
 
     Repeating the command resumes the sweep: finished trials are reused. `train` and `compare` accept best.yaml, and
-        refuse the seeds that it was tuned on.
+    refuse the seeds that it was tuned on.
 
     For example:
 

@@ -22,8 +22,8 @@ def alignment(cam: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Return every alignment metric of each frame; :mod:`camal_rl.metrics.definition` defines them.
 
     NaN marks an undefined frame: an empty target; an all-zero or non-finite map (all but ``area_fraction``); a full
-        target (AUROC and AUPRC). ``epg``, ``area_fraction``, ``soft_dice`` and ``mae`` use the weights of a soft
-        target; for the others every cell above 0 is inside.
+    target (AUROC and AUPRC). ``epg``, ``area_fraction``, ``soft_dice`` and ``mae`` use the weights of a soft
+    target; for the others every cell above 0 is inside.
     ``iou``, ``iou_auc``, ``soft_dice`` and ``mae`` use the map scaled to [0, 1] by its minimum and maximum;
     a constant map counts as 1 everywhere.
 

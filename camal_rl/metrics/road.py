@@ -22,10 +22,10 @@ def impute(images: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
 
     Every removed pixel equals the weighted mean of its eight neighbors (direct ones 1/6, diagonal ones 1/12),
     removed neighbors included: a linear system per image, the same for all channels. Added Gaussian noise keeps a model
-        from recognizing imputed pixels by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
+    from recognizing imputed pixels by their smoothness. Source: Rong et al. 2022, arXiv 2202.00449, section
     on noisy linear imputation. Our own choices: at the border, the weights of the existing neighbors are scaled to a
-        sum of 1; the noise is relative to the range of each image; an entirely removed image becomes its mean color,
-        since no pixel is left to predict from.
+    sum of 1; the noise is relative to the range of each image; an entirely removed image becomes its mean color,
+    since no pixel is left to predict from.
 
     The system is symmetric, positive definite and banded: one Cholesky factorization on the CPU in float64,
     ``O(pixels * width^2)``.

@@ -28,7 +28,7 @@ def guided_backprop_map(score: Score, images: Tensor, context: Sequence[Tensor] 
     ``score`` runs. The network is not modified: no hooks, no ``.grad``, also after an exception.
 
     The map is not faithful: it hardly depends on the learned parameters of the layers near the output (Adebayo et al.
-        2018, arXiv 1810.03292). Use it only together with other maps.
+    2018, arXiv 1810.03292). Use it only together with other maps.
 
     Args:
         score: see :data:`camal_rl.saliency.attribution.Score`.

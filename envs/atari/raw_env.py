@@ -181,7 +181,8 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         self._started = state["started"]
         self._repeats = thawed(state["repeats"], self._repeats)
         self._last_action = state["last_action"]
-        self._modifier.set_state(state["modifier"])
+        # States of version 0.1.0 are of unmodified games and say nothing of it.
+        self._modifier.set_state(state.get("modifier"))
         if self.detector is not None and state["detector"] is not None:
             self.detector.set_state(state["detector"])
         self.boxes = [Box(*each) for each in state["boxes"]]

@@ -128,6 +128,15 @@ def test_a_saved_state_goes_on_identically(game, modifs):
             np.testing.assert_array_equal(mine, theirs)
 
 
+def test_a_state_of_the_first_release_which_knew_no_modifications_still_loads():
+    env, other = raw("Pong"), raw("Pong")
+    env.reset(seed=0)
+    state = {name: value for name, value in env.get_state().items() if name != "modifier"}
+    other.reset(seed=1)
+    other.set_state(state)
+    np.testing.assert_array_equal(other.step(0)[0], env.step(0)[0])
+
+
 def test_a_level_is_the_same_whatever_was_played_before():
     env = AtariEnv("Breakout", modifs=["gravity"], num_levels=1, start_level=7)
     runs = []

@@ -21,8 +21,8 @@ class HeldOutReturn(BaseCallback):
     """Logs the mean return on held-out levels after rollouts at regular intervals, and at the end of training.
 
     Training is not affected: the environment is a separate one, every measurement starts from its own seed, and the
-        random states of Python, NumPy and torch are restored. Like the return on training levels, it is the return of
-        the policy that played the rollout.
+    random states of Python, NumPy and torch are restored. Like the return on training levels, it is the return of
+    the policy that played the rollout.
 
     Args:
         venv: environment of the held-out levels with raw rewards.

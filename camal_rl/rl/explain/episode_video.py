@@ -56,7 +56,7 @@ def episode_pictures(recording: Recording, outputs: PolicyOutputs, text: VideoTe
     """Yield one picture for each step of an episode, all of the same size.
 
     Everything on a picture belongs to one step: the frame, the maps and the value of that frame, the action chosen for
-        it, the reward of that action, and the return including that reward.
+    it, the reward of that action, and the return including that reward.
 
     Args:
         recording: T steps.

@@ -16,7 +16,7 @@ class MaskFraction:
 
     Of ``n`` images of a class ``round(fraction n)`` keep theirs, at least one where ``fraction > 0``, chosen by
     ``seed`` among those that have one. The choices are nested: with the same seed, images that keep their mask at 1 %
-        also keep it at 10 %.
+    also keep it at 10 %.
     """
 
     def __init__(self, images: ImageSet, fraction: float, seed: int = 0) -> None:
