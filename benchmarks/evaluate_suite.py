@@ -29,17 +29,18 @@ def measure(run: str, suite: str, frames: int) -> dict[str, Any]:
     from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings
     from camal_rl.rl.model_file import load_model
     from camal_rl.runs.run_folder import RunFolder
+    from camal_rl.runs.task import EvaluationOptions
 
     torch.set_num_threads(1)
     folder = RunFolder(Path(run))
-    settings = evaluation_settings(agent_run_config(folder), 1, frames)
+    settings = evaluation_settings(agent_run_config(folder), EvaluationOptions(1, frames, suite))
     settings = replace(settings, sets=("train",), attention_sets=("held_out",))
     model = load_model(folder)
     kept = folder.metrics_file.read_bytes() if folder.metrics_file.is_file() else None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        evaluate_run(folder, model, settings, suite=suite)  # type: ignore[arg-type]
+        evaluate_run(folder, model, settings)
     finally:
         if kept is not None:
             folder.metrics_file.write_bytes(kept)

@@ -48,7 +48,12 @@ class PlannedRun:
             ValueError: its ``metrics.json`` has unexpected content; one line that names it.
         """
         file = self.folder.metrics_file
-        return file.is_file() and read_metrics(file).settings == self.config.as_dict()["evaluation"]
+        if not file.is_file():
+            return False
+        metrics, asked = read_metrics(file), dict(self.config.as_dict()["evaluation"])
+        # The full suite measures everything that the quick one does.
+        suite = asked.pop("suite", "quick")
+        return metrics.settings == asked and suite in ("quick", metrics.suite)
 
 
 def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:

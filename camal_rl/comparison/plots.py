@@ -108,7 +108,7 @@ def share_axis(panels: Sequence[Axes], across: bool = False) -> None:
             (axes.set_xlim if across else axes.set_ylim)(min(lows) - margin, max(highs) + margin)
 
 
-def share_over_level_sets(panels: Mapping[ResultKey, Axes], across: bool) -> None:
+def share_over_level_sets(panels: Mapping[ResultKey, Axes], across: bool = False) -> None:
     """Give the panels of one figure on several level sets one axis."""
     for figure in {key._replace(level_set=None) for key in panels}:
         share_axis([axes for key, axes in panels.items() if key._replace(level_set=None) == figure], across)

@@ -98,7 +98,7 @@ class FitCheckpoints:
         try:
             write_checkpoint(folder, run.step, parts, run.trainer.log.checkpoint_keep)
         except (WriteError, TypeError) as error:
-            warnings.warn(f"{error}; training goes on without this checkpoint", CheckpointWarning, stacklevel=2)
+            warnings.warn(f"{error}; training continues without this checkpoint", CheckpointWarning, stacklevel=2)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore model, optimizer, random states and the rest from a checkpoint.

@@ -153,12 +153,12 @@ def test_an_evaluation_keeps_its_distribution_when_the_policy_goes_on():
     assert torch.equal(evaluation.score("policy"), expected)
 
 
-def test_what_shows_single_decisions_says_that_it_is_for_discrete_actions():
+def test_what_shows_single_decisions_says_which_actions_it_is_for():
     from camal_rl.agents.attributions import policy_probabilities
     from camal_rl.rl.policy_outputs import policy_outputs
 
+    with pytest.raises(ValueError, match="decisions are shown only for discrete and continuous actions, got MultiB"):
+        policy_outputs(policy_of(actions=spaces.MultiBinary(2)), frames())
     policy = policy_of(actions=spaces.Box(-1, 1, (2,)))
-    with pytest.raises(ValueError, match="decisions are shown only for discrete actions, got Box"):
-        policy_outputs(policy, frames())
     with pytest.raises(ValueError, match="only discrete actions have one probability each, got Box"):
         policy_probabilities(policy, channels_first(frames()))

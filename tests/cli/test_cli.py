@@ -162,7 +162,7 @@ def test_evaluate_refuses_a_run_without_a_model(in_tmp, capsys, trained):
     (in_tmp / "run").mkdir()
     (in_tmp / "run" / "config.yaml").write_bytes(trained.config_file.read_bytes())
     assert run_main("evaluate", "run") == 2
-    assert "holds no model.zip" in capsys.readouterr().err
+    assert "contains no model.zip" in capsys.readouterr().err
     assert run_main("evaluate", str(trained.path), "--episodes", "0") == 2
     assert "evaluation.episodes must be at least 1" in capsys.readouterr().err
 

@@ -59,7 +59,8 @@ def fake_run(planned, command, *_):
         Result(figure="return", level_set="held_out", control="stochastic", value=-value, count=4),
     ])  # fmt: skip
     settings = planned.config.as_dict()["evaluation"]
-    write_metrics(folder.metrics_file, RunMetrics({"env": "toy_grid"}, "quick", settings, results, {}))
+    suite = settings.pop("suite")
+    write_metrics(folder.metrics_file, RunMetrics({"env": "toy_grid"}, suite, settings, results, {}))
     return worker.DONE
 
 
@@ -110,17 +111,17 @@ def test_a_grid_writes_every_trial_the_budget_and_the_best_configuration(here, c
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "seed"),
     [
-        ("train", "out/best.yaml", "seed=101"),
-        ("compare", "out/best.yaml", "seed=99", "--methods", "ppo", "--seeds", "2"),
+        (("train", "out/best.yaml", "seed=101"), 101),
+        (("compare", "out/best.yaml", "seed=99", "--methods", "ppo", "--seeds", "2"), 100),
     ],
 )
-def test_tuning_seeds_are_refused_where_the_best_settings_are_tested(here, capsys, arguments):
+def test_tuning_seeds_are_refused_where_the_best_settings_are_tested(here, capsys, arguments, seed):
     assert swept(f"{RATE}=0.01,0.001", "--seeds", "2") == 0
     capsys.readouterr()
     assert run_main(*arguments) == 2
-    assert "were tuned on seed 100 (tuning.seeds: 100, 101)" in refusal(capsys)
+    assert f"were tuned on seed {seed} (tuning.seeds: 100, 101)" in refusal(capsys)
 
 
 def test_values_that_only_the_baseline_ignores_are_tried(here):
@@ -249,7 +250,10 @@ def test_tuning_on_levels_that_test_is_said_loudly(here, capsys):
             "camal.weight=1 and camal.weight=2 give the same run with camal.loss=energy; if settings under methods "
             "override them, vary those, or clear them with methods={}",
         ),
-        (["methods.energy.weight=1,2"], "methods.energy.weight=1 and methods.energy.weight=2 give the same run; where"),
+        (
+            ["methods.energy.weight=1,2"],
+            "methods.energy.weight=1 and methods.energy.weight=2 give the same run; if settings under",
+        ),
         (["camal.weight=1,2", "--backend", "local", "--address", "auto"], "the backend 'local' has no --address"),
     ],
 )

@@ -256,12 +256,12 @@ def test_states_hold_what_the_task_has_set_in_its_model():
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"action_repeat": 0}, ValueError, r"action_repeat is in \[1, 1000\]"),
-        ({"size": 8}, ValueError, r"size is in \[32, 512\]"),
-        ({"frame_stack": "3"}, TypeError, "frame_stack is an integer"),
-        ({"appearance": "video"}, ValueError, "appearance is one of 'original', 'color_easy'"),
-        ({"camera": "moved"}, ValueError, "camera is one of 'original', 'moving'"),
-        ({"segmentation": "box"}, ValueError, "segmentation is one of 'silhouette', None"),
+        ({"action_repeat": 0}, ValueError, r"action_repeat must be in \[1, 1000\]"),
+        ({"size": 8}, ValueError, r"size must be in \[32, 512\]"),
+        ({"frame_stack": "3"}, TypeError, "frame_stack must be an integer"),
+        ({"appearance": "video"}, ValueError, "appearance must be one of 'original', 'color_easy'"),
+        ({"camera": "moved"}, ValueError, "camera must be one of 'original', 'moving'"),
+        ({"segmentation": "box"}, ValueError, "segmentation must be one of 'silhouette', None"),
         ({"relevant": ["cart"]}, ValueError, "unknown relevant class 'cart'"),
         ({"subproc": 1}, TypeError, "subproc is True or False"),
         ({"frame_skip": 2}, TypeError, "unknown dm_control option 'frame_skip'; did you mean"),

@@ -131,7 +131,7 @@ def test_settings_left_from_another_algorithm_are_all_named_with_where_they_come
     assert run_main("train", "mine.yaml", "algorithm.name=ppo") == 2
     told = refusal(capsys)
     assert "algorithm 'ppo' has no setting algorithm.rate, algorithm.rounds; its settings are n_steps," in told
-    assert "inherited from configuration mine.yaml: ~algorithm.rate ~algorithm.rounds leaves them out" in told
+    assert "inherited from configuration mine.yaml: ~algorithm.rate ~algorithm.rounds removes them" in told
     assert (
         load_config("mine.yaml", ["algorithm.name=ppo", "~algorithm.rate", "~algorithm.rounds"]).algorithm
         == PPOConfig()

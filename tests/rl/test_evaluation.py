@@ -17,6 +17,7 @@ from camal_rl.rl.policy_outputs import attention_maps
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import read_metrics
 from camal_rl.runs.results import Result, ResultKey, Results
+from camal_rl.runs.task import EvaluationOptions
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def model(trained):
 @pytest.fixture(scope="module")
 def metrics(trained, model):
     done = []
-    settings = evaluation_settings(trained.config(), None, None)
+    settings = evaluation_settings(trained.config())
     result = evaluate_run(trained, model, settings, done.append)
     assert done == stages(settings)
     return result
@@ -55,7 +56,7 @@ def test_metrics_hold_returns_gaps_and_attention(trained, metrics):
 
 
 def test_evaluation_is_reproducible(trained, model, metrics):
-    settings = evaluation_settings(trained.config(), None, None)
+    settings = evaluation_settings(trained.config())
     assert evaluate_run(trained, model, settings).results == metrics.results
 
 
@@ -70,10 +71,10 @@ def test_a_gap_is_undefined_where_either_return_is():
 
 def test_numbers_on_the_command_line_win():
     config = load_config("toy_grid")
-    settings = evaluation_settings(config, 5, 0)
+    settings = evaluation_settings(config, EvaluationOptions(5, 0))
     assert (settings.episodes, settings.frames) == (5, 0)
     assert not any("attention" in name for name in stages(settings))
-    assert evaluation_settings(config, None, None) == config.evaluation
+    assert evaluation_settings(config) == config.evaluation
 
 
 def test_frames_come_at_every_kth_step_with_their_own_masks(model):

@@ -1,6 +1,7 @@
 """``camal-rl evaluate --suite full``: every figure, and the simulator's counterfactuals."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +9,21 @@ import torch
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.cli.main import main
+from camal_rl.comparison.plan import PlannedRun
 from camal_rl.comparison.run_tables import counterfactual_table
 from camal_rl.envs import make_vec
 from camal_rl.metrics import FAITHFULNESS_METRICS
 from camal_rl.rl.evaluate import faithfulness as faithfulness_suite
 from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
-from camal_rl.rl.evaluate.evaluation import check_suite, evaluate_run, evaluation_settings, stages
+from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
 from camal_rl.rl.frames import sample_frames
 from camal_rl.rl.model_file import load_model
-from camal_rl.runs.metrics_file import read_metrics
-from camal_rl.runs.results import ResultKey
+from camal_rl.runs.loading import load_config
+from camal_rl.runs.metrics_file import RunMetrics, read_metrics, write_metrics
+from camal_rl.runs.results import ResultKey, Results
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.task import EvaluationOptions, task_of
 
 # An absolute map has no ties: its pixels have one order.
 CAMAL = CamalConfig(value_rectification="absolute", policy_rectification="absolute")
@@ -125,10 +129,10 @@ def test_environments_that_cannot_redraw_have_no_counterfactuals(model):
 def test_the_evaluation_writes_the_suite(trained, tmp_path):
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(trained.path, folder.path)
-    settings = evaluation_settings(folder.config(), 4, 4)
+    settings = evaluation_settings(folder.config(), EvaluationOptions(4, 4, "full"))
     done = []
-    metrics = evaluate_run(folder, load_model(folder), settings, done.append, "full")
-    assert done == stages(settings, "full")
+    metrics = evaluate_run(folder, load_model(folder), settings, done.append)
+    assert done == stages(settings)
     assert metrics == read_metrics(folder.metrics_file)
     assert metrics.suite == "full"
     assert metrics.results.level_sets("rank_correlation") == ["held_out"]
@@ -141,6 +145,27 @@ def test_an_unknown_suite_and_a_missing_package(trained, capsys, monkeypatch):
     assert exit_code.value.code == 2
     assert capsys.readouterr().err == "camal-rl: suite must be one of quick, full, got 'fast'\n"
     monkeypatch.setattr(faithfulness_suite, "find_spec", lambda name: None)
-    assert check_suite("quick") == "quick"
+    config = trained.config()
+    assert evaluation_settings(config, EvaluationOptions(suite="quick")).suite == "quick"
     with pytest.raises(ImportError, match=r"pip install 'captum>=0\.8'$"):
-        check_suite("full")
+        evaluation_settings(config, EvaluationOptions(suite="full"))
+
+
+def test_a_configuration_can_ask_for_the_full_suite(tmp_path, monkeypatch):
+    config = load_config("toy_grid", ["evaluation.suite=full"])
+    assert evaluation_settings(config).suite == "full"
+    assert evaluation_settings(config, EvaluationOptions(suite="quick")).suite == "quick"
+    monkeypatch.setattr(faithfulness_suite, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="captum"):
+        task_of(config).prepare(config, RunFolder(tmp_path / "run"))
+
+
+def test_a_run_of_the_full_suite_is_evaluated_for_the_quick_one_too(trained, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(trained.path, folder.path)
+    config = folder.config()
+    for suite, asked, evaluated in (("quick", "full", False), ("full", "full", True), ("full", "quick", True)):
+        settings = {name: value for name, value in config.as_dict()["evaluation"].items() if name != "suite"}
+        write_metrics(folder.metrics_file, RunMetrics({}, suite, settings, Results(), {}))
+        planned = PlannedRun("camal", 0, replace(config, evaluation=replace(config.evaluation, suite=asked)), folder)
+        assert planned.is_evaluated() is evaluated

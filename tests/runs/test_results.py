@@ -144,6 +144,6 @@ def test_a_file_that_holds_something_else_is_one_line_that_names_it(path, change
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', "", '{"version": 2', "{}", '{"n": 1}'])
 def test_what_is_no_file_of_results_is_named(path, text):
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"metrics\.json (cannot be read|does not hold)") as told:
+    with pytest.raises(ValueError, match=r"metrics\.json (cannot be read|does not contain)") as told:
         read_metrics(path)
     assert "\n" not in str(told.value)

@@ -159,7 +159,7 @@ def test_weights_of_another_model_are_one_line(runs, tmp_path, capsys):
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("width: 8", "width: 16"))
     assert run_main("evaluate", str(folder)) == 2
-    assert "model.safetensors does not hold the weights of the model" in refusal(capsys)
+    assert "model.safetensors does not contain the weights of the model" in refusal(capsys)
 
 
 def test_a_report_has_tables_curves_and_pictures(runs, tmp_path, capsys):

@@ -229,10 +229,10 @@ def test_iteration_ends():
         ({"num_classes": 7}, ValueError, r"num_classes must be in \[2, 6\], got 7"),
         ({"correlation": 1.5}, ValueError, r"correlation must be in \[0, 1\], got 1.5"),
         ({"correlation": "much"}, TypeError, "correlation must be a number, got 'much'"),
-        ({"length": 0}, ValueError, "length is in"),
+        ({"length": 0}, ValueError, "length must be in"),
         ({"length": 2.5}, TypeError, "length must be an integer, got 2.5"),
         ({"image_size": 16}, ValueError, r"image_size must be in \[32, 1024\], got 16"),
-        ({"seed": -1}, ValueError, "seed is in"),
+        ({"seed": -1}, ValueError, "seed must be in"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments, error, message):
