@@ -195,6 +195,9 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "frame.",
             "drop in probability": "p(a) - p'(a), where a is the preferred action on the unmodified frame; for "
             "classifiers, the class.",
+            "under other backgrounds": "the change when the simulator paints another background behind the same state, "
+            "averaged over the interventions background_1, background_2, ... Lower is better. The full suite "
+            "measures it.",
             "KL of the policies, SARFA": "other measures of a change of the policy: the KL divergence between the "
             "action probabilities in nats, and a drop that is specific to the preferred action (arXiv "
             "1912.12191).",
