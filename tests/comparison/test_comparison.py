@@ -8,6 +8,7 @@ import pytest
 
 from camal_rl.comparison.comparison_file import comparison_json, comparison_markdown, comparison_table
 from camal_rl.comparison.derived import derived_results
+from camal_rl.comparison.figure_words import figure_words, higher_is_better
 from camal_rl.comparison.figures import figure_name, headline_keys
 from camal_rl.comparison.groups import planned_group
 from camal_rl.comparison.plan import method_config, plan_runs
@@ -73,6 +74,42 @@ def test_net_figures_say_how_much_better_than_a_random_map():
     }
     found = derived_results(effects({**own, "insertion_change_auc": None}, random))
     assert [each.figure for each in found] == ["deletion_effect_net"]
+
+
+def test_what_other_backgrounds_change_is_the_mean_over_them():
+    def change(figure, target, control, value):
+        return Result(figure=figure, level_set="held_out", target=target, control=control, value=value, count=8)
+
+    found = derived_results(
+        Results([
+            change("policy_kl", "policy", "background_1", 0.25),
+            change("policy_kl", "policy", "background_2", 0.75),
+            change("policy_kl", "policy", "background_off", 9.0),
+            change("policy_kl", "policy", "remove_goal, remove", 9.0),
+            change("value_change", "value", "background_1", None),
+            change("value_change", "value", "background_2", 0.5),
+            change("flips", "policy", "theme_1", 1.0),
+        ])
+    )  # fmt: skip
+    assert {(each.figure, each.level_set): each.value for each in found} == {
+        ("background_kl", "held_out"): 0.5,
+        ("background_value_change", "held_out"): 0.5,
+    }
+    assert higher_is_better("background_kl") is False
+    assert figure_words(found[0].key, arrow=True).startswith("KL of the policies under other backgrounds on held_out")
+
+
+def test_maps_that_no_method_trains_on_are_compared_with_the_random_one_too():
+    def effect(map_, value):
+        return Result(
+            figure="deletion_effect", level_set="held_out", target="value", map=map_, control="mean", value=value
+        )
+
+    found = derived_results(Results([effect("own", 0.5), effect("perturbation", 0.75), effect("random", 0.25)]))
+    assert {each.map: each.value for each in found} == {"own": 0.25, "perturbation": 0.5}
+    own, neutral = (figure_words(each.key) for each in sorted(found, key=lambda each: each.map))
+    assert own != neutral
+    assert "perturbation" in neutral
 
 
 def test_runs_that_an_earlier_version_evaluated_are_compared(runs):
