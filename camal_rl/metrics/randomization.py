@@ -66,7 +66,7 @@ def randomization_check(
         images: ``(N, C, H, W)``; not changed.
         generator: source of the random parameters.
         layers: names of submodules, top first, whose parameters (including nested ones) are randomized; ``None`` means
-            every module with parameters of its own, from the last registered to the first.
+            every submodule with parameters of its own, from the last registered to the first.
         chunk_size: largest number of images given to ``explain`` at once.
 
     Returns:
@@ -133,10 +133,13 @@ def _similarity(original: Tensor, current: Tensor) -> Tensor:
 
 
 def _layers(network: nn.Module) -> tuple[str, ...]:
-    holders = [
-        name for name, layer in network.named_modules() if next(layer.parameters(recurse=False), None) is not None
-    ]
-    return tuple(reversed(holders))
+    """Return the modules with parameters of their own, top first.
+
+    Parameters of the network itself, such as the standard deviation of a Gaussian policy, are no layer of it, unless
+    there is no other.
+    """
+    found = [name for name, layer in network.named_modules() if next(layer.parameters(recurse=False), None) is not None]
+    return tuple(reversed([name for name in found if name] or found))
 
 
 def _check_layers(network: nn.Module, names: Sequence[str]) -> None:

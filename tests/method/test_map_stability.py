@@ -147,6 +147,20 @@ def test_cascade_goes_from_the_top_and_leaves_the_network_as_it_is():
     assert result.undefined() == {"randomized_spearman": 0}
 
 
+def test_a_parameter_of_the_network_itself_is_no_layer():
+    class Gaussian(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.log_std = nn.Parameter(torch.ones(2))
+            self.body = nn.Conv2d(3, 2, 1)
+
+    network, images = Gaussian(), torch.rand(2, 3, 4, 4)
+    found = randomization_check(
+        network, lambda net, batch: net.body(batch).abs().sum(dim=1), images, torch.Generator().manual_seed(0)
+    )
+    assert found.layers == ("body",)
+
+
 def test_stages_are_cumulative_and_reproducible():
     network, images = network_and_images()
     network.eval()
