@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
+import gymnasium
 import numpy as np
 
 from camal_rl.envs.counterfactual import Counterfactual, CounterfactualEnv, Intervention
-from camal_rl.envs.gym_adapter import SegmentedGymVecEnv
-from camal_rl.envs.segmentation import LabelMap
+from camal_rl.envs.gym_adapter import SegmentedGymVecEnv, make_segmented_vec
+from camal_rl.envs.segmentation import LabelMap, SegmentationSpec
+
+
+class RedrawnOptions(Protocol):
+    """What the options of every such environment have."""
+
+    @property
+    def segmentation(self) -> str | None:
+        """How masks are drawn, ``None`` for none."""
+
+    @property
+    def subproc(self) -> bool:
+        """Whether every copy has a process."""
+
+    def spec(self) -> SegmentationSpec:
+        """Return the classes and the relevant set."""
 
 
 class RedrawnGymVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
-    """Copies of an environment that has ``interventions``, ``redraw`` and ``redrawn_labels`` for its own state."""
+    """Copies of an environment that has ``interventions``, ``redraw`` and ``redrawn_labels`` for its own state.
+
+    Args:
+        make_env: makes one copy; can be sent to another process.
+        num_envs: number of copies.
+        seed: copy ``i`` draws its levels with ``seed + i``.
+        options: those that ``make_env`` was given.
+    """
 
     labels_redrawn = True
+
+    def __init__(
+        self, make_env: Callable[[], gymnasium.Env], num_envs: int, seed: int, options: RedrawnOptions
+    ) -> None:
+        masks = options.segmentation is not None
+        made = make_segmented_vec(make_env, num_envs, options.spec(), seed, options.subproc, masks)
+        super().__init__(made.venv, made.spec, masks)
 
     def interventions(self) -> tuple[Intervention, ...]:
         """Return what can be redrawn of these environments."""

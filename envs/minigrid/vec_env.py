@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from camal_rl.envs.gym_adapter import make_segmented_vec
 from camal_rl.envs.minigrid.env import make_env
 from camal_rl.envs.minigrid.options import parse_options
 from camal_rl.envs.option_checks import check_render_mode
@@ -28,7 +27,4 @@ class MiniGridVecEnv(RedrawnGymVecEnv):
     ) -> None:
         check_render_mode(render_mode)
         self.options = parse_options(name, options)
-        masks = self.options.segmentation is not None
-        maker = partial(make_env, name, render_mode, **options)
-        made = make_segmented_vec(maker, num_envs, self.options.spec(), seed, self.options.subproc, masks)
-        super().__init__(made.venv, made.spec, masks)
+        super().__init__(partial(make_env, name, render_mode, **options), num_envs, seed, self.options)
