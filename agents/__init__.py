@@ -4,12 +4,12 @@ from camal_rl.envs import quiet_gym as _quiet_gym  # noqa: F401  # isort: skip  
 from camal_rl.agents.attentive_policy import AttentivePolicy
 from camal_rl.agents.attributions import EXPLAIN_METHODS, explain, policy_scores
 from camal_rl.agents.callbacks import HParamCallback, OverlayCallback, UpdateLogCallback
+from camal_rl.agents.cam_encoder import CamEncoder
 from camal_rl.agents.camal_dqn import CAMALDQN
 from camal_rl.agents.camal_ppo import CAMALPPO
 from camal_rl.agents.camal_term import CamalTerm
 from camal_rl.agents.encoders import (
     ENCODERS,
-    CamEncoder,
     CompactEncoder,
     ImpalaEncoder,
     NatureEncoder,

@@ -6,7 +6,7 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from camal_rl.agents.encoders import CamEncoder, Precision, resolve_precision
+from camal_rl.agents.cam_encoder import CamEncoder, Precision, resolve_precision
 
 
 def settled_precision(encoder: type[BaseFeaturesExtractor], precision: Precision, device: torch.device) -> Precision:

@@ -13,7 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from camal_rl.agents.arithmetic import settled_precision
 from camal_rl.agents.attentive_policy import AttentivePolicy
-from camal_rl.agents.encoders import CamEncoder, encoder_class
+from camal_rl.agents.cam_encoder import CamEncoder
+from camal_rl.agents.encoders import encoder_class
 from camal_rl.agents.interruption import Interruption
 from camal_rl.envs.segmentation import find_wrapped, masking_of
 

@@ -18,19 +18,12 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import AttentionEvaluation
+from camal_rl.agents.cam_encoder import CamEncoder, Precision, check_images
 from camal_rl.agents.closed_form_check import closed_form_agrees
 from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
 from camal_rl.agents.encoder_fit import fitting_extractor
-from camal_rl.agents.encoders import (
-    CamEncoder,
-    Precision,
-    check_images,
-    encoder_class,
-    encoder_kwargs,
-    encoder_name,
-    is_shipped,
-)
+from camal_rl.agents.encoders import encoder_class, encoder_kwargs, encoder_name, is_shipped
 from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps

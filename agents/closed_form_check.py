@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import AttentionEvaluation
+from camal_rl.agents.cam_encoder import CamEncoder
 from camal_rl.agents.config import AttentionTarget
-from camal_rl.agents.encoders import CamEncoder
 from camal_rl.closed_form import hidden_gradient
 
 CLOSED_FORM_TOLERANCE = 1e-4

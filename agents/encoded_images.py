@@ -8,7 +8,8 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from camal_rl.agents.encoders import CamEncoder, is_shipped
+from camal_rl.agents.cam_encoder import CamEncoder
+from camal_rl.agents.encoders import is_shipped
 from camal_rl.feature_layout import NotAFeatureMapError, find_layout, trace_layers
 from camal_rl.layer_capture import FeatureLayout, captured, single
 

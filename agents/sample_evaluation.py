@@ -5,7 +5,7 @@ from __future__ import annotations
 from gymnasium import spaces
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
-from camal_rl.agents.encoders import CamEncoder
+from camal_rl.agents.cam_encoder import CamEncoder
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 

@@ -31,7 +31,8 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
 from camal_rl.agents import CAMALPPO, CamalConfig
-from camal_rl.agents.encoders import CompactEncoder, Precision, resolve_precision
+from camal_rl.agents.cam_encoder import Precision, resolve_precision
+from camal_rl.agents.encoders import CompactEncoder
 from camal_rl.envs import make_vec
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.provenance import program_provenance

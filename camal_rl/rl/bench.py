@@ -17,7 +17,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from camal_rl.agents import CamalTerm, PPOWithTerms
-from camal_rl.agents.encoders import resolve_precision
+from camal_rl.agents.cam_encoder import resolve_precision
 from camal_rl.rl.algorithms import find_algorithm
 from camal_rl.rl.config import ExperimentConfig
 from camal_rl.rl.environments import make_training_env

@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from camal_rl.agents.cam_encoder import Precision
 from camal_rl.agents.config import CamalConfig
-from camal_rl.agents.encoders import Precision, encoder_class
+from camal_rl.agents.encoders import encoder_class
 from camal_rl.envs.registry import is_function
 from camal_rl.foreign_code import ForeignCode, no_code_from, of_this_project
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of

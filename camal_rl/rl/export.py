@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from camal_rl.agents import AttentivePolicy
-from camal_rl.agents.encoders import CamEncoder, is_shipped
+from camal_rl.agents.cam_encoder import CamEncoder
+from camal_rl.agents.encoders import is_shipped
 from camal_rl.rl.policy_file import load_policy, save_policy
 from camal_rl.runs.program_file import (
     Arrays,

@@ -13,7 +13,8 @@ from torch import nn
 
 from camal_rl.agents import AttentivePolicy, CamPolicy, CamQPolicy
 from camal_rl.agents.arithmetic import settled_precision
-from camal_rl.agents.encoders import ENCODERS, Precision, encoder_class, encoder_name, is_shipped
+from camal_rl.agents.cam_encoder import Precision
+from camal_rl.agents.encoders import ENCODERS, encoder_class, encoder_name, is_shipped
 from camal_rl.agents.map_settings import MapSettings
 from camal_rl.registry import load_object
 from camal_rl.runs.checks import explain, shown

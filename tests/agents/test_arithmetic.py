@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 
 from camal_rl.agents import CAMALPPO
 from camal_rl.agents.arithmetic import computing
-from camal_rl.agents.encoders import resolve_precision
+from camal_rl.agents.cam_encoder import resolve_precision
 from camal_rl.envs import make_vec
 from camal_rl.runs.loading import load_config, shipped_configs
 from tests.agents.test_policy import OwnEncoder

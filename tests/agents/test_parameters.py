@@ -10,7 +10,8 @@ from gymnasium import spaces
 from torch import nn
 
 from camal_rl.agents import CamPolicy
-from camal_rl.agents.encoders import ENCODERS, ChannelsLastConv2d
+from camal_rl.agents.cam_encoder import ChannelsLastConv2d
+from camal_rl.agents.encoders import ENCODERS
 
 IMAGES = spaces.Box(0, 255, (3, 40, 40), np.uint8)
 

@@ -6,7 +6,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from camal_rl.agents import CamPolicy
-from camal_rl.agents.encoders import SHIPPED_ENCODERS, CompactEncoder, resolve_precision
+from camal_rl.agents.cam_encoder import resolve_precision
+from camal_rl.agents.encoders import SHIPPED_ENCODERS, CompactEncoder
 from camal_rl.attention import CAM_METHODS, class_activation_map
 
 IMAGES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
