@@ -204,7 +204,7 @@ def test_seeds_are_told_as_a_range_where_they_are_one(seeds, words):
 def test_a_result_that_is_too_large_for_a_repository_is_not_kept(tmp_path):
     write_measurement(tmp_path / "large.json", {"rows": ["x" * MOST_BYTES]})
     with pytest.raises(
-        ValueError, match=r"large.json would take 200,\d+ bytes, but a kept result may take at most 200,000"
+        ValueError, match=r"large.json would take 1,000,\d+ bytes, but a kept result may take at most 1,000,000"
     ):
         add_result(tmp_path / "large.json", "large", tmp_path / "mine")
     assert not (tmp_path / "mine").exists()

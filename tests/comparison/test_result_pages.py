@@ -124,7 +124,8 @@ def test_a_column_goes_before_its_row_and_that_before_the_table(folder):
 
 
 def test_a_field_says_which_figure_it_shows_and_how():
-    value = Value(Estimate({"0": 0.5, "1": 1.0}), Estimate({"0": 5.0, "1": 6.0}))
+    estimate = Estimate({"0": 0.5, "1": 1.0})
+    value = Value(estimate, estimate.p_against(Estimate({"0": 5.0, "1": 6.0})))
     assert figure_text("{} ({0:seeds.1}), p {0:p}", [value], "mean", 3) == ".750 (.5, 1.0), p .333"
     assert figure_text("{:mean_std}", [value], "mean", 2) == ".75 ± .35"
     assert figure_text("{:lowest} to {0:highest}", [value], "mean", 1) == ".5 to 1.0"
@@ -301,6 +302,35 @@ def test_p_below_a_twentieth_makes_a_mean_bold(folder):
     )
     text = built(folder).pages[folder / "README.md"]
     assert "| return | 2 ± 2 | **11 ± 2 (p .008)** |" in text
+
+
+def test_holm_corrects_p_over_the_rows_of_a_column(folder):
+    shifts = {"ppo": 0, "camal": 9, "energy": 1}
+    seeds = {method: {str(seed): float(seed + shift) for seed in range(5)} for method, shift in shifts.items()}
+    runs = [{"method": method, "seed": seed, "provenance": 0} for method in seeds for seed in range(5)]
+    figures = {"return/train": {method: {"seeds": each} for method, each in seeds.items()}}
+    write_comparison(folder / "files" / "small.json", methods=list(seeds), runs=runs, figures=figures)
+    table = """
+pages: [README.md]
+tables:
+  small:
+    title: method
+    file: small
+    figure: return/train
+    holm: true
+    bold: true
+    digits: 0
+    columns: [{title: return, show: mean}, {title: p, show: p}]
+    rows: [{title: ppo, method: ppo}, {title: camal, method: camal}, {title: energy, method: energy}]
+"""
+    (folder / "results.yaml").write_text(table)
+    text = built(folder).pages[folder / "README.md"]
+    # The exact p of 0..4 against 9..13 is 2 / 252; Holm doubles the smaller one of two and keeps the larger one.
+    assert "| ppo | 2 | - |" in text
+    assert "| camal | **11** | **.016** |" in text
+    energy = Estimate(seeds["energy"])
+    uncorrected = Value(energy, energy.p_against(Estimate(seeds["ppo"])))
+    assert f"| energy | 3 | {STYLES['p'](uncorrected, 0)} |" in text
 
 
 def test_what_a_table_without_command_says(folder):

@@ -19,7 +19,7 @@ from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.yaml_text import write_yaml
 
 COMPARISON, REPORT = "comparison.json", "report.json"
-MOST_BYTES = 200_000
+MOST_BYTES = 1_000_000
 """Larger files do not belong in a repository."""
 _PAGE = "README.md"
 _BEGINNING = """# Results

@@ -13,20 +13,18 @@ from typing import Any
 from camal_rl.comparison.estimates import Estimate
 from camal_rl.spelling import check_names
 
-SIGNIFICANT = 0.05
-
 
 @dataclass(frozen=True)
 class Value:
-    """The value of a field: a figure's estimate, and the estimate of the method it is compared with, if any."""
+    """The value of a field.
+
+    Attributes:
+        estimate: the per-seed values of a figure.
+        p: two-sided Mann-Whitney test against another method, possibly corrected; ``None`` if nothing is tested.
+    """
 
     estimate: Estimate
-    against: Estimate | None = None
-
-    @property
-    def p(self) -> float | None:
-        """The p of the two-sided Mann-Whitney test, ``None`` if no test is possible."""
-        return None if self.against is None else self.estimate.p_against(self.against)
+    p: float | None = None
 
 
 Style = Callable[[Value, int], str]

@@ -62,12 +62,14 @@ class TableEntry(Shown):
         columns: the columns of cells.
         rows: the rows; for a measurement, the path of its records, with ``*`` for every key: ``encoders.*``.
         command: whether the line below the table contains the command.
+        holm: whether every p is corrected by Holm's method over the rows of its column.
     """
 
     title: str = ""
     columns: tuple[Line, ...]
     rows: tuple[Line, ...] | str
     command: bool = True
+    holm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

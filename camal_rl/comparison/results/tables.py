@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from camal_rl.comparison.estimates import Estimate
-from camal_rl.comparison.results.cells import SIGNIFICANT, Value, at_path, figure_text, parts, record_text
+from camal_rl.comparison.results.cells import Value, at_path, figure_text, parts, record_text
 from camal_rl.comparison.results.manifest import Line, Shown, TableEntry
 from camal_rl.comparison.results.shelf import Shelf, names_of
+from camal_rl.comparison.significance import SIGNIFICANT, corrected
 
 _DEFAULTS = {"show": "mean_std", "digits": 3, "bold": False}
 
@@ -51,7 +52,8 @@ def table_block(entry: TableEntry, shelf: Shelf, page: Path) -> str:
         rows = list(_record_rows(entry, entry.rows, shelf, sources))
         header = [column.title for column in entry.columns]
     else:
-        rows = [_figure_row(entry, row, shelf, sources) for row in entry.rows]
+        corrections = _corrections(entry, shelf) if entry.holm else {}
+        rows = [_figure_row(entry, row, shelf, sources, corrections) for row in entry.rows]
         header = [entry.title, *(column.title for column in entry.columns)]
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
     lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
@@ -66,7 +68,9 @@ def sources_text(lines: Sequence[str]) -> list[str]:
     )
 
 
-def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) -> list[str]:
+def _figure_row(
+    entry: TableEntry, row: Line, shelf: Shelf, sources: Sources, corrections: Mapping[Shown, Sequence[float | None]]
+) -> list[str]:
     cells = [row.title]
     unknown = [title for title in row.empty if title not in [column.title for column in entry.columns]]
     if unknown:
@@ -76,7 +80,8 @@ def _figure_row(entry: TableEntry, row: Line, shelf: Shelf, sources: Sources) ->
             cells.append("")
             continue
         try:
-            cells.append(cell(merged(column, row, entry), shelf, sources))
+            shown = merged(column, row, entry)
+            cells.append(cell(shown, shelf, sources, corrections.get(shown)))
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"row {row.title!r}, column {column.title!r}: {error}") from error
     return cells
@@ -91,8 +96,14 @@ def merged(*lines: Shown) -> Shown:
     return Shown(**found)
 
 
-def cell(shown: Shown, shelf: Shelf, sources: Sources) -> str:
+def cell(shown: Shown, shelf: Shelf, sources: Sources, corrected_p: Sequence[float | None] | None = None) -> str:
     """Return the text of a cell, or of any text with fields.
+
+    Args:
+        shown: content and format.
+        shelf: the result files.
+        sources: is extended with the cell's file and method.
+        corrected_p: corrected p of each figure; by default p is not corrected.
 
     Raises:
         FileNotFoundError, ValueError: a file or value of the cell is missing.
@@ -113,6 +124,8 @@ def cell(shown: Shown, shelf: Shelf, sources: Sources) -> str:
     for name, found in zip(files, taken, strict=True):
         sources.add(name, shown.method if shown.method is not None else found.methods[0])
     values = [_value(shown, figure, shelf) for figure in figures]
+    if corrected_p is not None:
+        values = [replace(value, p=p) for value, p in zip(values, corrected_p, strict=True)]
     text = figure_text(shown.text or ", ".join(["{}"] * len(figures)), values, str(shown.show), int(shown.digits or 0))
     better = [value.p is not None and value.p < SIGNIFICANT for value in values]
     return f"**{text}**" if shown.bold and better[0] else text
@@ -130,7 +143,20 @@ def _value(shown: Shown, figure: str, shelf: Shelf) -> Value:
         errors.append(found.measuring_error)
     if not seeds:
         raise ValueError(f"{figure} has no value in {', '.join(files)}")
-    return Value(Estimate(seeds, errors[0] if len(errors) == 1 else None), _against(shown, figure, shelf))
+    estimate, against = Estimate(seeds, errors[0] if len(errors) == 1 else None), _against(shown, figure, shelf)
+    return Value(estimate, None if against is None else estimate.p_against(against))
+
+
+def _corrections(entry: TableEntry, shelf: Shelf) -> dict[Shown, list[float | None]]:
+    """Return the p of each cell's figures, corrected by Holm's method over the rows of its column."""
+    found: dict[Shown, list[float | None]] = {}
+    for column in entry.columns:
+        rows = [row for row in entry.rows if isinstance(row, Line) and column.title not in row.empty]
+        cells = [merged(column, row, entry) for row in rows]
+        p_values = [[_value(shown, figure, shelf).p for figure in names_of(shown.figure)] for shown in cells]
+        adjusted = iter(corrected([p for of_cell in p_values for p in of_cell]))
+        found.update((shown, [next(adjusted) for _ in of_cell]) for shown, of_cell in zip(cells, p_values, strict=True))
+    return found
 
 
 def _against(shown: Shown, figure: str, shelf: Shelf) -> Estimate | None:
