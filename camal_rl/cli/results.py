@@ -67,16 +67,23 @@ def add(
     source: Annotated[Path, typer.Argument(help="Folder of a comparison or of an evaluated run, or a JSON file.")],
     name: Annotated[str, typer.Option(help="Name of the file among the results, without .json.")],
     folder: Folder = _FOLDER,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add further seeds or methods to the comparison that has this name.")
+    ] = False,
 ) -> None:
     """Archive a result: copy the small file of a comparison or an evaluation into the folder of results.
 
     A folder without a manifest gets a manifest and a page. Otherwise the lines to add to the manifest are printed.
+    With --extend, the runs of a comparison are added to an archived one with the same settings, for example seeds that
+    another machine trained; all statistics are computed anew.
 
     For example:
 
       camal-rl results add runs/toy_grid-default/compare --name toy_grid
 
       camal-rl results add runs/procgen-starpilot/camal-seed0 --name starpilot_camal --folder results
+
+      camal-rl results add runs/more_seeds --name toy_grid --extend
     """
     with checking_input():
         from camal_rl.comparison.results.archive import add_result, find_result, table_of_result
@@ -85,7 +92,7 @@ def add(
         from camal_rl.runs.yaml_text import write_yaml
 
         begins = not (folder / MANIFEST).is_file()
-        path = add_result(find_result(source), name, folder)
+        path = add_result(find_result(source), name, folder, extend)
         part = write_yaml({"tables": table_of_result(name, read_result_file(path))})
     print(f"kept: {path}")
     if begins:

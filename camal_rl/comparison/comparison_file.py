@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from camal_rl.comparison.effects import Effect, effects, effects_table, seeds_table
-from camal_rl.comparison.estimates import Estimate, estimates
+from camal_rl.comparison.effects import effects_table, seeds_table
+from camal_rl.comparison.estimates import estimates
+from camal_rl.comparison.figure_statistics import figure_statistics
 from camal_rl.comparison.figure_words import figure_words
 from camal_rl.comparison.figures import compared_keys, figure_name, headline_keys, judged_keys
 from camal_rl.comparison.findings import findings
@@ -16,7 +16,6 @@ from camal_rl.comparison.number_words import counted
 from camal_rl.comparison.results.sources import group_curves, sources
 from camal_rl.comparison.significance import seeds_note
 from camal_rl.comparison.table import Table
-from camal_rl.statistics import Interval
 
 VERSION = 2
 """Files without a version do not record the origin of their runs."""
@@ -27,25 +26,17 @@ def comparison_json(group: Group) -> dict[str, Any]:
 
     ``figures``, by the names of :func:`camal_rl.comparison.figures.figure_name`, then by method: ``seeds``, ``mean``,
     ``std``, ``interval`` (95 %, bootstrap), ``measuring_error``; and against the first method ``p_against_first``
-    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the judged figures, which are those in the table of
+    (two-sided Mann-Whitney test), ``p_holm`` (corrected over the figures in ``judged``, which are those in the table of
     differences of ``comparison.md``; other figures have none), ``hedges_g`` with ``hedges_g_interval`` (95 %), and
     ``probability_above_first``. A missing value is null. ``acting_notes`` describes what a method receives beside
     images when it acts. ``words`` describes each figure. ``runs``, ``provenance`` and ``evaluation`` record the origin
     of the figures. ``curves`` holds thinned learning curves, see :mod:`camal_rl.comparison.results.sources`.
     """
     names = {method: group.plain_name(method) for method in group.methods}
-    corrected = {(each.key, each.method): each.corrected_p for each in effects(group, judged_keys(group))}
-    figures: dict[str, dict[str, Any]] = {}
-    compared = compared_keys(group)
-    beside = {(each.key, each.method): each for each in effects(group, compared)}
-    for key in compared:
-        figures[figure_name(key)] = {
-            names[method]: {
-                **_statistics(each),
-                **_against_first(beside.get((key, method)), corrected.get((key, method))),
-            }
-            for method, each in estimates(group, key).items()
-        }
+    compared, judged = compared_keys(group), [figure_name(key) for key in judged_keys(group)]
+    found = {
+        figure_name(key): {names[method]: each for method, each in estimates(group, key).items()} for key in compared
+    }
     return {
         "version": VERSION,
         "env": group.env,
@@ -55,34 +46,10 @@ def comparison_json(group: Group) -> dict[str, Any]:
         "length": group.length,
         **sources(group),
         "words": {figure_name(key): figure_words(key, arrow=True) for key in compared},
-        "figures": figures,
+        "judged": judged,
+        "figures": figure_statistics(found, list(names.values()), judged),
         "curves": group_curves(group),
     }
-
-
-def _statistics(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "seeds": dict(estimate.seeds),
-        "mean": None if math.isnan(estimate.mean) else estimate.mean,
-        "std": None if math.isnan(estimate.std) else estimate.std,
-        "interval": _ends(estimate.interval()),
-        "measuring_error": estimate.measuring_error,
-    }
-
-
-def _against_first(effect: Effect | None, corrected_p: float | None) -> dict[str, Any]:
-    size = None if effect is None else effect.size
-    return {
-        "p_against_first": None if effect is None else effect.p,
-        "p_holm": corrected_p,
-        "hedges_g": None if size is None else size.estimate,
-        "hedges_g_interval": _ends(size),
-        "probability_above_first": None if effect is None else effect.chance,
-    }
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
 
 
 def comparison_table(group: Group) -> Table:

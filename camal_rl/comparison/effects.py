@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from camal_rl.comparison.estimates import Estimate, estimates
 from camal_rl.comparison.figure_words import figure_words
@@ -24,12 +25,15 @@ _EFFECTS = (
 )
 
 
+Figure = TypeVar("Figure")
+
+
 @dataclass(frozen=True)
-class Effect:
+class Effect(Generic[Figure]):
     """One figure of a method compared with the first method.
 
     Attributes:
-        key: the figure.
+        key: the figure, or its name.
         method: the method.
         own: the method's values.
         base: the first method's values.
@@ -37,7 +41,7 @@ class Effect:
         corrected_p: ``p`` after Holm's correction over the figures of :func:`effects`.
     """
 
-    key: ResultKey
+    key: Figure
     method: str
     own: Estimate
     base: Estimate
@@ -60,17 +64,27 @@ class Effect:
         return self.own.chance_above(self.base)
 
 
-def effects(group: Group, keys: Sequence[ResultKey]) -> list[Effect]:
+def effects(group: Group, keys: Sequence[ResultKey]) -> list[Effect[ResultKey]]:
     """Return the effect of every method relative to the first on each figure that both have, ordered by figure."""
-    found = {key: estimates(group, key) for key in keys}
-    made: dict[tuple[ResultKey, str], Effect] = {}
-    for method in group.methods[1:]:
-        pairs = {key: (each[method], each[group.baseline]) for key, each in found.items()}
+    return effects_of({key: estimates(group, key) for key in keys}, group.methods)
+
+
+def effects_of(found: Mapping[Figure, Mapping[str, Estimate]], methods: Sequence[str]) -> list[Effect[Figure]]:
+    """Return the effects of :func:`effects` from the values of each figure by method.
+
+    Args:
+        found: the values; p is corrected over these figures, method by method.
+        methods: the methods; the others are compared with the first.
+    """
+    made: dict[tuple[Figure, str], Effect[Figure]] = {}
+    none = Estimate({})
+    for method in methods[1:]:
+        pairs = {key: (each.get(method, none), each.get(methods[0], none)) for key, each in found.items()}
         pairs = {key: pair for key, pair in pairs.items() if pair[0].count and pair[1].count}
         p_values = [own.p_against(base) for own, base in pairs.values()]
         for (key, pair), p, adjusted in zip(pairs.items(), p_values, corrected(p_values), strict=True):
             made[key, method] = Effect(key, method, *pair, p, adjusted)
-    return [made[key, method] for key in keys for method in group.methods[1:] if (key, method) in made]
+    return [made[key, method] for key in found for method in methods[1:] if (key, method) in made]
 
 
 def effects_table(group: Group) -> Table:

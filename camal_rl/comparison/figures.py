@@ -27,6 +27,7 @@ _VARIANTS: Mapping[str, tuple[str | None, ...]] = {
     "gap": ("stochastic",),
     "accuracy": (None,),
     "worst_group_accuracy": (None,),
+    "accuracy_swapped": (None,),
     "background_flips": (None, "same_texture"),
     **dict.fromkeys(OTHER_BACKGROUNDS.values(), (None,)),
 }

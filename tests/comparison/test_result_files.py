@@ -43,7 +43,10 @@ def test_what_compare_writes_is_enough_for_every_seed_and_where_it_comes_from(gr
     ]
     data = json.loads(path.read_text())
     assert len(data["provenance"]) == 1
+    settings = data["runs"][1].pop("settings")
     assert data["runs"][1] == {"method": "ppo", "seed": 1, "steps": 256, "seconds": 2.0, "provenance": 0}
+    assert {run["settings"] for run in data["runs"] if run["method"] == "ppo" and run["seed"] != 1} == {settings}
+    assert settings not in {run["settings"] for run in data["runs"] if run["method"] == "camal"}
 
 
 def test_runs_of_two_revisions_are_told_apart(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from camal_rl.atomic import explained, write_text
+from camal_rl.comparison.results.extension import extended
 from camal_rl.comparison.results.manifest import MANIFEST, read_manifest
 from camal_rl.comparison.results.result_file import ResultFile, read_result_file
 from camal_rl.comparison.results.sources import comparison_text
@@ -46,7 +47,7 @@ def find_result(source: Path) -> Path:
     )
 
 
-def add_result(file: Path, name: str, folder: Path) -> Path:
+def add_result(file: Path, name: str, folder: Path, extend: bool = False) -> Path:
     """Write a result file into a folder of results, replacing an earlier one of the same name; return its path.
 
     Args:
@@ -54,21 +55,25 @@ def add_result(file: Path, name: str, folder: Path) -> Path:
             of removed pixels are dropped from ``metrics.json``, since no table shows them.
         name: its name there, without suffix.
         folder: the folder of results; a manifest and a page are created if there are none.
+        extend: add the runs of a comparison to those of the earlier file, see
+            :func:`camal_rl.comparison.results.extension.extended`.
 
     Raises:
-        ValueError: the name cannot be a file name, the file is not a result, or it is too large.
+        FileNotFoundError: there is no earlier file to extend.
+        ValueError: the name cannot be a file name, the file is not a result, it is too large, or the earlier file
+            cannot be extended by it.
         WriteError: a file cannot be written.
     """
     check_folder_name("--name", name)
     found = read_result_file(file)
-    text = _text(file, found)
+    begins = not (folder / MANIFEST).is_file()
+    target = folder / ("files" if begins else read_manifest(folder).files[0]) / f"{name}.json"
+    text = _extended_text(target, file) if extend else _text(file, found)
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(
             f"{file} would take {len(text.encode()):,} bytes, but a kept result may take at most {MOST_BYTES:,}; "
             "compare fewer methods or level sets at a time"
         )
-    begins = not (folder / MANIFEST).is_file()
-    target = folder / ("files" if begins else read_manifest(folder).files[0]) / f"{name}.json"
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, text)
@@ -96,6 +101,19 @@ def _text(file: Path, found: ResultFile) -> str:
     if found.runs:
         return _with_origin(read_metrics(file), file.parent).text(checksum=True)
     return _measurement_text(data)
+
+
+def _extended_text(target: Path, file: Path) -> str:
+    """Return the text of an earlier file with the runs of another comparison."""
+    read_result_file(target)
+    kept, new = read_json(target), read_json(file)
+    for path, data in ((target, kept), (file, new)):
+        if "figures" not in data:
+            raise ValueError(f"{path} is not the {COMPARISON} of a comparison; only these can be joined")
+    try:
+        return comparison_text(extended(kept, new))
+    except ValueError as error:
+        raise ValueError(f"{target}, {file}: {error}") from error
 
 
 def _with_origin(metrics: RunMetrics, folder: Path) -> RunMetrics:

@@ -8,22 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from camal_rl.comparison.groups import Group
+from camal_rl.comparison.groups import FoundRun, Group, essential_settings
 from camal_rl.runs.curves import Curve, read_curves
+from camal_rl.runs.folders import sha256_of_text
 from camal_rl.runs.json_files import with_sum
 from camal_rl.runs.origin import origin
 
 POINTS, ALL_POINTS, FEWEST_POINTS = 100, 4000, 8
 """Maximum points of a thinned curve, of all curves of a file together, and minimum points of each curve."""
 _DIGITS = 5
+_SUM_LENGTH = 12
 _ONE_LINE_EACH = ("runs", "provenance", "figures", "curves")
 
 
 def sources(group: Group) -> dict[str, Any]:
     """Return how the runs were evaluated, the runs, and their origins; shared origins are stored once.
 
-    ``runs`` holds ``method``, ``seed``, ``steps`` and ``seconds`` of training, and in ``provenance`` the index of its
-    origin in the list ``provenance``; see :data:`camal_rl.runs.origin.FACTS`.
+    ``runs`` holds ``method``, ``seed``, ``steps`` and ``seconds`` of training, in ``settings`` a checksum of the
+    settings that affect learning, and in ``provenance`` the index of its origin in the list ``provenance``; see
+    :data:`camal_rl.runs.origin.FACTS`.
     """
     origins: list[dict[str, Any]] = []
     runs = []
@@ -37,12 +40,18 @@ def sources(group: Group) -> dict[str, Any]:
                 "seed": run.seed,
                 "steps": training.get("timesteps"),
                 "seconds": training.get("seconds"),
+                "settings": _settings_sum(run),
                 "provenance": origins.index(found),
             }
         )
     evaluated = next((run.metrics for run in group.runs if run.metrics), None)
     evaluation = None if evaluated is None else {"suite": evaluated.suite, **evaluated.settings}
     return {"evaluation": evaluation, "runs": runs, "provenance": origins}
+
+
+def _settings_sum(run: FoundRun) -> str:
+    settings = json.dumps(essential_settings(run), sort_keys=True, default=str)
+    return sha256_of_text(settings)[:_SUM_LENGTH]
 
 
 def group_curves(group: Group) -> dict[str, Any]:
@@ -53,8 +62,7 @@ def group_curves(group: Group) -> dict[str, Any]:
     """
     task = group.task
     found = {run: read_curves(run.folder.tensorboard, list(task.curves)) for run in group.runs}
-    count = sum(map(len, found.values()))
-    points = max(FEWEST_POINTS, min(POINTS, ALL_POINTS // max(1, count)))
+    points = points_of_each(sum(map(len, found.values())))
     curves: dict[str, Any] = {}
     for tag, title in task.curves.items():
         methods: dict[str, Any] = {}
@@ -66,6 +74,11 @@ def group_curves(group: Group) -> dict[str, Any]:
             steps = group.runs[0].config.step_name
             curves[tag] = {"title": title, "steps": steps, "same_axis": beside, "methods": methods}
     return curves
+
+
+def points_of_each(count: int) -> int:
+    """Return how many points each of ``count`` curves of a file may have."""
+    return max(FEWEST_POINTS, min(POINTS, ALL_POINTS // max(1, count)))
 
 
 def thinned(curve: Curve, points: int) -> list[list[float]]:
