@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both set up .venv first if it is missing or older than the pins.
+# The main commands are `make demo` and `make test`. Both set up .venv first if it is missing or older than the pins.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,19 +8,20 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, say what came out"
+	@echo "make demo   set up, train PPO and CAMAL on the toy grid, evaluate both on held-out levels, print the results"
 	@echo "make test   set up, run the tests"
-	@echo "make lint | types | rooms | wheel   what continuous integration runs besides"
-	@echo "make lowest the tests of agents, runs and command line with the oldest supported versions"
+	@echo "make lint | types | rooms | wheel   the other checks of continuous integration"
+	@echo "make lowest test agents, runs and the command line with the oldest supported versions"
 	@echo "make docs   serve the documentation site on this machine; make site builds it strictly into build/docs"
-	@echo "make dist   source distribution and wheel of a release, checked"
+	@echo "make dist   build and check the source distribution and the wheel of a release"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
-# $(call detectors_and_opencv,FOLDER,CONSTRAINTS): OCAtari without what its detectors do not import, an OpenCV that loads.
+# $(call detectors_and_opencv,FOLDER,CONSTRAINTS): install OCAtari without requirements that its detectors do not need,
+# and an OpenCV that loads on this machine.
 define detectors_and_opencv
 	$(1)/python -m pip install --quiet --no-deps -c constraints.txt ocatari
 	@$(1)/python -c 'import cv2' 2>/dev/null || { \
-	  echo "OpenCV cannot load here (a server image without libGL or glib: apt-get install libgl1 libglib2.0-0); taking its headless build"; \
+	  echo "OpenCV cannot load (libGL or glib is missing: apt-get install libgl1 libglib2.0-0); installing its headless build instead"; \
 	  $(1)/python -m pip uninstall --quiet --yes opencv-python && \
 	  $(1)/python -m pip install --quiet -c $(2) opencv-python-headless && \
 	  $(1)/python -c 'import cv2'; }
@@ -30,7 +31,7 @@ setup: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 13)))' \
-	  || { echo "Python 3.10 to 3.13 is needed; try: make PYTHON=python3.11" >&2; exit 2; }
+	  || { echo "Python must be 3.10 to 3.13; try: make PYTHON=python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
@@ -43,7 +44,8 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The oldest supported versions of everything but torch, in an environment of their own. LOWEST_TESTS=tests runs all.
+# Tests with the oldest supported versions of everything except torch, in a separate environment. LOWEST_TESTS=tests
+# runs all tests.
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests/agents tests/runs tests/cli
 
@@ -67,16 +69,16 @@ wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 
-# The rooms of ARCHITECTURE.md: who may import whom. As type checkers, it reads the wheel's copy.
+# Checks which packages may import which (the rooms of ARCHITECTURE.md), in the wheel's copy.
 rooms: wheel
 	cd build/site && $(CURDIR)/$(BIN)/lint-imports $(CURDIR)/setup.cfg --no-cache
 
-# Type checkers do not see through an editable install whose folders are mapped: they check the wheel's copy.
+# Type checkers cannot follow an editable install whose folders are mapped, so they check the wheel's copy.
 types: wheel
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg -p camal_rl
 	cd build/site && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg $(CURDIR)/examples
 
-# Material's hint at its successor, which has no hooks yet, says nothing about this site.
+# This silences Material's hint at its successor, which has no hooks yet.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 docs: $(STAMP)

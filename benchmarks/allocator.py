@@ -1,7 +1,7 @@
 """Claim: keeping freed memory makes PPO's update on images cheaper on a CPU.
 
-Two processes run the same updates of CAMAL PPO on the toy grid, one after the other, in turns; one of them calls
-``keep_freed_memory`` first. Prints CPU seconds (user, system) for each and their ratio.
+Two processes take turns to run the same updates of CAMAL PPO on the toy grid; one of them calls ``keep_freed_memory``
+first. The program prints the CPU seconds (user, system) of each and their ratio.
 
     python benchmarks/allocator.py
 """
@@ -20,7 +20,7 @@ from camal_rl.runs.provenance import program_provenance
 
 
 def updates(keep: bool) -> tuple[float, float]:
-    """Return user and system CPU seconds of four updates of 2,048 frames with the compact encoder."""
+    """Return user and system CPU seconds of two updates on a rollout of 4,096 frames with the compact encoder."""
     import torch
 
     from camal_rl.agents import CAMALPPO

@@ -1,14 +1,13 @@
-"""Claim: where the Atari masks are `good`, they lie on the objects; two sources that do not use them agree.
+"""Claim: Atari masks rated `good` lie on the objects; at least two of three independent measurements agree with them.
 
-Three measurements for each game, on random play:
+The three measurements of each game use random play:
 
-* vision: OCAtari's other detector, which looks for colors on the screen, against the boxes from RAM. A box is right if
-  a box of the other source has an intersection over union of at least .5 with it, whatever either calls it.
-* alteration: one byte of RAM is changed. Where exactly the boxes of one class move away, the pixels that change there
-  are the object's, whoever drew it. They are compared with the label map of the whole pipeline: bounding box, and
-  pixels of the silhouette.
-* motion: the share of the pixels that change from one observation to the next that lie in a box before or after; what
-  is missing belongs to objects without a box, or to a moving background.
+* vision: the boxes from RAM are compared with those of OCAtari's other detector, which looks for colors on the screen.
+  Boxes match at an intersection over union of at least .5, regardless of their classes.
+* alteration: one byte of RAM is changed. If only the boxes of one class move away, the pixels that change there belong
+  to the object. They are compared with the final label map: the bounding box, and the pixels of the silhouette.
+* motion: of the pixels that change between two observations, the share that lies in a box of either. The other pixels
+  belong to objects without a box or to a moving background.
 
     python benchmarks/atari_masks.py                       # every game: table and benchmarks/results/atari_masks.json
     python benchmarks/atari_masks.py --games Pong Freeway --states 20        # only these; the rest of the JSON stays
@@ -37,7 +36,7 @@ from camal_rl.runs.provenance import program_provenance
 
 
 def share(part: int, whole: int) -> float | None:
-    """Return a share, ``None`` of nothing."""
+    """Return ``part / whole``, or ``None`` if ``whole`` is 0."""
     return round(part / whole, 3) if whole else None
 
 
@@ -58,15 +57,15 @@ def summary(counts: ClassResult) -> dict[str, Any]:
 
 
 def mean_of_classes(classes: Sequence[ClassResult], name: str, count: str, enough: int) -> float | None:
-    """Return the mean of a share over the classes that were counted often enough, ``None`` of no class."""
+    """Return the mean of a share over the classes with at least ``enough`` counts, or ``None`` without such a class."""
     shares = [summary(each)[name] for each in classes if getattr(each, count) >= enough]
     return round(sum(shares) / len(shares), 3) if shares else None
 
 
 def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
-    """Return each share as the mean over classes: a few rare classes must not hide behind a frequent one.
+    """Return each share as the mean over classes, so that rare classes weigh as much as frequent ones.
 
-    A class that vision does not know, of which it has no box and confirms none, does not count for the precision.
+    A class that vision does not know (it finds no box and confirms none) does not count for the precision.
     """
     known = [each for each in classes if each.vision_boxes or each.ram_boxes_seen]
     return {
@@ -79,11 +78,11 @@ def means(classes: Sequence[ClassResult]) -> dict[str, float | None]:
 
 
 def exactness(report: dict[str, Any]) -> str:
-    """Return ``good`` where two of the three sources agree with the masks and vision shares half of the boxes.
+    """Return ``good`` if two of the three sources agree with the masks and vision shares half of the boxes.
 
-    Otherwise it is ``poor``, or ``none`` where neither holds at all: masks are refused. Vision agrees with
-    precision and recall of at least .85, motion with .9 of the changes, alteration with an F1 of the silhouettes'
-    pixels of at least .85 over ten objects. Each source has games in which it fails itself: the other detector finds
+    Return ``poor`` if only one source agrees or only the boxes do, otherwise ``none``; masks are then refused. Vision
+    agrees at a precision and recall of at least .85, motion at .9 of the changes, and alteration at an F1 of the
+    silhouettes' pixels of at least .85 over ten objects. Each source fails in some games: the other detector finds
     nothing, or the background moves.
     """
     if "error" in report:
@@ -102,11 +101,11 @@ def exactness(report: dict[str, Any]) -> str:
 
 
 def measure(task: tuple[str, tuple[int, int], int, int]) -> dict[str, Any]:
-    """Measure one game in one mode and difficulty; to be called in a process of its own."""
+    """Measure one game in one mode and difficulty; call this in a process of its own."""
     game, (mode, difficulty), frames, states = task
     warnings.filterwarnings("ignore")
     report: dict[str, Any] = {"game": game, "mode": mode, "difficulty": difficulty}
-    # Whatever the table says about this variant is not known before it is measured.
+    # The table must not refuse this variant before it is measured.
     GAMES[game] = replace(GAMES[game], exactness="poor", other=(mode, difficulty), held_out_checked=True)
     options = AtariOptions(
         game, mode=mode, difficulty=difficulty, segmentation="box", grayscale=False, repeat_action_probability=0.0
@@ -115,7 +114,7 @@ def measure(task: tuple[str, tuple[int, int], int, int]) -> dict[str, Any]:
 
 
 def compared_with_sources(options: AtariOptions, frames: int, states: int) -> dict[str, Any]:
-    """Return what the three sources say of the masks of a game with these options, and how exact that makes them."""
+    """Return the agreement of the three sources with the masks of a game, and the exactness that follows."""
     report: dict[str, Any] = {}
     result = Result()
     try:
@@ -123,7 +122,7 @@ def compared_with_sources(options: AtariOptions, frames: int, states: int) -> di
         measure_motion(env, result, frames)
         compare_with_vision(env, result, frames // 4)
         measure_alterations(env, result, states)
-    except Exception as error:  # a detector that fails is a result
+    except Exception as error:  # The failure of a detector is a result.
         report["error"] = f"{type(error).__name__}: {error}"
         return {**report, "exactness": exactness(report)}
     relevant = options.spec().relevant
@@ -156,7 +155,7 @@ def line(report: dict[str, Any]) -> str:
 
 
 def run(tasks: Sequence[tuple[str, tuple[int, int], int, int]], out: Path) -> None:
-    """Measure, print the table and write the JSON; what the file holds of other games and variants stays."""
+    """Measure, print the table and write the JSON; entries of other games and variants stay in the file."""
     out.parent.mkdir(parents=True, exist_ok=True)
     simulators = {name: version(name) for name in ("ale-py", "ocatari")}
     described = {**program_provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
@@ -192,7 +191,7 @@ def main() -> None:
     parser.add_argument("--games", nargs="+", choices=with_classes, default=with_classes, metavar="GAME")
     parser.add_argument("--sets", choices=("default", "held_out", "both"), default="both", help="modes of the games")
     parser.add_argument("--variants", nargs="+", type=_variant, metavar="MODE,DIFFICULTY", help="other modes instead")
-    parser.add_argument("--frames", type=int, default=400, help="observations for motion, a quarter of it for vision")
+    parser.add_argument("--frames", type=int, default=400, help="observations for motion; a quarter of them for vision")
     parser.add_argument("--states", type=int, default=8, help="states in which each byte is altered once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/atari_masks.json"))
     given = parser.parse_args()

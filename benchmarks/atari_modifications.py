@@ -1,12 +1,12 @@
-"""Claim: with the modifications that are `checked`, the Atari masks lie on the objects as they do without.
+"""Claim: Atari masks are as good with a modification that is `checked` as without it.
 
-A modification of what objects do is measured as a mode of the game is, see `atari_masks.py`, and has to be `good`. No
-relevant class may have boxes whose precision or recall is more than .1 below that of the game as it is.
+A modification of behavior is measured like a mode of the game (see `atari_masks.py`) and must be `good`. Precision and
+recall of a relevant class's boxes may be at most .1 lower than in the unmodified game.
 
-Other colors leave all boxes where they are, so a second source tells what the colored objects are: the same game with
-the same actions, in which the modification's bytes hold yet other colors. The pixels of their boxes in which the two
-screens differ are the objects, but for parts that keep their color, such as tires. Of these pixels at least .85 have to
-be labeled; and of the labeled ones, at least .85 have to be among them or be labeled in the game as it is.
+A modification of colors leaves all boxes in place. The reference is the same game with the same actions, in which the
+modification's bytes have yet other colors. The pixels of the boxes in which the two screens differ belong to the
+objects; only parts that keep their color, such as tires, are missing. At least .85 of these pixels must be labeled. At
+least .85 of the labeled pixels must be among them or be labeled in the unmodified game.
 
     python benchmarks/atari_modifications.py               # all: table and benchmarks/results/atari_modifications.json
     python benchmarks/atari_modifications.py --games Pong --only drift       # only these; the rest of the JSON stays
@@ -53,10 +53,10 @@ def options_of(game: str, name: str | None) -> AtariOptions:
 
 
 def register_twins(game: str, modification: Modification) -> None:
-    """Add the modification that colors the same objects otherwise, and the one that changes nothing."""
+    """Add a modification that gives the same objects yet other colors, and one that changes nothing."""
     effect = modification.effect
     if not isinstance(effect, Hold):
-        raise TypeError(f"colors of {game} are not held: {effect}")
+        raise TypeError(f"a modification of colors must be a Hold, got {effect} in {game}")
     values = {address: (effect.values[address] + OTHER_HUE) % 256 for address in effect.addresses}
     MODIFICATIONS[game][TWIN] = replace(modification, effect=Hold(values))
     MODIFICATIONS[game][PLAIN] = replace(modification, effect=Hold({}))
@@ -76,7 +76,7 @@ def compare_with_twin(game: str, name: str, frames: int) -> dict[str, Any]:
     drawn_pixels = labeled_pixels = right = found = apart = seen = 0
     for _ in zip(play(env, 5), play(twin, 5), play(plain, 5), strict=True):
         apart += any((env.boxes, env.previous_boxes) != (each.boxes, each.previous_boxes) for each in (twin, plain))
-        # Displays and parts of walls can share the color: what counts lies in the objects' boxes.
+        # Displays and parts of walls can share the color, so only pixels in the objects' boxes count.
         theirs = np.isin(labels_of(env, boxes), ids)
         drawn = (env.ale.getScreen() != twin.ale.getScreen()) & theirs
         labeled, labeled_plain = (np.isin(labels_of(each, silhouettes), ids) for each in (env, plain))
@@ -100,7 +100,7 @@ def compare_with_twin(game: str, name: str, frames: int) -> dict[str, Any]:
 
 
 def worse_classes(plain: dict[str, Any], modified: dict[str, Any], relevant: Sequence[str]) -> list[str]:
-    """Return the relevant classes whose boxes agree clearly less with the other detector than without modification."""
+    """Return the relevant classes whose boxes agree clearly less with vision than without the modification."""
     found = []
     for name in relevant:
         before, after = plain["classes"].get(name), modified["classes"].get(name)
@@ -114,7 +114,7 @@ def worse_classes(plain: dict[str, Any], modified: dict[str, Any], relevant: Seq
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Measure a game with one modification, or without; to be called in a process of its own."""
+    """Measure a game with one modification, or without any; call this in a process of its own."""
     game, name, frames, states = task
     warnings.filterwarnings("ignore")
     report: dict[str, Any] = {"game": game, "modification": name}
@@ -128,7 +128,7 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 def judge(report: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the report of a behavior with whether its masks are good."""
+    """Return a report; for a modification of behavior, add whether its masks are good."""
     if report.get("changes") != "behavior":
         return report
     if "error" in report:
@@ -154,7 +154,7 @@ def _key(report: dict[str, Any]) -> tuple[str, str]:
 
 
 def run(tasks: Sequence[Task], out: Path) -> None:
-    """Measure, print the table and write the JSON; what the file holds of others stays."""
+    """Measure, print the table and write the JSON; entries of other games and modifications stay in the file."""
     simulators = {name: version(name) for name in ("ale-py", "ocatari")}
     described = {**program_provenance(), **simulators, "load_at_start": round(os.getloadavg()[0], 1)}
     reports = {_key(each): each for each in json.loads(out.read_text())["games"]} if out.exists() else {}
@@ -175,9 +175,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", choices=list(MODIFICATIONS), default=list(MODIFICATIONS), metavar="GAME")
     parser.add_argument(
-        "--frames", type=int, default=400, help="observations for motion and colors, a quarter for vision"
+        "--frames", type=int, default=400, help="observations for motion and colors; a quarter of them for vision"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only modifications whose names hold one of these")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only modifications whose names contain one of these")
     parser.add_argument("--states", type=int, default=8, help="states in which each byte is altered once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/atari_modifications.json"))
     given = parser.parse_args()

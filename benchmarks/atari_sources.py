@@ -1,4 +1,4 @@
-"""The sources that the Atari masks are compared with by `benchmarks/atari_masks.py`, and what is counted."""
+"""The sources with which `benchmarks/atari_masks.py` compares the Atari masks, and what is counted."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Rectangle = tuple[int, int, int, int]
 
 SAME_BOX = 0.5
 MARGIN = 6
-"""How far from its box an object's pixels are looked for."""
+"""Distance in pixels from an object's box within which its pixels are searched."""
 LOCAL = 400
-"""An alteration that changes more pixels than this outside the boxes that moved changed more than an object."""
+"""Largest number of changed pixels outside all boxes; an alteration beyond it changed more than one object."""
 REPEAT = 0.85
 VISION_SECONDS = 3.0
 
 
 @dataclass
 class ClassResult:
-    """Counts for one class; shares are made of them in :func:`summary`."""
+    """Counts for one class; ``atari_masks.summary`` computes shares from them."""
 
     ram_boxes: int = 0
     ram_boxes_seen: int = 0
@@ -51,7 +51,7 @@ class ClassResult:
 
 @dataclass
 class Result:
-    """What was seen in one game and variant."""
+    """Counts for one game and variant."""
 
     frames: int = 0
     vision_errors: int = 0
@@ -62,7 +62,7 @@ class Result:
 
 
 def play(game: RawAtariEnv, seed: int) -> Iterator[tuple[Image, dict[str, Any], bool]]:
-    """Play at random, most actions repeated, FIRE first; give observation, info and whether the episode is new."""
+    """Play random, mostly repeated actions, FIRE first; yield observation, info and whether the episode is new."""
     rng = np.random.default_rng(seed)
     observation, info = game.reset(seed=seed)
     yield observation, info, True
@@ -86,7 +86,7 @@ def intersection_over_union(one: Rectangle, other: Rectangle) -> float:
 
 
 def matched(ones: Sequence[Rectangle], others: Sequence[Rectangle]) -> tuple[set[int], set[int]]:
-    """Return which boxes of each source have a partner in the other, one to one, as many as possible."""
+    """Return the boxes of each source that match one of the other, in a largest one-to-one matching."""
     if not ones or not others:
         return set(), set()
     same = np.array([[intersection_over_union(one, other) >= SAME_BOX for other in others] for one in ones])
@@ -96,7 +96,7 @@ def matched(ones: Sequence[Rectangle], others: Sequence[Rectangle]) -> tuple[set
 
 
 class Vision:
-    """OCAtari's detector of colors on the screen; it takes its own objects in some games, the RAM's in others."""
+    """OCAtari's detector of colors on the screen; it needs its own objects in some games, the RAM's in others."""
 
     def __init__(self, game: str) -> None:
         self._game = game
@@ -112,7 +112,7 @@ class Vision:
         """Return the boxes of a screen by class, ``None`` if the detector fails on it."""
         try:
             self._vision.detect_objects_vision(self._objects, screen, self._game, True)
-        except Exception:  # it fails in many ways on what it does not know
+        except Exception:  # The detector fails in many ways on unknown screens.
             self._restart()
             return None
         found = defaultdict(list)
@@ -123,7 +123,7 @@ class Vision:
         return found
 
     def _restart(self) -> None:
-        """Start with the other kind of objects, or with the same where a game does not have them."""
+        """Start with the other kind of objects, or with the same kind if a game does not have the other."""
         self._own_objects = not self._own_objects
         try:
             self._objects = self._start()
@@ -139,7 +139,7 @@ def flat(boxes: dict[str, list[Rectangle]]) -> tuple[list[str], list[Rectangle]]
 
 
 def compare_with_vision(game: RawAtariEnv, result: Result, frames: int) -> None:
-    """Count boxes that the other detector confirms, the RAM's of the frame before counting where they fit better."""
+    """Count the boxes that the other detector confirms, in this or the previous frame, whichever agrees better."""
     vision, names = Vision(game.options.game), game.options.spec().names
     start, steps = time.process_time(), 0
     for _, _, new in play(game, 1):
@@ -192,9 +192,15 @@ def measure_motion(game: RawAtariEnv, result: Result, frames: int) -> None:
 def replay(
     game: RawAtariEnv, state: Any, modes: Sequence[str], alteration: tuple[int, int] | None = None
 ) -> tuple[Image, list[Image]]:
-    """Return the observation and its label map in each mode after one step from a state, with a byte changed or not.
+    """Return the observation and its label map in each mode after one step from a state.
 
-    The detector starts anew, with and without an alteration, since what it remembers belongs to another course.
+    The detector is reset both with and without an alteration, because its state belongs to another episode.
+
+    Args:
+        game: the game.
+        state: the emulator's state to start from.
+        modes: modes of the painters, ``box`` or ``silhouette``.
+        alteration: address and value of a byte of RAM that is changed; ``None`` changes nothing.
     """
     label_maps = []
     for mode in modes:
@@ -226,10 +232,10 @@ def bounds(mask: Mask) -> Rectangle:
 
 
 def objects_that_left(before: Image, after: Image) -> Iterator[tuple[int, Mask, Mask]]:
-    """Give label, boxes and surroundings of each object that is elsewhere after an alteration, and alone there.
+    """Yield label, boxes and surroundings of each isolated object that is elsewhere after an alteration.
 
-    Boxes that touch count as one object. One is left out if another of its class is near, or if boxes of other classes
-    that are near change too.
+    Boxes that touch count as one object. An object is left out if another one of its class is near, or if nearby boxes
+    of other classes change too.
     """
     for label in np.flatnonzero(np.bincount(before.ravel()))[1:]:
         now = grown(after == label, MARGIN)
@@ -259,7 +265,7 @@ def measure_alterations(game: RawAtariEnv, result: Result, states: int) -> None:
             value = (int(ram[address]) + int(rng.integers(8, 248))) % 256
             try:
                 altered, (altered_boxes,) = replay(game, state, ("box",), (address, value))
-            except Exception:  # the detector knows nothing of RAM that the game never has
+            except Exception:  # The detector may fail on RAM that the game never has.
                 continue
             changed = (image != altered).any(axis=-1)
             everywhere = grown((boxes > 0) | (altered_boxes > 0), MARGIN)
@@ -278,10 +284,10 @@ def measure_alterations(game: RawAtariEnv, result: Result, states: int) -> None:
 
 
 def count_object(counts: ClassResult, box: Mask, drawn: Mask, labeled: Mask, still_drawn: Mask) -> None:
-    """Add one object that left: its box, the pixels that it had drawn, and those that were labeled.
+    """Add one object that moved away: its box, its drawn pixels, and its labeled pixels.
 
-    Where nothing changes, either nothing was drawn there, or the game draws by other bytes than the detector reads.
-    Where something else is drawn afterwards, such as an explosion, the object's pixels are unknown.
+    If no pixel changes, either nothing was drawn there, or the game draws from other bytes than the detector reads. If
+    something else is drawn afterwards, such as an explosion, the object's pixels are unknown.
     """
     if not drawn.any():
         counts.altered_nothing += 1

@@ -1,8 +1,8 @@
 """Claim: checkpoints at the default interval take a small share of training time.
 
-Trains CAMAL on StarPilot and writes a checkpoint after every rollout. The share is the time of one checkpoint over that
-of training between two at the default settings: 250,000 steps or 10 minutes, whichever is sooner. Both are measured in
-one run.
+The program trains CAMAL on StarPilot and writes a checkpoint after every rollout. With default settings, checkpoints
+are 250,000 steps or 10 minutes apart, whichever is sooner. The share is the time of one checkpoint divided by the time
+from one checkpoint to the next. All times are measured in one run.
 
     python benchmarks/checkpoints.py results/checkpoints.json
 """
@@ -30,11 +30,11 @@ from camal_rl.runs.run_folder import RunFolder
 
 ROLLOUTS = 6
 STEPS = 32
-"""Steps of a rollout, fewer than those of the configuration: the time of training a step is the same."""
+"""Steps of a rollout. They are fewer than the configuration's, but training takes the same time per step."""
 
 
 class Timed(BaseCallback):
-    """Writes a checkpoint at the start of every rollout but the first, and times it and what is between two."""
+    """Writes a checkpoint at the start of every rollout but the first; times the writing and the training between."""
 
     def __init__(self, checkpoints: TrainingCheckpoints) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Timed(BaseCallback):
 
 
 def measured(encoder: str) -> dict[str, Any]:
-    """Return seconds, bytes and the share of training time for an encoder."""
+    """Return the seconds and bytes of a checkpoint, and its share of training time, for an encoder."""
     settings = [f"policy.encoder={encoder}", "policy.precision=float32", "threads=1", "device=cpu"]
     settings.append(f"algorithm.n_steps={STEPS}")
     config = agent_config(load_config("procgen/starpilot", settings))

@@ -1,10 +1,11 @@
-"""Draw frames beside their counterfactuals: docs/images/counterfactuals.png.
+"""Draw frames next to their counterfactuals: docs/images/counterfactuals.png.
 
     python benchmarks/counterfactual_sheet.py
     python benchmarks/counterfactual_sheet.py --out sheet.png procgen/maze:background_1,remove_cheese,remove_wall
 
-Each row names an environment and its interventions; the frame shown is the one of a short random run in which most of
-the interventions apply, and among those the one in which the least visible intervention changes the most pixels.
+Each argument names an environment and its interventions and gives one row. The row shows the frame of a short random
+run in which most of the interventions apply; among equal frames, the one in which the least visible intervention
+changes the most pixels.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _best_frame(env: CounterfactualEnv, frames: Image, names: Sequence[str]) -> 
     known = {item.name: item for item in env.interventions()}
     missing = [name for name in names if name not in known]
     if missing:
-        raise ValueError(f"no intervention {missing[0]!r}; there are {', '.join(known)}")
+        raise ValueError(f"unknown intervention {missing[0]!r}; known: {', '.join(known)}")
     drawn = [env.counterfactual(known[name]) for name in names]
     applied = np.sum([item.applies for item in drawn], axis=0)
     smallest = np.min([item.changed.mean(axis=(1, 2)) for item in drawn], axis=0)
@@ -64,7 +65,7 @@ def _best_frame(env: CounterfactualEnv, frames: Image, names: Sequence[str]) -> 
 
 
 def sheet(rows: Sequence[str]) -> Image:
-    """Draw one row per ``env_id:intervention,intervention,...``; all rows need the same number of interventions."""
+    """Draw one row per ``env_id:intervention,intervention,...``; all rows must have as many interventions."""
     drawn = []
     for row in rows:
         env_id, _, listed = row.partition(":")

@@ -1,9 +1,12 @@
-"""What making worlds and painting pictures costs in Crafter's own environment and in this one, in processor time.
+"""Processor time of Crafter's own environment and of this package's: generating worlds, and steps with their images.
 
-Both play the same random actions in one process, in turns. World: one world, made anew. Step: a step with its picture,
-and here with its masks, without resets. Play: steps with resets, on 200 levels of which
-none was made before. Processes: steps per second of wall
-time of copies in processes of their own, over those of as many in this process.
+Both environments play the same random actions in one process, in turns. Measured are:
+
+* world: generating one new world;
+* step: a step with its image, in this package also with masks, without resets;
+* play: a step with resets included, on 200 levels that were not generated before;
+* processes: steps per second of wall time of copies in their own processes, divided by that of as many copies in this
+  process.
 
     python benchmarks/crafter_speed.py
 """
@@ -28,11 +31,11 @@ from camal_rl.runs.provenance import program_provenance
 RESULT = Path(__file__).parent / "results" / "crafter_speed.json"
 LEVELS, ACTIONS = 200, 17
 LIGHTS = {"day": 60, "night": 200}
-"""By name, the step of Crafter's day at which steps are measured."""
+"""The step of Crafter's day at which steps are measured, by name."""
 
 
 def timed(run: Callable[[], Any], count: int) -> float:
-    """Return milliseconds of processor time for each of ``count`` parts of a run."""
+    """Return the milliseconds of processor time of a run, divided by ``count``."""
     start = time.process_time()
     run()
     return 1000 * (time.process_time() - start) / count
@@ -46,14 +49,17 @@ def their_env(level: int) -> Any:
 
 
 def world_ms(level: int) -> tuple[float, float]:
-    """Return what one world costs in Crafter and here."""
+    """Return the milliseconds of generating one world in Crafter and in this package."""
     env, own = their_env(level), make_env("Reward", start_level=level, num_levels=1)
     _terrain.cache_clear()
     return timed(env.reset, 1), timed(lambda: own.reset(seed=0), 1)
 
 
 def step_ms(hour: int, steps: int) -> dict[str, float]:
-    """Return what a step costs in Crafter, and here with each kind of masks; the player cannot die."""
+    """Return the milliseconds of a step in Crafter, and in this package without and with masks.
+
+    The player cannot die.
+    """
     theirs = their_env(3)
     theirs.reset()
     ours = {kind: make_env("Reward", start_level=3, num_levels=1, segmentation=kind) for kind in (None, "silhouette")}
@@ -73,7 +79,7 @@ def step_ms(hour: int, steps: int) -> dict[str, float]:
 
 
 def play_ms(kind: str | None, steps: int) -> float:
-    """Return what a step costs with resets."""
+    """Return the milliseconds of a step, resets included."""
     _terrain.cache_clear()
     env, rng = make_env("Reward", num_levels=LEVELS, segmentation=kind), np.random.default_rng(0)
     env.reset(seed=0)
@@ -96,7 +102,7 @@ def steps_per_second(venv: SegmentedVecEnv, steps: int) -> float:
 
 
 def processes_ratio(num_envs: int, rounds: int) -> list[float]:
-    """Return the speed of copies in processes over that of copies in this one, by round."""
+    """Return the speed of copies in their own processes over that of copies in this process, by round."""
     venvs = [make_vec("crafter/Reward", num_envs, 0, num_levels=LEVELS, subproc=subproc) for subproc in (False, True)]
     try:
         for venv in venvs:

@@ -1,7 +1,7 @@
-"""What `camal-rl evaluate --suite full` costs: frames per second against the quick suite, and what memory grows with.
+"""Cost of `camal-rl evaluate --suite full`: frames per second and peak memory, compared with the quick suite.
 
-The attention part of the evaluation (not the returns) of one run, quick and full, each in a process of its own so that
-peak memory is that of the suite alone; and the full suite on twice the frames, to show what memory grows with.
+The program measures attention (not returns) of one run with both suites, each in a process of its own, so that the peak
+memory is that of the suite alone. It measures the full suite on twice the frames too, to show how memory grows.
 
     python benchmarks/evaluate_suite.py runs/procgen-starpilot/camal-seed0
     python benchmarks/evaluate_suite.py RUN --frames 256

@@ -1,8 +1,8 @@
-"""Claim: a CAMAL agent acts as fast as stock PPO with the same network, and its exported graph has not one node more.
+"""Claim: a CAMAL agent acts as fast as stock PPO with the same network, and its exported graph has as many nodes.
 
-``model.predict`` on single 64x64x3 frames, float32, one thread: agents of this package and stock Stable-Baselines3
-agents with the same layers take turns in one process. A round's time is the median of its calls; a ratio is CAMAL's
-over stock's in the same round.
+Agents of this package and stock Stable-Baselines3 agents with the same layers take turns in one process to call
+``model.predict`` on single 64x64x3 frames, in float32 with one thread. A round's time is the median of its calls. A
+ratio is CAMAL's time divided by stock's in the same round.
 
     python benchmarks/inference.py
 """
@@ -46,9 +46,9 @@ def agents(encoder: str) -> dict[str, PPO]:
 
 
 def measure(models: dict[str, PPO], rounds: int, calls: int) -> list[dict[str, float]]:
-    """Return the median microseconds for a frame, round by round, after one to warm up.
+    """Return the median microseconds per frame of each round, after one round to warm up.
 
-    The agents alternate every ``BLOCK`` frames. A median, because other programs interrupt some calls.
+    The agents alternate every ``BLOCK`` frames. The median ignores the few calls that other programs interrupt.
     """
     frames = np.random.default_rng(0).integers(0, 256, (BLOCK, 64, 64, 3), np.uint8)
     measured = []
@@ -76,7 +76,7 @@ def nodes(model: PPO) -> dict[str, int]:
 
 
 def summary(models: dict[str, PPO], rounds: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the medians, CAMAL's time over stock's as median, minimum, maximum, and the graphs' operations."""
+    """Return the median times, the ratio (median, minimum, maximum of the rounds) and the graphs' operations."""
     ratios = [each["CAMAL"] / each["stock"] for each in rounds]
     return {
         "microseconds": {name: statistics.median(each[name] for each in rounds) for name in models},

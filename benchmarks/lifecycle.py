@@ -1,11 +1,10 @@
-"""Claim: simulators leave neither processes nor files behind, however the training process ends.
+"""Claim: simulators leave neither processes nor files behind, no matter how the training process ends.
 
-Programs are started in an empty working directory with a temporary folder of their own. In the cycles they step a
-vectorized environment; half of them close it, half just end. The kills hit ``camal-rl train`` at a random moment, also
-while simulators are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group
-(Ctrl-C). Counted is what is still there some time later: processes (known by a variable in the environment that they
-inherit), files in the working directory (but for the run folder), in the temporary folder and, by their names, in
-/dev/shm.
+Each program runs in an empty working directory with its own temporary folder. A *cycle* steps a vectorized environment;
+half of the cycles close it, half end without closing. A *kill* hits ``camal-rl train`` at a random moment, also while
+simulators are starting: SIGKILL to the training process, SIGKILL to its process group, or SIGINT to the group (Ctrl-C).
+The program counts what is left some time later: processes (recognized by an inherited environment variable), files in
+the working directory (except the run folder) and in the temporary folder, and shared memory in /dev/shm (by name).
 
     python benchmarks/lifecycle.py                    # ViZDoom, benchmarks/results/vizdoom_lifecycle.json
     python benchmarks/lifecycle.py --family atari
@@ -33,7 +32,7 @@ from camal_rl.runs.provenance import program_provenance
 
 MARK = "CAMAL_RL_LIFECYCLE"
 SHARED_MEMORY = Path("/dev/shm")
-# The names that ViZDoom shares memory under end in this many letters, which are also among its engine's arguments.
+# ViZDoom's names of shared memory end in this many letters, which also occur in its engine's arguments.
 INSTANCE_LENGTH = 10
 SHARED_PREFIXES = {"vizdoom": ("ViZDoom",)}
 PATIENCE_SECONDS = 60.0
@@ -52,7 +51,7 @@ DEFAULTS = {
     "dm_control": "dm_control/cartpole-swingup",
 }
 RUN_FOLDER = "run"
-# PyTorch makes this folder when a program first steps an optimizer: one for each user, which all programs share.
+# PyTorch creates this folder at a program's first optimizer step; all programs of a user share it.
 TORCH_CACHE = "torchinductor_"
 
 STEPS = """
@@ -78,7 +77,7 @@ import signal
 import sys
 from camal_rl.cli.main import main
 
-# A program started in the background inherits that Ctrl-C is switched off.
+# A program that was started in the background inherits an ignored SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if __name__ == "__main__":
@@ -93,12 +92,12 @@ class Trial:
 
     Attributes:
         end: how the program ended: ``close``, ``exit`` (without closing), or a kill.
-        subproc: one process for each environment.
+        subproc: whether each environment had its own process.
         seconds: from the start of the simulators to the kill; ``None`` without a kill.
-        run_folder: whether the kill came after the run folder was made.
+        run_folder: whether the run folder existed at the end.
         returncode: the program's exit status.
         clean_after: seconds from the program's end until nothing was left; ``None`` if something stayed.
-        processes: processes left.
+        processes: number of processes left.
         files: files left, by place.
     """
 
@@ -113,12 +112,12 @@ class Trial:
 
 
 def marked_processes(token: str) -> list[int]:
-    """Return the processes that inherited a token; those that have ended do not count."""
+    """Return the ids of the running processes that inherited a token."""
     return [pid for pid, environment, _ in processes() if f"{MARK}={token}".encode() in environment]
 
 
 def processes() -> Iterator[tuple[int, list[bytes], bytes]]:
-    """Give the id, the environment and the command line of every process that may be looked at."""
+    """Yield id, environment and command line of every process that this user may inspect."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             yield int(folder.name), (folder / "environ").read_bytes().split(b"\0"), (folder / "cmdline").read_bytes()
@@ -127,7 +126,7 @@ def processes() -> Iterator[tuple[int, list[bytes], bytes]]:
 
 
 class Places:
-    """Where a program can leave files; what is there at the start does not count."""
+    """The places where a program can leave files; what is there at the start does not count."""
 
     def __init__(self, folder: Path, token: str, prefixes: tuple[str, ...]) -> None:
         self.working, self.temporary = folder / "working", folder / "temporary"
@@ -141,13 +140,13 @@ class Places:
         return {path.name for path in SHARED_MEMORY.iterdir() if path.name.startswith(self._prefixes)}
 
     def _new_shared(self) -> list[str]:
-        """Return names that were not there at the start and that no process of another program has in its arguments."""
+        """Return the new names, except those that occur in the arguments of another program's process."""
         names = self._shared() - self._before
         others = b" ".join(line for _, environment, line in processes() if names and self._token not in environment)
         return sorted(name for name in names if name.encode()[-INSTANCE_LENGTH:] not in others)
 
     def left(self) -> dict[str, list[str]]:
-        """Return what has been left, by place; places with nothing are not named."""
+        """Return the files left, by place; places without files are omitted."""
         places = {
             "working directory": [path for path in paths_below(self.working) if Path(path).parts[0] != RUN_FOLDER],
             "temporary folder": [path for path in paths_below(self.temporary) if not path.startswith(TORCH_CACHE)],
@@ -157,7 +156,7 @@ class Places:
 
 
 def paths_below(folder: Path) -> list[str]:
-    """Return the paths below a folder, from which others may be removing things meanwhile."""
+    """Return the paths below a folder; other processes may remove files at the same time."""
     found = [Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files)]
     return [str(path.relative_to(folder)) for path in found]
 
@@ -167,7 +166,7 @@ def command(env_id: str, num_envs: int, subproc: bool, end: str, steps: int) -> 
     own_processes = str(subproc).lower()
     if end not in KILLS:
         return STEPS, [env_id, str(num_envs), own_processes, str(steps), end]
-    # Small minibatches, so that the updates are long enough to be hit.
+    # Small minibatches make updates long enough for kills to hit them.
     sizes = [f"env.num_envs={num_envs}", "algorithm.n_steps=16", f"algorithm.batch_size={4 * num_envs}"]
     settings = [f"env.id={env_id}", f"env.options.subproc={own_processes}", *sizes]
     config = CONFIGS[env_id.partition("/")[0]]
@@ -175,7 +174,7 @@ def command(env_id: str, num_envs: int, subproc: bool, end: str, steps: int) -> 
 
 
 def run_trial(env_id: str, num_envs: int, subproc: bool, end: str, steps: int, delay: float | None) -> Trial:
-    """Run one program to its end and look what stays."""
+    """Run one program to its end and record what it leaves behind."""
     with tempfile.TemporaryDirectory() as folder:
         token = uuid.uuid4().hex
         places = Places(Path(folder), token, SHARED_PREFIXES.get(env_id.partition("/")[0], ()))
@@ -215,7 +214,7 @@ def kill(process: subprocess.Popen[bytes], end: str) -> None:
 
 
 def wait_until_clean(token: str, places: Places) -> tuple[float | None, list[int], dict[str, list[str]]]:
-    """Return after how many seconds nothing was left (``None`` for never), and which processes and files are left."""
+    """Return the seconds until nothing was left (``None`` if something stays), and the processes and files left."""
     start = time.monotonic()
     while True:
         left, files = marked_processes(token), places.left()
@@ -245,12 +244,12 @@ def main() -> None:
     """Run the trials and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", default="vizdoom")
-    parser.add_argument("--env", help="environment id; by default that of the family's configuration")
+    parser.add_argument("--env", help="environment id; by default one of the family")
     parser.add_argument("--cycles", type=int, default=50)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--num-envs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20, help="steps of a program that is not killed")
-    parser.add_argument("--latest", type=float, default=30.0, help="kills hit up to so many seconds after the start")
+    parser.add_argument("--latest", type=float, default=30.0, help="largest number of seconds from the start to a kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
 """Claim: a rollout costs little more memory than its raw uint8 observations.
 
-Each buffer lives in a process of its own: an agent is made, its process's memory is read, one rollout is collected and
-its minibatches are drawn without learning from them, and the peak is read again. The increase is compared with the size
-of the raw observations. The update itself needs more, for activations: that is the same for every buffer.
+Each buffer is measured in a process of its own: an agent is made, the memory of its process is read, one rollout is
+collected, its minibatches are drawn without learning from them, and the peak memory is read. The increase is compared
+with the size of the raw observations. An update also needs memory for activations, which is the same for every buffer.
 
     python benchmarks/memory.py
 """
@@ -29,7 +29,7 @@ ENCODERS = ("compact", "impala", "nature")
 
 
 class Watch(BaseCallback):
-    """Notes the process's memory at the first step, before the rollout has filled the buffer."""
+    """Records the memory of the process at the first step, before the rollout fills the buffer."""
 
     base = 0
 
@@ -45,7 +45,7 @@ def peak_memory() -> int:
 
 
 def collect(connection: Connection, kind: str, encoder: str, n_steps: int) -> None:
-    """Collect one rollout, draw its minibatches, and send the base and the peak."""
+    """Collect one rollout and draw its minibatches; send the memory before, and the peak after each of the two."""
     masks = kind == "CAMAL"
     env = make_vec("procgen/coinrun", NUM_ENVS, seed=0, segmentation="box" if masks else None)
     settings: dict[str, Any] = {"n_steps": n_steps, "batch_size": BATCH, "seed": 0}
@@ -53,7 +53,7 @@ def collect(connection: Connection, kind: str, encoder: str, n_steps: int) -> No
         model: PPO = CAMALPPO("CamPolicy", env, camal=CamalConfig(), policy_kwargs={"encoder": encoder}, **settings)
     else:
         model = PPO("CnnPolicy", env, **settings)
-    # Acting once first: libraries get their own memory then.
+    # Act once first, because libraries allocate their own memory then.
     env.reset()
     model.predict(env.observations())
     _, callback = model._setup_learn(0, Watch())
@@ -67,7 +67,7 @@ def collect(connection: Connection, kind: str, encoder: str, n_steps: int) -> No
 
 
 def measure(kind: str, encoder: str, n_steps: int) -> dict[str, Any]:
-    """Return the memory of one buffer."""
+    """Return the memory that one buffer needs."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=collect, args=(there, kind, encoder, n_steps))

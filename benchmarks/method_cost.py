@@ -1,10 +1,10 @@
-"""Claim: what each method costs per environment step over PPO, all in one run.
+"""Cost of each method per environment step compared with PPO, all measured in one run.
 
-The agents of one configuration, which differ in the method alone, take turns at a rollout and its update, every other
-round in the other order: PPO, all methods, PPO without masks, and PPO once more, whose ratio shows how far figures
-are to be trusted. PPO has masks as in `camal-rl compare`, which logs alignment for every method. A ratio is the agent's
-time over PPO's in the same round; given are the median and the quartiles. Times are CPU times of the process, all
-threads together (`--clock wall` on a machine of one's own).
+Agents of one configuration that differ only in the method take turns: PPO, all methods, PPO without masks, and PPO
+again, whose ratio shows the measurement error. A turn is a rollout and its update, and the order is reversed in every
+other round. PPO has masks as in `camal-rl compare`, which logs alignment for every method. A ratio is the agent's time
+divided by PPO's in the same round; the table gives the median and the quartiles. Times are CPU times of the process
+over all threads (`--clock wall` on an idle machine).
 
     python benchmarks/method_cost.py                                       # toy grid, `nature`, float32, one thread
     python benchmarks/method_cost.py --configs starpilot --rounds 5        # StarPilot, `compact`
@@ -41,12 +41,12 @@ CONFIGS = {
     "toy_grid": ("toy_grid", ("policy.encoder=nature", *COMMON)),
     "starpilot": ("procgen/starpilot", ("policy.encoder=compact", *COMMON)),
 }
-"""What is measured: a configuration that ships, and the settings over it."""
+"""What is measured: a shipped configuration, and the settings that change it."""
 OUT = Path(__file__).parent / "results" / "method_cost.json"
 
 
 def agents_of(name: str, methods: Sequence[str], seed: int) -> dict[str, PPOWithTerms]:
-    """Return the agents that take turns, by what they are called."""
+    """Return the agents that take turns, by their names in the table."""
     source, settings = CONFIGS[name]
     settings_of = {
         BASE: (BASE, settings),
@@ -61,7 +61,7 @@ def agents_of(name: str, methods: Sequence[str], seed: int) -> dict[str, PPOWith
 
 
 def measure(agents: dict[str, PPOWithTerms], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Return the seconds of every round, by agent; the first warms up and is left out."""
+    """Return the seconds of every round, by agent; the first round warms up and is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in agents}
     for index in range(rounds + 1):
         for name in list(agents)[:: -1 if index % 2 else 1]:
@@ -72,7 +72,7 @@ def measure(agents: dict[str, PPOWithTerms], rounds: int, clock: Callable[[], fl
 
 
 def summary(seconds: dict[str, list[float]], steps: int) -> dict[str, Any]:
-    """Return of every agent the microseconds of an environment step, and the ratio to PPO's in the same rounds."""
+    """Return the microseconds per environment step of every agent, and the ratio to PPO's in the same rounds."""
     found = {}
     for name, times in seconds.items():
         ratio, low, high = quartiles([own / base for own, base in zip(times, seconds[BASE], strict=True)])
@@ -85,11 +85,11 @@ def main() -> None:
     """Measure, print the tables and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=["toy_grid"])
-    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated, without ppo")
-    parser.add_argument("--rounds", type=int, default=9, help="rollouts with updates that are measured, at least 2")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated methods, without ppo")
+    parser.add_argument("--rounds", type=int, default=9, help="number of measured rounds, at least 2")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="what times are measured by")
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="CPU time of the process, or wall time")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

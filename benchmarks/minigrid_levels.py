@@ -1,9 +1,9 @@
-"""How many different levels MiniGrid's environments have, and how many held-out ones look like a training level.
+"""Count the different levels of MiniGrid's environments, and the held-out levels that look like a training level.
 
     python benchmarks/minigrid_levels.py --out benchmarks/results/minigrid_levels.json
 
-For every environment: the number of different first frames (full view, without highlight) of the 200 training levels,
-and which share of 200 held-out levels starts with a frame of a training level, and so is left out of evaluations.
+For every environment, the program counts the different first frames (full view, without highlight) of the 200 training
+levels. It also gives the share of 200 held-out levels that start with such a frame, which evaluations exclude.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Claim: four files of one model give the same outputs; the one that cannot run code loads as fast as the one that can.
+"""Claim: four file formats of a model give the same outputs; safetensors cannot run code and loads as fast as a zip.
 
 An IMPALA CAMAL agent (float32, after one update on the toy grid) and a classifier (a ResNet) are written as
-safetensors, as the zip of Stable-Baselines3 (agents), as ``.pt2`` and as ONNX. Every file is loaded again and asked
-about the same random frames. A difference is the largest over logits and values, as a part of the largest output; a
-size is a multiple of the raw float32 weights; a time to load is a multiple of that of safetensors, the median of
-several in turns in one process, imports left out.
+safetensors, as the zip of Stable-Baselines3 (agents only), as ``.pt2`` and as ONNX. Every file is loaded again and
+evaluated on the same random frames. The table gives three numbers per format:
+
+* difference: the largest over logits and values, divided by the largest output;
+* size: divided by the size of the raw float32 weights;
+* time to load: divided by that of safetensors. It is the median of several loads in turns in one process, without
+  imports.
 
     python benchmarks/model_files.py
 """
@@ -44,21 +47,21 @@ Answer = Callable[[Frames], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class File:
-    """A model in one format: what lies on the disk, and how it is loaded as a function from frames to outputs."""
+    """A model in one format: its files, and a function that loads them as a function from frames to outputs."""
 
     paths: tuple[Path, ...]
     load: Callable[[], Answer]
 
 
 def frames_of(count: int) -> Iterator[Frames]:
-    """Yield so many random frames in batches."""
+    """Yield ``count`` random frames in batches."""
     generator = np.random.default_rng(0)
     for _ in range(count // BATCH):
         yield generator.integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8)
 
 
 def policy_answer(policy: CamPolicy) -> Answer:
-    """Return the logits (normalized, as SB3 has them) and values of a policy, side by side."""
+    """Return a function that gives a policy's logits (normalized, as in SB3) and values, concatenated."""
 
     def answer(frames: Frames) -> npt.NDArray[np.float32]:
         with torch.no_grad():
@@ -70,7 +73,7 @@ def policy_answer(policy: CamPolicy) -> Answer:
 
 
 def program_answer(path: Path, outputs: tuple[str, ...], normalized: bool) -> Answer:
-    """Return what an exported program gives, the parts side by side."""
+    """Return a function that gives the outputs of an exported program, concatenated."""
     if path.suffix == ".onnx":
         session = ReferenceEvaluator(str(path))
         run: Callable[[Frames], list[Any]] = lambda frames: session.run(list(outputs), {"images": frames})  # noqa: E731
@@ -90,7 +93,7 @@ def program_answer(path: Path, outputs: tuple[str, ...], normalized: bool) -> An
 
 
 def agent_files(folder: Path) -> tuple[Answer, int, dict[str, File]]:
-    """Write an agent in every format; return its answer, the bytes of its weights, and the files."""
+    """Write an agent in every format; return its own outputs, the bytes of its weights, and the files."""
     kwargs = {"encoder": "impala", "precision": "float32"}
     env = make_vec("toy_grid/default", 8, seed=0)
     model = CAMALPPO("CamPolicy", env, policy_kwargs=kwargs, n_steps=16, batch_size=64, n_epochs=1, device="cpu")
@@ -117,7 +120,7 @@ def agent_files(folder: Path) -> tuple[Answer, int, dict[str, File]]:
 
 
 def classifier_files(folder: Path) -> tuple[Answer, int, dict[str, File]]:
-    """Write a classifier in every format that there is for one."""
+    """Write a classifier in every format that classifiers have; returns as :func:`agent_files`."""
     torch.manual_seed(0)
     model = build_model("resnet", CLASSES, SIDE).eval()
     weights, program, onnx = (folder / f"classifier.{each}" for each in ("safetensors", "pt2", "onnx"))
@@ -142,7 +145,7 @@ def classifier_files(folder: Path) -> tuple[Answer, int, dict[str, File]]:
 
 
 def classifier_answer(model: nn.Module) -> Answer:
-    """Return the logits of a classifier."""
+    """Return a function that gives a classifier's logits."""
 
     def answer(frames: Frames) -> npt.NDArray[np.float32]:
         with torch.no_grad():
@@ -152,7 +155,7 @@ def classifier_answer(model: nn.Module) -> Answer:
 
 
 def _weight_bytes(network: nn.Module) -> int:
-    """Return the size of the weights, those that are shared counted once."""
+    """Return the size of the weights in bytes; shared weights count once."""
     return sum(each.numel() * each.element_size() for each in [*network.parameters(), *network.buffers()])
 
 
@@ -171,7 +174,7 @@ def compare(own: Answer, raw: int, files: dict[str, File], count: int, rounds: i
         scale = max(scale, float(np.abs(expected).max()))
         for name, answer in answers.items():
             largest[name] = max(largest[name], float(np.abs(answer(frames) - expected).max()))
-    # The first load of each also imports what it needs.
+    # The first load of each format also imports modules.
     times = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     return {
         name: {

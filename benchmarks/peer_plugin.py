@@ -1,8 +1,8 @@
-"""A pytest plugin that puts CAMALPPO in PPO's place before Stable-Baselines3's tests import it.
+"""A pytest plugin that replaces PPO by CAMALPPO before Stable-Baselines3's tests import it.
 
-``peer_suites.py`` loads it. ``PEER_WEIGHT`` is ``stock`` (PPO stays), ``0``, or a weight: then every ``CnnPolicy``
-becomes a ``CamPolicy`` of ``compact`` with that weight, and image environments get masks, the bright pixels of their
-frames.
+``peer_suites.py`` loads this plugin. The variable ``PEER_WEIGHT`` is ``stock`` (PPO stays), ``0``, or a weight above 0.
+With such a weight every ``CnnPolicy`` becomes a ``CamPolicy`` with the encoder ``compact``, and image environments get
+masks: the bright pixels of their frames.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class BrightPixels(VecEnvWrapper, SegmentedVecEnv):
         return step
 
     def segmentation(self) -> LabelMap:
-        """Return which pixels are bright."""
+        """Return the label map: 1 in bright pixels, 0 in others."""
         axis = 1 if is_image_space_channels_first(self.observation_space) else -1  # type: ignore[arg-type]
         return (self._frames.mean(axis=axis) > 128).astype(np.uint8)
 
@@ -70,13 +70,13 @@ class InItsPlace(CAMALPPO):
 
 
 if WEIGHT != "stock":
-    InItsPlace.__name__ = "PPO"  # log folders and messages carry the name
+    InItsPlace.__name__ = "PPO"  # Log folders and messages contain the name.
     for module in (stable_baselines3, stable_baselines3.ppo, stable_baselines3.ppo.ppo):
         module.PPO = InItsPlace  # type: ignore[misc]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests that touch PPO."""
+    """Keep only the tests that use PPO."""
     kept = [item for item in items if _touches_ppo(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept

@@ -1,9 +1,9 @@
-"""The tests of peers on what takes their place: Stable-Baselines3's on CAMALPPO, Gymnasium's checker on environments.
+"""Tests of other packages on this one: Stable-Baselines3's tests on CAMALPPO, Gymnasium's checker on environments.
 
-Nothing of theirs is kept: the source distribution of the installed version comes from the package registry into a
-temporary folder (or ``--sb3-tests`` names a folder of tests). Every test that touches PPO runs three times: with stock
-PPO, so that a failure of their own is told apart; with CAMALPPO at weight 0; and with CamPolicy and a weight in the
-place of CnnPolicy. Run ``python benchmarks/peer_suites.py``; it takes 10 to 30 minutes of CPU.
+The tests come from the source distribution of the installed version, which pip downloads into a temporary folder;
+``--sb3-tests`` names a folder of tests instead. Every test that uses PPO runs three times: with stock PPO, which shows
+failures of the tests themselves; with CAMALPPO at weight 0; and with CamPolicy and a weight in place of CnnPolicy. Run
+``python benchmarks/peer_suites.py``; it takes 10 to 30 minutes of CPU time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ RUNS = {"PPO": "stock", "weight 0": "0", "weight .5": "0.5"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test came to: ``passed``, ``failed`` or ``skipped``, and why."""
+    """The outcome of one test: ``passed``, ``failed`` or ``skipped``, and why."""
 
     state: str
     reason: str = ""
 
 
 def download_tests(folder: Path) -> Path:
-    """Put the tests of the installed Stable-Baselines3 into a folder and return where they lie."""
+    """Download the tests of the installed Stable-Baselines3 into a folder and return their path."""
     version = importlib.metadata.version("stable-baselines3")
     command = [sys.executable, "-m", "pip", "download", f"stable-baselines3=={version}"]
     subprocess.run([*command, "--no-binary", ":all:", "--no-deps", "-q", "-d", str(folder)], check=True)
@@ -47,12 +47,12 @@ def download_tests(folder: Path) -> Path:
         files.extractall(folder, filter="data")
     tests = sorted(folder.glob("*/tests"))
     if not tests:
-        raise SystemExit(f"the source distribution {archive.name} holds no tests; give a folder with --sb3-tests")
+        raise SystemExit(f"the source distribution {archive.name} contains no tests; give a folder with --sb3-tests")
     return tests[0]
 
 
 def run_suite(tests: Path, weight: str, work: Path, select: str, limit: int) -> dict[str, Outcome]:
-    """Run the tests that touch PPO and return their outcomes by name."""
+    """Run the tests that use PPO and return their outcomes by name."""
     report = work / f"report-{weight}.xml"
     environment = {**os.environ, "PEER_WEIGHT": weight, "PYTHONPATH": str(HERE)}
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "peer_plugin", "-q", "--junitxml", str(report)]
@@ -61,7 +61,7 @@ def run_suite(tests: Path, weight: str, work: Path, select: str, limit: int) -> 
     try:
         subprocess.run(command, cwd=work, env=environment, timeout=limit, stdout=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:
-        raise SystemExit(f"the tests took more than {limit} s; give more with --limit, or fewer with -k") from None
+        raise SystemExit(f"the tests took more than {limit} s; raise --limit or select fewer tests with -k") from None
     return {f"{case.get('classname')}::{case.get('name')}": _outcome(case) for case in _cases(report)}
 
 
@@ -74,7 +74,7 @@ def _outcome(case: ElementTree.Element) -> Outcome:
         found = case.find(tag)
         if found is not None:
             reason = " ".join((found.get("message") or "").split())
-            if reason == "collection failure":  # something that the file imports is not installed
+            if reason == "collection failure":  # An import of the test file is not installed.
                 lines = [line.removeprefix("E ").strip() for line in (found.text or "").splitlines()]
                 return Outcome("skipped", next((line for line in reversed(lines) if "Error" in line), reason))
             return Outcome(state, reason[:160])
@@ -94,13 +94,13 @@ def _checked(members: list[str]) -> Outcome:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ENV_LIMIT, check=False)
     except subprocess.TimeoutExpired:
-        return Outcome("failed", f"not done after {ENV_LIMIT} s")
+        return Outcome("failed", f"not finished after {ENV_LIMIT} s")
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return Outcome("passed" if done.returncode == 0 else "failed", lines[-1][:160] if lines else "")
 
 
 def check_first(members: list[str]) -> None:
-    """Check the first of some environments that has masks; the others cannot be made by their plain id."""
+    """Check the first environment that can be made by its plain id; those without masks cannot."""
     for env_id in members:
         try:
             env = gymnasium.make(f"camal_rl/{env_id.replace('/', '-')}-v0", disable_env_checker=True)

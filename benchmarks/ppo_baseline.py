@@ -1,14 +1,14 @@
-"""Claim: PPO here learns as published PPO does on Procgen; which of its parts makes the difference.
+"""Claim: on Procgen, this package's PPO learns as published PPO does. Also measured: which differences matter.
 
-One run of stock PPO (CAMAL's weight is 0) on a game, with the parts in which the published code (arXiv 1912.01588,
-train-procgen) differs from Stable-Baselines3 switched on one by one. The return on the training levels is measured as
-theirs: the mean of the last 100 training episodes, logged after every rollout, averaged over the last ten rows. Returns
-of fresh episodes on training and held-out levels follow.
+The program trains stock PPO (CAMAL's weight is 0) on one game. ``--parts`` switches on parts in which the published
+code (arXiv 1912.01588, train-procgen) differs from Stable-Baselines3. The return on training levels is measured as in
+the published code: the mean over the last 100 training episodes, logged after every rollout, averaged over the last ten
+rows. Returns of new episodes on training and held-out levels are measured too.
 
     python benchmarks/ppo_baseline.py starpilot published.json --published          # 40 minutes to 4 hours on one core
-
-A run that was killed goes on where it stopped when it is started again with ``--checkpoints FOLDER``, as before.
     python benchmarks/ppo_baseline.py starpilot ours.json policy.encoder=impala
+
+With ``--checkpoints FOLDER``, a run that was killed continues when the same command is started again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ from camal_rl.runs.provenance import program_provenance
 from camal_rl.runs.run_folder import RunFolder
 
 PARTS = ("pessimistic_value", "glorot", "reward_gamma")
-"""What no setting of a configuration says: half the larger one of clipped and unclipped squared error as value loss;
-Glorot's initialization of the encoder; rewards divided by the deviation of returns that are discounted by .99."""
+"""Parts that no configuration can set.
+
+``pessimistic_value``: the value loss is half the larger of the clipped and the unclipped squared error. ``glorot``:
+Glorot initialization of the encoder. ``reward_gamma``: rewards are divided by the standard deviation of returns
+discounted by .99.
+"""
 PUBLISHED = ("policy.encoder=impala", "policy.precision=float32", "algorithm.clip_range_vf=0.2")
 EVALUATION_EPISODES = 256
 LAST_ROWS = 10
@@ -61,18 +65,18 @@ class PublishedLossPPO(CAMALPPO):
 
 
 class Rows(BaseCallback):
-    """Keeps the mean return of the last 100 training episodes after every rollout."""
+    """Records the mean return of the last 100 training episodes after every rollout."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[tuple[int, float]] = []
 
     def schedule(self) -> dict[str, Any]:
-        """Return what is kept, for checkpoints."""
+        """Return the records, for checkpoints."""
         return {"rows": [list(row) for row in self.rows]}
 
     def restore_schedule(self, schedule: Mapping[str, Any]) -> None:
-        """Take over what :meth:`schedule` gave."""
+        """Restore the records of :meth:`schedule`."""
         self.rows = [(int(step), float(value)) for step, value in schedule["rows"]]
 
     def _on_step(self) -> bool:
@@ -107,7 +111,7 @@ def agent(config: ExperimentConfig, parts: set[str], folder: RunFolder) -> CAMAL
 
 
 def returns(config: ExperimentConfig, model: CAMALPPO, level_set: str) -> dict[str, Any]:
-    """Return what fresh episodes with sampled actions give."""
+    """Return statistics of new episodes on a level set, with sampled actions."""
     venv = make_level_set_env(config, level_set, 64, config.evaluation.seed, masks=False)
     played = play_episodes(model, venv, EVALUATION_EPISODES, deterministic=False, seed=config.evaluation.seed)
     venv.close()
@@ -127,8 +131,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("settings", nargs="*", help="key=value, as for camal-rl train")
     parser.add_argument("--parts", nargs="*", default=[], choices=PARTS)
-    parser.add_argument("--published", action="store_true", help="all parts, IMPALA's encoder in float32")
-    parser.add_argument("--checkpoints", type=Path, help="folder; the run goes on from the newest checkpoint in it")
+    parser.add_argument("--published", action="store_true", help="all parts, and the IMPALA encoder in float32")
+    parser.add_argument("--checkpoints", type=Path, help="folder of checkpoints; the run continues from the newest")
     arguments = parser.parse_intermixed_args()
     settings = [f"env.id=procgen/{arguments.game}", "camal.weight=0", "env.segmentation=null", "threads=1"]
     settings += [*(PUBLISHED if arguments.published else ()), *arguments.settings]

@@ -1,8 +1,8 @@
-"""Claim: Procgen's masks equal those of state copying on every frame, in all 16 games; and what masks cost.
+"""Claim: Procgen's masks equal those of state copying in every frame, in all 16 games. Also measured: what masks cost.
 
-Every frame of a random run is labeled twice: by the environment (a second simulator in lockstep) and
-by a fresh simulator that is given the environment's whole state. The label maps have to be identical. Colors that no
-class explains are counted as well, in the same frames.
+Every frame of a random run is labeled twice: by the environment (with a second simulator in lockstep), and by another
+simulator that is given the environment's whole state. The label maps must be identical. In the same frames, the program
+counts colors that belong to no class.
 
     python benchmarks/procgen_masks.py                      # table and benchmarks/results/procgen_masks.json
     python benchmarks/procgen_masks.py --games coinrun --steps 200
@@ -46,7 +46,7 @@ GAP = 6
 
 @dataclass(frozen=True)
 class GameResult:
-    """What was seen in one game; ``wrong_frames`` and ``unnamed_colors`` have to be 0."""
+    """Results of one game; ``wrong_frames`` and ``unnamed_colors`` must be 0."""
 
     game: str
     distribution_mode: str
@@ -61,7 +61,7 @@ class GameResult:
 
 
 class ActionSource:
-    """Random actions that are often repeated, so that agents get somewhere."""
+    """Random actions that are often repeated, so that agents move through the level."""
 
     def __init__(self, num_envs: int, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def steps_per_second(game: str, mode: str, segmentation: str | None) -> float:
 
 
 def reference_simulator(env: ProcgenVecEnv) -> Simulator:
-    """Make a simulator that only draws states it is given; its own seed and levels do not matter."""
+    """Make a simulator that only draws given states; its own seed and levels do not matter."""
     flat = {"use_monochrome_assets": True, "restrict_themes": True, "use_backgrounds": False}
     return Simulator(env.game, env.num_envs, 1, env.options.simulator_arguments() | flat)
 
@@ -139,7 +139,7 @@ def compare(game: str, mode: str, steps: int, num_envs: int) -> GameResult:
 
 
 def machine() -> dict[str, Any]:
-    """Describe versions and machine; the load at the start tells how far the speeds can be trusted."""
+    """Describe versions and machine; a high load at the start makes the speeds unreliable."""
     return {**program_provenance(), "load_at_start": round(os.getloadavg()[0], 1)}
 
 
@@ -153,7 +153,7 @@ def label_colors(count: int) -> Image:
 
 
 def varied_frames(game: str, mode: str) -> tuple[Image, Image]:
-    """Play and return a few frames and their labels that together show as many classes as possible."""
+    """Play a game; return a few frames with their label maps that together show as many classes as possible."""
     env = make(game, SHEET_ENVS, mode)
     actions = ActionSource(SHEET_ENVS, 3)
     frames, labels = [env.reset()], [env.segmentation().copy()]

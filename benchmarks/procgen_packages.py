@@ -1,7 +1,8 @@
-"""Claim: Procgen is the same simulator by whichever package brings it, `procgen-mirror` or `procgen-gym`.
+"""Claim: the packages `procgen-mirror` and `procgen-gym` contain the same simulator.
 
-The same seeds and actions are played under two Pythons. Label maps (boxes and silhouettes), rewards and states have to
-be equal in all 16 games; pictures are compared as well, since the packages draw with two versions of Qt.
+The same seeds and actions are played with two versions of Python. Label maps (boxes and silhouettes), rewards and
+states must be equal in all 16 games. Images are compared too, but may differ, because the packages draw with different
+versions of Qt.
 
     python3.11 benchmarks/procgen_packages.py --save frames.npz       # plays and keeps everything
     python3.13 benchmarks/procgen_packages.py --compare frames.npz    # table, benchmarks/results/procgen_packages.json
@@ -27,7 +28,7 @@ Played = dict[str, npt.NDArray[Any]]
 
 
 def play(game: str, kind: str) -> Played:
-    """Return pictures, label maps, rewards and last states of a random run."""
+    """Return images, label maps, rewards and last states of a random run."""
     env = make_vec(f"procgen/{game}", NUM_ENVS, 3, num_levels=50, segmentation=kind, num_threads=0)
     if not isinstance(env, ProcgenVecEnv):
         raise TypeError(f"expected a ProcgenVecEnv, got {type(env).__name__}")
@@ -59,7 +60,7 @@ def compare(ours: Played, theirs: Played) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Read the command line; exit code 1 where label maps, rewards or states differ."""
+    """Read the command line; the exit code is 1 if label maps, rewards or states differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--save", type=Path, metavar="FILE")

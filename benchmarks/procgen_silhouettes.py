@@ -1,10 +1,10 @@
-"""Claim: Procgen's silhouettes follow the sprites in all 16 games; how much closer than boxes, and at what cost.
+"""Claim: Procgen's silhouettes follow the sprites in all 16 games. Also measured: boxes, for comparison, and the cost.
 
-The truth comes from the simulator alone: an object is hidden (an entity by opacity 0, a cell by the type of empty
-space), the frame is drawn again, and the pixels that change are the object's visible pixels. Compared are the pixels of
-its class in and around its box (and wherever the frame changed), without those that another object of the class shows.
-A pixel has one label but may show two objects, one through the other: what lies behind something translucent counts
-against both kinds of masks.
+The ground truth comes from the simulator alone: an object is hidden (an entity by opacity 0, a cell by the type of
+empty space), the frame is drawn again, and the pixels that change are the object's visible pixels. They are compared
+with the pixels of its class in and around its box (and wherever the frame changed), without the pixels that another
+object of the class shows. A pixel has one label but may show two objects, one through the other; objects behind
+something translucent therefore count against both kinds of masks.
 
     python benchmarks/procgen_silhouettes.py                     # table and benchmarks/results/procgen_silhouettes.json
     python benchmarks/procgen_silhouettes.py --games coinrun --steps 100
@@ -49,9 +49,9 @@ PICTURE_STEP = 130
 
 @dataclass(frozen=True)
 class GameResult:
-    """What was seen in one game: means over objects, and steps per CPU second relative to those without masks.
+    """Results of one game: means over objects, and steps per CPU second relative to those without masks.
 
-    ``outside_boxes`` is the share of the silhouettes' pixels, terrain left out, that lie in no object's box.
+    ``outside_boxes`` is the share of the silhouettes' pixels, terrain excluded, that lie in no object's box.
     """
 
     game: str
@@ -185,7 +185,7 @@ def measure_frame(
 def relative_speeds(game: str) -> tuple[float, float]:
     """Return steps per CPU second with boxes and with silhouettes, as fractions of those without masks.
 
-    CPU seconds of all threads, and rounds that take turns: other work on the machine hardly matters.
+    CPU seconds count all threads, and the environments take turns in each round, so other programs hardly matter.
     """
     kinds = (None, "box", "silhouette")
     envs = [make(game, SPEED_ENVS, MODE, segmentation=kind) for kind in kinds]
@@ -211,7 +211,7 @@ def relative_speeds(game: str) -> tuple[float, float]:
 
 
 def draw_game(game: str) -> Image:
-    """Return one frame of a game, its boxes and its silhouettes side by side: the frame with the most classes."""
+    """Return the frame with the most classes of a game, its boxes and its silhouettes, side by side."""
     envs = [make(game, 16, MODE, segmentation=kind) for kind in ("box", "silhouette")]
     actions = ActionSource(16, 3)
     for env in envs:
@@ -245,7 +245,7 @@ def write_picture(games: Sequence[str], path: Path) -> None:
 
 def run(games: Sequence[str], steps: int, num_envs: int, out: Path) -> int:
     described = machine()
-    print("             IoU with what hiding changes     silhouettes           steps per CPU second, without masks = 1")
+    print("             IoU with the visible pixels      silhouettes           steps per CPU second, without masks = 1")
     print("game         objects  boxes  silhouettes  outside boxes  resyncs  boxes  silhouettes")
     results = []
     for game in games:

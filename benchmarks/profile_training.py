@@ -1,8 +1,8 @@
-"""Where the time of training goes: PyTorch's operations by kind, and what is left for Python and the simulator.
+"""Training time by kind of PyTorch operation; the rest is Python and the simulator.
 
-One rollout and its update of CAMAL PPO under PyTorch's profiler, one thread, after two to warm up. Milliseconds of self
-time for a thousand environment steps. Older revisions can be measured as well: give ``--out`` another file and run this
-program in a checkout of theirs; ``--plot`` draws files side by side.
+PyTorch's profiler measures one rollout and its update of CAMAL PPO with one thread, after two to warm up. Results are
+milliseconds of self time per thousand environment steps. To compare with an older revision, run this program in a
+checkout of it with another file for ``--out``; ``--plot`` draws files side by side.
 
     python benchmarks/profile_training.py
     python benchmarks/profile_training.py --plot profile.png before.json benchmarks/results/profile_training.json
@@ -36,13 +36,13 @@ KINDS = {
 
 
 def kind_of(operation: str) -> str:
-    """Return the kind of an operation of PyTorch."""
+    """Return the kind of a PyTorch operation."""
     name = operation.removeprefix("aten::")
     return next((kind for kind, names in KINDS.items() if name in names), "other operations")
 
 
 def measure(encoder: str) -> dict[str, Any]:
-    """Return milliseconds for a thousand steps, by kind."""
+    """Return milliseconds per thousand environment steps, by kind."""
     settings = {"encoder": encoder, "precision": "bfloat16"}
     model = CAMALPPO(
         "CamPolicy",

@@ -1,9 +1,9 @@
-"""What masks cost in every family of simulators: steps per second with and without them, as ratios of one run.
+"""Cost of masks in every family of simulators: steps per second with and without masks, as ratios from one run.
 
 The environments of one simulator take turns under the same random actions: without masks, then with each kind of mask
-that it offers, read after every step and reduced to a CAM grid of a quarter of the image, as training does. A ratio is
-steps per second with masks over those without, in the same round; the table gives the median of the rounds and the
-spread.
+that it has. Masks are read after every step and reduced to a CAM grid with cells of 4x4 pixels, as in training. A ratio
+is steps per second with masks divided by steps per second without, in the same round; the table gives median, minimum
+and maximum of the rounds.
 
     python benchmarks/simulators.py
     python benchmarks/simulators.py --only minigrid/DoorKey-6x6 vizdoom/Basic --rounds 8
@@ -28,7 +28,7 @@ from camal_rl.runs.provenance import program_provenance
 from camal_rl.targets import grid_target
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"
-# Short turns: what the machine's neighbors do lasts longer.
+# Turns are short, so that other programs disturb all environments of a round alike.
 SECONDS = 0.25
 CELL = 4
 _DRAWN = 64
@@ -61,7 +61,7 @@ CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
 
 
 def _drawn_actions(venv: SegmentedVecEnv, rng: np.random.Generator) -> npt.NDArray[Any]:
-    """Return some random actions ``(n, num_envs, ...)``; drawing each anew would be timed too."""
+    """Return random actions ``(n, num_envs, ...)``, drawn in advance so that drawing them is not timed."""
     space = venv.action_space
     if isinstance(space, spaces.Discrete):
         return space.start + rng.integers(space.n, size=(_DRAWN, venv.num_envs))
@@ -71,7 +71,7 @@ def _drawn_actions(venv: SegmentedVecEnv, rng: np.random.Generator) -> npt.NDArr
 
 
 def steps_per_second(venv: SegmentedVecEnv, rng: np.random.Generator) -> float:
-    """Return environment steps per second of wall time, masks included where they are on."""
+    """Return environment steps per second of wall time, including masks if they are on."""
     drawn = _drawn_actions(venv, rng)
     relevant = venv.spec.relevant_lookup()
     steps, start = 0, time.perf_counter()

@@ -1,8 +1,8 @@
-"""Claim: what CAMAL costs per training step of an image classifier, for convolutional networks and a transformer.
+"""Cost of CAMAL per training step of an image classifier, for convolutional networks and a transformer.
 
-Trainers of the shipped configuration's images take turns: cross-entropy alone (vanilla, weight 0), and with the CAMAL
-term. A round's time is the median of its steps, data loading and optimizer included, after a few to warm up; a ratio is
-CAMAL's time over vanilla's in the same round.
+Two trainers take turns on the images of the shipped configuration: cross-entropy alone (vanilla, weight 0), and with
+the CAMAL term. A round's time is the median of its steps, data loading and optimizer included, after a few steps to
+warm up. A ratio is CAMAL's time divided by vanilla's in the same round.
 
     python benchmarks/supervised_cost.py
     python benchmarks/supervised_cost.py --models vit --rounds 3
@@ -43,7 +43,7 @@ WARM_UP = 4
 def step_seconds(
     name: str, images: ImageSet, camal: CamalConfig, optimization: OptimizationConfig
 ) -> tuple[float, bool | None]:
-    """Return the median seconds of a step of a new classifier, and whether its maps had a closed form."""
+    """Return the median seconds of a step of a new classifier, and whether its maps have a closed form."""
     torch.manual_seed(0)
     height = images[0].image.shape[1]
     model = build_model(name, len(images.classes), height, **MODELS[name])
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=30, help="for each model in a round")
+    parser.add_argument("--steps", type=int, default=30, help="training steps of each trainer in a round")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "supervised_cost.json")

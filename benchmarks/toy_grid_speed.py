@@ -32,8 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
 def measure(options: dict[str, Any]) -> dict[str, int]:
     """Return environment steps per second under random actions, the best of a few runs, by two clocks.
 
-    The program has one thread: on an idle machine both clocks agree, on a busy one the wall clock counts the
-    others' work too.
+    The program has one thread, so both clocks agree on an idle machine. On a busy machine the wall clock also counts
+    other programs.
     """
     env = make_vec("toy_grid/default", NUM_ENVS, 0, **options)
     env.reset()

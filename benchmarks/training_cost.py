@@ -1,11 +1,11 @@
 """Claim: CAMAL costs next to nothing in training.
 
-The agents of one encoder, which differ in the CAMAL term alone, update their policies in turns, every other round in
-the other order: weight 0 (with masks, so that alignment is logged), CAMAL on every frame, CAMAL on a quarter of each
-minibatch's frames, and weight 0 once more, whose ratio shows how far these figures are to be trusted. Rollouts are the
-same code for all of them and are timed apart. A ratio is weight 0's time over the agent's in the same round: of the
-updates, and of training, which is the median rollout and an update. Times are CPU times of the process, all threads
-together (``--clock wall`` for a GPU, or a machine of one's own): programs beside it change them less than the clock's.
+Agents of one encoder that differ only in the CAMAL term take turns to update their policies, in reversed order in every
+other round: weight 0 (with masks, so that alignment is logged), CAMAL on every frame, CAMAL on a quarter of each
+minibatch's frames, and weight 0 again, whose ratio shows the measurement error. Rollouts run the same code for all
+agents and are timed separately. A ratio is the time of weight 0 divided by the agent's in the same round. It is given
+for updates, and for training: the median rollout plus an update. Times are CPU times of the process over all threads,
+which other programs disturb less than wall time (``--clock wall`` for a GPU or an idle machine).
 
     python benchmarks/training_cost.py                                 # about 15 minutes on 2 cores
     python benchmarks/training_cost.py --encoders compact --rounds 80
@@ -37,7 +37,7 @@ CLOCKS: dict[str, Callable[[], float]] = {"cpu": time.process_time, "wall": time
 
 
 class TimedPPO(CAMALPPO):
-    """Knows how long its last update took."""
+    """Records the time of its last update."""
 
     clock: ClassVar[Callable[[], float]] = time.process_time
     update_seconds = 0.0
@@ -85,7 +85,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def summary(seconds: dict[str, Any]) -> dict[str, Any]:
-    """Return weight 0's time over every other agent's, as median and quartiles of the rounds."""
+    """Return the time of weight 0 over that of every other agent, as median and quartiles of the rounds."""
     rollout = statistics.median(seconds["rollouts"])
     base = seconds["updates"][BASE]
     table: dict[str, Any] = {"rollout_seconds": rollout, "update_seconds": statistics.median(base)}
@@ -102,7 +102,7 @@ def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser, n_steps=32, rounds=40, result="training_cost.json")
-    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="what times are measured by")
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="CPU time of the process, or wall time")
     arguments = parser.parse_args()
     TimedPPO.clock = CLOCKS[arguments.clock]
     if arguments.threads:

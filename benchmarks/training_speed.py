@@ -1,11 +1,16 @@
 """Claim: training with CAMAL is faster than with stock Stable-Baselines3.
 
-Agents with the same network take turns to collect a rollout and learn from it: stock PPO (its own process, float32, a
-plain network, PyTorch's defaults), this package's with weight 0 and no masks, with weight 0 and masks (alignment is
-logged), and CAMAL (value and policy maps, masks). These compute in ``--precision``, by default bfloat16 where the CPU
-has the instructions; then CAMAL in float32, as stock is, takes part as well. A ratio is CAMAL's steps per second over
-those of another in the same round; the table gives median, minimum and maximum of the rounds. What CAMAL costs over
-weight 0 is less than rounds of this length can tell: see training_cost.py.
+Agents with the same network take turns to collect a rollout and learn from it:
+
+* stock PPO, in its own process, in float32, with a plain network and PyTorch's defaults;
+* this package's agent with weight 0, without masks;
+* this package's agent with weight 0 and masks (alignment is logged);
+* CAMAL, with value and policy maps and masks.
+
+This package's agents compute in ``--precision``, by default bfloat16 if the CPU has the instructions; CAMAL in float32,
+the precision of stock PPO, is then measured too. A ratio is CAMAL's steps per second divided by another agent's in the
+same round; the table gives median, minimum and maximum of the rounds. Rounds of this length are too short to measure
+the cost of CAMAL over weight 0; training_cost.py measures it.
 
     python benchmarks/training_speed.py                          # all encoders on CoinRun, about 20 minutes on 2 cores
     python benchmarks/training_speed.py --encoders nature --env procgen/starpilot --rounds 3
@@ -39,7 +44,7 @@ from camal_rl.runs.provenance import program_provenance
 
 NUM_ENVS = 64
 STOCK, CAMAL, CAMAL_FLOAT32 = "stock SB3", "CAMAL", "CAMAL, float32"
-# Weight, masks, whether it computes in float32 whatever was asked for.
+# Weight, masks, and whether the agent computes in float32 regardless of --precision.
 OURS = {
     "weight 0, no masks": (0.0, None, False),
     "weight 0, masks": (0.0, "box", False),
@@ -67,7 +72,7 @@ class PlainResidualBlock(nn.Module):
 
 
 class Plain(BaseFeaturesExtractor):
-    """A network as SB3 users write it: the layers, Flatten, Linear, ReLU, float32."""
+    """A network as SB3 users write it: the encoder's layers, Flatten, Linear, ReLU, in float32."""
 
     def __init__(self, observation_space: Any, name: str) -> None:
         super().__init__(observation_space, 256)
@@ -117,7 +122,7 @@ def ours(arguments: argparse.Namespace, encoder: str) -> dict[str, PPO]:
 
 
 def precision_of(arguments: argparse.Namespace) -> dict[str, Precision]:
-    """Return what each of this package's agents that take part computes in."""
+    """Return the precision of each of this package's agents that take part."""
     chosen = resolve_precision(arguments.precision, get_device(arguments.device))
     taking_part = {name: each for name, each in OURS.items() if name in {*arguments.agents, CAMAL}}
     precisions: dict[str, Precision] = {}
@@ -130,7 +135,7 @@ def precision_of(arguments: argparse.Namespace) -> dict[str, Precision]:
 
 
 def hyperparameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what all agents share."""
+    """Return the hyperparameters of all agents."""
     return {"n_steps": arguments.n_steps, "batch_size": 2048, "n_epochs": 3, "seed": 0, "device": arguments.device}
 
 
@@ -149,7 +154,7 @@ def serve(connection: Connection, make: Any, arguments: argparse.Namespace, enco
 
 
 def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed]]:
-    """Return the agents' steps per second, by wall clock and by CPU time, round by round, after one to warm up."""
+    """Return each agent's steps per second by wall and by CPU time, for each round after one to warm up."""
     context = multiprocessing.get_context("spawn")
     workers, agents = [], {}
     for make in (stock, ours):
@@ -161,7 +166,7 @@ def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed
     rounds = []
     for index in range(arguments.rounds + 1):
         speeds = {}
-        for name in list(agents)[:: -1 if index % 2 else 1]:  # whatever drifts within a round counts both ways
+        for name in list(agents)[:: -1 if index % 2 else 1]:  # Reversed orders cancel drifts within a round.
             agents[name].send(name)
             speeds[name] = agents[name].recv()
         print(f"{encoder}, round {index}: " + ", ".join(f"{name} {each[0]:.0f}" for name, each in speeds.items()))
@@ -198,14 +203,14 @@ def show(encoder: str, clock: str, table: dict[str, Any]) -> None:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, n_steps: int, rounds: int, result: str) -> None:
-    """Add what benchmarks of training can be told."""
+    """Add the command-line arguments of benchmarks of training."""
     parser.add_argument("--env", default="procgen/coinrun")
     parser.add_argument("--encoders", nargs="+", default=["nature", "compact", "impala"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--method", default="gradcam")
     parser.add_argument("--n-steps", type=int, default=n_steps)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
+    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0 keeps its default")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / result)
 
@@ -214,7 +219,7 @@ def main() -> None:
     """Measure, print the table and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_arguments(parser, n_steps=64, rounds=5, result="training_speed.json")
-    parser.add_argument("--agents", nargs="+", choices=OURS, default=list(OURS), help="beside stock and CAMAL")
+    parser.add_argument("--agents", nargs="+", choices=OURS, default=list(OURS), help="agents beside stock and CAMAL")
     arguments = parser.parse_args()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
     result = {**program_provenance(), "settings": settings, "precision": {STOCK: "float32", **precision_of(arguments)}}

@@ -1,11 +1,14 @@
-"""Claim: ViZDoom's masks lie on the objects, and have the right class; and what masks cost.
+"""Claim: ViZDoom's masks lie on the objects and have the right class. Also measured: what masks cost.
 
-Two oracles that know nothing of the labels buffer. *Repainting*: the same level and actions are played with other
-walls, floors and ceilings; the pixels that stay as they were are those of objects. Single pixels stay by chance, so it
-is blocks of 3 x 3 that have to be labeled; stains on walls are switched off. Translucent objects (flashes, smoke,
-explosions) let the background through: their pixels change. *Projection*: the position of each object that the engine
-draws, seen from the player's, gives the column of the picture in which its class has to be; the share of objects for
-which it is there, and the same for the label map of eight actions later, which has to be lower.
+Two oracles check the masks without the labels buffer.
+
+*Repainting*: the same level and actions are played with other walls, floors and ceilings. The pixels that do not change
+belong to objects. Single pixels can stay equal by chance, so blocks of 3 x 3 unchanged pixels must be labeled. Stains
+on walls are switched off. Pixels of translucent objects (flashes, smoke, explosions) change with the background.
+
+*Projection*: the position of each drawn object relative to the player gives the column of the image that must contain
+its class. The share of objects for which the column contains it is measured, and the same share with the label map
+of eight actions later, which must be lower.
 
     python benchmarks/vizdoom_masks.py      # table and benchmarks/results/vizdoom_masks.json
 """
@@ -32,29 +35,29 @@ from camal_rl.runs.provenance import program_provenance
 
 REPEAT_PROBABILITY = 0.6
 LATER = 8
-# Within so many degrees of the view's center, of 45 to each side, objects are in the picture with both halves.
+# The view spans 45 degrees to each side. Within this angle of its center, objects are in the image with both halves.
 VIEW_DEGREES = 42.0
 BLOCK = np.ones((3, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class ScenarioResult:
-    """What was seen in one scenario.
+    """Results of one scenario.
 
     Attributes:
         scenario: its name.
-        frames: frames that were looked at.
-        labeled_fraction: share of the pixels that has a class.
-        unchanged: by class, the share of its pixels that repainting leaves as they were.
-        blocks: blocks of 3 x 3 pixels that repainting leaves as they were; they overlap.
-        blocks_labeled: share of them whose middle is labeled.
-        unnamed_pixels: pixels of the class ``other``.
-        objects: objects that are drawn and whose position is in view.
-        in_column: share of them whose class is in the column of their position.
+        frames: number of frames.
+        labeled_fraction: share of the pixels that have a class.
+        unchanged: share of each class's pixels that repainting does not change, by class.
+        blocks: number of blocks of 3 x 3 pixels that repainting does not change; they overlap.
+        blocks_labeled: share of these blocks whose middle is labeled.
+        unnamed_pixels: number of pixels of the class ``other``.
+        objects: number of objects that are drawn and whose position is in view.
+        in_column: share of these objects whose class is in the column of their position.
         in_column_later: the same with the label map of eight actions later.
-        steps_per_cpu_s_without_masks: steps of one environment at its default size in a second of processor time, the
-            engine's included: what one core gives.
-        steps_per_cpu_s_with_masks: the same.
+        steps_per_cpu_s_without_masks: steps of one environment at its default size per second of processor time,
+            including the engine's.
+        steps_per_cpu_s_with_masks: the same with masks.
     """
 
     scenario: str
@@ -83,7 +86,7 @@ class Counts:
 
 
 class ActionSource:
-    """Random actions that are often repeated, so that agents get somewhere."""
+    """Random actions that are often repeated, so that agents move through the level."""
 
     def __init__(self, num_actions: int, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -105,7 +108,7 @@ def make(scenario: str, objects: bool = False, **options: Any) -> VizdoomEnv:
 
 
 def repaint(scenario: str, frames: int) -> Counts:
-    """Play a scenario with both appearances and count which pixels are labeled and which stay as they were."""
+    """Play a scenario in both appearances, and count the labeled and the unchanged pixels."""
     original, repainted = make(scenario), make(scenario, appearance="held_out")
     for env in (original, repainted):
         env._game.set_render_decals(False)
@@ -133,7 +136,7 @@ def repaint(scenario: str, frames: int) -> Counts:
 
 
 def project(scenario: str, frames: int) -> tuple[int, int, int, int]:
-    """Return how many objects are in view, how many have their class in their column; both also for later masks."""
+    """Return the number of objects in view and of those whose class is in their column, then both for later masks."""
     env = make(scenario, objects=True)
     actions, level, ended = ActionSource(int(env.action_space.n), 1), 0, True
     seen: list[tuple[list[tuple[int, int]], LabelMap]] = []
@@ -184,7 +187,7 @@ def columns_of_objects(env: VizdoomEnv) -> list[tuple[int, int]]:
 def cpu_seconds(scenario: str, steps: int, segmentation: str | None) -> float:
     """Return the processor time of starting an environment, stepping it with random actions and closing it.
 
-    That of the engine and its supervisor counts: they are waited for when the environment is closed.
+    It includes the engine and its supervisor, because closing the environment waits for them.
     """
     start = sum_of_cpu_seconds()
     venv = make_vec(scenario, 1, 0, segmentation=segmentation)
@@ -202,7 +205,7 @@ def sum_of_cpu_seconds() -> float:
 
 
 def steps_per_cpu_s(scenario: str, steps: int, segmentation: str | None) -> int:
-    """Return the steps of one environment per second of processor time, starting and closing not counted."""
+    """Return the steps of one environment per second of processor time, without starting and closing it."""
     return round(steps / (cpu_seconds(scenario, steps, segmentation) - cpu_seconds(scenario, 0, segmentation)))
 
 
@@ -240,7 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenarios", nargs="+", default=list(env_names()), choices=env_names())
     parser.add_argument("--frames", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=2000, help="steps of the timings")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of each timing")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/vizdoom_masks.json"))
     arguments = parser.parse_args()
     results = []

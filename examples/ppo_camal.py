@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from camal_rl.envs import SegmentedVecEnv, make_vec  # isort: skip  (before SB3, which it keeps quiet about an old gym)
+from camal_rl.envs import SegmentedVecEnv, make_vec  # isort: skip  (before SB3: it silences SB3's hint at an old gym)
 import numpy as np
 import torch
 import tyro
@@ -45,23 +45,23 @@ from camal_rl.targets import grid_target, target_tensor
 
 @dataclass
 class Args:
-    """PPO with the CAMAL term. Names that CleanRL has mean what they mean there."""
+    """PPO with the CAMAL term. Names that also exist in CleanRL have the same meaning."""
 
     run_dir: str | None = None
     """folder of the run; by default one in runs/, named after environment, weight, seed and time"""
     seed: Seed = 1
     """seed of the network, the actions and the levels"""
     cuda: bool = True
-    """train on a GPU where there is one"""
+    """train on a GPU if there is one"""
 
     env_id: str = "toy_grid/default"
     """an environment of `camal-rl envs`, or the path of a Gymnasium class, package.module:name"""
     env_options: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """options of the environment, over those of each level set: KEY VALUE KEY VALUE"""
+    """options of the environment, which override those of each level set: KEY VALUE KEY VALUE"""
     norm_reward: bool = False
     """divide rewards by the running standard deviation of the discounted return (Procgen needs it)"""
     encoder: Literal["patch", "compact", "impala"] = "patch"
-    """three convolutions on a grid of 8x8 or of 16x16, or IMPALA's residual network"""
+    """patch, compact: three convolutions with maps of 8x8 or 16x16 cells; impala: IMPALA's residual network"""
     total_timesteps: Count = 131072
     """environment steps of training, rounded down to whole rollouts"""
     learning_rate: Amount = 7e-4
@@ -79,7 +79,7 @@ class Args:
     clip_vloss: bool = False
     ent_coef: Amount = 0.01
     vf_coef: Amount = 1.0
-    """of half of the mean squared error: 1 here is 0.5 in Stable-Baselines3"""
+    """coefficient of half the mean squared error; 1 here equals 0.5 in Stable-Baselines3"""
     max_grad_norm: Amount = 0.5
 
     camal_weight: float = 0.1
@@ -93,22 +93,22 @@ class Args:
     camal_inside_weight: float = 0.1
     """coefficient of the loss inside the masks, relative to that outside"""
     camal_frame_fraction: float = 1.0
-    """share of each minibatch's frames whose maps make up the term"""
+    """share of each minibatch's frames from which the term is computed"""
     camal_value_rectification: Literal["relu", "absolute"] = "absolute"
     camal_policy_rectification: Literal["relu", "absolute"] = "absolute"
-    """how contributions that lower the score count: not at all, or as much as those that raise it"""
+    """relu drops contributions that lower the score; absolute counts them like those that raise it"""
 
     eval_sets: tuple[str, ...] = ("train", "held_out")
-    """level sets of the environment that the trained agent is measured on"""
+    """level sets of the environment on which the trained agent is evaluated"""
     eval_episodes: Count = 256
     eval_frames: Count = 256
-    """frames of each level set on which attention is measured, one of every `eval_frame_every`"""
+    """number of frames per level set on which attention is measured; one of every `eval_frame_every` is used"""
     eval_frame_every: Count = 7
     eval_seed: Seed = 10_000
 
 
 class Residual(nn.Sequential):
-    """Layers around which the input is carried."""
+    """Layers with a shortcut connection."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x + layers(x)``."""
@@ -156,7 +156,7 @@ class Agent(nn.Module):
         return features, Categorical(logits=self.actor(hidden)), self.critic(hidden).squeeze(1)
 
     def predict(self, observation: np.ndarray, *, deterministic: bool = False) -> tuple[np.ndarray, None]:
-        """Return actions for images, as the package's evaluation asks for them."""
+        """Return actions for images; the package's evaluation calls this."""
         with torch.no_grad():
             policy = self(torch.as_tensor(observation, device=next(self.parameters()).device))[1]
         return (policy.probs.argmax(1) if deterministic else policy.sample()).cpu().numpy(), None
@@ -164,7 +164,7 @@ class Agent(nn.Module):
 
 def attention_maps(camal: CamalConfig, features: Tensor, value: Tensor, log_prob: Tensor, n: int) -> dict[Any, Tensor]:
     """Return the maps ``(n, h, w)`` of the first n frames for each supervised head, with their graph."""
-    scores = {"value": value, "policy": log_prob}  # CAMAL 1: one number a frame, whose gradient says where it looks
+    scores = {"value": value, "policy": log_prob}  # CAMAL 1: one score per frame; its gradient gives the map
     return {
         head: class_activation_map(features, scores[head], camal.method, True, camal.rectification[head])[:n]
         for head in camal.targets
@@ -172,7 +172,7 @@ def attention_maps(camal: CamalConfig, features: Tensor, value: Tensor, log_prob
 
 
 def make_env(args: Args, level_set: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:
-    """Make the environment of a level set; without masks it costs nothing for them."""
+    """Make the environment of a level set; with ``masks=False`` the simulator computes no masks."""
     options = level_set_options(EnvConfig(args.env_id, options=args.env_options), level_set)
     return make_vec(args.env_id, num_envs, seed, **options, **({} if masks else {"segmentation": None}))
 
@@ -294,7 +294,7 @@ def evaluate(args: Args, camal: CamalConfig, agent: Agent, level_set: str) -> di
 
 
 def mean_and_count(numbers: Any) -> dict[str, Any]:
-    """Return the mean of the numbers that are defined, `None` without any, and how many they are."""
+    """Return the mean of the defined numbers, or `None` if there are none, and their count."""
     defined = [float(number) for number in numbers if not math.isnan(number)]
     return {"mean": float(np.mean(defined)) if defined else None, "count": len(defined)}
 
@@ -308,14 +308,14 @@ def prepare(args: Args) -> tuple[CamalConfig, SegmentedVecEnv, Agent, Path]:
         raise ValueError(f"num_envs * num_steps must be {limits}, got {args.num_envs} * {args.num_steps}")
     for name in args.eval_sets:
         level_set_options(EnvConfig(args.env_id, options=args.env_options), name)
-    # CAMAL 5: what is supervised, and how strongly; `--camal-weight` is CamalConfig's `weight`, and so on
+    # CAMAL 5: the settings of the term; `--camal-weight` is CamalConfig's `weight`, and so on
     settings = {name: value for name, value in vars(args).items() if name.startswith("camal_")}
     camal = CamalConfig(**{name.removeprefix("camal_"): value for name, value in settings.items()})
     label = f"{args.env_id.replace('/', '-').replace(':', '-')}__ppo_camal__{camal.weight:g}__{args.seed}"
     torch.manual_seed(args.seed)
     env = make_env(args, "train", args.num_envs, args.seed, masks=camal.weight > 0)
     if not isinstance(env.action_space, spaces.Discrete):
-        raise ValueError(f"{args.env_id} has actions {env.action_space}, and this example needs discrete ones")
+        raise ValueError(f"{args.env_id} must have discrete actions, got {env.action_space}")
     assert env.observation_space.shape is not None
     agent = Agent(args.encoder, env.observation_space.shape, int(env.action_space.n))
     run_dir = Path(args.run_dir or f"runs/{label}__{int(time.time())}")

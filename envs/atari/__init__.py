@@ -25,17 +25,20 @@ _LICENSE = "GPL-2.0-only (ALE), MIT (OCAtari)"
 
 
 def env_names() -> tuple[str, ...]:
-    """Return the names of the games, as ALE has them."""
+    """Return the names of the games, spelled as in ALE."""
     return tuple(GAMES)
 
 
 def segmentation_spec(name: str) -> SegmentationSpec:
-    """Return a game's classes; all but the displays are relevant. Games without masks have only the background."""
+    """Return a game's classes; displays such as the score are not relevant.
+
+    A game without masks has only the class ``background``.
+    """
     return GAMES[name].spec()
 
 
 def info(name: str) -> EnvInfo:
-    """Return how exact a game's masks are, as measured, the licenses and the extra."""
+    """Return the measured exactness of a game's masks, the licenses and the extra."""
     game = GAMES[name]
     return EnvInfo(game.exactness, _LICENSE, extra="atari", module="ale_py", note=game.note)
 
@@ -43,11 +46,11 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return options of :func:`make_vec` by level set.
 
-    ``train``: 200 levels. ``held_out``: other levels, and another mode or difficulty where the game has one in which
-    its masks were checked. ``held_out_levels``: other levels only. ``held_out_appearance``: other levels in other
-    colors. ``held_out_object_colors`` and ``held_out_behavior``: other levels of the game with one of its
-    modifications, where masks are good with one. ``held_out_mode``: other levels of the game's other mode or
-    difficulty, where it has one; only for returns, unless its masks were checked.
+    ``train``: 200 levels. ``held_out``: other levels, in another mode or difficulty if the game's masks were checked
+    in one. ``held_out_levels``: other levels only. ``held_out_appearance``: other levels in other colors.
+    ``held_out_object_colors`` and ``held_out_behavior``: other levels with one of the game's modifications, if masks
+    are good with one. ``held_out_mode``: other levels in another mode or difficulty, if the game has one; without
+    checked masks, this set is for returns only.
     """
     game = GAMES[name]
     levels = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
@@ -70,7 +73,7 @@ def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
 def make_vec(
     name: str, num_envs: int, seed: int, render_mode: str | None = "rgb_array", **options: Any
 ) -> SegmentedGymVecEnv:
-    """Make copies of a game; options as in :class:`~camal_rl.envs.atari.options.AtariOptions`."""
+    """Make a vectorized game; options as in :class:`~camal_rl.envs.atari.options.AtariOptions`."""
     check_render_mode(render_mode)
     parsed = parse_options(name, options)
     maker = partial(AtariEnv, name, render_mode, **options)

@@ -1,4 +1,4 @@
-"""Boxes of a game's objects from its RAM, by OCAtari's detectors."""
+"""Bounding boxes of a game's objects, which OCAtari's detectors read from the RAM."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from camal_rl.envs.object_graphs import PackageClasses, graph_of, graph_tree
 from camal_rl.envs.registry import MissingExtraError
 
 _COPIES = itertools.count()
-# From Python 3.13 on the extra leaves OCAtari out: what it requires, NumPy 1 for one, has no wheel there.
+# From Python 3.13 on, the extra omits OCAtari: some of its requirements, such as NumPy 1, have no wheels there.
 _INSTALLED_BY = "pip install --no-deps ocatari==2.2.1" if sys.version_info >= (3, 13) else ""
-# What can be a variable of a module; functions, classes and modules are none.
+# Types of the module variables that hold a detector's state; functions, classes and modules hold none.
 _DATA = (type(None), bool, int, float, str, bytes, tuple, list, dict, set, np.generic, np.ndarray)
 
 
 class Box(NamedTuple):
-    """A labeled rectangle in pixels of the raw screen; parts of it may lie outside."""
+    """A labeled rectangle in pixels of the raw screen; it may extend beyond the screen."""
 
     label: int
     left: int
@@ -36,11 +36,11 @@ class Box(NamedTuple):
 
 
 class RamDetector:
-    """Reads one game's objects out of the 128 bytes of RAM, frame by frame.
+    """Reads one game's objects from the 128 bytes of RAM, frame by frame.
 
-    OCAtari's detectors remember things between frames, some of them in variables of their module, which every game in
-    the process would share and no reset would clear. Each detector therefore has a copy of the module to itself, and
-    runs it anew at every reset.
+    OCAtari's detectors keep state between frames, partly in variables of their module. All games of a process would
+    share these variables, and a reset would not clear them. Each detector therefore has its own copy of the module and
+    executes the copy again at every reset.
 
     Args:
         game: the game's name, for example ``MsPacman``.
@@ -58,39 +58,39 @@ class RamDetector:
         full_name = f"ocatari.ram.{self._name}"
         spec = importlib.util.spec_from_file_location(full_name, original.__file__)
         if spec is None or spec.loader is None:
-            raise ImportError(f"OCAtari's detector of {game} is no source file: {original.__file__}")
+            raise ImportError(f"OCAtari's detector of {game} must be a source file, got {original.__file__}")
         self._spec, self._loader = spec, spec.loader
         self._module = importlib.util.module_from_spec(spec)
-        # OCAtari's functions find the module of a game by its name here.
+        # OCAtari's functions look up the module of a game here, by name.
         sys.modules[full_name] = self._module
         self._classes = PackageClasses("ocatari", full_name)
         weakref.finalize(self, sys.modules.pop, full_name, None)
         self._objects: list[Any] = []
 
     def reset(self) -> None:
-        """Forget everything; to be called when the game starts."""
+        """Clear the state; call this when the game starts."""
         self._loader.exec_module(self._module)
         self._objects = self._functions.init_objects(self._name, True)
 
     def update(self, ram: npt.NDArray[np.uint8]) -> None:
-        """Take in one more raw frame of the game; every raw frame has to be shown.
+        """Process the next raw frame; call this for every raw frame of the game.
 
         Args:
-            ram: ``uint8[128]``. OCAtari adds and subtracts bytes, so they are widened first.
+            ram: ``uint8[128]``. OCAtari adds and subtracts bytes, so they are converted to int64.
         """
         self._functions.detect_objects_ram(self._objects, ram.astype(np.int64), self._name, True)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the objects and the variables of the module: what is remembered between frames."""
+        """Return the state between frames: the objects and the variables of the module."""
         return graph_tree({"objects": self._objects, "variables": self._variables()}, self._classes)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Remember what :meth:`get_state` returned.
+        """Restore a state of :meth:`get_state`.
 
         Raises:
             ValueError: the state comes from another version of OCAtari.
         """
-        # Objects are made again of the classes that this defines.
+        # This defines the classes from which the objects are rebuilt.
         self._loader.exec_module(self._module)
         known = graph_of(state, self._classes)
         vars(self._module).update(known["variables"])

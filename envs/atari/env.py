@@ -27,21 +27,21 @@ Image = npt.NDArray[np.uint8]
 class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
     """One Atari game, with the label map of each observation as ``info["segmentation"]``.
 
-    Observations are ``uint8[84, 84, 4]`` by default: four frames in gray, the newest last. ``info`` also holds
+    Observations are ``uint8[84, 84, 4]`` by default: four grayscale frames, the newest last. ``info`` also contains
     ``lives``, ``frame_number`` (raw frames since the start of the game) and ``level_seed``.
 
     Args:
-        game: the game's name as ALE has it, for example ``MsPacman``.
+        game: the game's name, spelled as in ALE, for example ``MsPacman``.
         render_mode: ``rgb_array`` for the raw screen in color, or ``None``.
         **options: see :class:`~camal_rl.envs.atari.options.AtariOptions`.
 
     Attributes:
-        action_names: what people call the actions.
+        action_names: readable names of the actions.
 
     Raises:
         TypeError: unknown option, or one of the wrong type.
-        ValueError: a value that the game does not have, or masks where there are none that were checked.
-        MissingExtraError: ALE, or OCAtari where masks are asked for, is not installed.
+        ValueError: a value that the game does not support, or masks that were not checked.
+        MissingExtraError: ALE is not installed, or masks are on and OCAtari is not installed.
     """
 
     fixed_attributes = ("options",)
@@ -73,11 +73,11 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
 
     @property
     def image_stack(self) -> ImageStack:
-        """How many frames an observation shows, and whose label map comes with it."""
+        """Number of frames in an observation, and which of them its label map describes."""
         return self._env.image_stack
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start an episode; a seed makes the levels to come reproducible."""
+        """Start an episode; a seed makes this level and the following ones reproducible."""
         super().reset(seed=seed)
         self._episode.start()
         return self._env.reset(seed=seed, options=options)
@@ -87,7 +87,7 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
 
         Raises:
             NoEpisodeError: before a reset, or after the end of an episode.
-            ValueError: not an action.
+            ValueError: the action is not in the action space.
         """
         self._episode.require()
         observation, reward, terminated, truncated, info = self._env.step(action)
@@ -95,10 +95,10 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return observation, float(reward), terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state of the game and of the wrappers around it.
+        """Return the state of the game and of its wrappers.
 
         Raises:
-            NotSavableError: the detector of objects keeps something that cannot be saved.
+            NotSavableError: the object detector holds something that cannot be saved.
         """
         game = save_chain(self._env)
         if game["why_inexact"] is not None:
@@ -106,16 +106,16 @@ class AtariEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return {"game": game, "running": self._episode.running}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`.
+        """Restore a state of :meth:`get_state`.
 
         Raises:
-            ValueError: the state of a game with other options.
+            ValueError: the state belongs to a game with other options.
         """
         restore_chain(self._env, state["game"], exact=True)
         self._episode.running = state["running"]
 
     def render(self) -> Image | None:
-        """Return the present raw screen in color, ``uint8[210, 160, 3]``, with ``render_mode="rgb_array"``."""
+        """Return the current raw screen ``uint8[H, 160, 3]`` in color, or ``None`` without a render mode."""
         return None if self.render_mode is None else self._frames.render()
 
 

@@ -1,4 +1,4 @@
-"""Wrappers that change where an Atari episode starts and ends; the label maps go with the observations."""
+"""Wrappers that change where an Atari episode starts and ends; label maps stay with their observations."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _FIRE = 1
 
 
 class EpisodicLife(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Terminates an episode when a life is lost; the next one goes on where the last one ended, until the game is over.
+    """Terminates an episode when a life is lost; the next episode continues the same game until the game is over.
 
-    A reset with a seed starts the game anew.
+    A reset with a seed starts a new game.
 
     Args:
-        env: gives the number of lives left as ``info["lives"]``.
+        env: an environment that reports the number of remaining lives as ``info["lives"]``.
     """
 
     state_attributes = ("_lives", "_over")
@@ -30,7 +30,7 @@ class EpisodicLife(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, An
         self._over = True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start the game, or go on with the next life."""
+        """Start the game, or continue it with the next life."""
         if not self._over and seed is None:
             observation, _, terminated, truncated, info = self.env.step(_NO_OPERATION)
             self._over = terminated or truncated
@@ -50,7 +50,7 @@ class EpisodicLife(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, An
 
 
 class FireOnReset(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Presses FIRE, the second action, at the start of every episode: some games do nothing before."""
+    """Presses FIRE, the second action, at the start of every episode: some games wait for it."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode and press FIRE."""

@@ -1,8 +1,8 @@
-"""What is known about each game: its classes, modes and difficulties, and how exact its masks are.
+"""Table of the games: classes, modes and difficulties, and how exact the masks are.
 
-Classes are those of OCAtari's RAM detectors, modes and difficulties those of ALE; both are written down here so that
-they are known without either, and compared with them in the tests. The first mode and the first difficulty are those
-that a game starts with. The exactness is what `benchmarks/atari_masks.py` measured.
+Classes are those of OCAtari's RAM detectors, modes and difficulties those of ALE. The table makes them available
+without these packages, and tests compare it with them. A game starts in its first mode and its first difficulty. The
+exactness was measured by `benchmarks/atari_masks.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ class Game:
     """One game.
 
     Attributes:
-        objects: OCAtari's categories of what takes part in the game, in one string.
-        displays: its categories of scores, lives and the like.
-        exactness: how exact the masks are; ``none`` where they are refused.
-        note: one sentence on what is not exact, or why there are no masks; may be empty.
+        objects: OCAtari's categories of the game's objects, separated by spaces.
+        displays: OCAtari's categories of displays such as score and lives, separated by spaces.
+        exactness: how exact the masks are; ``none``: masks are refused.
+        note: what is not exact, or why there are no masks; may be empty.
         modes: ALE's modes.
         difficulties: ALE's difficulties.
-        other: mode and difficulty of the held-out sets, where not the second mode or else the second difficulty.
-        held_out_checked: whether the masks were measured in :attr:`held_out` and found good.
+        other: mode and difficulty of the held-out sets; ``None`` chooses the second mode or, if there is only one, the
+            second difficulty.
+        held_out_checked: whether the masks in :attr:`held_out` were measured and are good.
     """
 
     objects: str = ""
@@ -45,7 +46,7 @@ class Game:
 
     @property
     def held_out(self) -> tuple[int, int] | None:
-        """Mode and difficulty of the held-out sets; ``None`` where there is only one of each."""
+        """Mode and difficulty of the held-out sets; ``None`` if the game has only one of each."""
         if self.other is not None:
             return self.other
         for variant in ((self.modes[1:], self.difficulties), (self.modes, self.difficulties[1:])):
@@ -55,7 +56,7 @@ class Game:
 
     @property
     def checked(self) -> tuple[tuple[int, int], ...]:
-        """Modes and difficulties in which masks can be asked for."""
+        """Pairs of mode and difficulty in which masks are available."""
         if self.exactness == "none":
             return ()
         return (self.default, *([self.held_out] if self.held_out is not None and self.held_out_checked else []))
@@ -65,13 +66,13 @@ class Game:
         return {name: label for label, name in enumerate((self.objects + " " + self.displays).split(), start=1)}
 
     def spec(self) -> SegmentationSpec:
-        """Return the classes, ``player_score`` for ``PlayerScore``; everything but the displays is relevant."""
+        """Return the classes, ``player_score`` for ``PlayerScore``; all objects are relevant, displays are not."""
         names = ("background", *(class_name(category) for category in self.labels()))
         return SegmentationSpec(names, tuple(class_name(category) for category in self.objects.split()))
 
     @staticmethod
     def rom(name: str) -> str:
-        """Return ALE's name of the game's file, ``ms_pacman`` for ``MsPacman``."""
+        """Return ALE's name of the game's ROM, ``ms_pacman`` for ``MsPacman``."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
@@ -114,7 +115,7 @@ GAMES: dict[str, Game] = {
         "Player Player_Projectile Torpedos Saucer Rejuvenator Sentinel Blocker Jumper Charger Bouncecraft "
         "Chriper Rock Enemy_Projectile",
         "Torpedos_Available HUD Enemy_Amount Life",
-        note="saucers lie beside their boxes, enemy fire has none",
+        note="boxes of saucers are displaced, enemy fire has no boxes",
         difficulties=(0, 1),
     ),
     "Bowling": Game(
@@ -187,7 +188,7 @@ GAMES: dict[str, Game] = {
         "Player Gopher Carrot Bird Hole Floor",
         "Score",
         exactness="good",
-        note="holes agree least",
+        note="masks of holes are the least exact",
         modes=(0, 2),
         difficulties=(0, 1),
         held_out_checked=True,
@@ -202,7 +203,7 @@ GAMES: dict[str, Game] = {
         "Player Player_Shot Helicopter Hornet Enemy_Shot Ice Fire_Hole Eruption Diver",
         "Score Life",
         exactness="good",
-        note="player and shots agree least",
+        note="masks of the player and of shots are the least exact",
         modes=(0, 1),
     ),
     "Kangaroo": Game(
@@ -217,7 +218,7 @@ GAMES: dict[str, Game] = {
         "Small_Enemy Killer_Moth Enemy_Final_Fighter Knifes Dragon_Fire",
         "Score Time Lives Player_Health_Bar Enemy_Health_Bar",
         exactness="good",
-        note="a quarter of the player's boxes is off",
+        note="a quarter of the player's boxes are wrong",
     ),
     "MarioBros": Game(
         "Player Fireball Platform PowBlock BonusBlock Pest BonusCoin",
@@ -236,7 +237,7 @@ GAMES: dict[str, Game] = {
         "Player Ghost Fruit PowerPill Pill",
         "Score Life",
         exactness="good",
-        note="ghosts flicker: their masks are steady",
+        note="ghosts flicker, but have a mask in every frame",
         modes=(0, 1, 2, 3),
         held_out_checked=True,
     ),
@@ -289,12 +290,14 @@ GAMES: dict[str, Game] = {
         difficulties=(0, 1),
         held_out_checked=True,
     ),
-    "Skiing": Game("Player Flag Mogul Tree", "Clock Score", exactness="good", note="trees agree least"),
+    "Skiing": Game(
+        "Player Flag Mogul Tree", "Clock Score", exactness="good", note="masks of trees are the least exact"
+    ),
     "SpaceInvaders": Game(
         "Player Alien Satellite Shield Bullet",
         "P1Score P2Score Lives",
         exactness="good",
-        note="bullets agree least",
+        note="masks of bullets are the least exact",
         modes=tuple(range(0, 16)),
         difficulties=(0, 1),
         other=(2, 0),
@@ -304,7 +307,7 @@ GAMES: dict[str, Game] = {
         "Player Enemy Ball BallShadow",
         "PlayerScore EnemyScore",
         exactness="good",
-        note="ball and shadow agree least",
+        note="masks of the ball and of its shadow are the least exact",
         modes=(0, 2),
         difficulties=(0, 1, 2, 3),
     ),

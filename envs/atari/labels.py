@@ -1,4 +1,4 @@
-"""Label maps of raw screens: boxes, filled or reduced to the colors of the object in them."""
+"""Label maps of raw screens: filled boxes, or only the pixels in the object's colors inside each box."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ Screen = npt.NDArray[np.uint8]
 Region = tuple[slice, slice]
 
 RING = 3
-"""Width in pixels of the frame around a box whose colors count as what is behind the object."""
+"""Width in pixels of the ring around a box; the colors in the ring count as background."""
 DENSER = 1.5
-"""How much denser; of 1, 1.5, 2, 3 and 5 the best balance of precision and recall in seven games."""
+"""How many times as dense a color must be in the box as in the ring.
+
+Of 1, 1.5, 2, 3 and 5 this value gave the best balance of precision and recall in seven games.
+"""
 _CACHE_SIZE = 20_000
 
 
 def silhouette(screen: Screen, box: Region, around: Region) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a box have a color that is clearly denser inside the box than in the ring around it.
+    """Return the pixels of a box whose color is clearly denser inside the box than in the ring around it.
 
-    These are the object's colors where it stands before something else. Where an object has the color of what is
-    around it, nothing is found.
+    A color's density is its share of the pixels. Parts of an object that have the color of its surroundings are not
+    found.
 
     Args:
         screen: palette indices ``uint8[H, W]``.
@@ -33,7 +36,7 @@ def silhouette(screen: Screen, box: Region, around: Region) -> npt.NDArray[np.bo
         around: rows and columns of the box with its ring.
 
     Returns:
-        ``bool`` of the box's size.
+        ``bool`` in the shape of the box.
     """
     inside = screen[box]
     inner = np.bincount(inside.ravel(), minlength=256)
@@ -45,21 +48,21 @@ class LabelPainter:
     """Paints label maps of the raw screen.
 
     Args:
-        mode: ``box`` fills each box, ``silhouette`` keeps what :func:`silhouette` finds in it.
+        mode: ``box`` fills each box, ``silhouette`` labels the pixels that :func:`silhouette` finds in it.
     """
 
     def __init__(self, mode: Literal["box", "silhouette"]) -> None:
         self._mode = mode
-        # Most objects stay where they are, or look as they did in the frame before.
+        # These are caches: most objects do not move, or look as they did in the previous frame.
         self._regions: dict[Box, tuple[Region, Region]] = {}
         self._silhouettes: dict[tuple[Box, bytes], npt.NDArray[np.bool_]] = {}
 
     def paint(self, screen: Screen, boxes: Iterable[Box]) -> LabelMap:
-        """Return the label map ``uint8[H, W]`` of a screen, small objects over large ones.
+        """Return the label map ``uint8[H, W]`` of a screen; small objects are painted over large ones.
 
         Args:
-            screen: palette indices ``uint8[H, W]``; every screen has the same size.
-            boxes: where to look for objects; the same box twice counts once.
+            screen: palette indices ``uint8[H, W]``; every screen must have the same size.
+            boxes: boxes of the objects; duplicates are ignored.
         """
         labels = np.zeros(screen.shape, dtype=np.uint8)
         for box in sorted(set(boxes), key=_large_first):
@@ -88,7 +91,7 @@ def _large_first(box: Box) -> tuple[int, Box]:
 
 
 def _region(box: Box, margin: int, shape: tuple[int, ...]) -> Region:
-    """Return what lies on the screen of a box with a margin; may be empty."""
+    """Return the part of a box and its margin that lies on the screen; it may be empty."""
     top, bottom = (min(max(edge, 0), shape[0]) for edge in (box.top - margin, box.top + box.height + margin))
     left, right = (min(max(edge, 0), shape[1]) for edge in (box.left - margin, box.left + box.width + margin))
     return slice(top, bottom), slice(left, right)

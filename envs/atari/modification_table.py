@@ -1,7 +1,7 @@
-"""The modifications of each game: HackAtari's, by its names, written down as what they do to the RAM.
+"""Table of each game's modifications as changes of the RAM. Names and addresses are those of HackAtari.
 
-HackAtari (Delfosse et al. 2024, arXiv 2406.03997, MIT) found the addresses. Its package is not used, see docs/atari.md.
-Which modifications are ``checked`` is what `benchmarks/atari_modifications.py` measured.
+HackAtari (Delfosse et al. 2024, arXiv 2406.03997, MIT) found the addresses. Its package is not used; docs/atari.md says
+why. `benchmarks/atari_modifications.py` measured which modifications are ``checked``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _fixed(addresses: Iterable[int], value: int) -> Hold:
 def _colors(
     name: str, things: str, classes: tuple[str, ...], addresses: Iterable[int], colors: Mapping[str, int] = _COLORS
 ) -> dict[str, Modification]:
-    """Return a modification for each color; in ``name`` a brace stands for it."""
+    """Return one modification per color; ``{}`` in ``name`` stands for the color."""
     places = tuple(addresses)
     return {
         name.format(color): Modification("appearance", f"{things} {color}", _fixed(places, value), classes)
@@ -45,11 +45,11 @@ _GHOSTS = {
 _ALL: dict[str, dict[str, Modification]] = {
     "Asterix": {
         "even_lines_free": _behavior(
-            "every other line is empty",
+            "the even lines are empty",
             Hold({**{73 + i: i + 1 for i in (1, 3, 5, 7)}, **dict.fromkeys((17, 15, 13, 11), 11)}),
         ),
         "odd_lines_free": _behavior(
-            "the other lines are empty",
+            "the odd lines are empty",
             Hold({**{73 + i: i + 1 for i in (0, 2, 4, 6)}, **dict.fromkeys((18, 16, 14, 12), 11)}),
         ),
     },
@@ -78,7 +78,7 @@ _ALL: dict[str, dict[str, Modification]] = {
     "DonkeyKong": {"no_barrel": _behavior("there are no barrels", Hold({25: 255}))},
     "Freeway": {
         "stop_all_cars": _behavior(
-            "no car moves, and a column of them is left on either side",
+            "no car moves; the cars stand in two columns, one on either side",
             Hold(
                 {
                     **dict.fromkeys(range(33, 43), 100),
@@ -100,15 +100,15 @@ _ALL: dict[str, dict[str, Modification]] = {
         "disable_monkeys": _behavior("there are no monkeys", _fixed(range(8, 12), 127)),
         "disable_coconut": _behavior("no coconut falls", _fixed((33, 35), 255)),
         "disable_thrown_coconut": _behavior("no coconut is thrown", Hold({25: 255, 28: 255, 31: 0})),
-        "change_level_1": _behavior("the second level", Hold({36: 1})),
-        "change_level_2": _behavior("the third level", Hold({36: 2})),
+        "change_level_1": _behavior("the second level is played", Hold({36: 1})),
+        "change_level_2": _behavior("the third level is played", Hold({36: 2})),
     },
     "MsPacman": {
         "caged_ghosts": _behavior(
             "all ghosts stay in the middle", Hold({k: v for each in _GHOSTS.values() for k, v in each.items()})
         ),
-        "set_level_1": _behavior("the second maze", Hold({0: 1})),
-        "set_level_2": _behavior("the third maze", Hold({0: 2})),
+        "set_level_1": _behavior("the second maze is played", Hold({0: 1})),
+        "set_level_2": _behavior("the third maze is played", Hold({0: 2})),
     },
     "Pong": {
         "lazy_enemy": _behavior(
@@ -135,7 +135,7 @@ _ALL: dict[str, dict[str, Modification]] = {
     },
 }
 
-# With these, masks are not good, or were not measured.
+# Modifications with which masks are not good or were not measured.
 _NOT_GOOD = {
     "Asterix": "even_lines_free odd_lines_free",
     "Breakout": "color_all_blocks_red color_all_blocks_blue color_all_blocks_green color_all_blocks_white "
@@ -157,7 +157,7 @@ _LEVEL_SETS: Mapping[str, Change] = {"held_out_object_colors": "appearance", "he
 
 
 def held_out_modifications(game: str) -> dict[str, tuple[str, ...]]:
-    """Return the modifications of a game's level sets: the first of each kind with which its masks are good."""
+    """Return the modifications of a game's level sets: of each kind, the first with which masks are good."""
     found: dict[str, tuple[str, ...]] = {}
     for key, kind in _LEVEL_SETS.items():
         fitting = [name for name, each in MODIFICATIONS.get(game, {}).items() if each.checked and each.changes == kind]

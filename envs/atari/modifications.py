@@ -1,8 +1,8 @@
 """Modifications of a game: bytes of its RAM that are overwritten before every raw frame.
 
-What a modification writes follows from the RAM, from the RAM a raw frame ago and from the number of the frame. It has
-no random numbers and no memory of its own, so a level is the same level whenever it is played, and environments in one
-process do not disturb each other.
+What a modification writes depends only on the current RAM, on the RAM of the previous raw frame and on the frame
+number. It has no random numbers and no state, so a level is the same whenever it is played, and environments in one
+process do not affect each other.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ Change = Literal["appearance", "behavior"]
 
 @dataclass(frozen=True)
 class Moment:
-    """What a modification is told.
+    """The input of an effect.
 
     Attributes:
-        ram: ``uint8[128]``, as it is before the raw frame.
-        previous: ``uint8[128]``, as it was before the last one, with what was written there.
+        ram: ``uint8[128]``, before the raw frame.
+        previous: ``uint8[128]``, before the previous raw frame and after that frame's modifications. Equals ``ram`` in
+            the first frame.
         frame: number of raw frames since the start of the game.
     """
 
@@ -43,7 +44,7 @@ class Effect(ABC):
     @property
     @abstractmethod
     def addresses(self) -> frozenset[int]:
-        """Every address that it may write to."""
+        """All addresses that the effect may write to."""
 
     @abstractmethod
     def writes(self, moment: Moment) -> Mapping[int, int]:
@@ -51,7 +52,7 @@ class Effect(ABC):
 
 
 class Hold(Effect):
-    """Keeps bytes at a value.
+    """Holds bytes at fixed values.
 
     Args:
         values: value by address.
@@ -62,25 +63,26 @@ class Hold(Effect):
 
     @property
     def addresses(self) -> frozenset[int]:
-        """Every address that it writes to."""
+        """All addresses that the effect writes to."""
         return frozenset(self.values)
 
     def writes(self, moment: Moment) -> Mapping[int, int]:
-        """Return the same values always."""
+        """Return the fixed values."""
         return self.values
 
 
 @dataclass(frozen=True)
 class Drift(Effect):
-    """Moves a coordinate by a few pixels now and then, as wind or gravity would.
+    """Moves a coordinate by a few pixels at regular intervals, as wind or gravity would.
 
     Attributes:
-        address: where the coordinate is.
-        by: pixels; negative to the other side.
+        address: address of the coordinate.
+        by: pixels that are added; may be negative.
         every: raw frames from one move to the next.
         least: smallest coordinate that is moved.
         most: largest coordinate that is moved.
-        in_sight: address and largest value of the other coordinate, where something can be off the screen.
+        in_sight: address of the object's other coordinate, and its largest value while the object is on the screen;
+            ``None`` if the object is always on the screen.
     """
 
     address: int
@@ -96,7 +98,7 @@ class Drift(Effect):
         return frozenset((self.address,))
 
     def writes(self, moment: Moment) -> Mapping[int, int]:
-        """Return the moved coordinate, if it is its turn and in its range."""
+        """Return the moved coordinate, or nothing between moves, outside the range and off the screen."""
         now = int(moment.ram[self.address])
         if moment.frame % self.every or not self.least <= now <= self.most:
             return {}
@@ -107,11 +109,11 @@ class Drift(Effect):
 
 @dataclass(frozen=True)
 class StandStill(Effect):
-    """Keeps something where it is while something else moves to larger coordinates.
+    """Keeps one coordinate fixed while another one grows.
 
     Attributes:
-        address: the coordinate that is kept.
-        while_grows: the coordinate that is watched.
+        address: address of the coordinate that is kept.
+        while_grows: address of the coordinate that is watched.
     """
 
     address: int
@@ -123,7 +125,7 @@ class StandStill(Effect):
         return frozenset((self.address,))
 
     def writes(self, moment: Moment) -> Mapping[int, int]:
-        """Return where it was a frame ago, if the other coordinate has grown since."""
+        """Return the coordinate of the previous frame, or nothing if the other coordinate has not grown."""
         if moment.ram[self.while_grows] <= moment.previous[self.while_grows]:
             return {}
         return {self.address: int(moment.previous[self.address])}
@@ -131,11 +133,11 @@ class StandStill(Effect):
 
 @dataclass(frozen=True)
 class Follow(Effect):
-    """Gives one coordinate the value of another.
+    """Sets one coordinate to the value of another.
 
     Attributes:
-        address: the coordinate that is written.
-        leader: the coordinate that is read.
+        address: address of the coordinate that is written.
+        leader: address of the coordinate that is read.
     """
 
     address: int
@@ -147,7 +149,7 @@ class Follow(Effect):
         return frozenset((self.address,))
 
     def writes(self, moment: Moment) -> Mapping[int, int]:
-        """Return the other coordinate."""
+        """Return the value of the other coordinate."""
         return {self.address: int(moment.ram[self.leader])}
 
 
@@ -156,11 +158,11 @@ class Modification:
     """One modification of a game.
 
     Attributes:
-        changes: ``appearance``, the colors of objects; ``behavior``, what they do.
-        summary: what it does, a clause for tables and messages.
-        effect: what it writes.
-        classes: with ``appearance``, the classes that have other colors.
-        checked: whether the masks were measured with it and found good.
+        changes: ``appearance`` for the colors of objects, ``behavior`` for what objects do.
+        summary: what the modification does, as a clause for tables and messages.
+        effect: what is written to the RAM.
+        classes: the classes whose colors change, with ``appearance``.
+        checked: whether masks were measured with the modification and are good.
     """
 
     changes: Change
@@ -171,10 +173,11 @@ class Modification:
 
 
 def check_modifications(game: str, names: Sequence[str], known: Mapping[str, Modification]) -> None:
-    """Check the names that a user gives.
+    """Check the names of modifications that a user gives.
 
     Raises:
-        ValueError: an unknown one (the message names the nearest), one given twice, or two that write the same bytes.
+        ValueError: a name is unknown (the message names the nearest), a name is repeated, or two modifications write
+            the same bytes.
     """
     check_names(names, known, f"modification of atari/{game}")
     owners: dict[int, str] = {}
@@ -184,14 +187,14 @@ def check_modifications(game: str, names: Sequence[str], known: Mapping[str, Mod
             if other != name:
                 raise ValueError(f"modifications {other!r} and {name!r} of atari/{game} write the same bytes: give one")
     if len(set(names)) < len(names):
-        raise ValueError(f"modifs of atari/{game} names a modification twice: {', '.join(names)}")
+        raise ValueError(f"modifs of atari/{game} must not repeat a modification, got {', '.join(names)}")
 
 
 class Modifier:
-    """Says what is written before each raw frame of one game under way.
+    """Computes what is written before each raw frame of a running game.
 
     Args:
-        effects: in the order in which they write; each sees what those before it have written.
+        effects: in the order in which they write; each sees what the earlier ones wrote.
     """
 
     def __init__(self, effects: Iterable[Effect]) -> None:
@@ -203,14 +206,14 @@ class Modifier:
         return bool(self._effects)
 
     def start(self) -> None:
-        """Forget the last game."""
+        """Clear the state; call this when a game starts."""
         self._previous = None
 
     def writes(self, ram: Ram, frame: int) -> list[tuple[int, int]]:
-        """Return addresses and values that differ from the RAM; to be called once before every raw frame.
+        """Return (address, value) for each byte that changes; call this once before every raw frame.
 
         Args:
-            ram: ``uint8[128]``; is not changed.
+            ram: ``uint8[128]``; it is not modified.
             frame: number of raw frames since the start of the game.
         """
         new = ram.copy()
@@ -222,9 +225,9 @@ class Modifier:
         return [(int(address), int(new[address])) for address in np.flatnonzero(new != ram)]
 
     def get_state(self) -> bytes | None:
-        """Return what is remembered of the last frame."""
+        """Return the modified RAM of the last frame, 128 bytes; ``None`` before the first frame."""
         return None if self._previous is None else self._previous.tobytes()
 
     def set_state(self, state: bytes | None) -> None:
-        """Remember what :meth:`get_state` returned."""
+        """Restore a state of :meth:`get_state`."""
         self._previous = None if state is None else np.frombuffer(state, dtype=np.uint8).copy()

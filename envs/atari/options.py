@@ -1,4 +1,4 @@
-"""What a user can choose about an Atari game, checked where it enters."""
+"""The options of an Atari game and their checks."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ class AtariOptions:
     """The options of ``make_vec("atari/<game>", ...)``.
 
     Attributes:
-        game: the game that was asked for.
-        start_level: first level; a level is the seed of an episode, from which the no-ops at its start and the
-            repeated actions follow.
-        num_levels: number of levels; 0 is every level from ``start_level`` on.
-        mode: the game's mode, as ALE counts them; ``None`` is its first.
-        difficulty: the game's difficulty, as ALE counts them; ``None`` is its first.
+        game: name of the game.
+        start_level: first level; a level is the seed of an episode, which determines the number of no-ops at its start
+            and which actions are repeated.
+        num_levels: number of levels; 0 means every level from ``start_level`` on.
+        mode: the game's mode, numbered as in ALE; ``None`` is its first.
+        difficulty: the game's difficulty, numbered as in ALE; ``None`` is its first.
         modifs: names of modifications of the game, see
-            :data:`~camal_rl.envs.atari.modification_table.MODIFICATIONS`; they take hold in the first raw frame.
+            :data:`~camal_rl.envs.atari.modification_table.MODIFICATIONS`; they apply from the first raw frame on.
         repeat_action_probability: probability in [0, 1) that a raw frame repeats the last action instead of the
-            chosen one (Machado et al. 2018, arXiv 1709.06009, recommend 0.25). With 0 a level differs from others in
-            nothing but the number of no-ops at its start.
-        frame_skip: raw frames that an action lasts; the last two are shown, by their maximum.
+            chosen one (Machado et al. 2018, arXiv 1709.06009, recommend 0.25). With 0, levels differ only in the number
+            of no-ops at their start.
+        frame_skip: raw frames for which an action is repeated; the observation shows the maximum of the last two.
         noop_max: an episode starts with 1 to this many raw frames without action; 0 for none.
         size: height and width of the observation in pixels.
-        grayscale: one channel for each frame of the stack instead of three.
-        frame_stack: frames side by side in the channels, the newest last.
-        theme: ``ale``, or ``recolored``: red, green and blue change places, which also changes the grays.
-        stack_labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames of the stack.
-        fire_on_reset: press FIRE at the start of an episode where the second action is FIRE: some games wait for it.
-        episodic_life: a lost life ends the episode; returns are then those of a life.
-        clip_reward: rewards are replaced by their sign; so are returns.
+        grayscale: one channel per frame instead of three.
+        frame_stack: number of frames in an observation, stacked along the channels, the newest last.
+        theme: ``ale``, or ``recolored``: red, green and blue are permuted, which also changes the grays.
+        stack_labels: ``newest``: the label map of the newest frame; ``union``: the union over all frames of the stack.
+        fire_on_reset: press FIRE at the start of an episode if it is the second action; some games wait for it.
+        episodic_life: end the episode when a life is lost; returns are then per life.
+        clip_reward: replace each reward by its sign; returns are then sums of signs.
         full_action_space: all 18 actions instead of those that the game uses.
         max_frames: raw frames after which an episode is truncated.
         segmentation: ``silhouette`` labels the object's colors inside its box, ``box`` the whole box, ``None``
             switches masks off.
         relevant: class names that replace the default relevant set.
-        subproc: one process for each environment; a step takes about a millisecond, so it is worth it where there are
-            cores for the processes.
+        subproc: run each environment in its own process. A step takes about a millisecond, so this pays off if there
+            are enough cores.
     """
 
     game: str
@@ -79,7 +79,7 @@ class AtariOptions:
         """Check every value."""
         for item in fields(self):
             if isinstance(item.default, bool) and not isinstance(getattr(self, item.name), bool):
-                raise TypeError(f"{item.name} is True or False, got {getattr(self, item.name)!r}")
+                raise TypeError(f"{item.name} must be true or false, got {getattr(self, item.name)!r}")
         check_integer("frame_skip", self.frame_skip, 1, 100)
         check_integer("noop_max", self.noop_max, 0, 1000)
         check_integer("size", self.size, 8, _LARGEST_SIDE)
@@ -95,7 +95,7 @@ class AtariOptions:
             ("difficulty", self.difficulty, self.table.difficulties),
         ):
             if value is not None and (isinstance(value, bool) or value not in known):
-                raise ValueError(f"{name} of {self.game} is one of {', '.join(map(str, known))}, got {value!r}")
+                raise ValueError(f"{name} of {self.game} must be one of {', '.join(map(str, known))}, got {value!r}")
         check_modifications(self.game, self.modifs, MODIFICATIONS.get(self.game, {}))
         if self.segmentation is not None:
             self._check_masks()
@@ -114,7 +114,9 @@ class AtariOptions:
             )
         for name, modification in self.modifications().items():
             if not modification.checked:
-                raise ValueError(f"masks of {self.game} were not found good with {name!r}; add segmentation=None")
+                raise ValueError(
+                    f"masks of {self.game} with {name!r} are not good or were not measured; add segmentation=None"
+                )
         if self.modifs and self.variant != self.table.default:
             raise ValueError(
                 f"masks of {self.game} were not checked with modifications in another mode or difficulty; add "
@@ -122,12 +124,12 @@ class AtariOptions:
             )
 
     def modifications(self) -> dict[str, Modification]:
-        """Return what is done to the game, by name, in the order given."""
+        """Return the chosen modifications by name, in the given order."""
         return {name: MODIFICATIONS[self.game][name] for name in self.modifs}
 
     @property
     def table(self) -> Game:
-        """What is known about the game."""
+        """The game's entry in the table of games."""
         return GAMES[self.game]
 
     @property
@@ -152,7 +154,7 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
 
     Raises:
         TypeError: unknown option (the message names the nearest) or a value of the wrong type.
-        ValueError: unknown game, a value that it does not have, or masks where there are none that were checked.
+        ValueError: unknown game, a value that the game does not support, or masks that were not checked.
     """
     if game not in GAMES:
         raise ValueError(f"unknown Atari game {game!r}; {did_you_mean(game, GAMES)}`camal-rl envs` lists them all")
@@ -164,4 +166,4 @@ def parse_options(game: str, given: dict[str, Any]) -> AtariOptions:
 def _check_probability(value: float) -> None:
     check_number("repeat_action_probability", value)
     if not 0 <= value < 1:
-        raise ValueError(f"repeat_action_probability is in [0, 1), got {value}")
+        raise ValueError(f"repeat_action_probability must be in [0, 1), got {value}")

@@ -1,4 +1,4 @@
-"""An Atari game on raw screens: the actions' timing and the label maps, before any resizing."""
+"""An Atari game with raw screens as observations: action repeat and label maps, before any resizing."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ Image = npt.NDArray[np.uint8]
 
 _NO_OPERATION = 0
 _POOLED = 2
-# So many raw frames after the start every modification shows on the screen.
+# Number of raw frames after which every modification is visible on the screen.
 _MODIFIED_AFTER = 2
 
 
 class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     """One game at the size of its screen, ``uint8[210, 160, C]`` (some games have more rows).
 
-    A step repeats its action for ``frame_skip`` raw frames and shows the maximum of the last two, which undoes the
-    flicker of sprites that are drawn in every other frame. In some games the RAM is one raw frame ahead of the screen:
-    on each of the two screens, objects are therefore looked for where they are now and where they were a frame before.
-    The label map is the union of the two, so that it covers what three raw frames of RAM say.
+    A step repeats its action for ``frame_skip`` raw frames. The observation is the maximum of the last two, which
+    removes the flicker of sprites that are drawn in every other frame. In some games the RAM is one raw frame ahead of
+    the screen. On each of the two screens, objects are therefore searched in their boxes of this and of the previous
+    raw frame. The label map is the union over both screens, so it covers the boxes of three raw frames.
 
-    The seed of ``reset`` fixes the no-ops at the start and which actions are repeated; the simulator itself is
-    deterministic.
+    The seed of ``reset`` determines the number of no-ops at the start and which actions are repeated; the simulator
+    itself is deterministic.
 
     Args:
-        options: see :class:`~camal_rl.envs.atari.options.AtariOptions`; those that wrappers serve are not used here.
+        options: see :class:`~camal_rl.envs.atari.options.AtariOptions`; options of the wrappers have no effect here.
 
     Raises:
-        MissingExtraError: ALE, or OCAtari where masks are asked for, is not installed.
+        MissingExtraError: ALE is not installed, or masks are on and OCAtari is not installed.
     """
 
     def __init__(self, options: AtariOptions) -> None:
@@ -57,7 +57,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         ale_py = _import_ale()
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale = ale_py.ALEInterface()
-        # Actions are repeated here, by a generator that a reset can seed: ALE's is seeded only by loading the game.
+        # step() repeats actions with its own generator, which a reset seeds; ALE's is seeded only by loading the game.
         self.ale.setFloat("repeat_action_probability", 0.0)
         self.ale.setInt("random_seed", 0)
         self.ale.setInt("max_num_frames_per_episode", options.max_frames)
@@ -91,7 +91,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         return self._started
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start the game and let it run for 1 to ``noop_max`` raw frames."""
+        """Start the game and play 1 to ``noop_max`` raw frames without action."""
         super().reset(seed=seed)
         self._repeats = np.random.default_rng(int(self.np_random.integers(2**63)))
         self._last_action = _NO_OPERATION
@@ -115,7 +115,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
             self.detector.update(self.ale.getRAM())
             self.boxes = self.detector.boxes()
         if self._modifier:
-            # Nobody sees the game as it is without its modifications.
+            # No observation shows the game without its modifications.
             for _ in range(_MODIFIED_AFTER):
                 self._advance(_NO_OPERATION)
             self.previous_boxes = self.boxes
@@ -124,10 +124,10 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         """Take an action for ``frame_skip`` raw frames, or until the game ends.
 
         Raises:
-            ValueError: not an action.
+            ValueError: the action is not in the action space.
         """
         if not self.action_space.contains(action):
-            raise ValueError(f"the action is an integer in [0, {len(self._actions) - 1}], got {action!r}")
+            raise ValueError(f"the action must be an integer in [0, {len(self._actions) - 1}], got {action!r}")
         chosen, sticky = int(action), self.options.repeat_action_probability
         reward = 0.0
         images: list[Image] = []
@@ -163,7 +163,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         return reward
 
     def get_state(self) -> dict[str, Any]:
-        """Return the emulator's state, its generators included, and what the detector of objects remembers."""
+        """Return the state of the emulator, of the generator of repeated actions and of the object detector."""
         return {
             "play": self._play.get_state(),
             "started": self._started,
@@ -176,12 +176,12 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`."""
+        """Restore a state of :meth:`get_state`."""
         self._play.set_state(state["play"])
         self._started = state["started"]
         self._repeats = thawed(state["repeats"], self._repeats)
         self._last_action = state["last_action"]
-        # States of version 0.1.0 are of unmodified games and say nothing of it.
+        # States of version 0.1.0 come from unmodified games and have no such entry.
         self._modifier.set_state(state.get("modifier"))
         if self.detector is not None and state["detector"] is not None:
             self.detector.set_state(state["detector"])
@@ -189,11 +189,11 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         self.previous_boxes = [Box(*each) for each in state["previous_boxes"]]
 
     def _look(self) -> tuple[Image, LabelMap | None]:
-        """Return the present raw screen and its label map."""
+        """Return the current raw screen and its label map."""
         image = self._picture()
         if self.detector is None:
             return image, None
-        # Objects are found by the indices of the palette, whatever colors the picture gives them.
+        # Objects are found by palette indices, which do not depend on the theme.
         return image, self.painter.paint(self.ale.getScreen(), (*self.boxes, *self.previous_boxes))
 
     def _picture(self) -> Image:
@@ -210,7 +210,7 @@ class RawAtariEnv(CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
         return info if labels is None else {**info, KEY: labels}
 
     def render(self) -> Image:
-        """Return the present raw screen in color, ``uint8[210, 160, 3]``."""
+        """Return the current raw screen in color, ``uint8[H, 160, 3]``."""
         return np.asarray(self.ale.getScreenRGB())
 
 

@@ -1,7 +1,7 @@
-"""An emulator's state as one from some frames ago, and what was played since.
+"""Saves an emulator as an earlier state and the actions since then.
 
-ALE's states hold everything but the picture. Some frames do not draw every line, so that what is seen there comes from
-frames before; playing these again draws it.
+ALE's states contain everything except the screen. Some frames do not draw every line, so parts of the screen come from
+earlier frames. Playing these frames again redraws the screen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 RESET = -1
-# A byte that was overwritten: less than RESET by 1 + 256 * address + value.
+# Code of an overwritten byte: _FIRST_WRITE - 256 * address - value.
 _FIRST_WRITE = -2
 _BYTES = 256
 _FRAMES = 64
@@ -34,28 +34,28 @@ class RecentPlay:
         self._start, self._played, self._frames = ale.cloneSystemState(), list[int](), 0
 
     def note(self, number: int) -> None:
-        """Remember an action, or :data:`RESET`, that is about to be played."""
+        """Record an action, or :data:`RESET`, that is about to be played."""
         self._played.append(number)
         self._frames += 1
 
     def begin_frame(self) -> None:
-        """Make room; to be called before everything else that happens in a raw frame."""
+        """Drop the oldest frames if necessary; call this before anything else in a raw frame."""
         if self._frames >= _FRAMES:
             self._older = self._start, self._played
             self._start, self._played, self._frames = self._ale.cloneSystemState(), [], 0
 
     def overwrite(self, address: int, value: int) -> None:
-        """Overwrite a byte of the RAM, and remember it."""
+        """Overwrite a byte of the RAM and record it."""
         self._played.append(_FIRST_WRITE - _BYTES * address - value)
         self._ale.setRAM(address, value)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what :meth:`set_state` takes in another process, too."""
+        """Return a state that :meth:`set_state` restores, also in another process."""
         start, before = (self._start, []) if self._older is None else self._older
         return {"emulator": start.serialize(), "played": np.array([*before, *self._played], dtype=np.int32)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Bring the emulator, with its picture, to where :meth:`get_state` was called."""
+        """Restore a state of :meth:`get_state`, including the screen."""
         # The console of a new emulator is not ready before its first frame.
         self._ale.act(self._actions[_NO_OPERATION])
         start = importlib.import_module("ale_py").ALEState(state["emulator"])

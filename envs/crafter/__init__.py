@@ -45,15 +45,15 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 def info(name: str) -> EnvInfo:
     """Return how exact the masks are, the license and the extra."""
-    note = "" if REWARDED[name] else "no rewards: for agents with rewards of their own"
+    note = "" if REWARDED[name] else "no rewards: for agents that define their own"
     return EnvInfo("exact", "MIT", extra="crafter", module="crafter", note=note)
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return options of :func:`make_vec` by level set.
 
-    ``train``: 200 worlds. ``held_out``: other worlds. The rest are other worlds, too, and change one thing more:
-    ``held_out_world`` how much of a world is mountain, water and wood, ``held_out_night`` the time of day,
+    ``train``: 200 worlds. ``held_out``: other worlds. The remaining sets also use other worlds, and each changes one
+    more thing: ``held_out_world`` the shares of mountains, water and woods, ``held_out_night`` the time of day,
     ``held_out_appearance`` all textures.
     """
     held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}

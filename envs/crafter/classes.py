@@ -1,6 +1,6 @@
-"""What there is in Crafter's worlds, so that it is known where Crafter is not installed.
+"""The classes of Crafter's worlds, available without Crafter installed.
 
-Materials come in Crafter's own order, so that a material's class id is the id that Crafter's map holds.
+Materials are in Crafter's order, so a material's class id equals its id in Crafter's map.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ OBJECTS = ("player", "cow", "zombie", "skeleton", "arrow", "plant")
 INVENTORY = "inventory"
 NAMES = ("background", *MATERIALS, *OBJECTS, INVENTORY)
 GROUND = ("grass", "path", "sand")
-"""What one walks on. It is under everything, and no decision is about it."""
+"""Materials that the player walks on. They lie under everything, and decisions do not depend on them."""
 RELEVANT = (
     "water", "tree", "lava", "coal", "iron", "diamond", "table", "furnace",
     "player", "cow", "zombie", "skeleton", "arrow", "plant", INVENTORY,
 )  # fmt: skip
-"""The default relevant set: all but the ground, and stone, which fills whole pictures in the mountains."""
+"""The default relevant set: everything except the ground and stone, which fills whole images in the mountains."""
 LEFT_BEHIND: Mapping[str, str] = MappingProxyType(
     {
         "water": "sand",
@@ -34,7 +34,7 @@ LEFT_BEHIND: Mapping[str, str] = MappingProxyType(
         "furnace": "path",
     }
 )
-"""What is drawn where a material is removed: what Crafter leaves of what can be collected, otherwise what is near."""
+"""The material that replaces a removed one: what Crafter leaves of collectable materials, otherwise one nearby."""
 REWARDED: Mapping[str, bool] = MappingProxyType({"Reward": True, "NoReward": False})
 """Crafter's two environments, named as in its ids, and whether they give a reward."""
 ACTION_NAMES = (

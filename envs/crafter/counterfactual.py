@@ -1,6 +1,6 @@
-"""Crafter's current pictures redrawn: in other textures, by day, or without some of the things.
+"""Crafter's current image redrawn: in other textures, by day, or without some objects.
 
-Only the picture changes: a zombie that is not drawn still strikes, and a tree that is not drawn still stands.
+Only the image changes: a zombie that is not drawn still attacks, and a tree that is not drawn still blocks the way.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ REMOVALS = (
 
 
 def crafter_interventions(options: CrafterOptions) -> tuple[Intervention, ...]:
-    """Return what can be redrawn of an environment with these options."""
+    """Return the interventions on an environment with these options."""
     return (*((NIGHT_OFF,) if options.daylight != "day" else ()), THEME, *REMOVALS, NEAREST)
 
 
 def edited(scene: Scene, intervention: Intervention, relevant: tuple[str, ...]) -> Scene:
-    """Return what is drawn of a scene under an intervention; the theme is the painter's.
+    """Return a scene under an intervention; a change of theme is left to the painter.
 
     Args:
-        scene: of the game.
+        scene: the game's current scene.
         intervention: one of :func:`crafter_interventions`, or the identity.
         relevant: the environment's relevant classes.
     """

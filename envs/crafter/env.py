@@ -1,4 +1,4 @@
-"""Crafter as a single Gymnasium environment of pictures with their label maps."""
+"""Crafter as a single Gymnasium environment with images and their label maps."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ _LARGE = 512
 
 
 class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
-    """One game of Crafter, with the label map of each picture as ``info["segmentation"]``.
+    """One game of Crafter, with the label map of each observation as ``info["segmentation"]``.
 
-    The seed of ``reset`` is the level: level n is the world of the first episode of ``crafter.Env(seed=n)``. A picture
-    is ``uint8[size, size, 3]``. ``info`` also holds Crafter's ``inventory`` and ``achievements``, how often each was
-    reached in the episode. An episode terminates with the player's death and is truncated after ``length`` steps.
+    The seed of ``reset`` is the level: level n is the world of the first episode of ``crafter.Env(seed=n)``.
+    Observations are ``uint8[size, size, 3]``. ``info`` also contains Crafter's ``inventory`` and ``achievements`` (how
+    often each was reached in the episode). An episode terminates with the player's death and is truncated after
+    ``length`` steps.
 
     Args:
         options: see :class:`~camal_rl.envs.crafter.options.CrafterOptions`; the level range is not used here.
-        render_mode: ``rgb_array`` for the same picture in large, or ``None``.
+        render_mode: ``rgb_array`` for an enlarged image, or ``None``.
 
     Attributes:
-        action_names: what people call the actions.
+        action_names: readable names of the actions.
 
     Raises:
         MissingExtraError: Crafter is not installed.
@@ -66,22 +67,22 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self._image: Image | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start the level of a seed; without one, a level that follows from those before."""
+        """Start the level of a seed; without a seed, draw a level from the environment's generator."""
         super().reset(seed=seed)
         self._game.start(int(self.np_random.integers(EVERY_LEVEL)) if seed is None else seed)
         self._episode.start()
         return self._show()
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
-        """Take an action of :attr:`action_names`, in Crafter's own order.
+        """Take an action: an index of :attr:`action_names`, which is in Crafter's order.
 
         Raises:
             NoEpisodeError: before a reset, or after the end of an episode.
-            ValueError: not an action.
+            ValueError: the action is not in the action space.
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action is in [0, {len(ACTION_NAMES) - 1}], got {action!r}")
+            raise ValueError(f"the action must be in [0, {len(ACTION_NAMES) - 1}], got {action!r}")
         reward = self._game.play(int(action))
         terminated = self._game.dead
         truncated = self._game.over and not terminated
@@ -90,16 +91,16 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return image, reward if self.options.rewarded else 0.0, terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything that changes in the game: map, creatures, player, generator, the present noise."""
+        """Return the state of the game (map, creatures, player, generator, noise) and the current image."""
         if self._image is None:
             return {"game": None, "running": False, "image": None}
         return {"game": self._game.get_state(), "running": self._episode.running, "image": self._image}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`.
+        """Restore a state of :meth:`get_state`.
 
         Raises:
-            ValueError: the state of another version of Crafter.
+            ValueError: the state comes from another version of Crafter.
         """
         if state["game"] is not None:
             self._game.set_state(state["game"])
@@ -107,7 +108,7 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self._image = state["image"]
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return how the current picture can be redrawn."""
+        """Return the interventions under which the current observation can be redrawn."""
         return self._interventions
 
     def redraw(self, intervention: Intervention) -> tuple[Image, Image]:
@@ -120,7 +121,7 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return image.copy(), self._painter(intervention).paint(scene, self.options.size)
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label map ``uint8[size, size]`` of the picture that :meth:`redraw` gives.
+        """Return the label map ``uint8[size, size]`` of the image that :meth:`redraw` returns.
 
         Raises:
             ValueError: unknown intervention, nothing to redraw before the first reset, or masks are switched off.
@@ -131,7 +132,10 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return self._painter(intervention).label(self._edited(intervention), self.options.size)
 
     def render(self) -> Image | None:
-        """Return the picture in large, 512 pixels or a little less, with ``render_mode="rgb_array"``."""
+        """Return the image enlarged by a whole factor, to at most 512 pixels, or ``None`` without a render mode.
+
+        An image that is too large for that keeps its size.
+        """
         if self.render_mode is None:
             return None
         factor = max(1, _LARGE // self.options.size)
@@ -157,7 +161,7 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return edited(Scene.of(self._game), intervention, self.segmentation_spec.relevant)
 
     def _painter(self, intervention: Intervention, factor: int = 1) -> Painter:
-        from camal_rl.envs.crafter.painter import painter  # Needs Crafter, which is there by now.
+        from camal_rl.envs.crafter.painter import painter  # Needs Crafter, which _game() has found.
 
         own = self.options.theme
         theme = next(name for name in THEMES if name != own) if intervention == THEME else own
@@ -165,7 +169,7 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
 
 
 def make_env(name: str, render_mode: str | None = None, **options: Any) -> SeededLevels:
-    """Make one environment that plays its level range, for example ``make_env("Reward", num_levels=200)``.
+    """Make one environment that plays the levels of its range, for example ``make_env("Reward", num_levels=200)``.
 
     Raises:
         TypeError: unknown option.
@@ -176,7 +180,7 @@ def make_env(name: str, render_mode: str | None = None, **options: Any) -> Seede
     return SeededLevels(CrafterEnv(parsed, render_mode), parsed.start_level, parsed.num_levels)
 
 
-# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+# Gymnasium reads the render modes from this attribute, and opens a window for render_mode="human" itself.
 setattr(make_env, "metadata", CrafterEnv.metadata)  # noqa: B010
 
 

@@ -1,9 +1,9 @@
-"""Crafter's game without its pictures; a play follows from the world's seed and the actions.
+"""Crafter's game without rendering; the world's seed and the actions determine an episode.
 
-Rules, creatures and draws are Crafter's. Two things differ. Crafter keeps the creatures of a region in a set, whose
-order depends on where they lie in memory, and draws from it which of them vanishes: here they are in the order in
-which they came. And a step looks once where the creatures are, which in Crafter takes most of its time. Importing this
-module needs Crafter.
+Rules, creatures and random draws are Crafter's, with two differences. Crafter keeps the creatures of a region in a set,
+whose order depends on memory addresses, and draws from the set which creature vanishes; here the creatures of a region
+are in the order in which they appeared. A step computes the distances of all creatures to the player at once; in
+Crafter, these distances take most of a step's time. Importing this module needs Crafter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BALANCE_EVERY = 10
 
 
 class OrderedWorld(World):
-    """A world whose regions list their creatures in the order in which they came."""
+    """A world whose regions list their creatures in the order in which they appeared."""
 
     @property
     def chunks(self) -> dict[Any, list[Any]]:
@@ -47,12 +47,12 @@ class Game(crafter.Env):
     """One game.
 
     Args:
-        options: what is played; the picture's size fixes how much noise is drawn at night.
+        options: what is played; the image size determines how much noise is drawn at night.
 
     Attributes:
         world: map, creatures and generator.
         player: the player.
-        noise: what Crafter mixes into the present picture, ``float64[9 * tile, 7 * tile]``; ``None`` by day.
+        noise: noise that Crafter mixes into the current image, ``float64[9 * tile, 7 * tile]``; ``None`` by day.
     """
 
     def __init__(self, options: CrafterOptions) -> None:
@@ -108,11 +108,11 @@ class Game(crafter.Env):
 
     @property
     def over(self) -> bool:
-        """Whether the episode has had all of its steps."""
+        """Whether the episode has reached its step limit."""
         return bool(self._step >= self._options.length)
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything that changes in a game, as a tree."""
+        """Return the state of the game as a tree."""
         world = self._world
         root = {
             "objects": world._objects,
@@ -132,7 +132,7 @@ class Game(crafter.Env):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`."""
+        """Restore a state of :meth:`get_state`."""
         world = self._world
         world.reset()
         world.random.set_state(state["random"])
@@ -151,7 +151,7 @@ class Game(crafter.Env):
         self._world.daylight = _FIXED_LIGHT.get(self._options.daylight, self._world.daylight)
 
     def _update_objects(self) -> None:
-        """Update what is near the player, who comes first, and whom alone his own step moves."""
+        """Update the player, then the objects near the player; only the player's own update moves the player."""
         player, *others = self._world.objects
         player.update()
         if not others:
@@ -162,6 +162,6 @@ class Game(crafter.Env):
                 each.update()
 
     def _draw_noise(self) -> None:
-        """Draw the noise of the picture, which Crafter does when it paints one in the dark."""
+        """Draw the noise of the image, as Crafter does when it renders in the dark."""
         tile, dark = self._options.tile, self._world.daylight < _DARK
         self.noise = self._world.random.uniform(32, 127, (9 * tile, 7 * tile)) if dark else None

@@ -1,9 +1,10 @@
-"""The noise that Crafter's worlds are made of, for all of their cells at once.
+"""The noise from which Crafter's worlds are generated, for all cells at once.
 
-OpenSimplex noise in three dimensions is a sum over the points of a lattice that are nearer than sqrt(2): a fourth power
-that falls with the distance, times a gradient that a permutation draws for the point. The package ``opensimplex`` looks
-at eight points only, chosen by many comparisons, and so leaves a few very small terms out. Here all points are summed:
-the two differ by less than :data:`DIFFERENCE`, and whoever decides by a threshold asks the package where it is closer.
+OpenSimplex noise in three dimensions is the sum of (2 - |d|^2)^4 (g . d) / 103 over the lattice points within sqrt(2).
+Here d is the offset from the lattice point and g a gradient that a permutation chooses for it. The package
+``opensimplex`` sums only eight points, chosen by many comparisons, and so omits a few very small terms. This module
+sums all points. The results differ by less than :data:`DIFFERENCE`. Where the noise is that close to a threshold,
+callers use the package.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 DIFFERENCE = 2e-4
-"""Bound of the difference from the package's values, which lie in [-1, 1]."""
+"""Upper bound of the difference from the package's values, which lie in [-1, 1]."""
 _STRETCH, _SQUISH, _NORM, _RADIUS_SQUARED = -1 / 6, 1 / 3, 103.0, 2.0
 _LONG, _SHORT = 11, 4
 # One long and two short components: the axis of the long one changes fastest, then the signs of x, y and z.
@@ -26,7 +27,7 @@ _GRADIENTS: Floats = np.array(
     ],
     dtype=np.float64,
 )
-# Points of the lattice that are near enough to some point of a cell.
+# Lattice points, relative to a cell, that lie within sqrt(2) of some point of the cell.
 _NEAR = tuple(
     point
     for point in product((-1, 0, 1, 2), repeat=3)
@@ -41,10 +42,10 @@ def simplex_noise(permutation: npt.NDArray[np.int64], x: Floats, y: Floats, z: F
     """Return the noise at points, ``float64[N]`` in [-1, 1].
 
     Args:
-        permutation: of 0 to 255, which the seed fixes.
+        permutation: ``int64[256]``, a permutation of 0 to 255 that the seed determines.
         x: first coordinates ``[N]``.
-        y: second coordinates.
-        z: third coordinates.
+        y: second coordinates ``[N]``.
+        z: third coordinates ``[N]``.
     """
     stretch = (x + y + z) * _STRETCH
     cells = [np.floor(each + stretch).astype(np.int64) for each in (x, y, z)]

@@ -1,4 +1,4 @@
-"""What a user can choose about Crafter, checked where it enters."""
+"""The options of Crafter and their checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camal_rl.envs.segmentation import SegmentationSpec
 from camal_rl.spelling import did_you_mean
 
 VIEW_CELLS = 9
-"""Cells along a side of the picture: 9x7 of the world, and two rows of the inventory below them."""
+"""Cells along a side of the image: 9x7 cells of the world, and two rows of the inventory below them."""
 SMALLEST_SIZE, LARGEST_SIZE = 36, 1024
 WORLDS = ("crafter", "rugged")
 DAYLIGHTS = ("cycle", "day", "night")
@@ -26,19 +26,19 @@ class CrafterOptions:
 
     Attributes:
         name: ``Reward`` or ``NoReward``.
-        size: pixels along a side of the square picture, 36 to 1024. At night Crafter draws noise for every pixel from
-            the generator that moves the creatures, too: from the first night on, plays of two sizes differ.
+        size: height and width of the observation in pixels, 36 to 1024. At night Crafter draws noise for every pixel
+            from the same generator that moves the creatures. From the first night on, episodes of two sizes differ.
         world: ``crafter``, or ``rugged``: more mountains, caves and water, fewer trees.
-        daylight: ``cycle`` is Crafter's day and night, ``day`` noon and ``night`` midnight throughout. As in Crafter,
-            there are more zombies where it is darker.
+        daylight: ``cycle``: Crafter's day and night; ``day``: always noon; ``night``: always midnight. As in Crafter,
+            there are more zombies when it is darker.
         theme: ``crafter``, or ``recolored``: every texture in other colors.
         length: steps after which an episode is truncated.
         start_level: first level; a level is the seed of a world.
-        num_levels: number of levels; 0 is every level from ``start_level`` on.
+        num_levels: number of levels; 0 means every level from ``start_level`` on.
         segmentation: ``silhouette`` labels the pixels that a sprite paints, ``box`` its whole tile, ``None`` switches
             masks off.
         relevant: class names that replace the default relevant set.
-        subproc: one process for each environment.
+        subproc: run each environment in its own process.
     """
 
     name: str
@@ -62,13 +62,13 @@ class CrafterOptions:
         check_choice("theme", self.theme, THEMES)
         check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
         if not isinstance(self.subproc, bool):
-            raise TypeError(f"subproc is True or False, got {self.subproc!r}")
+            raise TypeError(f"subproc must be true or false, got {self.subproc!r}")
         check_level_range(self.start_level, self.num_levels)
         self.spec()
 
     @property
     def tile(self) -> int:
-        """Pixels along a tile."""
+        """Height and width of a tile in pixels."""
         return self.size // VIEW_CELLS
 
     @property
@@ -93,6 +93,6 @@ def parse_options(name: str, given: dict[str, Any]) -> CrafterOptions:
     """
     if name not in REWARDED:
         hint = did_you_mean(name, REWARDED)
-        raise ValueError(f"unknown Crafter environment {name!r}; {hint}they are {', '.join(REWARDED)}")
+        raise ValueError(f"unknown Crafter environment {name!r}; {hint}known: {', '.join(REWARDED)}")
     check_option_names("Crafter", given, OPTION_NAMES)
     return CrafterOptions(name, **{**given, "relevant": class_names(given.get("relevant"))})

@@ -1,7 +1,7 @@
-"""Crafter's own pictures with their label maps, laid out of tiles that are drawn once and then looked up.
+"""Crafter's images and their label maps, assembled from cached tiles.
 
-Pictures equal ``crafter.Env.render`` bit for bit. Inside, columns come first, as in Crafter. Importing this module
-needs Crafter.
+Images equal those of ``crafter.Env.render`` bit for bit. Internal arrays have columns first, as in Crafter. Importing
+this module needs Crafter.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _OTHER_CHANNELS, _OTHER_TINT = (2, 0, 1), (1.0, 0.8, 0.6)
 
 
 class Painter:
-    """The tiles of one size in one theme.
+    """Draws images and label maps from tiles of one size and theme.
 
     Args:
-        tile: pixels along a tile.
+        tile: height and width of a tile in pixels.
         theme: ``crafter`` or ``recolored``.
-        boxes: label the whole tile of a sprite, not only what it paints.
+        boxes: label the whole tile of a sprite, not only the pixels that it paints.
     """
 
     def __init__(self, tile: int, theme: str, boxes: bool) -> None:
@@ -48,7 +48,7 @@ class Painter:
         self._cells: dict[tuple[str, int], tuple[Image, npt.NDArray[np.bool_]]] = {}
 
     def paint(self, scene: Scene, size: int) -> Image:
-        """Return the picture, ``uint8[size, size, 3]``."""
+        """Return the image of a scene, ``uint8[size, size, 3]``."""
         laid = self._ground[scene.materials].transpose(0, 2, 1, 3, 4)
         world = laid.reshape(COLUMNS * self._tile, ROWS * self._tile, 3)
         for thing in scene.things:
@@ -60,7 +60,7 @@ class Painter:
         return _framed(picture, size)
 
     def label(self, scene: Scene, size: int) -> LabelMap:
-        """Return the label map of that picture, ``uint8[size, size]``."""
+        """Return the label map of a scene's image, ``uint8[size, size]``."""
         side = VIEW_CELLS * self._tile
         labels: LabelMap = np.zeros((side, side), dtype=np.uint8)
         labels[:, : ROWS * self._tile] = scene.materials.repeat(self._tile, axis=0).repeat(self._tile, axis=1)
@@ -76,7 +76,7 @@ class Painter:
         return slice(column * tile, (column + 1) * tile), slice(row * tile, (row + 1) * tile)
 
     def _sprite(self, texture: str, ground: int) -> tuple[Image, npt.NDArray[np.bool_]]:
-        """Return a sprite on a material, and which of its pixels it paints."""
+        """Return the image of a sprite on a material, and the mask of the pixels that the sprite paints."""
         key = texture, ground
         if key not in self._sprites:
             drawn, painted = self._ground[ground].copy(), np.zeros((self._tile, self._tile), dtype=bool)
@@ -85,7 +85,7 @@ class Painter:
         return self._sprites[key]
 
     def _cell(self, item: str, number: int) -> tuple[Image, npt.NDArray[np.bool_]]:
-        """Return a cell of the inventory, and which of its pixels are painted."""
+        """Return the image of an inventory cell, and the mask of its painted pixels."""
         key = item, number
         if key not in self._cells:
             tile = self._tile
@@ -103,7 +103,7 @@ class Painter:
 
 @cache
 def painter(tile: int, theme: str, boxes: bool) -> Painter:
-    """Return the tiles of one size and theme, which all environments of a process share."""
+    """Return the painter of one tile size and theme, which all environments of a process share."""
     return Painter(tile, theme, boxes)
 
 
@@ -118,13 +118,13 @@ def _textures(theme: str) -> engine.Textures:
 
 
 def _recolored(image: Image) -> Image:
-    """Exchange the channels and tint the result, so that gray changes, too; what is transparent stays so."""
+    """Permute the color channels and tint the result, so that grays change too; the alpha channel stays."""
     colors = image[..., _OTHER_CHANNELS] * np.array(_OTHER_TINT)
     return np.concatenate([colors.astype(np.uint8), image[..., 3:]], axis=-1)
 
 
 def _blend(drawn: Image, painted: npt.NDArray[np.bool_], start: int, texture: Image) -> None:
-    """Draw a texture over a tile, from a pixel of its diagonal on, in the arithmetic of Crafter."""
+    """Draw a texture over a tile with Crafter's arithmetic; ``start`` is the first row and column."""
     where = (slice(start, start + texture.shape[0]), slice(start, start + texture.shape[1]))
     if texture.shape[-1] == 3:
         drawn[where], painted[where] = texture, True
@@ -136,7 +136,7 @@ def _blend(drawn: Image, painted: npt.NDArray[np.bool_], start: int, texture: Im
 
 
 def _shown(scene: Scene) -> list[tuple[int, int, str, int]]:
-    """Return column, row, name and number of what the inventory shows."""
+    """Return column, row, name and count of each item that the inventory shows."""
     return [
         (index % VIEW_CELLS, index // VIEW_CELLS, name, number)
         for index, (name, number) in enumerate(scene.items)
@@ -145,7 +145,7 @@ def _shown(scene: Scene) -> list[tuple[int, int, str, int]]:
 
 
 def _lit(world: Image, scene: Scene) -> Floats:
-    """Return the world in the light of the scene."""
+    """Return the image of the world under the scene's daylight, noise and sleep."""
     lit: Floats = world.astype(np.float64)
     if scene.daylight < 1:
         night = lit
@@ -157,7 +157,7 @@ def _lit(world: Image, scene: Scene) -> Floats:
 
 
 def _tinted(picture: Floats, saturation: float, color: tuple[int, int, int]) -> Floats:
-    """Take a share of the colors away, then mix with one color."""
+    """Reduce the saturation, then blend with one color."""
     gray = ImageEnhance.Color(Pictures.fromarray(picture.astype(np.uint8))).enhance(saturation)
     tinted: Floats = (1 - _TINT) * np.array(gray) + _TINT * np.array(color)
     return tinted
@@ -171,7 +171,7 @@ def _vignette(width: int, height: int) -> Floats:
 
 
 def _framed(drawn: Image | LabelMap, size: int) -> Image | LabelMap:
-    """Put a square with columns first into the middle of a black one, rows first."""
+    """Center a square (columns first) on a black square of another size (rows first)."""
     start, side = (size - len(drawn)) // 2, len(drawn)
     framed = np.zeros((size, size, *drawn.shape[2:]), dtype=np.uint8)
     framed[start : start + side, start : start + side] = drawn.swapaxes(0, 1)

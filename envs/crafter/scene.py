@@ -1,4 +1,4 @@
-"""What there is to draw of a game of Crafter, as arrays that can be edited without touching it. Columns come first."""
+"""The visible part of a Crafter game as arrays, which can be edited without changing the game. Columns come first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from camal_rl.envs.crafter.game import Game
 
 COLUMNS, ROWS = 9, 7
-"""Cells of the world that a picture shows; the player is in the middle."""
+"""Cells of the world that an image shows; the player is in the middle."""
 _MIDDLE = (COLUMNS // 2, ROWS // 2)
 
 
@@ -23,9 +23,9 @@ class Thing:
     """A creature, an arrow or a plant in sight.
 
     Attributes:
-        place: column and row in the picture.
-        class_name: of :data:`~camal_rl.envs.crafter.classes.OBJECTS`.
-        texture: Crafter's name of its picture.
+        place: column and row in the image, in cells.
+        class_name: one of :data:`~camal_rl.envs.crafter.classes.OBJECTS`.
+        texture: Crafter's name of its texture.
     """
 
     place: tuple[int, int]
@@ -35,15 +35,15 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Everything that a picture is painted from.
+    """Everything that determines an image.
 
     Attributes:
         materials: ``uint8[9, 7]``, class ids; 0 beyond the end of the world.
-        things: what stands on them, at most one in a cell.
-        items: name and number of each thing in the inventory, in its order; 0 is not drawn.
-        daylight: from 0, midnight, to 1, noon.
-        noise: what darkness mixes in, ``float64[9 * tile, 7 * tile]``; ``None`` by day.
-        sleeping: whether the player sleeps, which takes the colors away.
+        things: the objects on the materials, at most one in a cell.
+        items: name and count of each inventory item, in the inventory's order; items with count 0 are not drawn.
+        daylight: from 0 (midnight) to 1 (noon).
+        noise: noise that is mixed into dark images, ``float64[9 * tile, 7 * tile]``; ``None`` by day.
+        sleeping: whether the player sleeps; the image is then gray and dark.
     """
 
     materials: npt.NDArray[np.uint8]
@@ -55,7 +55,7 @@ class Scene:
 
     @classmethod
     def of(cls, game: Game) -> Scene:
-        """Return what the player of a game sees."""
+        """Return the scene that the player of a game sees."""
         world, player = game.world, game.player
         left, top = (int(place) - middle for place, middle in zip(player.pos, _MIDDLE, strict=True))
         columns, rows = (slice(max(start, 0), start + size) for start, size in ((left, COLUMNS), (top, ROWS)))
@@ -72,7 +72,7 @@ class Scene:
         return cls(materials, things, items, float(world.daylight), game.noise, bool(player.sleeping))
 
     def without_class(self, name: str) -> Scene:
-        """Leave a class out; a material gives way to what is left behind."""
+        """Return the scene without a class; a material is replaced by that of :data:`LEFT_BEHIND`."""
         if name == INVENTORY:
             return replace(self, items=())
         if name in OBJECTS:
@@ -80,9 +80,10 @@ class Scene:
         return self._dug(self.materials == NAMES.index(name), name)
 
     def without_nearest(self, names: tuple[str, ...]) -> Scene:
-        """Leave out the object or the cell of one of these classes that is nearest to the player, who stays.
+        """Return the scene without the object or cell of these classes that is nearest to the player.
 
-        Distances are in steps; of several the first is taken, objects before materials.
+        The player is never removed. Distances are in steps; of equally near ones the first is removed, objects before
+        materials.
         """
         things = [each for each in self.things if each.class_name in names and each.class_name != "player"]
         cells = np.argwhere(np.isin(self.materials, [NAMES.index(name) for name in LEFT_BEHIND if name in names]))
@@ -97,11 +98,11 @@ class Scene:
         return self._dug(chosen, NAMES[self.materials[tuple(places[nearest])]])
 
     def by_day(self) -> Scene:
-        """Draw it as at noon."""
+        """Return the scene at noon."""
         return replace(self, daylight=1.0, noise=None)
 
     def enlarged(self, factor: int) -> Scene:
-        """Draw the noise so many times as large."""
+        """Return the scene with its noise enlarged by a factor, for larger tiles."""
         noise = self.noise if self.noise is None else self.noise.repeat(factor, axis=0).repeat(factor, axis=1)
         return replace(self, noise=noise)
 

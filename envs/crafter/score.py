@@ -18,8 +18,8 @@ def episode_scores(name: str, infos: Sequence[Mapping[str, Any]]) -> Mapping[str
     """Return ``score``, in percent, and ``success_<achievement>``, the share of the episodes that unlocked it.
 
     Args:
-        name: of the environment; it does not matter.
-        infos: of the last step of each episode, at least one.
+        name: name of the environment; not used.
+        infos: ``info`` of the last step of each episode; at least one.
     """
     unlocked = np.array([[info["achievements"][each] > 0 for each in ACHIEVEMENTS] for info in infos])
     shares = unlocked.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Crafter vectorized, with masks and counterfactuals."""
+"""Vectorized Crafter with masks and counterfactuals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from camal_rl.envs.redrawn_vec import RedrawnGymVecEnv
 
 
 class CrafterVecEnv(RedrawnGymVecEnv):
-    """Copies of Crafter, in this process or in one each.
+    """Copies of Crafter, all in this process or each in its own.
 
     Args:
         name: ``Reward`` or ``NoReward``.
         num_envs: number of copies.
         seed: copy ``i`` draws its levels with ``seed + i``.
-        render_mode: ``rgb_array`` for large pictures when asked for, or ``None``.
+        render_mode: ``rgb_array`` if ``render`` is to return large images, or ``None``.
         **options: see :class:`~camal_rl.envs.crafter.options.CrafterOptions`.
     """
 

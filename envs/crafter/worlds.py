@@ -1,7 +1,7 @@
-"""Crafter's worlds, the same as its own generator makes in a twentieth of the time, and worlds with other proportions.
+"""Crafter's worlds, equal to those of its own generator but twenty times as fast, and worlds with other proportions.
 
-The noise of all cells is computed at once. It differs from Crafter's by less than a known bound: wherever a decision is
-closer than that, Crafter's own function decides on the cell. Importing this module needs Crafter.
+The noise of all cells is computed at once. It differs from Crafter's by less than a known bound. Where the noise is
+that close to a threshold, Crafter's own function decides on the cell. Importing this module needs Crafter.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from camal_rl.envs.crafter.noise import DIFFERENCE, Floats, simplex_noise
 Cells = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 _ID = {name: NAMES.index(name) for name in NAMES}
-# Sums of noise with weights of up to 2 are compared; a threshold is close within this.
+# Distance from a threshold within which a decision is doubtful: decisions compare sums of noise with weights up to 2.
 _CLOSE = 5 * DIFFERENCE
 _WORLDS_KEPT = 512
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """How much of a world is what; the defaults are Crafter's.
+    """The proportions of a world's terrain; the defaults are Crafter's.
 
     Attributes:
         mountain: added to the height of the mountains.
         water: added to the height of the water.
-        cave: how high the noise of caves has to be, lower for more of them.
-        trees: share of cells with a tree in woods.
+        cave: threshold of the cave noise; a lower threshold gives more caves.
+        trees: share of the cells in woods that have a tree.
     """
 
     mountain: float = 0.0
@@ -58,8 +58,8 @@ class Terrain:
 
     Attributes:
         materials: ``uint8[width, height]``, class ids.
-        tunnels: ``bool[width, height]``, where skeletons live.
-        random_state: of the world's generator, after all that was drawn.
+        tunnels: ``bool[width, height]``, the cells where skeletons live.
+        random_state: state of the world's generator after all draws.
     """
 
     materials: Cells
@@ -68,13 +68,13 @@ class Terrain:
 
 
 def generate(world: World, player: Player, seed: int, kind: str) -> None:
-    """Fill a world that was reset and holds the player only, as ``crafter.worldgen.generate_world`` does.
+    """Fill a world as ``crafter.worldgen.generate_world`` does.
 
     Args:
-        world: Crafter's.
-        player: in its middle.
-        seed: with which the world was reset.
-        kind: of :data:`PROPORTIONS`.
+        world: Crafter's world after a reset, with only the player in it.
+        player: the player, in the middle of the world.
+        seed: seed with which the world was reset.
+        kind: key of :data:`PROPORTIONS`.
     """
     found = _terrain(seed, tuple(world.area), kind)
     world._mat_map[:] = found.materials
@@ -90,7 +90,7 @@ def _terrain(seed: int, area: tuple[int, int], kind: str) -> Terrain:
     simplex = opensimplex.OpenSimplex(seed=world.random.randint(0, 2**31 - 1))
     heights = _Heights(np.asarray(simplex._perm, dtype=np.int64), area, PROPORTIONS[kind])
     tunnels = heights.decide()
-    # A threshold has to be met exactly only where there is a world of Crafter's to be equal to.
+    # Only worlds of kind "crafter" must equal Crafter's exactly.
     doubtful = heights.doubtful if kind == "crafter" else np.zeros(area, dtype=bool)
     tunnels[doubtful] = False
     world._mat_map[:] = heights.otherwise
@@ -105,12 +105,13 @@ def _terrain(seed: int, area: tuple[int, int], kind: str) -> Terrain:
 
 
 class _Heights:
-    """What the noise says of every cell; arrays are ``[width, height]``.
+    """The materials that the noise determines; arrays are ``[width, height]``.
 
     Attributes:
-        otherwise: ``uint8``, the material of each cell unless chance puts another there.
-        chances: material, threshold of a number drawn from [0, 1), and ``bool`` where it can be, in the order of draws.
-        doubtful: ``bool``, cells with a decision that is too close.
+        otherwise: ``uint8``, the material of each cell unless a random draw puts another there.
+        chances: material, threshold and ``bool`` cells, in the order of the draws: a number drawn from [0, 1) above
+            the threshold puts the material into such a cell.
+        doubtful: ``bool``, cells with a decision too close to a threshold.
     """
 
     def __init__(self, permutation: npt.NDArray[np.int64], area: tuple[int, int], proportions: Proportions) -> None:
@@ -122,7 +123,7 @@ class _Heights:
         self.doubtful: Flags = np.zeros(area, dtype=bool)
 
     def decide(self) -> Flags:
-        """Decide on every cell, in Crafter's order of decisions, and return where tunnels are."""
+        """Decide on every cell, in Crafter's order of decisions, and return the cells of tunnels."""
         everywhere: Flags = np.ones(self.otherwise.shape, dtype=bool)
         start = 4 - np.sqrt((self._x - self._center[0]) ** 2 + (self._y - self._center[1]) ** 2)
         start = 1 / (1 + np.exp(-(start + 2 * self._noise(everywhere, 8, 3))))
@@ -136,7 +137,7 @@ class _Heights:
         return tunnels
 
     def drawn(self, x: int, y: int, uniform: Callable[[], float]) -> int:
-        """Return the material of a cell in which chance has a part."""
+        """Draw the material of a cell that depends on random draws."""
         for material, threshold, possible in self.chances:
             if possible[x, y] and uniform() > threshold:
                 return material
@@ -166,14 +167,14 @@ class _Heights:
         self.chances.append((_ID["tree"], 1 - self._proportions.trees, self._where(rest, self._noise(rest, 5, 7))))
 
     def _noise(self, cells: Flags, z: int, size: int, x_scale: float = 1.0, y_scale: float = 1.0) -> Floats:
-        """Return the noise of some cells, 0 in the others."""
+        """Return the noise in some cells, and 0 in the others."""
         found: Floats = np.zeros(cells.shape)
         x, y = self._x[cells] * x_scale / size, self._y[cells] * y_scale / size
         found[cells] = simplex_noise(self._permutation, x, y, np.full(len(x), float(z)))
         return found
 
     def _where(self, cells: Flags, margin: Floats) -> Flags:
-        """Return the cells with a positive margin, and note those in which it is too small to tell."""
+        """Return the cells with a positive margin, and mark cells whose margin is near 0 as doubtful."""
         self.doubtful |= cells & (np.abs(margin) < _CLOSE)
         return cells & (margin > 0)
 
@@ -183,7 +184,7 @@ class _Heights:
 
 
 def _populate(world: World, player: Player, tunnels: Flags) -> None:
-    """Put creatures into a world, with Crafter's draws in Crafter's order."""
+    """Add creatures to a world, with Crafter's draws in Crafter's order."""
     uniform, materials = world.random.uniform, world._mat_map
     x, y = np.indices(materials.shape)
     distances = np.sqrt((x - player.pos[0]) ** 2 + (y - player.pos[1]) ** 2)

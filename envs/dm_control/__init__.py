@@ -33,7 +33,7 @@ _NUM_HELD_OUT_LEVELS = 1_000_000
 
 
 def env_names() -> tuple[str, ...]:
-    """Return the tasks: the suite's domain and task with a hyphen between."""
+    """Return the names of the tasks, ``<domain>-<task>`` in the suite's words."""
     return tuple(TASKS)
 
 
@@ -50,10 +50,10 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of each level set.
 
-    ``train``: 200 initial states. ``held_out``: other initial states. The rest are those of ``held_out`` and change
-    what is seen, in each level in another way: ``held_out_color_easy`` and ``held_out_color_hard`` the colors of body,
-    ground and sky; ``held_out_video_easy`` and ``held_out_video_hard`` put a video in place of the sky, and of the
-    ground; ``held_out_camera`` moves the camera.
+    ``train``: 200 initial states. ``held_out``: other initial states. The remaining sets have the initial states of
+    ``held_out`` and a different appearance in each level. ``held_out_color_easy`` and ``held_out_color_hard`` change
+    the colors of body, ground and sky. ``held_out_video_easy`` shows a video in place of the sky,
+    ``held_out_video_hard`` in place of sky and ground. ``held_out_camera`` moves the camera.
     """
     held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
     changed = ("color_easy", "color_hard", "video_easy", "video_hard")

@@ -1,7 +1,7 @@
-"""A camera that moves: turned, nodded, rolled and brought nearer, as in the Distracting Control Suite.
+"""A moving camera, as in the Distracting Control Suite: it turns, nods, rolls and comes nearer.
 
-Stone et al. 2021 (arXiv 2101.02722) let a camera drift at random around what it looks at. Here the angles are slow
-waves whose phases are drawn for each level, so that a pose follows from the level and the step.
+In Stone et al. 2021 (arXiv 2101.02722) the camera drifts at random around its subject. Here the angles are slow sine
+waves whose phases and speeds are drawn for each level, so the level and the step determine the pose.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 _CAMERA_STREAM = 3
-# Radians of turning, nodding and rolling, and the share of the distance by which the camera comes nearer.
+# Largest turn, nod and roll in radians, and largest share of the distance by which the camera comes nearer.
 _LARGEST = (0.25, 0.12, 0.2, 0.15)
-# Steps of the simulator in which a wave comes back, about.
+# Period of a wave of speed 1, in steps of the simulator.
 _PERIOD = 250.0
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a camera is beside its usual place.
+    """A camera's displacement from its usual pose.
 
     Attributes:
-        turn: radians around the vertical through what it looks at.
-        nod: radians up.
-        roll: radians around its own axis.
-        nearer: share of the distance by which it is nearer.
+        turn: radians around the camera's up vector, through its subject.
+        nod: radians by which it looks up.
+        roll: radians around its viewing direction.
+        nearer: share of the distance to its subject by which it is nearer; negative if farther.
     """
 
     turn: float
@@ -46,14 +46,14 @@ def pose_of_level(level: int, step: int) -> Pose:
 
 
 def moved(position: Vector, forward: Vector, up: Vector, distance: float, pose: Pose) -> tuple[Vector, Vector, Vector]:
-    """Return position, forward and up ``(3,)`` of a camera in a pose.
+    """Return position, viewing direction and up vector ``(3,)`` of a camera in a pose.
 
     Args:
-        position: where it is usually.
-        forward: the unit vector to where it looks.
-        up: the unit vector up in its picture.
-        distance: how far what it looks at is.
-        pose: how it is moved around that.
+        position: its usual position.
+        forward: its usual viewing direction, a unit vector.
+        up: its usual up vector, a unit vector.
+        distance: distance to its subject.
+        pose: its displacement around the subject.
     """
     middle = position + distance * forward
     right = np.cross(forward, up)

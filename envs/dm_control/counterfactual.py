@@ -1,7 +1,6 @@
-"""A task's current pictures redrawn: another sky or ground, other colors or lights, or without a class.
+"""A task's current frames redrawn: with another sky or ground, other colors or lights, or without a class.
 
-Only the picture changes: the simulator's state is read, and drawn in another look. A ground that is not drawn still
-carries the walker.
+Only the images change. The simulator's state is only read, so a ground that is not drawn still carries the walker.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LIGHTS: Mapping[str, float] = MappingProxyType({"dim": 0.6, "bright": 1.4})
 
 
 def dm_control_interventions(task: Task) -> tuple[Intervention, ...]:
-    """Return what can be redrawn of a task."""
+    """Return the interventions on a task."""
     skies = [f"Draw a {name} sky." for name in _SKIES]
     skies += ["Show a video in place of the sky.", "Show a video in place of sky and ground."]
     return (

@@ -1,7 +1,7 @@
-"""MuJoCo and the suite, imported with a way to draw: EGL or OSMesa where there is no display, or one line that says so.
+"""Imports MuJoCo and the suite with an OpenGL backend: EGL or OSMesa if there is no display.
 
-``MUJOCO_GL`` chooses the way (``egl``, ``osmesa``, ``glfw``). It is set here where nobody has set it and no display is
-there.
+The variable ``MUJOCO_GL`` chooses the backend (``egl``, ``osmesa``, ``glfw``). This module sets it if it is not set and
+there is no display. Without a backend, an error of one line says what to install.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMEDY = (
 
 
 class NoRendererError(ImportError):
-    """OpenGL that cannot draw here; the message says what to install or to set."""
+    """OpenGL cannot draw on this machine; the message says what to install or to set."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"dm_control cannot draw: {what}; {_REMEDY}")
@@ -32,11 +32,11 @@ def import_suite() -> Any:
     """Return the module ``dm_control.suite``.
 
     Raises:
-        MissingExtraError: it is not installed.
-        NoRendererError: there is nothing that draws.
+        MissingExtraError: the suite is not installed.
+        NoRendererError: no OpenGL backend works.
     """
     _choose_renderer()
-    # Mesa draws small pictures fastest in the thread that asks for them.
+    # Mesa draws small images fastest in the calling thread.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         importlib.import_module("mujoco")
@@ -46,7 +46,7 @@ def import_suite() -> Any:
             raise
         raise MissingExtraError("The DeepMind Control Suite", "dm_control") from error
     except (ImportError, AttributeError, RuntimeError) as error:
-        # PyOpenGL's way of saying that a library is not there is an AttributeError of None.
+        # PyOpenGL raises an AttributeError of None if a library is missing.
         raise NoRendererError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} does not work here") from error
 
 
@@ -54,13 +54,13 @@ def open_context(side: int) -> Any:
     """Return a new OpenGL context, current in this thread, with ``make_current()`` and ``free()``.
 
     Raises:
-        NoRendererError: it cannot be made.
+        NoRendererError: the context cannot be created.
     """
     import mujoco
 
     name = os.environ.get("MUJOCO_GL", "")
     try:
-        # Whoever imported MuJoCo before has left its choice in mujoco.GLContext.
+        # If MuJoCo was imported before, mujoco.GLContext is the backend that was chosen then.
         module = importlib.import_module(f"mujoco.{name}") if name in _LIBRARIES else mujoco
         context = module.GLContext(side, side)
         context.make_current()

@@ -1,4 +1,4 @@
-"""A task of the DeepMind Control Suite as a single Gymnasium environment of pictures with their label maps."""
+"""A task of the DeepMind Control Suite as a single Gymnasium environment with images and their label maps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LARGE_SIDE = 320
 
 
 class Moment(NamedTuple):
-    """What a frame of the stack was drawn of: positions of the model, and the step of the simulator."""
+    """The state that a frame of the stack shows: positions of the model, and the step of the simulator."""
 
     positions: npt.NDArray[np.float64]
     step: int
@@ -44,19 +44,19 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
     """One task, with the label map of each observation as ``info["segmentation"]``.
 
     The seed of ``reset`` is the level. Observations are ``uint8[84, 84, 9]`` by default: three frames in color, the
-    newest last. Actions are ``float32[A]`` in [-1, 1], which is the range of each actuator. An episode is truncated
-    after 1000 steps of the simulator; the tasks terminate none.
+    newest last. Actions are ``float32[A]`` in [-1, 1], scaled to the range of each actuator. An episode is truncated
+    after 1000 steps of the simulator and never terminates.
 
     Args:
         options: see :class:`~camal_rl.envs.dm_control.options.DmControlOptions`; the level range is not used here.
-        render_mode: ``rgb_array`` for large pictures of the same view, or ``None``.
+        render_mode: ``rgb_array`` for large images of the same view, or ``None``.
 
     Attributes:
-        action_names: what each number of an action drives.
+        action_names: the actuator that each number of an action drives.
 
     Raises:
         MissingExtraError: the suite is not installed.
-        NoRendererError: OpenGL cannot draw here.
+        NoRendererError: OpenGL cannot draw on this machine.
     """
 
     fixed_attributes = ("options",)
@@ -87,11 +87,11 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
 
     @property
     def image_stack(self) -> ImageStack:
-        """How many frames an observation shows, and whose label map comes with it."""
+        """Number of frames in an observation, and which of them its label map describes."""
         return ImageStack(self.options.frame_stack, self.options.stack_labels)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start the level of a seed; without one, a level that follows from those before."""
+        """Start the level of a seed; without a seed, draw a level from the environment's generator."""
         super().reset(seed=seed)
         self._level = int(self.np_random.integers(EVERY_LEVEL)) if seed is None else seed
         self._simulation.start(self._level)
@@ -105,16 +105,16 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         return self._observation(), self._info()
 
     def step(self, action: Action) -> tuple[Image, float, bool, bool, dict[str, Any]]:
-        """Drive the actuators for ``action_repeat`` steps of the simulator, or for those that the episode has left.
+        """Apply an action for ``action_repeat`` steps of the simulator, or fewer at the end of an episode.
 
         Raises:
             NoEpisodeError: before a reset, or after the end of an episode.
-            ValueError: not an action.
+            ValueError: the action is not in the action space.
         """
         self._episode.require()
         given = np.asarray(action, dtype=np.float32)
         if not self.action_space.contains(given):
-            raise ValueError(f"the action is {self._simulation.num_actuators} numbers in [-1, 1], got {action!r}")
+            raise ValueError(f"the action must be {self._simulation.num_actuators} numbers in [-1, 1], got {action!r}")
         reward = 0.0
         for _ in range(min(self.options.action_repeat, EPISODE_STEPS - self._simulation.steps)):
             reward += self._simulation.step(given)
@@ -124,7 +124,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         return self._observation(), reward, False, truncated, self._info()
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything that changes: the simulation, the level, and the frames of the stack."""
+        """Return the state of the simulation, the level, and the frames of the stack."""
         return {
             "simulation": self._simulation.state(),
             "level": self._level,
@@ -135,7 +135,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`."""
+        """Restore a state of :meth:`get_state`."""
         self._simulation.set_state(state["simulation"])
         self._level = state["level"]
         self._dress()
@@ -148,7 +148,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         self._moments.extend(Moment(each["positions"].copy(), each["step"]) for each in state["moments"])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what makes the environment again: its arguments, its state, and what was set from outside."""
+        """Return what :meth:`__setstate__` needs: arguments, state, and attributes that were set from outside."""
         from_outside = {key: vars(self)[key] for key in FROM_OUTSIDE if key in vars(self)}
         return {
             "arguments": (self.options, self.render_mode),
@@ -157,14 +157,14 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the environment again."""
+        """Rebuild the environment."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
         if state["state"] is not None:
             self.set_state(state["state"])
         vars(self).update(state["from_outside"])
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return how the current pictures can be redrawn."""
+        """Return the interventions under which the current observation can be redrawn."""
         return self._interventions
 
     def redraw(self, intervention: Intervention) -> tuple[Image, Image]:
@@ -177,10 +177,10 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         return self._observation(), np.concatenate(frames, axis=-1)
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label map ``uint8[size, size]`` of what :meth:`redraw` gives.
+        """Return the label map ``uint8[size, size]`` of the observation that :meth:`redraw` returns.
 
         Raises:
-            ValueError: unknown intervention, or masks are switched off.
+            ValueError: unknown intervention, nothing to redraw before the first reset, or masks are switched off.
         """
         if self.options.segmentation is None:
             raise ValueError("masks are switched off; make the environment with segmentation='silhouette'")
@@ -202,20 +202,20 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
         return found
 
     def render(self) -> Image | None:
-        """Return a picture of the same view, 320 x 320, with ``render_mode="rgb_array"``."""
+        """Return the current view as ``uint8[320, 320, 3]``, or ``None`` without a render mode."""
         if self.render_mode is None:
             return None
         steps = self._simulation.steps
         return self._draw(self._simulation.data, self._look, self._visuals, steps, _LARGE_SIDE, labeled=False)[0]
 
     def close(self) -> None:
-        """End the episode and give the renderer back; harmless when repeated."""
+        """End the episode and release the renderers; calling it again changes nothing."""
         self._episode.end(True)
         for renderer in self._renderers.values():
             renderer.release()
 
     def _dress(self) -> None:
-        """Take over how the level looks, and what the task has set in its model."""
+        """Set the level's look, and read the fields that the task has set in its model."""
         self._look = look_of_level(self.options.appearance, self._level)
         self._visuals = Visuals(self._simulation.model, self._classes, self._look)
 
@@ -232,7 +232,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
     def _draw(
         self, data: Any, look: Look, visuals: Visuals, step: int, side: int, labeled: bool
     ) -> tuple[Image, LabelMap]:
-        """Return a picture and its label map, which is empty where nobody needs it."""
+        """Return an image and its label map, which is empty if it is not needed."""
         pose = pose_of_level(self._level, step) if self.options.camera == "moving" else None
         renderer = self._renderers[side].get()
         image, labels = renderer.draw(data, visuals, self.options.task.camera, pose, labeled or look.painted_over)
@@ -255,7 +255,7 @@ class DmControlEnv(AttributeState, Copyable, gymnasium.Env[Image, Action]):
 
 
 def make_env(name: str, render_mode: str | None = None, **options: Any) -> SeededLevels:
-    """Make one environment that plays its level range, for example ``make_env("cartpole-swingup", num_levels=200)``.
+    """Make one environment that plays the levels of its range: ``make_env("cartpole-swingup", num_levels=200)``.
 
     Raises:
         TypeError: unknown option.
@@ -266,5 +266,5 @@ def make_env(name: str, render_mode: str | None = None, **options: Any) -> Seede
     return SeededLevels(DmControlEnv(parsed, render_mode), parsed.start_level, parsed.num_levels)
 
 
-# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+# Gymnasium reads the render modes from this attribute, and opens a window for render_mode="human" itself.
 setattr(make_env, "metadata", DmControlEnv.metadata)  # noqa: B010

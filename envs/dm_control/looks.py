@@ -1,7 +1,7 @@
-"""How a scene is shown: colors, lights, what is left out, and a video in the place of sky and ground.
+"""The look of a scene: colors, lights, classes that are not drawn, and a video in place of sky and ground.
 
-The colors and videos of a level follow from its number, as do those of DMControl-GB (Hansen and Wang 2021,
-arXiv 2011.13389) from its episode. What follows here is drawn by this module; nothing is downloaded.
+A level's number determines its colors and its video; in DMControl-GB (Hansen and Wang 2021, arXiv 2011.13389) the
+episode does. This module draws the videos; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Color = tuple[float, float, float]
 _COLOR_STREAM, _VIDEO_STREAM = 1, 2
 # The suite's own colors: its material `self`, the top of its sky, the two colors of its ground.
 _OWN: tuple[Color, Color, Color, Color] = ((0.7, 0.5, 0.3), (0.4, 0.6, 0.8), (0.1, 0.2, 0.3), (0.2, 0.3, 0.4))
-# How bright the suite's sky is where it is brightest, but for its stars.
+# Gray value of the brightest part of the suite's sky, without its stars.
 _SKY_PEAK = 150.0
 _DISCS, _WAVES = 5, 3
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a scene is shown; by default as the suite shows it.
+    """The look of a scene; the default is the suite's own.
 
     Attributes:
-        body: color of the class ``body``, darker and brighter where the suite's is.
-        sky: color of the sky, whose stars and gradient stay.
+        body: color of the class ``body``; differences in brightness between its parts stay.
+        sky: color of the sky; its stars and gradient stay.
         ground: the two colors of the ground's texture, the darker one first.
         lights: factor on the strength of every light.
         video: classes whose pixels show a video instead.
@@ -46,7 +46,7 @@ class Look:
 
     @property
     def painted_over(self) -> bool:
-        """Whether pixels of the drawn picture are replaced, which needs their labels."""
+        """Whether pixels of the drawn image are replaced, which needs their labels."""
         return self.sky is not None or bool(self.video)
 
 
@@ -55,7 +55,7 @@ VIDEO_EASY, VIDEO_HARD = Look(video=("background",)), Look(video=("background", 
 
 
 def look_of_level(appearance: str, level: int) -> Look:
-    """Return how a level looks in an appearance, one of :data:`~camal_rl.envs.dm_control.options.APPEARANCES`."""
+    """Return a level's look; ``appearance`` is one of :data:`~camal_rl.envs.dm_control.options.APPEARANCES`."""
     if appearance == "video_easy":
         return VIDEO_EASY
     if appearance == "video_hard":
@@ -87,7 +87,7 @@ def without(look: Look, name: str) -> Look:
 
 
 def recolored_texture(texture: npt.NDArray[np.uint8], colors: tuple[Color, Color]) -> npt.NDArray[np.uint8]:
-    """Return a texture ``uint8[H, W, 3]`` whose darkest and brightest texels have two other colors."""
+    """Return a texture ``uint8[H, W, 3]`` from the first color at its darkest texel to the second at its brightest."""
     gray = texture.mean(axis=2, dtype=np.float32)
     low, high = float(gray.min()), float(gray.max())
     share = ((gray - low) / max(high - low, 1.0))[..., None]
@@ -96,12 +96,12 @@ def recolored_texture(texture: npt.NDArray[np.uint8], colors: tuple[Color, Color
 
 
 def shaded(color: Color, own: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return a color as bright, beside the suite's usual body, as a part's own color ``float32[3]`` is."""
+    """Return ``color`` times the brightness of a part's own color ``float32[3]`` relative to the suite's usual body."""
     return np.clip(np.asarray(color, dtype=np.float32) * (own.mean() / np.float32(np.mean(_OWN[0]))), 0, 1)
 
 
 def painted(image: Image, labels: LabelMap, look: Look, names: Sequence[str], level: int, step: int) -> Image:
-    """Return a drawn picture ``uint8[H, W, 3]`` with another sky, and a level's video at a step of the simulator."""
+    """Return a drawn image ``uint8[H, W, 3]`` with the look's sky, and with the level's video at a simulator step."""
     if look.sky is not None:
         sky = labels == 0
         gray = image[sky].mean(axis=1, dtype=np.float32) / _SKY_PEAK
@@ -114,9 +114,9 @@ def painted(image: Image, labels: LabelMap, look: Look, names: Sequence[str], le
 
 
 def video_frame(level: int, step: int, side: int) -> Image:
-    """Return the picture ``uint8[side, side, 3]`` of a level's video: waves of color, and discs that drift over them.
+    """Return a frame ``uint8[side, side, 3]`` of a level's video: waves of color, and discs that drift over them.
 
-    A second of the suite's usual 50 steps moves them by about a fifth of the picture.
+    In 50 steps, a second in most tasks, the discs move by about a fifth of the image.
     """
     draw = np.random.default_rng([level, _VIDEO_STREAM])
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32) / side
@@ -128,7 +128,7 @@ def video_frame(level: int, step: int, side: int) -> Image:
     for _ in range(_DISCS):
         row, column, down, right, radius = draw.uniform((0, 0, -0.005, -0.005, 0.06), (1, 1, 0.005, 0.005, 0.2))
         color = draw.uniform(0, 1, 3).astype(np.float32)
-        # Its middle leaves the picture on one side and comes back on the other.
+        # A disc that leaves the image on one side comes back on the other.
         across = (rows - row - down * step + 0.5) % 1 - 0.5, (columns - column - right * step + 0.5) % 1 - 0.5
         picture[across[0] ** 2 + across[1] ** 2 < radius**2] = color
     return (255 * np.clip(picture, 0, 1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a user can choose about a task of the DeepMind Control Suite, checked where it enters."""
+"""The options of a task of the DeepMind Control Suite and their checks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ class DmControlOptions:
     """The options of ``make_vec("dm_control/<domain>-<task>", ...)``.
 
     Attributes:
-        name: the task that was asked for.
-        start_level: first level; a level is the seed of an episode: of its initial state, its colors, video and camera.
-        num_levels: number of levels; 0 is every level from ``start_level`` on.
-        action_repeat: steps of the simulator that an action lasts; the rewards are summed, the last frame is shown. An
-            episode has 1000 steps of the simulator.
+        name: name of the task.
+        start_level: first level; a level is the seed of an episode, which determines its initial state, colors, video
+            and camera.
+        num_levels: number of levels; 0 means every level from ``start_level`` on.
+        action_repeat: steps of the simulator for which an action is applied. Rewards are summed, and the observation
+            shows the last step. An episode has 1000 steps of the simulator.
         size: height and width of the observation in pixels.
-        frame_stack: frames side by side in the channels, the newest last.
-        stack_labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames of the stack.
-        appearance: ``original``; ``color_easy`` and ``color_hard``, other colors of body, ground and sky in each level;
-            ``video_easy``, a video in place of the sky, ``video_hard``, in place of sky and ground.
-        camera: ``original``; ``moving``, it turns, nods, rolls and comes nearer and farther.
+        frame_stack: number of frames in an observation, stacked along the channels, the newest last.
+        stack_labels: ``newest``: the label map of the newest frame; ``union``: the union over all frames of the stack.
+        appearance: ``original``; ``color_easy`` or ``color_hard``: other colors of body, ground and sky in each level;
+            ``video_easy``: a video in place of the sky; ``video_hard``: a video in place of sky and ground.
+        camera: ``original``; ``moving``: the camera turns, nods, rolls, and comes nearer and goes farther away.
         segmentation: ``silhouette`` labels the pixels that a part paints, ``None`` switches masks off.
         relevant: class names that replace the default relevant set.
-        subproc: one process for each environment.
+        subproc: run each environment in its own process.
     """
 
     name: str
@@ -62,12 +63,12 @@ class DmControlOptions:
         check_choice("camera", self.camera, CAMERAS)
         check_choice("segmentation", self.segmentation, ("silhouette", None))
         if not isinstance(self.subproc, bool):
-            raise TypeError(f"subproc is True or False, got {self.subproc!r}")
+            raise TypeError(f"subproc must be true or false, got {self.subproc!r}")
         self.spec()
 
     @property
     def task(self) -> Task:
-        """What is known about the task."""
+        """The task's entry in the table of tasks."""
         return TASKS[self.name]
 
     def spec(self) -> SegmentationSpec:

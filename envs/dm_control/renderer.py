@@ -1,7 +1,7 @@
-"""Pictures and label maps of MuJoCo's scenes, from one OpenGL context for all environments of a task in a process.
+"""Images and label maps of MuJoCo's scenes, from one OpenGL context for all environments of a task in a process.
 
-MuJoCo's shadows and reflections, the samples by which edges are smoothed, and its haze are off: they take 95 % of the
-time that the suite's own pictures take, and without them picture and label map agree in every pixel.
+MuJoCo's shadows, reflections, antialiasing, haze and fog are off. They take 95 % of the suite's own drawing time, and
+without them image and label map agree in every pixel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from camal_rl.envs.wrappers import Image
 _MAX_GEOMS = 1000
 _HIDDEN_GROUP = 5
 _OFF = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_HAZE", "mjRND_FOG")
-# What of a model is looked at in drawing, and may differ between the episodes of a task.
+# Fields of a model that affect drawing and may differ between the episodes of a task.
 _DRAWN = (
     *("geom_rgba", "geom_size", "geom_group", "site_rgba", "site_size", "site_group", "tendon_rgba", "tendon_group"),
     *("mat_rgba", "light_ambient", "light_diffuse", "light_specular", "light_active"),
@@ -35,12 +35,13 @@ class Classes:
 
     Args:
         model: a ``mujoco.MjModel``.
-        task: says what is what.
+        task: the task, which assigns classes to parts.
 
     Attributes:
         names: names of the classes.
-        geoms: ``int64[ngeom]``.
-        sites: ``int64[nsite]``.
+        geoms: class id of each geom, ``int64[ngeom]``.
+        sites: class id of each site, ``int64[nsite]``.
+        body: id of the class ``body``.
     """
 
     def __init__(self, model: Any, task: Task) -> None:
@@ -55,7 +56,7 @@ class Classes:
         sites = [
             task.class_of(model.site(i).name, model.body(model.site_bodyid[i]).name, False) for i in range(model.nsite)
         ]
-        # What is not shown may have a class that the task does not have.
+        # A hidden part may have a class that the task does not list; it counts as background.
         self.geoms, self.sites = (
             np.array([self.names.index(each) if each in self.names else 0 for each in found], dtype=np.int64)
             for found in (geoms, sites)
@@ -64,22 +65,22 @@ class Classes:
         self.body = self.names.index("body")
 
     def of(self, kind: int, number: int) -> int:
-        """Return the id of a drawn part; tendons and skins belong to the body."""
+        """Return the class id of the part ``number`` of a MuJoCo object type; tendons and skins belong to the body."""
         table = self._of_type.get(kind)
         return self.body if table is None else int(table[number])
 
 
 class Visuals:
-    """What of a model a renderer has to be told before it draws an environment's scenes in a look.
+    """The part of a model that a renderer needs to draw an environment's scenes in a look.
 
     Args:
         model: the environment's ``mujoco.MjModel``, which is only read.
-        classes: what is what in it.
-        look: how it is shown.
+        classes: the classes of its parts.
+        look: the look of the scenes.
 
     Attributes:
         arrays: values of the model's fields by name.
-        textures: texels ``uint8[H, W, 3]`` by the number of the texture; the others are the model's own.
+        textures: texels ``uint8[H, W, 3]`` of the recolored textures by number; other textures are the model's own.
         lights: factor on the light that comes from the camera.
     """
 
@@ -105,13 +106,13 @@ class Visuals:
         default = np.array((0.5, 0.5, 0.5, 1), dtype=np.float32)
         for geom in np.flatnonzero(classes.geoms == classes.body):
             rgba, material = model.geom_rgba[geom], model.geom_matid[geom]
-            # As MuJoCo does: a geom that has no color of its own has that of its material.
+            # As in MuJoCo, a geom without a color of its own has the color of its material.
             own = model.mat_rgba[material] if material >= 0 and np.array_equal(rgba, default) else rgba
             self.arrays["geom_rgba"][geom] = (*shaded(color, own[:3]), own[3])
 
 
 def texels(model: Any, texture: int) -> npt.NDArray[np.uint8]:
-    """Return the texels ``uint8[H, W, 3]`` of a model's texture, which change with it."""
+    """Return the texels ``uint8[H, W, 3]`` of a model's texture, as a view of the model's memory."""
     height, width = int(model.tex_height[texture]), int(model.tex_width[texture])
     start, channels = int(model.tex_adr[texture]), int(model.tex_nchannel[texture])
     data: npt.NDArray[np.uint8] = model.tex_data[start : start + height * width * channels]
@@ -125,15 +126,15 @@ def _ground_textures(model: Any, classes: Classes) -> list[int]:
 
 
 class Renderer:
-    """Draws the scenes of one task; :func:`shared_renderer` makes it.
+    """Draws the scenes of one task; made by :class:`~camal_rl.envs.dm_control.shared.SharedRenderer`.
 
     Args:
         model: a ``mujoco.MjModel`` of the task; a copy of it is kept.
-        classes: what is what in it.
-        side: height and width of the pictures.
+        classes: the classes of its parts.
+        side: height and width of the images in pixels.
 
     Raises:
-        NoRendererError: OpenGL cannot draw here.
+        NoRendererError: OpenGL cannot draw on this machine.
     """
 
     def __init__(self, model: Any, classes: Classes, side: int) -> None:
@@ -163,13 +164,13 @@ class Renderer:
     def draw(
         self, data: Any, visuals: Visuals, camera: int, pose: Pose | None, labeled: bool
     ) -> tuple[Image, LabelMap | None]:
-        """Return the picture ``uint8[side, side, 3]`` of a state, and its label map ``uint8[side, side]`` if asked for.
+        """Return the image ``uint8[side, side, 3]`` of a state, and its label map ``uint8[side, side]`` or ``None``.
 
         Args:
-            data: a ``mujoco.MjData`` whose positions are known.
-            visuals: how its model is shown.
+            data: a ``mujoco.MjData`` whose positions are computed.
+            visuals: what its model shows.
             camera: number of the camera.
-            pose: where the camera is beside its place, if it is not there.
+            pose: the camera's displacement; ``None`` leaves the camera in its place.
             labeled: whether the label map is drawn too.
         """
         mujoco, scene = self._mujoco, self._scene
@@ -193,14 +194,14 @@ class Renderer:
         flags[kinds.mjRND_SEGMENT] = flags[kinds.mjRND_IDCOLOR] = 1
         pixels = self._pixels().astype(np.uint16)
         flags[kinds.mjRND_SEGMENT] = flags[kinds.mjRND_IDCOLOR] = 0
-        # The color of a part is its number in the scene, from 1 on, in 24 bits; there are at most 1,000.
+        # A part's color is its number in the scene, from 1 on, in 24 bits. Two channels suffice for 1,000 parts.
         ids = np.zeros(_MAX_GEOMS + 1, dtype=np.uint8)
         for part in self._parts[: self._scene.ngeom]:
             ids[part.segid + 1] = self._classes.of(part.objtype, part.objid)
         return ids[pixels[..., 0] + 256 * pixels[..., 1]]
 
     def _show(self, visuals: Visuals) -> None:
-        """Put what an environment shows into the model that is drawn."""
+        """Copy an environment's visuals into the model that is drawn."""
         if visuals is self._shown:
             return
         for name, values in visuals.arrays.items():

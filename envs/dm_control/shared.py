@@ -1,4 +1,4 @@
-"""Renderers that the environments of a process share: one makes as much of an OpenGL context as a hundred do."""
+"""Renderers that the environments of a process share: any number of environments need one OpenGL context."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from camal_rl.envs.dm_control.renderer import Classes, Renderer
 
-# A context works in the thread that made it, and not in a process that was forked from its own.
+# A context works only in the thread that created it, and not in a forked process.
 _Key = tuple[int, int, str, int]
 _MADE: dict[_Key, Renderer] = {}
 _USERS: dict[_Key, int] = {}
 
 
 class SharedRenderer:
-    """An environment's share in the renderer of its task, which is made when it is first drawn with.
+    """An environment's access to the shared renderer of its task, which is created at its first use.
 
     Args:
-        name: the task; environments of one task share a renderer.
+        name: the task; environments of one task and side share a renderer.
         model: a ``mujoco.MjModel`` of the task.
-        classes: what is what in it.
-        side: height and width of the pictures.
+        classes: the classes of its parts.
+        side: height and width of the images in pixels.
     """
 
     def __init__(self, name: str, model: Any, classes: Classes, side: int) -> None:
@@ -34,13 +34,14 @@ class SharedRenderer:
         """Return the renderer of this process and thread.
 
         Raises:
-            NoRendererError: OpenGL cannot draw here.
+            NoRendererError: OpenGL cannot draw on this machine.
         """
         key = (os.getpid(), threading.get_ident(), self._name, self._side)
         if key not in self._keys:
             if key not in _MADE:
                 _MADE[key] = Renderer(self._model, self._classes, self._side)
-                # Anew each time: it must come before what the first context has registered to end OpenGL.
+                # Registered again each time, so that it runs before the function that ends OpenGL, which the first
+                # context has registered.
                 atexit.unregister(close_all)
                 atexit.register(close_all)
             self._keys.add(key)
@@ -48,7 +49,7 @@ class SharedRenderer:
         return _MADE[key]
 
     def release(self) -> None:
-        """Give the share back; the last one frees the context. Harmless when repeated."""
+        """Release the renderer; the last user frees the context. Calling it again changes nothing."""
         for key in self._keys:
             _USERS[key] -= 1
             if not _USERS[key]:
@@ -66,6 +67,6 @@ def close_all() -> None:
 def _close(key: _Key) -> None:
     renderer = _MADE.pop(key, None)
     if renderer is not None and key[0] == os.getpid():
-        # At the end of a program, and of a thread, there may be no OpenGL left to free anything in.
+        # When a program or thread ends, OpenGL may have ended before.
         with contextlib.suppress(Exception):
             renderer.close()

@@ -1,4 +1,4 @@
-"""The suite's physics and task without its own time steps and pictures; its whole state can be kept."""
+"""The suite's physics and task without the suite's environment loop and images; the whole state can be saved."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Simulation:
     """One task's physics.
 
     Args:
-        task: which one.
+        task: the task.
 
     Attributes:
         steps: steps of the simulator since the start of the episode.
 
     Raises:
         MissingExtraError: the suite is not installed.
-        NoRendererError: OpenGL cannot draw here.
+        NoRendererError: OpenGL cannot draw on this machine.
     """
 
     def __init__(self, task: Task) -> None:
@@ -56,16 +56,16 @@ class Simulation:
 
     @property
     def num_actuators(self) -> int:
-        """How many numbers an action has."""
+        """Number of actuators, which is the length of an action."""
         return len(self._low)
 
     @property
     def actuator_names(self) -> tuple[str, ...]:
-        """What each number of an action drives."""
+        """The actuator that each number of an action drives."""
         return tuple(self.model.actuator(index).name for index in range(self.num_actuators))
 
     def start(self, level: int) -> None:
-        """Start the episode of a level, which follows from its number alone."""
+        """Start the episode of a level; the level's number alone determines it."""
         self._restore_model({})
         self._task.random.seed(level)
         with self._physics.reset_context():
@@ -73,7 +73,7 @@ class Simulation:
         self.steps = 0
 
     def step(self, action: npt.NDArray[np.float32]) -> float:
-        """Drive the actuators ``float32[A]``, in [-1, 1], for one step; return its reward."""
+        """Apply an action ``float32[A]`` in [-1, 1] for one step and return the reward."""
         chosen = action.astype(np.float64)
         if self._scaled:
             chosen = self._low + 0.5 * (chosen + 1) * (self._high - self._low)
@@ -84,12 +84,12 @@ class Simulation:
         return float(self._task.get_reward(self._physics))
 
     def positions(self) -> Positions:
-        """Return what places everything that is drawn, for :meth:`at`."""
+        """Return the positions of everything that is drawn, ``float64[n]``, for :meth:`at`."""
         data = self.data
         return np.concatenate([data.qpos, data.mocap_pos.ravel(), data.mocap_quat.ravel()])
 
     def at(self, positions: Positions) -> Any:
-        """Return a ``mujoco.MjData`` of this episode at other positions; the next call changes it."""
+        """Return a ``mujoco.MjData`` of this episode at other positions; the next call overwrites it."""
         data, used = self._scratch, 0
         for values in (data.qpos, data.mocap_pos, data.mocap_quat):
             values.ravel()[:] = positions[used : used + values.size]
@@ -98,7 +98,7 @@ class Simulation:
         return data
 
     def state(self) -> dict[str, Any]:
-        """Return everything that changes: MuJoCo's state, what the task has set in the model, its generator, steps."""
+        """Return MuJoCo's state, the model fields that the task has changed, the task's generator, and the steps."""
         kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
         values = np.empty(self._mujoco.mj_stateSize(self.model, kind))
         self._mujoco.mj_getState(self.model, self.data, values, kind)
@@ -111,23 +111,23 @@ class Simulation:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of :meth:`state`."""
+        """Restore a state of :meth:`state`."""
         self._restore_model(state["model"])
         self._task.random.set_state(state["random"])
         self.steps = state["steps"]
         kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco.mj_setState(self.model, self.data, np.asarray(state["values"]), kind)
-        # What the next step reads besides: it follows from positions and velocities.
+        # This computes the other quantities that the next step reads, from positions and velocities.
         self._mujoco.mj_step1(self.model, self.data)
         self._mujoco.mj_setState(self.model, self.data, np.asarray(state["values"]), kind)
 
     def _restore_model(self, changed: Mapping[str, Any]) -> None:
-        """Put the model into the state that the suite gave it, but for some fields."""
+        """Restore the model's fields as the suite made them, except those in ``changed``."""
         for name, values in _fields(self.model).items():
             values[...] = changed.get(name, self._own[name])
 
 
 def _fields(model: Any) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a model that a task may change, by name; they are the model's own."""
+    """Return the arrays of a model that a task may change, by name, as views of the model's memory."""
     found = {name: getattr(model, name) for name in dir(model) if not name.startswith(("_", *_CONSTANT))}
     return {name: each for name, each in found.items() if isinstance(each, np.ndarray) and each.size}

@@ -1,4 +1,4 @@
-"""The tasks of the DeepMind Control Suite: what can be seen in each, and what matters there; known without MuJoCo."""
+"""Table of the DeepMind Control Suite's tasks, their classes and relevant sets, available without MuJoCo installed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Task:
     Attributes:
         domain: the suite's name of the model.
         task: the suite's name of the task.
-        classes: the classes that are drawn in it, the background first.
-        objects: bodies of the model that are no part of what acts.
-        camera: number of the model's camera, that of DrQ-v2.
+        classes: the classes that are drawn, the background first.
+        objects: bodies of the model that are not part of the agent's body.
+        camera: number of the model's camera, the same as in DrQ-v2.
     """
 
     domain: str
@@ -41,7 +41,7 @@ class Task:
 
         Args:
             name: its name in the model.
-            body: name of the body that it belongs to; ``world`` is what does not move.
+            body: name of the body that it belongs to; ``world`` for parts that do not move.
             is_plane: whether it is a geom of MuJoCo's type plane.
         """
         if name.startswith("target"):

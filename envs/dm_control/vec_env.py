@@ -1,4 +1,4 @@
-"""A task of the DeepMind Control Suite vectorized, with masks and counterfactuals."""
+"""A vectorized task of the DeepMind Control Suite with masks and counterfactuals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from camal_rl.envs.redrawn_vec import RedrawnGymVecEnv
 
 
 class DmControlVecEnv(RedrawnGymVecEnv):
-    """Copies of one task, in this process or in one each.
+    """Copies of one task, all in this process or each in its own.
 
     Args:
-        name: which task.
+        name: name of the task.
         num_envs: number of copies.
         seed: copy ``i`` draws its levels with ``seed + i``.
-        render_mode: ``rgb_array`` for large pictures when asked for, or ``None``.
+        render_mode: ``rgb_array`` if ``render`` is to return large images, or ``None``.
         **options: see :class:`~camal_rl.envs.dm_control.options.DmControlOptions`.
     """
 

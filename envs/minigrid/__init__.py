@@ -1,4 +1,4 @@
-"""MiniGrid's grid worlds as pictures, with exact segmentation and counterfactuals."""
+"""MiniGrid's grid worlds as images, with exact segmentation and counterfactuals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def env_names() -> tuple[str, ...]:
 
 
 def segmentation_spec(name: str) -> SegmentationSpec:
-    """Return the classes and the relevant set in the full view; the partial view's leaves out the agent."""
+    """Return the classes and the relevant set of the full view; in the partial view the agent is not relevant."""
     return parse_options(name, {}).spec()
 
 
@@ -53,10 +53,10 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return options of :func:`make_vec` by level set.
 
-    ``train``: 200 levels. ``held_out``: other levels. The rest are other levels, too, and change one thing more:
-    ``held_out_size`` the size of the grid (in LavaCrossing and SimpleCrossing the number of crossings with it),
-    ``held_out_layout`` rooms, obstacles or rules, ``held_out_appearance`` all colors. Which of them there are depends
-    on what MiniGrid has beside an environment.
+    ``train``: 200 levels. ``held_out``: other levels. The remaining sets also use other levels, and each changes one
+    more thing: ``held_out_size`` the size of the grid (in LavaCrossing and SimpleCrossing also the number of
+    crossings), ``held_out_layout`` rooms, obstacles or rules, ``held_out_appearance`` the colors. The first two exist
+    if MiniGrid has such a layout, the third if colors have no meaning in the task.
     """
     own, held_out = LAYOUTS[name], {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
     sets: dict[str, Mapping[str, Any]] = {

@@ -1,7 +1,7 @@
-"""MiniGrid's current pictures redrawn: other floors, other colors, no highlight, or without some of the things.
+"""MiniGrid's current image redrawn: with another floor or other colors, without the highlight, or without some objects.
 
-Only the picture changes. A copy of what is in the cells is edited and painted with MiniGrid's own tiles; the game is
-only read. A lava that is not drawn still kills, and what a removed door hides stays hidden.
+Only the image changes. A copy of the cells is edited and drawn with MiniGrid's own tiles; the game is only read. Lava
+that is not drawn still kills, and what a removed door hides stays hidden.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BACKGROUNDS = tuple(
 
 
 def minigrid_interventions(options: MiniGridOptions) -> tuple[Intervention, ...]:
-    """Return what can be redrawn of an environment with these options."""
+    """Return the interventions on an environment with these options."""
     classes = ("wall", *options.group.objects, "agent")
     return (
         *BACKGROUNDS,
@@ -36,12 +36,12 @@ def minigrid_interventions(options: MiniGridOptions) -> tuple[Intervention, ...]
 
 
 def edited(scene: Scene, intervention: Intervention, options: MiniGridOptions) -> Scene:
-    """Return what is drawn of a scene under an intervention (or the identity) in the environment's theme.
+    """Return a scene under an intervention, in the environment's theme.
 
     Args:
-        scene: in MiniGrid's own colors.
-        intervention: one of :func:`minigrid_interventions`.
-        options: theme and relevant set of the environment.
+        scene: the current scene in MiniGrid's own colors.
+        intervention: one of :func:`minigrid_interventions`, or the identity.
+        options: options of the environment; they give the theme and the relevant set.
     """
     if intervention in BACKGROUNDS:
         scene = scene.on_floor(1 + BACKGROUNDS.index(intervention))

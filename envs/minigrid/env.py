@@ -1,4 +1,4 @@
-"""MiniGrid as a single Gymnasium environment of pictures with their label maps."""
+"""MiniGrid as a single Gymnasium environment with images and their label maps."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from minigrid.minigrid_env import MiniGridEnv as Game
 
 Image = npt.NDArray[np.uint8]
-# MiniGrid's own order; some environments have the first of them only.
 _CLASSES = PackageClasses("minigrid")
+# In MiniGrid's order; some environments have only the first three.
 ACTION_NAMES = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 _OF_THE_WINDOW = ("window", "clock", "render_size", "render_mode")
 
 
 class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
-    """One MiniGrid game, with the label map of each picture as ``info["segmentation"]``.
+    """One MiniGrid game, with the label map of each observation as ``info["segmentation"]``.
 
-    The seed of ``reset`` is the level. A picture is ``uint8[side, side, 3]``; a grid that does not fill it lies in the
-    middle, on black.
+    The seed of ``reset`` is the level. Observations are ``uint8[side, side, 3]``; a grid that does not fill them is
+    centered on black.
 
     Args:
         options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`; the level range is not used here.
-        render_mode: ``rgb_array`` for MiniGrid's own large picture of the same view, or ``None``.
+        render_mode: ``rgb_array`` for MiniGrid's own large image of the same view, or ``None``.
 
     Attributes:
-        action_names: what people call the actions.
+        action_names: readable names of the actions.
 
     Raises:
         MissingExtraError: MiniGrid is not installed.
@@ -62,9 +62,9 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self.options = options
         self.segmentation_spec: SegmentationSpec = options.spec()
         self._game = _start(options.played)
-        # The simulator's symbolic observation is not used, and takes as long as everything else together.
+        # The simulator's symbolic observation is not used; computing it takes as long as everything else together.
         self._game.gen_obs = dict  # type: ignore[method-assign]
-        from camal_rl.envs.minigrid.tiles import atlas  # Needs MiniGrid, which is there by now.
+        from camal_rl.envs.minigrid.tiles import atlas  # Needs MiniGrid, which _start() has found.
 
         self._tiles = atlas(options.drawn_tile_size, options.segmentation or "silhouette")
         self._interventions = minigrid_interventions(options)
@@ -75,7 +75,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self._image: Image | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start the level of a seed; without one, a level that follows from those before."""
+        """Start the level of a seed; without a seed, draw a level from the game's generator."""
         super().reset(seed=seed)
         self._game.reset(seed=seed)
         self._episode.start()
@@ -86,7 +86,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
 
         Raises:
             NoEpisodeError: before a reset, or after the end of an episode.
-            ValueError: not an action.
+            ValueError: the action is not in the action space.
         """
         self._episode.require()
         if not self.action_space.contains(action):
@@ -97,7 +97,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return image, float(reward), bool(terminated), bool(truncated), info
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything that changes in the game: the grid, the agent, what it carries, steps, its generator."""
+        """Return the state of the game (grid, agent, what it carries, steps, generator) and the current image."""
         return {
             "game": graph_tree({key: vars(self._game)[key] for key in _changing(self._game)}, _CLASSES),
             "np_random": frozen(self._game._np_random),
@@ -106,10 +106,10 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`.
+        """Restore a state of :meth:`get_state`.
 
         Raises:
-            ValueError: the state of another version of MiniGrid.
+            ValueError: the state comes from another version of MiniGrid.
         """
         vars(self._game).update(graph_of(state["game"], _CLASSES))
         self._game._np_random = thawed(state["np_random"], self._game._np_random)
@@ -117,7 +117,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         self._image = state["image"]
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return how the current picture can be redrawn."""
+        """Return the interventions under which the current observation can be redrawn."""
         return self._interventions
 
     def redraw(self, intervention: Intervention) -> tuple[Image, Image]:
@@ -131,10 +131,10 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return self._image.copy(), self._centered(self._tiles.paint(self._laid(intervention)))
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label map ``uint8[side, side]`` of the picture that :meth:`redraw` gives.
+        """Return the label map ``uint8[side, side]`` of the image that :meth:`redraw` returns.
 
         Raises:
-            ValueError: unknown intervention, or masks are switched off.
+            ValueError: unknown intervention, nothing to redraw before the first reset, or masks are switched off.
         """
         if self.options.segmentation is None:
             raise ValueError("masks are switched off; make the environment with segmentation='silhouette'")
@@ -147,14 +147,14 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         return self._tiles.lay(edited(self._scene(), intervention, self.options))
 
     def render(self) -> Image | None:
-        """Return MiniGrid's own picture of the same view, 32 pixels a cell, with ``render_mode="rgb_array"``."""
+        """Return MiniGrid's own image of the same view, 32 pixels per cell, or ``None`` without a render mode."""
         if self.render_mode is None:
             return None
         frame: Image = self._game.get_frame(self.options.highlight, agent_pov=self.options.view == "partial")
         return frame
 
     def close(self) -> None:
-        """End the game; harmless when repeated."""
+        """End the game; calling it again changes nothing."""
         self._game.close()
 
     def _show(self) -> tuple[Image, dict[str, Any]]:
@@ -181,7 +181,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
 
 
 def make_env(name: str, render_mode: str | None = None, **options: Any) -> SeededLevels:
-    """Make one environment that plays its level range, for example ``make_env("DoorKey-6x6", num_levels=200)``.
+    """Make one environment that plays the levels of its range: ``make_env("DoorKey-6x6", num_levels=200)``.
 
     Raises:
         TypeError: unknown option.
@@ -192,12 +192,12 @@ def make_env(name: str, render_mode: str | None = None, **options: Any) -> Seede
     return SeededLevels(MiniGridEnv(parsed, render_mode), parsed.start_level, parsed.num_levels)
 
 
-# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+# Gymnasium reads the render modes from this attribute, and opens a window for render_mode="human" itself.
 setattr(make_env, "metadata", MiniGridEnv.metadata)  # noqa: B010
 
 
 def _changing(game: Game) -> list[str]:
-    """Return the attributes of a game but its spaces, classes, generator and window."""
+    """Return the names of a game's attributes, except spaces, classes, generator and window."""
     constant = (type, gymnasium.Space, EnvSpec, np.random.Generator)
     return [
         name for name, value in vars(game).items() if name not in _OF_THE_WINDOW and not isinstance(value, constant)
@@ -205,7 +205,7 @@ def _changing(game: Game) -> list[str]:
 
 
 def _start(layout: str) -> Game:
-    # pygame, which MiniGrid imports, prints a line of its own otherwise.
+    # Without this, pygame, which MiniGrid imports, prints a line.
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
         importlib.import_module("minigrid")

@@ -1,8 +1,8 @@
-"""MiniGrid's environments as a table, so that they are known where MiniGrid is not installed.
+"""Table of MiniGrid's environments, available without MiniGrid installed.
 
-A *group* is one kind of task; its *layouts* differ in size, rooms or number of objects. Left out are ``Playground`` (no
-reward), ``WFC-*`` (mazes that need further packages) and BabyAI (nothing can be decided without its texts). Where
-MiniGrid registers two versions of a layout, the newer one is taken.
+A *group* is one kind of task; its *layouts* differ in size, rooms or number of objects. The table omits ``Playground``
+(no reward), ``WFC-*`` (mazes that need further packages) and BabyAI (its tasks are given as texts). If MiniGrid
+registers two versions of a layout, the table has the newer one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 NAMES = ("background", "wall", "floor", "door", "key", "ball", "box", "goal", "lava", "agent")
-_MISSION = "the mission, which pixels do not show, says which object is meant"
+_MISSION = "the mission says which object is meant, and the image does not show the mission"
 _VARIETY = {
     "many": "",
-    "few": "few different levels, nearly every held-out one starts like a training level",
-    "one": "every level is the same, so that no level is held out",
+    "few": "few different levels: nearly every held-out level starts like a training level",
+    "one": "all levels are the same, so none is held out",
 }
 
 
@@ -24,11 +24,11 @@ class Group:
     """One kind of task.
 
     Attributes:
-        objects: the classes in it besides wall and agent.
-        walls_matter: whether the way, and so the decision, depends on walls inside the room.
-        colors_matter: whether a color says what an object is for, so that other colors make another task.
+        objects: its classes besides wall and agent.
+        walls_matter: whether walls inside the room block the way, so that decisions depend on them.
+        colors_matter: whether colors say what objects are for, so that other colors make another task.
         num_actions: 7 (left, right, forward, pick up, drop, toggle, done), or the first 3 of them.
-        note: what one should know before choosing it; may be empty.
+        note: what a user should know before choosing it; may be empty.
     """
 
     objects: tuple[str, ...]
@@ -39,7 +39,7 @@ class Group:
 
     @property
     def relevant(self) -> tuple[str, ...]:
-        """What the decision depends on."""
+        """The classes that decisions depend on."""
         return ("agent", *self.objects, *(("wall",) if self.walls_matter else ()))
 
 
@@ -53,9 +53,9 @@ class Layout:
         height: cells from top to bottom.
         size: layout of the group that differs in size (and what comes with it), for the level set ``held_out_size``.
         layout: layout of the group that differs in rooms, obstacles or rules, for ``held_out_layout``.
-        version: the one registered with Gymnasium.
-        variety: how many different levels there are: ``many``; ``few``, where at least 9 of 10 held-out levels start
-            like one of 200 training levels (``benchmarks/minigrid_levels.py``); or ``one``.
+        version: version of the id registered with Gymnasium.
+        variety: how many different levels there are: ``many``, ``few`` or ``one``. ``few``: at least 9 of 10 held-out
+            levels start like one of 200 training levels (``benchmarks/minigrid_levels.py``).
     """
 
     group: str
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def note(self) -> str:
-        """What one should know before choosing it; may be empty."""
+        """What a user should know before choosing it; may be empty."""
         return "; ".join(note for note in (GROUPS[self.group].note, _VARIETY[self.variety]) if note)
 
 
@@ -85,12 +85,12 @@ GROUPS = {
     "KeyCorridor": Group(("door", "key", "ball")),
     "LavaCrossing": Group(("goal", "lava")),
     "LavaGap": Group(("goal", "lava")),
-    "LockedRoom": Group(("door", "key", "goal"), note="the mission says in which room the key is; pixels only show it"),
+    "LockedRoom": Group(("door", "key", "goal"), note="the mission names the key's room; images show only the key"),
     "Memory": Group(("key", "ball"), note="view=partial needs an agent with memory"),
     "MultiRoom": Group(("door", "goal")),
     "ObstructedMaze": Group(("door", "key", "ball", "box"), colors_matter=True, note="keys in boxes are not drawn"),
     "PutNear": Group(("key", "ball", "box"), colors_matter=True, note=_MISSION),
-    "RedBlueDoors": Group(("door",), colors_matter=True, note="which door was opened first needs memory"),
+    "RedBlueDoors": Group(("door",), colors_matter=True, note="knowing which door was opened first needs memory"),
     "SimpleCrossing": Group(("goal",), walls_matter=True),
     "Unlock": Group(("door", "key")),
     "UnlockPickup": Group(("door", "key", "box")),
@@ -180,5 +180,5 @@ def simulator_id(name: str) -> str:
 
 
 def largest_side(group: str) -> int:
-    """Return the cells along the longest side of any layout of a group."""
+    """Return the longest side, in cells, of any layout of a group."""
     return max(max(layout.width, layout.height) for layout in LAYOUTS.values() if layout.group == group)

@@ -1,4 +1,4 @@
-"""Held-out levels that look like training levels: many layouts are so small that different seeds give the same one."""
+"""Finds held-out levels that look like training levels: in small layouts, different seeds can give the same level."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def first_frames(name: str, start_level: int, num_levels: int, **options: Any) -
     """Return the fingerprint of the first frame of each level in ``[start_level, start_level + num_levels)``.
 
     Args:
-        name: which environment.
+        name: name of the environment.
         start_level: first level.
-        num_levels: how many levels, at least 1.
-        **options: the other options, as the environment has whose levels are meant.
+        num_levels: number of levels, at least 1.
+        **options: the environment's other options.
 
     Raises:
         ValueError: ``num_levels`` below 1.
@@ -34,12 +34,15 @@ def first_frames(name: str, start_level: int, num_levels: int, **options: Any) -
 def training_fingerprints(name: str, train_options: Mapping[str, Any]) -> frozenset[bytes]:
     """Return the fingerprints of the first frames of all training levels.
 
-    An evaluation on held-out levels leaves out (and counts) the episodes whose first frame is one of these. In the
-    partial view different levels can start with the same frame; they are left out, too.
+    An evaluation on held-out levels excludes (and counts) the episodes whose first frame is one of these. In the
+    partial view, different levels can start with the same frame; such levels are excluded too.
 
     Args:
-        name: which environment.
-        train_options: the options of training; ``num_levels`` has to be there and not 0.
+        name: name of the environment.
+        train_options: the options of training; they must contain ``num_levels``, at least 1.
+
+    Raises:
+        ValueError: ``num_levels`` is missing or 0.
     """
     options = dict(train_options)
     start_level, num_levels = options.pop("start_level", 0), options.pop("num_levels", 0)

@@ -1,4 +1,4 @@
-"""What a user can choose about MiniGrid, checked where it enters."""
+"""The options of MiniGrid and their checks."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ class MiniGridOptions:
     """The options of ``make_vec("minigrid/<name>", ...)``.
 
     Attributes:
-        name: the environment that was asked for; it fixes the size of the observations.
+        name: name of the environment, which determines the size of the observations.
         layout: the environment of the same group whose levels are played; ``None`` is ``name``'s own.
-        view: ``full`` shows the whole grid from above, and not what the agent carries; ``partial`` the 7x7 cells in
-            front of the agent, who stands in the middle of the bottom row facing up, on what it carries.
-        tile_size: pixels along a cell, at least 3; ``None`` is 8 in the partial view and, in the full view, what fills
-            the picture. In the full view another ``layout`` is drawn as large as fits into the picture of ``name``.
+        view: ``full``: the whole grid from above, without what the agent carries. ``partial``: the 7x7 cells in front
+            of the agent, which faces up in the middle of the bottom row; its cell also shows what it carries.
+        tile_size: height and width of a cell in pixels, at least 3. ``None`` is 8 in the partial view, and what fills
+            the image in the full view. In the full view, another ``layout`` is drawn as large as the image of ``name``
+            allows.
         highlight: brighten the cells in the agent's field of view; the partial view always does.
-        theme: ``minigrid``, or ``recolored``: every color of walls and objects replaced by another (not lava's and
-            the agent's, which MiniGrid fixes).
+        theme: ``minigrid``, or ``recolored``: every color of walls and objects is replaced by another. MiniGrid fixes
+            the colors of lava and of the agent.
         start_level: first level; a level is the seed of an episode.
-        num_levels: number of levels; 0 is every level from ``start_level`` on.
+        num_levels: number of levels; 0 means every level from ``start_level`` on.
         segmentation: ``silhouette`` labels the pixels that an object paints, ``box`` whole cells, ``None`` switches
             masks off.
         relevant: class names that replace the default relevant set.
-        subproc: one process for each environment; worth it only where the policy waits for many environments, since
-            a step takes less time than its way between processes. A single environment does not use it.
+        subproc: run each environment in its own process. This pays off only with many environments, because a step
+            takes less time than the communication between processes. A single environment ignores it.
     """
 
     name: str
@@ -62,9 +63,9 @@ class MiniGridOptions:
         check_choice("segmentation", self.segmentation, ("silhouette", "box", None))
         for name in ("highlight", "subproc"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.view == "partial" and not self.highlight:
-            raise ValueError("highlight=False is for view='full'; in the partial view it tells seen cells from others")
+            raise ValueError("highlight=False needs view='full': in the partial view the highlight marks seen cells")
         if self.theme != "minigrid" and self.group.colors_matter:
             raise ValueError(f"{self.name} has no theme {self.theme!r}: its colors say what the objects are for")
         check_level_range(self.start_level, self.num_levels)
@@ -84,8 +85,8 @@ class MiniGridOptions:
             raise TypeError(f"tile_size must be an integer or None, got {size!r}")
         if self.drawn_tile_size < _SMALLEST_TILE:
             raise ValueError(
-                f"tile_size must leave {_SMALLEST_TILE} pixels for a cell, got tile_size={size}, which gives "
-                f"{self.played} {self.drawn_tile_size}; raise it"
+                f"tile_size must give cells of at least {_SMALLEST_TILE} pixels, got tile_size={size}, which gives "
+                f"{self.played} cells of {self.drawn_tile_size}; increase it"
             )
 
     @property
@@ -100,7 +101,7 @@ class MiniGridOptions:
 
     @property
     def side(self) -> int:
-        """Pixels along a side of the square observation; the same for every ``layout``."""
+        """Height and width of the observation in pixels; the same for every ``layout``."""
         if self.view == "partial":
             return VIEW_CELLS * (_PARTIAL_TILE if self.tile_size is None else self.tile_size)
         own = LAYOUTS[self.name]
@@ -110,14 +111,14 @@ class MiniGridOptions:
 
     @property
     def drawn_tile_size(self) -> int:
-        """Pixels along a cell of the layout that is played."""
+        """Height and width in pixels of a cell of the layout that is played."""
         played = LAYOUTS[self.played]
         return self.side // (VIEW_CELLS if self.view == "partial" else max(played.width, played.height))
 
     def spec(self) -> SegmentationSpec:
         """Return the classes with the relevant set of these options.
 
-        In the partial view the agent is always drawn at the same place, so that nothing depends on it.
+        In the partial view the agent is always drawn at the same place, so decisions do not depend on it.
         """
         relevant = tuple(name for name in self.group.relevant if self.view == "full" or name != "agent")
         return SegmentationSpec(NAMES, relevant).with_relevant(self.relevant)

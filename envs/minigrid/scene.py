@@ -1,4 +1,4 @@
-"""What there is to draw in the present state of a MiniGrid game, as arrays that can be edited without touching it."""
+"""The visible state of a MiniGrid game as arrays, which can be edited without changing the game."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 Cells = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 FLOORS = ("", "blue", "purple", "grey")
-"""Colors that the floor under everything can have; the empty one is MiniGrid's own black."""
+"""Colors of the floor; the empty one is MiniGrid's own black."""
 _UP = 3
-# MiniGrid's colors are numbered red, green, blue, purple, yellow, grey; each becomes another one.
+# MiniGrid's colors are numbered red, green, blue, purple, yellow, grey; each number maps to another color.
 _OTHER_COLOR = np.array([5, 2, 4, 0, 1, 3], dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Everything that a picture is painted from; rows go down, columns right.
+    """Everything that determines an image; rows go down, columns go right.
 
     Attributes:
-        cells: ``uint8[h, w, 3]``: class id, color and state (of doors) of what is in each cell, as MiniGrid encodes
-            them; class 0 is an empty cell.
-        lit: ``bool[h, w]``, cells that are drawn brighter, being in the agent's field of view.
-        shown: ``bool[h, w]``, cells of which anything is shown: all, or those that the agent sees.
-        agent: row and column of the agent, drawn over what is in its cell.
-        direction: of the agent: 0 right, 1 down, 2 left, 3 up; ``None`` draws no agent.
+        cells: ``uint8[h, w, 3]``: class id, color and state (of doors) of what is in each cell, with MiniGrid's codes
+            of colors and states; class 0 is an empty cell.
+        lit: ``bool[h, w]``, cells that are drawn brighter because they are in the agent's field of view.
+        shown: ``bool[h, w]``, visible cells: all, or those that the agent sees.
+        agent: row and column of the agent, which is drawn over the content of its cell.
+        direction: direction of the agent: 0 right, 1 down, 2 left, 3 up; ``None`` draws no agent.
         floor: number of the floor's color in :data:`FLOORS`.
     """
 
@@ -54,19 +54,22 @@ class Scene:
 
     @classmethod
     def partial(cls, game: MiniGridEnv) -> Scene:
-        """Return what the agent sees, turned so that it looks up from the middle of the bottom row."""
+        """Return the agent's view, rotated so that the agent faces up in the middle of the bottom row."""
         grid, visible = game.gen_obs_grid()
         seen = np.ascontiguousarray(visible.T)
         return cls(encode_cells(grid), seen, seen, (grid.height - 1, grid.width // 2), _UP)
 
     def without_class(self, name: str) -> Scene:
-        """Leave a class out; what it hides from the agent stays hidden."""
+        """Return the scene without a class; what the class hides from the agent stays hidden."""
         if name == "agent":
             return replace(self, direction=None)
         return self._emptied(self.cells[..., 0] == NAMES.index(name))
 
     def without_nearest(self, names: tuple[str, ...]) -> Scene:
-        """Leave out the object of one of these classes the fewest steps from the agent (the first of several)."""
+        """Return the scene without the object of these classes that is nearest to the agent.
+
+        Distances are in steps; of equally near objects the first is removed. The agent is never removed.
+        """
         places = np.argwhere(np.isin(self.cells[..., 0], [NAMES.index(name) for name in names if name != "agent"]))
         if not len(places):
             return self
@@ -76,18 +79,18 @@ class Scene:
         return self._emptied(chosen)
 
     def recolored(self) -> Scene:
-        """Replace every color by another; things of one color stay of one color."""
+        """Return the scene with every color replaced by another; objects of equal color stay of equal color."""
         cells = self.cells.copy()
         thing = cells[..., 0] > 0
         cells[thing, 1] = _OTHER_COLOR[cells[thing, 1]]
         return replace(self, cells=cells)
 
     def on_floor(self, number: int) -> Scene:
-        """Lay a floor of :data:`FLOORS` under everything that is shown."""
+        """Return the scene with a floor of :data:`FLOORS` in all visible cells."""
         return replace(self, floor=number)
 
     def unlit(self) -> Scene:
-        """Brighten no cell."""
+        """Return the scene without bright cells."""
         return replace(self, lit=np.zeros_like(self.lit))
 
     def _emptied(self, chosen: Flags) -> Scene:
@@ -98,7 +101,7 @@ def encode_cells(grid: Grid) -> Cells:
     """Return what is in each cell of a grid, ``uint8[h, w, 3]``: class id, color, state."""
     codes = [(1, 0, 0) if thing is None else thing.encode() for thing in grid.grid]
     cells = np.array(codes, dtype=np.uint8).reshape(grid.height, grid.width, 3)
-    cells[..., 0] -= 1  # MiniGrid counts "unseen" before "empty"; it never is in a grid.
+    cells[..., 0] -= 1  # MiniGrid's class 0, "unseen", does not occur in a grid.
     return cells
 
 

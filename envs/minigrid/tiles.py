@@ -1,7 +1,7 @@
 """MiniGrid's own tiles with their label maps, drawn once and then looked up.
 
-Every pixel comes from the simulator's ``Grid.render_tile``; what is ours is to lay whole pictures out of the tiles with
-one look-up. Importing this module needs MiniGrid.
+Every pixel comes from the simulator's ``Grid.render_tile``. This module assembles whole images from cached tiles with
+one look-up. Importing it needs MiniGrid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from camal_rl.envs.segmentation import LabelMap
 
 Image = npt.NDArray[np.uint8]
 _AGENT = NAMES.index("agent")
-# MiniGrid paints tiles three times as large and takes means.
+# MiniGrid draws tiles three times as large and averages.
 _SUPERSAMPLING = 3
 _UNPAINTED = (1, 2, 3)
 _STATES = 3
@@ -30,7 +30,7 @@ class Atlas:
     """The tiles of one size.
 
     Args:
-        tile_size: pixels along a tile.
+        tile_size: height and width of a tile in pixels.
         segmentation: ``silhouette`` labels the pixels that an object paints, ``box`` the whole tile.
     """
 
@@ -42,7 +42,7 @@ class Atlas:
         self._labels: LabelMap = np.zeros((0, tile_size, tile_size), dtype=np.uint8)
 
     def lay(self, scene: Scene) -> npt.NDArray[np.int64]:
-        """Return the number of each cell's tile, ``int64[h, w]``, after drawing those that are new."""
+        """Return the number of each cell's tile, ``int64[h, w]``; new tiles are drawn."""
         agents = np.zeros(scene.lit.shape, dtype=np.int64)
         if scene.direction is not None:
             agents[scene.agent] = 1 + scene.direction
@@ -57,13 +57,13 @@ class Atlas:
         return numbers
 
     def paint(self, numbers: npt.NDArray[np.int64]) -> Image:
-        """Return the picture of tiles laid in a grid, ``uint8[h * tile, w * tile, 3]``."""
+        """Return the image of a grid of tiles, ``uint8[h * tile, w * tile, 3]``."""
         height, width = numbers.shape
         laid = self._images[numbers].transpose(0, 2, 1, 3, 4)
         return laid.reshape(height * self._size, width * self._size, 3)
 
     def label(self, numbers: npt.NDArray[np.int64]) -> LabelMap:
-        """Return the label map of tiles laid in a grid, ``uint8[h * tile, w * tile]``."""
+        """Return the label map of a grid of tiles, ``uint8[h * tile, w * tile]``."""
         height, width = numbers.shape
         return self._labels[numbers].transpose(0, 2, 1, 3).reshape(height * self._size, width * self._size)
 
@@ -92,18 +92,18 @@ def atlas(tile_size: int, segmentation: str) -> Atlas:
 
 
 class _OnFloor(WorldObj):
-    """A colored floor and, on it, a thing: the simulator's own two drawings over each other in one cell."""
+    """An object on a colored floor: the simulator's drawing of the floor, and over it that of the object."""
 
     def __init__(self, color: str, thing: WorldObj | None) -> None:
         super().__init__("floor", color)
         self._floor, self._thing = Floor(color), thing
 
     def encode(self) -> tuple[int, ...]:  # type: ignore[override]  # MiniGrid only joins it with the rest of the key.
-        """Return a key that no other tile has in MiniGrid's cache of tiles."""
+        """Return a key that is unique in MiniGrid's cache of tiles."""
         return (*self._floor.encode(), *(self._thing.encode() if self._thing else (0, 0, 0)))
 
     def render(self, r: Image) -> Image:
-        """Draw the floor, then the thing."""
+        """Draw the floor, then the object."""
         self._floor.render(r)
         if self._thing is not None:
             self._thing.render(r)
@@ -122,7 +122,7 @@ def _render(thing: WorldObj | None, direction: int | None, lit: bool, size: int)
 
 
 def _painted(thing: WorldObj, size: int) -> npt.NDArray[np.bool_]:
-    """Return ``bool[size, size]``, the pixels that a thing paints at least in part, whatever the color."""
+    """Return ``bool[size, size]``, the pixels that an object paints at least in part, in any color."""
     side = size * _SUPERSAMPLING
     canvas = np.full((side, side, 3), _UNPAINTED, dtype=np.uint8)
     thing.render(canvas)

@@ -1,4 +1,4 @@
-"""MiniGrid vectorized, with masks and counterfactuals."""
+"""Vectorized MiniGrid with masks and counterfactuals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from camal_rl.envs.redrawn_vec import RedrawnGymVecEnv
 
 
 class MiniGridVecEnv(RedrawnGymVecEnv):
-    """Copies of one MiniGrid environment, in this process or in one each.
+    """Copies of one MiniGrid environment, all in this process or each in its own.
 
     Args:
-        name: which environment.
+        name: name of the environment.
         num_envs: number of copies.
         seed: copy ``i`` draws its levels with ``seed + i``.
-        render_mode: ``rgb_array`` for MiniGrid's own large pictures when asked for, or ``None``.
+        render_mode: ``rgb_array`` if ``render`` is to return MiniGrid's own large images, or ``None``.
         **options: see :class:`~camal_rl.envs.minigrid.options.MiniGridOptions`.
     """
 

@@ -1,1 +1,1 @@
-"""Attacks on runs and files that take minutes to hours; continuous integration runs a small part of each."""
+"""Stress tests of runs and files that take minutes to hours; continuous integration runs a small part of each."""

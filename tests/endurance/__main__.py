@@ -1,4 +1,4 @@
-"""``python -m tests.endurance``: attacks by the hundred, with a seed, and what came of them."""
+"""``python -m tests.endurance``: run hundreds of attacks with a seed and print their outcomes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.endurance.settings import drawn_commands, drawn_configurations
 
 
 def kills(arguments: argparse.Namespace, folder: Path) -> int:
-    """Kill trainings; return how many had a problem."""
+    """Kill training runs; return how many had a problem."""
     test, bad = KillTest(arguments.kind, folder, arguments.seed), 0
-    print(f"{arguments.kind}: a training takes {test.seconds:.0f} s", flush=True)
+    print(f"{arguments.kind}: a training run takes {test.seconds:.0f} s", flush=True)
     wanted = [(signal.SIGKILL, arguments.sigkill), (signal.SIGTERM, arguments.sigterm)]
     numbers = iter(range(arguments.sigkill + arguments.sigterm))
     for by, count in wanted:
@@ -27,7 +27,7 @@ def kills(arguments: argparse.Namespace, folder: Path) -> int:
             number = next(numbers)
             outcome = test.run(number, 1 + number % 2, by)
             bad += bool(outcome.problems)
-            told = "; ".join(outcome.problems) or "equal to the training that was left alone"
+            told = "; ".join(outcome.problems) or "equal to the undisturbed run"
             print(f"{number} {by.name} exit codes {outcome.codes}, lost {outcome.lost} steps: {told}", flush=True)
     return bad
 
@@ -41,14 +41,14 @@ ATTACKS: dict[str, tuple[Callable[[Path, int, int], list[str]], int]] = {
     "disk": (full_disks, 10),
     "cluster": (killed_machines, 3),
 }
-"""By name what makes so many attempts in a folder, with a seed, and returns what went wrong; its default count."""
+"""Attacks by name, with default counts. An attack takes a folder, a count and a seed, and returns the problems."""
 
 
 def main() -> None:
     """Run one attack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="an empty folder for the runs, which stay; by default they go")
+    parser.add_argument("--folder", type=Path, help="an empty folder that keeps the runs; by default they are deleted")
     parsers = parser.add_subparsers(dest="command", required=True)
     killing = parsers.add_parser("kills", help=kills.__doc__)
     killing.add_argument("kind", choices=KINDS)
@@ -65,7 +65,7 @@ def main() -> None:
             bad = kills(arguments, folder)
         else:
             problems = ATTACKS[arguments.command][0](folder, arguments.count, arguments.seed)
-            print("\n".join([*problems, f"{arguments.count} tried"]), flush=True)
+            print("\n".join([*problems, f"{arguments.count} attempts"]), flush=True)
             bad = len(problems)
     print("no problems" if not bad else f"{bad} with problems")
     sys.exit(bad > 0)

@@ -1,4 +1,4 @@
-"""A comparison on a Ray cluster whose second machine is killed, held against the same one on local processes."""
+"""A comparison on a Ray cluster whose second machine is killed must equal the same comparison on local processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MACHINES = 2
 
 
 def killed_machines(folder: Path, count: int, seed: int) -> list[str]:
-    """Kill one of two machines of a cluster at a random moment, so often; return what is wrong."""
+    """Kill one of two machines of a cluster at a random moment, ``count`` times; return the problems."""
     moments, problems = random.Random(seed), []
     whole = folder / "local"
     seconds = _Compare(whole, "--jobs", "2").wait_for_end()
@@ -48,10 +48,10 @@ class _Compare:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def wait_for_end(self) -> float:
-        """Return the seconds that it took.
+        """Return the seconds that the comparison took.
 
         Raises:
-            RuntimeError: it did not end well.
+            RuntimeError: it ended with an error.
         """
         _, errors = self.process.communicate(timeout=_LIMIT)
         if self.process.returncode or "Traceback" in errors:
@@ -62,7 +62,7 @@ class _Compare:
 
 
 def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
-    """Run the comparison on two machines, and kill the second one so many seconds after both have a run under way."""
+    """Run the comparison on two machines; kill the second one ``seconds`` after both have a run with a checkpoint."""
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
@@ -90,13 +90,13 @@ def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
 
 
 def _under_way(out: Path) -> int:
-    """Return how many runs have a checkpoint and are not trained to their end."""
+    """Return how many runs have a checkpoint and have not finished training."""
     folders = [path for path in out.glob("*-seed*") if checkpoint_folders(path / "checkpoints")]
     return sum(not (path / "train.json").exists() for path in folders)
 
 
 def _different(expected: Path, found: Path) -> list[str]:
-    """Return the runs whose results are not those of the local comparison, bit for bit."""
+    """Return a line for each run whose results do not equal those of the local comparison exactly."""
     ours, theirs = (
         {path.parent.name: json.loads(path.read_text())["results"] for path in each.glob("*/metrics.json")}
         for each in (expected, found)

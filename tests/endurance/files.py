@@ -1,4 +1,4 @@
-"""Damage files of a run at random, and see that each is refused in one line, left out, or read as it was written."""
+"""Damage files of a run at random; each must be refused in one line, left out, or read as it was written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camal_rl.runs.curves import read_curves
 from camal_rl.state_tree import pack
 
 MOST_LINES = 12
-"""A command that refuses or warns says no more than so many lines on stderr; a traceback has more."""
+"""Largest number of lines that a command may print to stderr for refusals and warnings; a traceback has more."""
 SMALL_RUN = (
     *("env.num_envs=4", "total_timesteps=192", "algorithm.n_steps=8", "algorithm.batch_size=16", "threads=1"),
     *("policy.encoder=nature", "policy.precision=float32", "device=cpu", "evaluation.episodes=2"),
@@ -35,7 +35,7 @@ def call(*arguments: str) -> tuple[int, str]:
     """Return exit code and stderr of a command, run in this process.
 
     Raises:
-        Exception: the command ended with one, which is a traceback to its user.
+        Exception: the command raised it; a user would see a traceback.
     """
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -47,7 +47,7 @@ def call(*arguments: str) -> tuple[int, str]:
 
 
 def damage_file(file: Path, others: list[Path], generator: random.Random) -> str:
-    """Damage a file in a random way and return which."""
+    """Damage a file in a random way and return the name of the way."""
     data = file.read_bytes()
     kind = generator.choice(("truncated", "flipped", "zeroed", "emptied", "removed", "swapped", "appended", "random"))
     if kind == "removed":
@@ -84,7 +84,7 @@ def small_run(folder: Path, *more: str) -> Path:
 
 
 def damaged_checkpoints(folder: Path, count: int, seed: int) -> list[str]:
-    """Damage checkpoints; return what went wrong: another state than one that was written, an exception."""
+    """Damage checkpoints; return the problems: a state that was never written, or an exception."""
     generator, problems = random.Random(seed), []
     whole = small_run(folder / "whole", "seed=3")
     other = small_run(folder / "other", "seed=4")
@@ -110,9 +110,9 @@ def _check_newest(run: Path, written: dict[str, Any]) -> str | None:
     if found is None:
         return "no checkpoint was found"
     if not _same(_bits(found.parts), written[found.path.name]):
-        return f"{found.path.name} was loaded, and is not what was written"
+        return f"{found.path.name} was loaded, but differs from what was written"
     if found.path.name != max(written) and len(caught) != 1:
-        return f"{len(caught)} warnings tell of it"
+        return f"expected 1 warning, got {len(caught)}"
     return None
 
 
@@ -123,7 +123,7 @@ def _check_resumed(run: Path) -> str | None:
 
 
 def damaged_models(folder: Path, count: int, seed: int) -> list[str]:
-    """Damage the files of a policy; return what went wrong: another policy than was written, an exception."""
+    """Damage the files of a policy; return the problems: a policy that was never written, or an exception."""
     generator, problems = random.Random(seed), []
     whole, other = small_run(folder / "whole", "seed=3"), small_run(folder / "other", "seed=4")
     expected = load_policy(whole, "cpu").state_dict()
@@ -149,7 +149,7 @@ def _check_policy(run: Path, expected: dict[str, torch.Tensor]) -> str | None:
 
 
 def damaged_results(folder: Path, count: int, seed: int) -> list[str]:
-    """Damage what a report reads; return what went wrong."""
+    """Damage the files that a report reads; return the problems."""
     generator, problems = random.Random(seed), []
     whole, other = small_run(folder / "whole", "seed=3"), small_run(folder / "other", "seed=4")
     swaps = sorted(path for path in other.rglob("*") if path.is_file() and "checkpoints" not in path.parts)
@@ -169,21 +169,21 @@ def damaged_results(folder: Path, count: int, seed: int) -> list[str]:
 
 
 def _check_read(run: Path, changed: bool) -> str | None:
-    """Read what a report reads; a changed record is refused, left out with a note, or warned of."""
+    """Read what a report reads; a changed record must be refused, left out with a note, or reported by a warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             (group,) = group_runs([read_run(run)])
             read_curves(run / "tensorboard", ["rollout/ep_rew_mean"])
         except (ValueError, OSError) as error:
-            return None if "\n" not in str(error) else f"a line of more than one: {error}"
-    # A command is a text: nothing in it can be wrong.
+            return None if "\n" not in str(error) else f"the message has several lines: {error}"
+    # command.txt is left out: any text is a valid command.
     records = ["train.json", "metrics.json", "config.yaml"]
-    if (run / "provenance.json").is_file():  # runs of earlier versions have none
+    if (run / "provenance.json").is_file():  # Runs of earlier versions have none.
         records.append("provenance.json")
     differs = [name for name in records if _missing_or_other(run / name, run.parent / "whole" / name)]
     if changed and differs and not caught and not group.notes:
-        return "nothing tells of it"
+        return "no warning and no note mention the damage"
     return None
 
 
@@ -201,7 +201,7 @@ def _check_report(run: Path) -> str | None:
 def _problems(told: str, check: Callable[[], str | None]) -> list[str]:
     try:
         problem = check()
-    except Exception as error:  # whatever it is, it is a traceback to the user
+    except Exception as error:  # A user would see a traceback.
         problem = f"{type(error).__name__}: {error}"
     return [] if problem is None else [f"{told}: {problem}"]
 

@@ -1,4 +1,4 @@
-"""Kill trainings at random moments, resume them, and hold what comes out against a training that was left alone."""
+"""Kill training runs at random moments, resume them, and compare the results with an undisturbed run."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ _SMALL_AGENT = (
     "log.checkpoint_every=128",
 )
 _IN_WRITING = 3
-"""Every third kill waits until a checkpoint is being written."""
+"""In every third run, the kill waits until a checkpoint is being written."""
 _LIMIT = 600.0
 _HAS_ENDED = "is finished; there is nothing to resume"
-"""What resuming says of a training that was killed after its last file was written."""
+"""Message of resuming a run that was killed after its last file was written."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is killed.
+    """A kind of training that is killed.
 
     Attributes:
-        command: of ``camal-rl``, without the folder.
+        command: arguments of ``camal-rl``, without the folder.
         folder_option: the option that names the folder.
-        resumes: what is added to go on.
-        interval: training steps between checkpoints, and those of a rollout.
-        runs: the run folders within the folder; the folder itself where there is one run.
+        resumes: arguments that are added to resume.
+        interval: largest number of training steps that a kill may lose: those between checkpoints and those of a
+            rollout.
+        runs: the run folders within the folder; ``.`` if the folder is a single run.
     """
 
     command: tuple[str, ...]
@@ -75,12 +76,12 @@ KINDS = {
 
 @dataclass
 class Outcome:
-    """What became of one training that was killed.
+    """The outcome of one training run that was killed.
 
     Attributes:
-        codes: the exit codes, one a process.
-        lost: the largest number of steps that were logged and not in a checkpoint.
-        problems: everything that is not as it should be, in words.
+        codes: exit codes, one per process.
+        lost: the largest number of steps that were logged but are in no checkpoint.
+        problems: descriptions of everything that is wrong.
     """
 
     codes: list[int] = field(default_factory=list)
@@ -89,12 +90,12 @@ class Outcome:
 
 
 class KillTest:
-    """Trains one kind again and again in a folder of its own, with a home and a temporary folder of its own.
+    """Trains one kind repeatedly in a folder, with its own home and temporary folders.
 
     Args:
         kind: a name of :data:`KINDS`.
-        folder: where everything goes.
-        seed: of the moments.
+        folder: folder of all runs.
+        seed: seed of the moments of the kills.
     """
 
     def __init__(self, kind: str, folder: Path, seed: int) -> None:
@@ -111,7 +112,7 @@ class KillTest:
             raise RuntimeError(f"{self.kind.command} ended with {code}: {process.stderr.read()}")  # type: ignore[union-attr]
 
     def run(self, number: int, kills: int, by: signal.Signals) -> Outcome:
-        """Kill one training so many times, resume it to the end, and say what is wrong."""
+        """Kill one training run ``kills`` times, resume it to the end, and return the outcome."""
         folder, outcome = self.folder / f"run{number}", Outcome()
         for attempt in range(kills + 1):
             process = self._start(folder, *(self.kind.resumes if attempt else ()))
@@ -147,7 +148,7 @@ class KillTest:
         )
 
     def _killed(self, process: subprocess.Popen[str], folder: Path, by: signal.Signals, in_writing: bool) -> bool:
-        """Send the signal at a random moment, unless the process ends before; return whether it was sent."""
+        """Send the signal at a random moment, unless the process ends first; return whether it was sent."""
         moment = time.monotonic() + self.random.uniform(0.1, 1.0) * self.seconds
         while process.poll() is None:
             if time.monotonic() >= moment and (not in_writing or _is_writing(folder)):
@@ -158,7 +159,7 @@ class KillTest:
         return False
 
     def _lost(self, folder: Path, outcome: Outcome) -> int:
-        """Return how many steps that were logged no checkpoint holds; more than an interval is a problem."""
+        """Return how many logged steps are in no checkpoint; more than an interval is a problem."""
         lost = 0
         for run in (folder / name for name in self.kind.runs):
             kept = max((step for step, _ in checkpoint_folders(run / "checkpoints")), default=0)
@@ -169,13 +170,13 @@ class KillTest:
         return lost
 
     def _check_left_behind(self, outcome: Outcome) -> None:
-        """Look for processes, and for files outside the run folder."""
+        """Add processes, and files outside the run folder, that are left behind to the problems."""
         end = time.monotonic() + 20
         while (alive := _processes(self.mark)) and time.monotonic() < end:
             time.sleep(0.05)
         outcome.problems += [f"process {each} is left" for each in alive]
         for place in (self.home, self.temporary):
-            # Caches of matplotlib and torch, which have the same name in every process.
+            # Caches of matplotlib and torch have the same name in every process and may stay.
             known = (".cache", ".config", "torchinductor_")
             left = [path for path in place.iterdir() if not path.name.startswith(known)]
             outcome.problems += [f"{path} is left" for path in left]
@@ -185,12 +186,12 @@ class KillTest:
             run, whole = folder / name, self.folder / "whole" / name
             newest, expected = (newest_checkpoint(each / "checkpoints") for each in (run, whole))
             if newest is None or expected is None or newest.step != expected.step:
-                outcome.problems.append(f"{run} has not come to its end")
+                outcome.problems.append(f"{run} did not reach its end")
                 continue
             for file in sorted(expected.path.glob("*.safetensors")):
                 outcome.problems += _different(file, newest.path / file.name)
             if _scalars(run) != _scalars(whole):
-                outcome.problems.append(f"the event files of {run} tell something else")
+                outcome.problems.append(f"the event files of {run} differ from the undisturbed run's")
             left = list(run.rglob(f"{PARTIAL}*"))
             outcome.problems += [f"{path} is left" for path in left]
 
@@ -202,15 +203,15 @@ def _is_writing(folder: Path) -> bool:
 def _different(expected: Path, found: Path) -> list[str]:
     first, second = load_file(str(expected)), load_file(str(found))
     if first.keys() != second.keys():
-        return [f"{found} holds other tensors"]
-    # `fit` leaves NumPy's global generator as it finds it, and draws nothing from it.
+        return [f"{found} contains other tensors"]
+    # `fit` does not use NumPy's global generator, so its state may differ.
     names = [name for name in first if not (expected.stem == "random" and ".numpy." in name)]
     unlike = [name for name in names if not torch.equal(first[name], second[name])]
     return [f"{len(unlike)} of {len(names)} tensors of {found} differ, {unlike[0]} the first"] if unlike else []
 
 
 def _scalars(run: Path) -> list[tuple[int, str, float]]:
-    """Return what the event files hold, but for speeds."""
+    """Return (step, tag, value) of the scalars in the event files, except times and hyperparameters."""
     found = []
     for file in event_files(run / "tensorboard"):
         for _, event in read_records(file)[0]:
@@ -227,7 +228,7 @@ def _scalars(run: Path) -> list[tuple[int, str, float]]:
 
 
 def _processes(mark: str) -> list[int]:
-    """Return the processes whose environment holds a text."""
+    """Return the ids of the processes whose environment contains a text."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Draw configurations and command lines: each is refused in one line with exit code 2, or survives two updates."""
+"""Draw configurations and command lines; each must be refused in one line with exit code 2, or run two updates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camal_rl.runs.sections import known_keys
 from camal_rl.supervised.config import SupervisedConfig
 from tests.endurance.files import SMALL_RUN, call
 
-# Exit codes of a run that was accepted: to the end, a failure of the environment, diverged.
+# Exit codes of an accepted run: it reached its end, or the environment failed or training diverged.
 _ACCEPTED = (0, 3)
 _TOLD_EVERY = 250
 _SMALL_FIT = (
@@ -62,7 +62,7 @@ VALUES = (
     ),
 )
 _NEVER_DRAWN = {"total_timesteps", "threads"}
-"""They would make a run long, or slow down those after it."""
+"""Keys that would make a run long, or slow down later runs."""
 
 
 def keys_of(kind: type) -> list[str]:
@@ -71,7 +71,7 @@ def keys_of(kind: type) -> list[str]:
 
 
 def settings(kind: type) -> st.SearchStrategy[list[str]]:
-    """Return what draws settings as they are given on the command line."""
+    """Return a strategy of settings in the form of the command line."""
     keys = st.sampled_from(
         [*keys_of(kind), "env.options.x", "camal.wieght", "terms.drac.weight", "no.key", "", "policy"]
     )
@@ -83,7 +83,7 @@ def settings(kind: type) -> st.SearchStrategy[list[str]]:
 
 
 def drawn_configurations(folder: Path, count: int, seed: int) -> list[str]:
-    """Train agents, and classifiers in one case of ten, with drawn settings; return what went wrong."""
+    """Train agents, and classifiers in one case of ten, with drawn settings; return the problems."""
     trains = st.tuples(st.just(("train", "toy_grid", *SMALL_RUN, "total_timesteps=64")), settings(ExperimentConfig))
     fits = st.tuples(st.just(("fit", "supervised/spurious_shapes", *_SMALL_FIT)), settings(SupervisedConfig))
     drawn = st.integers(0, 9).flatmap(lambda number: fits if number == 0 else trains)
@@ -91,7 +91,7 @@ def drawn_configurations(folder: Path, count: int, seed: int) -> list[str]:
 
 
 def drawn_commands(folder: Path, count: int, seed: int) -> list[str]:
-    """Run drawn command lines; return what went wrong."""
+    """Run drawn command lines; return the problems."""
     verbs = ["envs", "masks", "train", "fit", "evaluate", "explain", "export", "compare", "report", "bench", "glossary"]
     options = [
         *(
@@ -115,7 +115,7 @@ def drawn_commands(folder: Path, count: int, seed: int) -> list[str]:
         st.sampled_from(VALUES),
         settings(ExperimentConfig).map("".join),
     )
-    # What can be right trains for minutes: a setting that cannot be is always there.
+    # A valid command would train for minutes, so an invalid setting is always added.
     line = st.tuples(st.sampled_from([*verbs, "no-verb", ""]), st.lists(word, max_size=5))
     return _tried(line.map(lambda pair: (pair[0], *pair[1])), folder, count, seed, ("seed=no",), commands=True)
 
@@ -151,7 +151,7 @@ def _tried(
         torch.set_num_threads(threads)
         if problem is not None:
             problems.append(f"{line}: {problem}")
-        if sum(codes.values()) % _TOLD_EVERY == 0:  # what a killed program has tried is known
+        if sum(codes.values()) % _TOLD_EVERY == 0:  # The log shows the progress of a killed program.
             print(f"exit codes so far: {dict(sorted(codes.items()))}, {len(problems)} with problems", flush=True)
 
     attempt()
@@ -163,15 +163,15 @@ def _outcome(run_it: Callable[[], tuple[int, str]], run: Path, codes: Counter[in
     try:
         code, errors = run_it()
         codes[code] += 1
-    except Exception as error:  # whatever it is, it is a traceback to the user
+    except Exception as error:  # A user would see a traceback.
         return f"{type(error).__name__}: {error}"
     if code == 2:
         told = [line for line in errors.splitlines() if line.startswith("camal-rl: ") and "warning" not in line]
         if len(told) != 1:
-            return f"{len(told)} lines say why: {errors}"
-        # An environment can fail after training has begun: then the folder is a whole one.
+            return f"expected 1 line with the reason, got {len(told)}: {errors}"
+        # An environment can fail after training has begun; the run folder is then complete.
         if run.exists() and not (run / "config.yaml").is_file():
-            return "half a run folder is left"
+            return "an incomplete run folder is left"
         return None
     if code not in _ACCEPTED:
         return f"exit code {code}: {errors}"

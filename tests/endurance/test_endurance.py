@@ -1,4 +1,4 @@
-"""A small part of each attack, the same one every time; ``python -m tests.endurance`` runs them by the hundred."""
+"""A small, fixed part of each attack; ``python -m tests.endurance`` runs hundreds of each."""
 
 import signal
 import subprocess

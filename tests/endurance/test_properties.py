@@ -1,4 +1,4 @@
-"""Properties that hold for whatever is drawn: nested states, label maps, levels, truncated and changed bytes."""
+"""Properties that hold for all drawn nested states, label maps, levels, and truncated or changed bytes."""
 
 import gymnasium
 import hypothesis
@@ -42,11 +42,11 @@ def equal(first, second):
 
 
 def refusal(call):
-    """Return the line by which a call refuses what it is given, empty where it does not."""
+    """Return the message with which a call refuses its input, or an empty text if it accepts it."""
     try:
         call()
     except (RunFailure, ValueError, TypeError) as error:
-        return str(error) or "an error without a word\n"
+        return str(error) or "an error without a message\n"
     return ""
 
 
@@ -71,7 +71,7 @@ def test_bytes_that_were_changed_are_refused_or_give_a_state(tree, data):
 
 
 class Drawn(gymnasium.Env):
-    """Gives a label map that is drawn."""
+    """An environment whose steps return a given label map."""
 
     observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
     action_space = gymnasium.spaces.Discrete(2)
@@ -128,7 +128,7 @@ def test_level_options_are_refused_in_one_line_or_give_levels(options, seed, env
 
 
 def test_the_attacks_can_fail():
-    """A test of the tests: a state that is not saved exactly is noticed."""
+    """A test of the tests: they notice a state that is not saved exactly."""
     assert not equal({"a": np.zeros(2)}, {"a": np.zeros(2, np.float32)})
     assert not equal((1,), (2,))
     with pytest.raises(TypeError):

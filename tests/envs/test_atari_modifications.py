@@ -174,7 +174,7 @@ def test_other_environments_in_the_process_are_not_affected():
         ({"modifs": ["lazy_enemy"]}, ValueError, "unknown modification .* known: stop_all_cars, all_black_cars"),
         ({"modifs": "stop_all_cars"}, TypeError, r"modifs is a list of modifications.*write \[stop_all_cars\]"),
         ({"modifs": None}, TypeError, "modifs is a list of modifications"),
-        ({"modifs": ["stop_all_cars"] * 2}, ValueError, "names a modification twice"),
+        ({"modifs": ["stop_all_cars"] * 2}, ValueError, "must not repeat a modification"),
         ({"modifs": ["all_red_cars", "all_blue_cars"]}, ValueError, "'all_red_cars' and 'all_blue_cars' .* same bytes"),
         ({"modifs": ["stop_all_cars"], "difficulty": 1}, ValueError, "not checked with modifications in another mode"),
     ],
@@ -195,7 +195,7 @@ def test_masks_are_refused_where_they_are_not_good_and_the_game_can_be_played_wi
     assert unchecked
     for game, name in unchecked:
         with pytest.raises(
-            ValueError, match=f"masks of {game} were not found good with '{name}'; add segmentation=None"
+            ValueError, match=f"masks of {game} with '{name}' are not good or were not measured; add segmentation=None"
         ):
             parse_options(game, {"modifs": [name]})
         parse_options(game, {"modifs": [name], "segmentation": None})

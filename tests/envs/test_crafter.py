@@ -250,7 +250,7 @@ def test_a_missing_simulator_gives_its_install_line(monkeypatch):
         ({"size": 64.0}, TypeError, "size"),
         ({"length": 0}, ValueError, "length"),
         ({"segmentation": "mask"}, ValueError, "segmentation must be one of 'silhouette', 'box', None, got 'mask'"),
-        ({"subproc": 1}, TypeError, "subproc is True or False, got 1"),
+        ({"subproc": 1}, TypeError, "subproc must be true or false, got 1"),
         ({"start_level": -1}, ValueError, "start_level must be at least 0"),
         ({"relevant": "cow"}, TypeError, "relevant is a list of class names, got 'cow'"),
         ({"relevant": ["pig"]}, ValueError, "unknown relevant class 'pig'"),
@@ -267,5 +267,5 @@ def test_wrong_names_and_actions_are_refused():
         crafter.make_env("Rewards")
     env = crafter.make_env("Reward")
     env.reset()
-    with pytest.raises(ValueError, match=r"the action is in \[0, 16\], got 17"):
+    with pytest.raises(ValueError, match=r"the action must be in \[0, 16\], got 17"):
         env.step(17)

@@ -263,7 +263,7 @@ def test_states_hold_what_the_task_has_set_in_its_model():
         ({"camera": "moved"}, ValueError, "camera must be one of 'original', 'moving'"),
         ({"segmentation": "box"}, ValueError, "segmentation must be one of 'silhouette', None"),
         ({"relevant": ["cart"]}, ValueError, "unknown relevant class 'cart'"),
-        ({"subproc": 1}, TypeError, "subproc is True or False"),
+        ({"subproc": 1}, TypeError, "subproc must be true or false"),
         ({"frame_skip": 2}, TypeError, "unknown dm_control option 'frame_skip'; did you mean"),
     ],
 )

@@ -167,4 +167,4 @@ def test_actions_that_are_not_discrete_are_refused_in_one_line(example, tmp_path
         run(example, tmp_path / "run", "--env-id", f"{__name__}:Continuous")
     err = capsys.readouterr().err
     assert (end.value.code, len(err.splitlines())) == (2, 1)
-    assert "needs discrete ones" in err
+    assert "must have discrete actions, got Box" in err

@@ -1,4 +1,4 @@
-"""A package of a user's own, written into a folder that is not this repository's."""
+"""A user's own package, written into a folder outside this repository."""
 
 import textwrap
 
@@ -27,7 +27,7 @@ FILES = {
 
 
         class Catch(gymnasium.Env):
-            """A fruit falls from a column that the level draws; the basket at the bottom moves to catch it."""
+            """A fruit falls in a column that the level determines; the basket at the bottom moves to catch it."""
 
             segmentation_spec = {"names": ["background", "fruit", "basket"], "relevant": ["fruit", "basket"]}
             level_sets = {"held_out_green": {"color": (0, 255, 0)}}
@@ -116,14 +116,14 @@ FILES = {
 
         @dataclass(frozen=True)
         class SlowConfig(PPOConfig):
-            """PPO's settings and one more."""
+            """The settings of PPO and two more."""
 
             pull: Share = 0.5
             note: str = "none"
 
 
         class SlowPPO(CAMALPPO):
-            """PPO whose parameters are pulled towards those before each update."""
+            """PPO that moves the parameters partly back towards their values before each update."""
 
             def __init__(self, *arguments, pull=0.0, **settings):
                 self.pull = pull
@@ -178,7 +178,7 @@ BY_NAME = """
 
 
 def write_package(folder):
-    """Write the package ``orchard`` and two configurations of one experiment."""
+    """Write the package ``orchard``, and two configurations of the same experiment (by path and by name)."""
     (folder / "orchard").mkdir()
     for name, text in FILES.items():
         (folder / "orchard" / name).write_text(textwrap.dedent(text))

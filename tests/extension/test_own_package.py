@@ -1,4 +1,4 @@
-"""A package outside the repository, with an environment, encoder, loss, metric, term and algorithm of its own."""
+"""A package outside the repository with its own environment, encoder, loss, metric, term and algorithm."""
 
 import json
 import pickle
@@ -25,7 +25,7 @@ from tests.extension.package import write_package
 
 @pytest.fixture
 def orchard(own_modules):
-    """Work beside a package of a user's own."""
+    """Return a working folder that contains a user's own package."""
     write_package(own_modules)
     return own_modules
 
