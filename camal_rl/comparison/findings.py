@@ -127,7 +127,7 @@ def _results(group: Group, method: str, base: str) -> list[str]:
         sentences.append(_verdict(kind, new[0], pairs[new[0]], method, base))
     if TRAIN in pairs:
         sentences.append(_on_training(kind, pairs, new, method, base))
-    sentences += _other_sets("Elsewhere the " + kind + " of {}", {name: pairs[name] for name in new[1:]}, method, base)
+    sentences += _other_sets("The " + kind + " of {}", {name: pairs[name] for name in new[1:]}, method, base)
     for figure, subject in _FURTHER.items():
         sentences += _other_sets(subject, _pairs(group, figure, method, base), method, base)
     return sentences

@@ -55,27 +55,29 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
         "iou_auc": Entry("IoU, averaged over the thresholds .05, .10, ..., .95", "less than the area fraction"),
         "soft_dice": Entry("2 sum(m t) / (sum(m) + sum(t))", "a / (a + .5) of the area fraction a"),
         "mae": Entry("mean |m - t|", ".5"),
-        "auroc": Entry("probability that a cell of the target is brighter than a cell outside", ".5"),
+        "auroc": Entry("probability that a cell of the target has a higher value than a cell outside", ".5"),
         "auprc": Entry(
-            "average precision of the cell brightness as a score for the target's cells",
+            "average precision of the map's values as scores for the cells of the target",
             "the area fraction, for large maps",
         ),
         "deletion_effect": Entry(
-            "mean change of the output after removing the brightest 5, 10, ..., 50 % of the pixels", _SAME_FRAMES
+            "mean change of the output after removing the most attended 5, 10, ..., 50 % of the pixels", _SAME_FRAMES
         ),
         "deletion_change_auc": Entry(
-            "area under the curve of the change, as more and more of the brightest pixels are removed", _SAME_FRAMES
+            "area under the curve of the change, as more and more of the most attended pixels are removed", _SAME_FRAMES
         ),
         "insertion_change_auc": Entry(
-            "area under the curve of the remaining change, as more and more of the brightest pixels are shown",
+            "area under the curve of the remaining change, as more and more of the most attended pixels are shown",
             _SAME_FRAMES,
         ),
-        "deletion_effect_lerf": Entry("the deletion effect with the darkest pixels removed first", _SAME_FRAMES),
-        "order_gap": Entry("deletion effect, brightest first, minus darkest first", "0"),
+        "deletion_effect_lerf": Entry("the deletion effect with the least attended pixels removed first", _SAME_FRAMES),
+        "order_gap": Entry("deletion effect, most attended first, minus least attended first", "0"),
         "comprehensiveness": Entry(
-            "change of the output after removing the brightest fifth of the pixels", _SAME_FRAMES
+            "change of the output after removing the most attended fifth of the pixels", _SAME_FRAMES
         ),
-        "sufficiency": Entry("change of the output after keeping only the brightest fifth of the pixels", _SAME_FRAMES),
+        "sufficiency": Entry(
+            "change of the output after keeping only the most attended fifth of the pixels", _SAME_FRAMES
+        ),
         "average_drop": Entry(
             "max(0, p - p') / p, where p' is the probability for the image multiplied by the map", _SAME_FRAMES
         ),
@@ -121,8 +123,8 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Hedges' g": "difference of two methods' means in pooled standard deviations over seeds, with a "
             "correction for few seeds. The 95 % interval is from the noncentral t distribution. It is undefined "
             "if all seeds of each method have the same value.",
-            "P(higher)": "probability that a seed of a method is higher than a seed of the first method; ties count "
-            "half. It is Mann-Whitney's U divided by the number of pairs. .5: neither is higher. Cliff's delta "
+            "P(higher)": "probability that a seed of a method has a higher value than a seed of the first method; ties "
+            "count half. It is Mann-Whitney's U divided by the number of pairs. .5: neither is higher. Cliff's delta "
             "is 2 P - 1.",
             "95 % interval": "bootstrap interval of the mean over the seeds. It is too narrow with fewer than five "
             "seeds.",
@@ -138,15 +140,16 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sampled actions": "actions drawn from the policy, as in training (`stochastic` in metrics.json). "
             "Return, gap and normalized return use sampled actions unless stated otherwise.",
             "preferred actions": "always the most probable action (`deterministic` in metrics.json).",
-            "gap": "return on `train` minus return on the level set. 0: no loss on new levels. A small gap means "
+            "gap": "return on `train` minus return on the level set. 0: new levels cost no return. A small gap means "
             "little if both returns are low.",
             "normalized return": "(R - R_min) / (R_max - R_min) where R is the return with sampled actions. 0 is the "
             "return of an agent that sees nothing, 1 is about the best possible return. R_min and R_max are the "
             "constants of Procgen's easy mode (arXiv 1912.01588); other simulators have none.",
-            "score": "the figure by which the simulator's authors rank agents. Crafter's is exp(mean(ln(1 + s))) - 1 "
+            "score": "the number by which the simulator's authors rank agents. Crafter's is exp(mean(ln(1 + s))) - 1 "
             "over the success rates s, in percent, of its 22 achievements (arXiv 2109.06780). It is in [0, 100], and "
             "rare achievements count as much as frequent ones.",
-            "success rate": "share of the episodes, in [0, 1], in which the agent reached something at least once.",
+            "success rate": "share of the episodes, in [0, 1], in which the agent achieved something at least once, "
+            "such as one of Crafter's achievements.",
             "sees masks": "the agent receives the simulator's segmentation whenever it acts, and sees only objects. "
             "Other agents see unmodified images and use masks only in training, if at all.",
             "excluded duplicates": "episodes on held-out levels that look identical to a training level. Results "
@@ -187,7 +190,7 @@ TERMS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "mask as map": "the relevant pixels themselves, used as the map.",
             "neutral map": "a map on which no method is trained: perturbation, integrated gradients.",
             "zero maps": "frames whose map is zero everywhere.",
-            "empty masks": "frames with nothing relevant in sight.",
+            "empty masks": "frames in which nothing relevant is in sight.",
         },
         "Changes of the output": {
             "change in std of V": "abs(V - V') in standard deviations of V over the frames. 1 is the typical "
@@ -225,8 +228,8 @@ _KEY = 1
 _HEADER = ("term", "key", "better", "range", "random map", "formula", "source")
 _INTRODUCTION = """# Glossary
 
-Every term of the tables, plots and reports. `camal-rl glossary [WORD]` prints it. This page is written by
-`python -m camal_rl.comparison.glossary`; change the entries there.
+This page defines every term of the tables, plots and reports; `camal-rl glossary [WORD]` prints the entries. The page
+is generated by `python -m camal_rl.comparison.glossary`; change the entries there.
 """
 METRIC_NOTE = (
     "m is the map, t the target on its grid (1 in cells with relevant objects). IoU, soft Dice and MAE use the map "

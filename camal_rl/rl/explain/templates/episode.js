@@ -115,7 +115,7 @@ function tell() {
   const facts = {
     [data.value]: number(value) + difference,
     "action taken": data.takes[step],
-    "prefers": preferred + (change ? `, after: ${change.name}` : ""),
+    "preferred action": preferred + (change ? `, after: ${change.name}` : ""),
     "reward": number(data.rewards[step]),
     "return so far": number(data.returns[step]),
   };
@@ -235,14 +235,14 @@ function build() {
     at("classes").append(choice("class", "checkbox", each.id, each.name + (each.relevant ? " *" : ""), [mark], toggle));
   }
   if (data.classes === null) at("classes").hidden = true;
-  else at("classes").append(element("span", { className: "soft small" }, "* relevant; of the frame as it was"));
+  else at("classes").append(element("span", { className: "soft small" }, "* relevant; from the original frame"));
   for (const name of data.actions)
     at("bars").append(
       element("li", {}, element("span", { className: "name", title: name }, name),
         element("span", { className: "track" }, element("i"), element("i", { className: "before" })),
         element("span", { className: "number" })),
     );
-  const rows = [{ name: "as it was", description: "" }, ...data.interventions];
+  const rows = [{ name: "original frame", description: "" }, ...data.interventions];
   rows.forEach((each, index) => {
     const change = index === 0 ? null : index - 1;
     const input = choice("change", "radio", change ?? "", each.name, [], () => show({ change }), each.description);
