@@ -10,6 +10,9 @@ from camal_rl.comparison.effects import Effect, effects_of
 from camal_rl.comparison.estimates import Estimate
 from camal_rl.statistics import Interval
 
+_DIGITS = 6
+"""Significant digits of statistics; values of seeds and their mean keep all."""
+
 
 def figure_statistics(
     found: Mapping[str, Mapping[str, Estimate]], methods: Sequence[str], judged: Collection[str]
@@ -40,22 +43,26 @@ def _statistics(estimate: Estimate) -> dict[str, Any]:
     return {
         "seeds": dict(estimate.seeds),
         "mean": None if math.isnan(estimate.mean) else estimate.mean,
-        "std": None if math.isnan(estimate.std) else estimate.std,
+        "std": None if math.isnan(estimate.std) else _short(estimate.std),
         "interval": _ends(estimate.interval()),
-        "measuring_error": estimate.measuring_error,
+        "measuring_error": _short(estimate.measuring_error),
     }
 
 
 def _against_first(effect: Effect[str] | None, corrected_p: float | None) -> dict[str, Any]:
     size = None if effect is None else effect.size
     return {
-        "p_against_first": None if effect is None else effect.p,
-        "p_holm": corrected_p,
-        "hedges_g": None if size is None else size.estimate,
+        "p_against_first": None if effect is None else _short(effect.p),
+        "p_holm": _short(corrected_p),
+        "hedges_g": None if size is None else _short(size.estimate),
         "hedges_g_interval": _ends(size),
-        "probability_above_first": None if effect is None else effect.chance,
+        "probability_above_first": None if effect is None else _short(effect.chance),
     }
 
 
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+def _ends(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_short(interval.low), _short(interval.high)]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
