@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from training_speed import NUM_ENVS, add_training_arguments, hyperparameters
+from training_speed import add_training_arguments, hyperparameters
 
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.envs import make_vec
@@ -53,7 +53,7 @@ def agent(arguments: argparse.Namespace, encoder: str, weight: float, share: flo
     """Return an agent whose rollout is, by default, one minibatch."""
     return TimedPPO(
         "CamPolicy",
-        make_vec(arguments.env, NUM_ENVS, seed=0, segmentation="box"),
+        make_vec(arguments.env, arguments.num_envs, seed=0, segmentation="box"),
         camal=CamalConfig(weight=weight, frame_fraction=share, method=arguments.method),
         policy_kwargs={"encoder": encoder, "precision": arguments.precision},
         **hyperparameters(arguments),
@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace, encoder: str) -> dict[str, Any]:
             model = agents[name]
             if index == 0 or index % UPDATES_OF_A_ROLLOUT == 1:
                 start = TimedPPO.clock()
-                model.learn(NUM_ENVS * arguments.n_steps, reset_num_timesteps=False)
+                model.learn(arguments.num_envs * arguments.n_steps, reset_num_timesteps=False)
                 rollouts.append(TimedPPO.clock() - start - model.update_seconds)
             model.train()
             updates[name].append(model.update_seconds)

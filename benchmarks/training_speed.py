@@ -25,9 +25,11 @@ import multiprocessing
 import os
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from stable_baselines3 import PPO
@@ -42,7 +44,7 @@ from camal_rl.envs import make_vec
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.provenance import program_provenance
 
-NUM_ENVS = 64
+NUM_EPOCHS = 3
 STOCK, CAMAL, CAMAL_FLOAT32 = "stock SB3", "CAMAL", "CAMAL, float32"
 # Weight, masks, and whether the agent computes in float32 regardless of --precision.
 OURS = {
@@ -52,6 +54,18 @@ OURS = {
     CAMAL_FLOAT32: (0.1, "box", True),
 }
 Speed = tuple[float, float]
+Speeds = dict[str, Speed]
+Maker = Callable[[argparse.Namespace, str], Mapping[str, Any]]
+
+
+class Participant(Protocol):
+    """Trains for a rollout and its update when its name is sent, and answers with its :data:`Speed`."""
+
+    def send(self, name: str, /) -> None:
+        """Start a rollout and its update."""
+
+    def recv(self) -> Any:
+        """Wait for their end; return steps per second by wall clock and by CPU time."""
 
 
 class PlainResidualBlock(nn.Module):
@@ -100,7 +114,7 @@ def stock(arguments: argparse.Namespace, encoder: str) -> dict[str, PPO]:
         "features_extractor_kwargs": {} if encoder == "nature" else {"name": encoder},
         "net_arch": [],
     }
-    env = make_vec(arguments.env, NUM_ENVS, seed=0, segmentation=None)
+    env = make_vec(arguments.env, arguments.num_envs, seed=0, segmentation=None)
     return {STOCK: PPO("CnnPolicy", env, policy_kwargs=policy_kwargs, **hyperparameters(arguments))}
 
 
@@ -109,16 +123,21 @@ def ours(arguments: argparse.Namespace, encoder: str) -> dict[str, PPO]:
     keep_freed_memory()
     precisions = precision_of(arguments)
     return {
-        name: CAMALPPO(
-            "CamPolicy",
-            make_vec(arguments.env, NUM_ENVS, seed=0, segmentation=segmentation),
-            camal=CamalConfig(weight=weight, method=arguments.method),
-            policy_kwargs={"encoder": encoder, "precision": precisions[name]},
-            **hyperparameters(arguments),
+        name: agent(
+            arguments, encoder, segmentation, precisions[name], CamalConfig(weight=weight, method=arguments.method)
         )
         for name, (weight, segmentation, _) in OURS.items()
         if name in precisions
     }
+
+
+def agent(
+    arguments: argparse.Namespace, encoder: str, segmentation: str | None, precision: Precision, camal: CamalConfig
+) -> CAMALPPO:
+    """Return one of this package's agents."""
+    env = make_vec(arguments.env, arguments.num_envs, seed=0, segmentation=segmentation)
+    policy_kwargs = {"encoder": encoder, "precision": precision}
+    return CAMALPPO("CamPolicy", env, camal=camal, policy_kwargs=policy_kwargs, **hyperparameters(arguments))
 
 
 def precision_of(arguments: argparse.Namespace) -> dict[str, Precision]:
@@ -136,16 +155,27 @@ def precision_of(arguments: argparse.Namespace) -> dict[str, Precision]:
 
 def hyperparameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the hyperparameters of all agents."""
-    return {"n_steps": arguments.n_steps, "batch_size": 2048, "n_epochs": 3, "seed": 0, "device": arguments.device}
+    return {
+        "n_steps": arguments.n_steps,
+        "batch_size": arguments.batch_size,
+        "n_epochs": NUM_EPOCHS,
+        "seed": 0,
+        "device": arguments.device,
+    }
 
 
-def serve(connection: Connection, make: Any, arguments: argparse.Namespace, encoder: str) -> None:
-    """Train for a round each time an agent's name arrives, until the connection closes."""
+def layer_shapes(network: nn.Module) -> list[list[int]]:
+    """Return the shapes of all weights but biases, in order of size."""
+    return sorted(list(parameter.shape) for parameter in network.parameters() if parameter.dim() > 1)
+
+
+def serve(connection: Connection, make: Maker, arguments: argparse.Namespace, encoder: str) -> None:
+    """Say which agents there are; train for a round each time one's name arrives, until the connection closes."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     models = make(arguments, encoder)
-    connection.send(list(models))
-    steps = NUM_ENVS * arguments.n_steps
+    connection.send({name: layer_shapes(model.policy) for name, model in models.items()})
+    steps = arguments.num_envs * arguments.n_steps
     while (name := connection.recv()) is not None:
         model = models[name]
         wall, cpu = time.perf_counter(), time.process_time()
@@ -153,31 +183,50 @@ def serve(connection: Connection, make: Any, arguments: argparse.Namespace, enco
         connection.send((steps / (time.perf_counter() - wall), steps / (time.process_time() - cpu)))
 
 
-def measure(arguments: argparse.Namespace, encoder: str) -> list[dict[str, Speed]]:
-    """Return each agent's steps per second by wall and by CPU time, for each round after one to warm up."""
+@contextmanager
+def agents_in_processes(
+    makers: Sequence[Maker], arguments: argparse.Namespace, encoder: str
+) -> Iterator[tuple[dict[str, Participant], dict[str, list[list[int]]]]]:
+    """Make agents, a process for each maker, and end the processes in the end.
+
+    Yields:
+        what to call for each agent, and the shapes of its layers, by the agent's name.
+    """
     context = multiprocessing.get_context("spawn")
-    workers, agents = [], {}
-    for make in (stock, ours):
+    processes, agents, layers = [], {}, {}
+    for make in makers:
         here, there = context.Pipe()
         process = context.Process(target=serve, args=(there, make, arguments, encoder), daemon=True)
         process.start()
-        workers.append((process, here))
-        agents.update(dict.fromkeys(here.recv(), here))
-    rounds = []
-    for index in range(arguments.rounds + 1):
-        speeds = {}
-        for name in list(agents)[:: -1 if index % 2 else 1]:  # Reversed orders cancel drifts within a round.
-            agents[name].send(name)
-            speeds[name] = agents[name].recv()
-        print(f"{encoder}, round {index}: " + ", ".join(f"{name} {each[0]:.0f}" for name, each in speeds.items()))
-        rounds.append(speeds)
-    for process, connection in workers:
+        there.close()
+        processes.append((process, here))
+        found = here.recv()
+        agents.update(dict.fromkeys(found, here))
+        layers.update(found)
+    yield agents, layers
+    for process, connection in processes:
         connection.send(None)
         process.join()
-    return rounds[1:]
 
 
-def summary(rounds: list[dict[str, Speed]], clock: int) -> dict[str, Any]:
+def turns(agents: Mapping[str, Participant], index: int, label: str) -> Speeds:
+    """Let all agents train for a rollout and its update; what drifts within a round counts both ways."""
+    speeds = {}
+    for name in list(agents)[:: -1 if index % 2 else 1]:
+        agents[name].send(name)
+        speeds[name] = agents[name].recv()
+    shown = ", ".join(f"{name} {each[0]:.0f}" for name, each in speeds.items())
+    print(f"{label}, round {index}: {shown}", flush=True)
+    return {name: speeds[name] for name in agents}
+
+
+def measure(arguments: argparse.Namespace, encoder: str) -> list[Speeds]:
+    """Return each agent's steps per second by wall and by CPU time, for each round after one to warm up."""
+    with agents_in_processes((stock, ours), arguments, encoder) as (agents, _):
+        return [turns(agents, index, encoder) for index in range(arguments.rounds + 1)][1:]
+
+
+def summary(rounds: list[Speeds], clock: int) -> dict[str, Any]:
     """Return every agent's median steps per second, and their ratios as median, minimum, maximum."""
 
     def ratio(one: str, other: str) -> tuple[float, float, float]:
@@ -208,7 +257,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_steps: int, rounds
     parser.add_argument("--encoders", nargs="+", default=["nature", "compact", "impala"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--method", default="gradcam")
+    parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--n-steps", type=int, default=n_steps)
+    parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0 keeps its default")
     parser.add_argument("--device", default="auto")
