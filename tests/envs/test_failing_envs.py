@@ -111,10 +111,12 @@ MESSAGES = {
     "terminated 1.0": "environment 0: terminated from step() must be True or False, got 1.0",
     "info none": "environment 0: the info from step() must be a dictionary, got None",
     "four": "environment 0: step() must return observation, reward, terminated, truncated, info, got a tuple of 4",
-    "int labels": "info['segmentation'] of environment 0 at step() has dtype uint8",
-    "small labels": "info['segmentation'] of environment 0 at step() has the observation's height and width (16, 16)",
+    "int labels": "info['segmentation'] of environment 0 at step() must have dtype uint8",
+    "small labels": (
+        "info['segmentation'] of environment 0 at step() must have the observation's height and width (16, 16)"
+    ),
     "unnamed labels": "the label map of environment 0 contains ids without a name: [7, 8]",
-    "no labels": "environment 0 gave no info['segmentation'] with step()",
+    "no labels": "environment 0 returned no info['segmentation'] from step()",
     "reward nan": "environment 0: step() returned the reward nan",
     "reward inf": "environment 0: step() returned the reward -inf",
     "reward 1e300": "environment 0: step() returned the reward 1e+300",
