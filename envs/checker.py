@@ -1,4 +1,4 @@
-"""Finds the usual mistakes of environments with segmentation and says how to mend each."""
+"""Finds common mistakes in environments with segmentation and says how to fix each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from camal_rl.envs.interface_checks import check_image_batch, check_reset, check
 from camal_rl.envs.segmentation import LabelMap, SegmentationSpec, SegmentedVecEnv, as_spec, find_segmented
 
 _FORCED_RESETS = 4
-# The tests on changing pixels need this many of them before they say anything.
+# The checks of changing pixels need at least this many pixels.
 _ENOUGH_PIXELS = 20
 _SAME_FRAME = 0.9
-# Boxes around small sprites change where the picture does not: 0.28 was measured in Procgen's maze.
+# Boxes around small sprites change where the image does not: 0.28 was measured in Procgen's maze.
 _HARDLY_ANY = 0.15
 _CLEARLY_BETTER = 0.2
 _NOT_BY_CHANCE = 0.05
@@ -27,20 +27,20 @@ _BLACK = 1
 
 
 def check_segmented_env(env: gymnasium.Env[Any, Any] | VecEnv, spec: SpecLike | None = None, steps: int = 200) -> None:
-    """Play an environment with random actions and check what training needs of it, the segmentation above all.
+    """Play an environment with random actions and check what training requires, above all the segmentation.
 
     Args:
         env: a Gymnasium environment with ``info["segmentation"]``, or a vectorized one with segmentation.
         spec: what the ids mean, also as a dictionary; ``None`` takes the environment's own
             (``env.segmentation_spec``, or ``.spec`` of a :class:`SegmentedVecEnv`).
-        steps: how many steps to play; more find more.
+        steps: how many steps to play, at least 10; more steps can find more mistakes.
 
     Raises:
-        TypeError: ``env`` is neither.
-        ValueError: a mistake, with the way to mend it. What may be meant so is a warning.
+        TypeError: ``env`` is neither, or has no segmentation.
+        ValueError: there is a mistake; the message says how to fix it. What may be intended is only a warning.
     """
     if steps < 10:
-        raise ValueError(f"steps is at least 10, got {steps}")
+        raise ValueError(f"steps must be at least 10, got {steps}")
     given = None if spec is None else as_spec(spec)
     if isinstance(env, VecEnv):
         segmented = find_segmented(env)
@@ -73,7 +73,7 @@ def _spec_of(env: gymnasium.Env[Any, Any]) -> SegmentationSpec:
         spec = None
     if spec is None:
         raise ValueError(
-            "what the ids mean is unknown; give spec=SegmentationSpec(names, relevant) or set "
+            "the meaning of the ids is unknown; give spec=SegmentationSpec(names, relevant) or set "
             "self.segmentation_spec in the environment"
         )
     return as_spec(spec)
@@ -127,7 +127,7 @@ def _play_vec(env: VecEnv, segmented: SegmentedVecEnv, steps: int) -> list[Track
 def _mask_of(info: dict[str, Any], size: tuple[int, int] | None, call: str) -> LabelMap:
     if KEY not in info:
         raise SegmentationError(
-            f"{call}() gives no info[{KEY!r}]; put the label map of the observation that it returns there"
+            f"{call}() returns no info[{KEY!r}]; put the label map of the observation that it returns there"
         )
     return check_label_map(info[KEY], size, f"info[{KEY!r}] of {call}()")
 
@@ -136,7 +136,7 @@ def _masks_of(env: SegmentedVecEnv, size: tuple[int, int] | None) -> LabelMap:
     masks = env.segmentation()
     if not isinstance(masks, np.ndarray) or masks.ndim != 3 or len(masks) != env.num_envs:
         shape = getattr(masks, "shape", None)
-        raise SegmentationError(f"segmentation() gives uint8[{env.num_envs}, H, W], got shape {shape}")
+        raise SegmentationError(f"segmentation() must return uint8[{env.num_envs}, H, W], got shape {shape}")
     check_label_map(masks[0], size, "segmentation()[0]")
     return masks
 
@@ -144,8 +144,8 @@ def _masks_of(env: SegmentedVecEnv, size: tuple[int, int] | None) -> LabelMap:
 def _check_not_shared(raw: LabelMap, copy: LabelMap) -> None:
     if not np.array_equal(raw, copy):
         raise ValueError(
-            "a label map that was handed out changed with the next step: the environment hands out its own "
-            "buffer; hand out a copy (.copy())"
+            "a returned label map changed with the next step: the environment returns its own buffer; return a copy "
+            "(.copy())"
         )
 
 
@@ -168,8 +168,8 @@ def _check_ids(tracks: Sequence[Track], spec: SegmentationSpec) -> None:
     unnamed = [label for label in seen if label >= len(spec.names)]
     if unnamed:
         raise ValueError(
-            f"label maps hold ids without a name: {unnamed}; spec.names has {len(spec.names)} names, "
-            f"0 to {len(spec.names) - 1}: add names or mend the ids"
+            f"label maps contain ids without a name: {unnamed}; spec.names has {len(spec.names)} names, "
+            f"0 to {len(spec.names) - 1}: add names or correct the ids"
         )
 
 
@@ -198,8 +198,8 @@ def _check_resets(tracks: Sequence[Track]) -> None:
     enough = min(usual_pixels, first_pixels) >= _ENOUGH_PIXELS
     if (total >= 2 and kept == total) or (enough and usual >= _SAME_FRAME and first < usual - 0.3):
         raise ValueError(
-            "after a reset the label map is that of the old episode: give that of the first frame of the new one "
-            "(with SB3's vectorized environments it is in venv.reset_infos, not in infos; wrap_vec does this)"
+            "after a reset the label map is that of the old episode: return that of the new episode's first frame "
+            "(SB3's vectorized environments put it in venv.reset_infos, not in infos; wrap_vec handles this)"
         )
 
 
@@ -211,13 +211,13 @@ def _check_lag(tracks: Sequence[Track]) -> None:
         other, other_pixels = agreement(tracks, shift)
         if other_pixels >= _ENOUGH_PIXELS and other > now + 0.2:
             raise ValueError(
-                f"the label map is one frame {word} the observation: its changes agree with the picture's to "
-                f"{now:.0%}, one frame shifted to {other:.0%}; take both from the same simulator state"
+                f"the label map is one frame {word} the observation: {now:.0%} of its changing pixels change in the "
+                f"image too, {other:.0%} if shifted by one frame; take both from the same simulator state"
             )
 
 
 def _check_place(tracks: Sequence[Track]) -> None:
-    """Warn where what changes in the label maps lies elsewhere in the pictures."""
+    """Warn if the label maps change in other places than the images."""
     measure = agreement if agreement(tracks)[1] >= _ENOUGH_PIXELS else agreement_across_resets
     now, pixels = measure(tracks)
     if pixels < _ENOUGH_PIXELS:
@@ -232,19 +232,19 @@ def _check_place(tracks: Sequence[Track]) -> None:
     if turned[name] > now + _CLEARLY_BETTER or (now < _HARDLY_ANY and turned[name] > 2 * now + _NOT_BY_CHANCE):
         reason = f"they seem to be {name}: turned back, they agree in {turned[name]:.0%}"
     elif now < _HARDLY_ANY:
-        reason = "the labels lie elsewhere, or on what the picture does not show"
+        reason = "the labels are in the wrong place, or label what the image does not show"
     else:
         return
     warnings.warn(
-        f"where the label maps change, the picture changes in {now:.0%} of the pixels only; {reason}", stacklevel=3
+        f"where the label maps change, the image changes in only {now:.0%} of the pixels; {reason}", stacklevel=3
     )
 
 
 def _check_brightness(tracks: Sequence[Track]) -> None:
     if max(int(image.max()) for track in tracks for image in track.images) <= _BLACK:
         warnings.warn(
-            "no pixel of any picture is brighter than 1 of 255: pictures in [0, 1] that are cut to uint8 are black; "
-            "return np.round(255 * image).astype(np.uint8)",
+            "no pixel of any image is brighter than 1 of 255: images in [0, 1] become black when they are cast to "
+            "uint8; return np.round(255 * image).astype(np.uint8)",
             stacklevel=3,
         )
 
@@ -255,8 +255,8 @@ def _check_same_image(tracks: Sequence[Track]) -> None:
         for image, mask in zip(track.images, track.masks, strict=True):
             if not np.array_equal(seen.setdefault(image.tobytes(), mask), mask):
                 warnings.warn(
-                    "the same observation came with different label maps; unless something invisible is meant to "
-                    "be labeled, the label map is not that of the observation",
+                    "the same observation came with different label maps; unless invisible things are labeled on "
+                    "purpose, the label map does not belong to the observation",
                     stacklevel=3,
                 )
                 return
@@ -267,12 +267,11 @@ def _check_relevant(tracks: Sequence[Track], spec: SegmentationSpec) -> None:
     missing = [name for name in spec.relevant if spec.names.index(name) not in seen]
     if not spec.relevant or len(missing) == len(spec.relevant):
         raise ValueError(
-            f"no relevant class was ever visible; the relevant set is {list(spec.relevant)}, seen were "
-            f"{[spec.names[label] for label in sorted(seen)]}: mend the ids or choose another relevant set"
+            f"no relevant class was ever visible; the relevant set is {list(spec.relevant)}, the visible classes were "
+            f"{[spec.names[label] for label in sorted(seen)]}: correct the ids or choose another relevant set"
         )
     if missing:
         warnings.warn(
-            f"relevant classes that were never visible: {', '.join(missing)}; right if they are rare, play more "
-            "steps to see",
+            f"relevant classes that were never visible: {', '.join(missing)}; they may be rare: check with more steps",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""What becomes of an environment that is copied or pickled: the copy goes on by itself, or there is a clear error."""
+"""Copying and pickling of environments: a copy is independent of the original, or there is a clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FROM_OUTSIDE = ("spec", "action_space", "_np_random", "_np_random_seed")
 
 
 class Copyable:
-    """Its ``copy.copy`` is its ``copy.deepcopy``: two environments that share a game would move each other's."""
+    """``copy.copy`` makes a deep copy: two environments that share a game would change each other's state."""
 
     def __copy__(self: Self) -> Self:
         """Return a copy that shares nothing with this object."""
@@ -19,37 +19,36 @@ class Copyable:
 
 
 class CopyableUntilStarted(Copyable):
-    """Holds a simulator that cannot be copied: a copy makes it again, as long as it was not started.
+    """Holds a simulator that cannot be copied; before its first episode, a copy makes a new one.
 
-    A subclass calls :meth:`remember` with the arguments of its ``__init__``, and :meth:`started` says whether there is
-    anything that a copy would lose.
+    A subclass calls :meth:`remember` with the arguments of its ``__init__`` and implements :meth:`started`.
     """
 
     _what: str
     _arguments: tuple[Any, ...]
 
     def remember(self, what: str, *arguments: Any) -> None:
-        """Keep the arguments of ``__init__`` for copies; ``what`` is the simulator's name, for the message."""
+        """Keep the arguments of ``__init__`` for copies; ``what`` names the environment in the error message."""
         self._what, self._arguments = what, arguments
 
     def started(self) -> bool:
-        """Return whether an episode was started."""
+        """Return whether an episode has been started, so that a copy would lose state."""
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what makes the object again: the arguments, and what Gymnasium and its users set from outside.
+        """Return the arguments of ``__init__`` and the attributes that Gymnasium or a user has set.
 
         Raises:
-            TypeError: an episode was started.
+            TypeError: an episode has been started.
         """
         if self.started():
             raise TypeError(
-                f"{self._what} that was started cannot be copied or pickled: its simulator gives no complete state; "
-                "copy the environment before its first reset(), or make another one"
+                f"{self._what} that was started cannot be copied or pickled: its simulator cannot save its complete "
+                "state; copy the environment before its first reset(), or make another one"
             )
         return {"_arguments": self._arguments, **{key: vars(self)[key] for key in FROM_OUTSIDE if key in vars(self)}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the object again."""
+        """Make the object anew from its arguments."""
         self.__init__(*state["_arguments"])  # type: ignore[misc]
         vars(self).update(state)

@@ -1,8 +1,8 @@
 """The contract for simulators that can redraw the current state with one thing changed.
 
-An intervention changes the picture and nothing else: the background, the looks, or what of the world is shown. The
-change of an agent's decision between the frame and its counterfactual is caused by what was changed, which no map of
-attention can say about itself.
+An intervention changes only the image: the background, the appearance, or which objects are shown. If an agent decides
+differently on the frame and on its counterfactual, the changed pixels are the cause. An attention map alone cannot show
+causes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Intervention:
 
     Attributes:
         name: unique within an environment.
-        kind: ``background`` (another one, or none), ``theme`` (the same objects in other looks), ``change`` (one thing
-            shown in another state), ``remove`` (all objects of a class, or one object), ``identity`` (nothing).
-        class_name: the class that is removed or changed; ``None`` where an intervention is not about one class.
+        kind: ``background`` (another one, or none), ``theme`` (the same objects with another appearance), ``change``
+            (one object shown in another state), ``remove`` (all objects of a class, or one object), ``identity``
+            (nothing).
+        class_name: the class that is removed or changed; ``None`` if the intervention does not concern one class.
         description: one sentence for reports.
     """
 
@@ -46,7 +47,7 @@ class Intervention:
 
 
 IDENTITY = Intervention("identity", "identity", None, "Draw the current state again, unchanged.")
-"""Every environment has it, and it must give the current frames bit for bit: that is what makes a redraw credible."""
+"""Every environment supports it. It must reproduce the current frames bit for bit, to show that redraws are exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Counterfactual:
     Attributes:
         images: ``uint8[num_envs, H, W, 3]``.
         changed: ``bool[num_envs, H, W]``, the pixels that differ from the current frame.
-        applies: ``bool[num_envs]``, whether anything differs; ``False`` where nothing of the kind is in sight.
+        applies: ``bool[num_envs]``, whether any pixel differs; ``False`` if, for example, the object is not in sight.
     """
 
     images: Images
@@ -72,7 +73,7 @@ class Counterfactual:
             ValueError: different shapes.
         """
         if images.dtype != np.uint8:
-            raise TypeError(f"redrawn frames are uint8, got {images.dtype}")
+            raise TypeError(f"redrawn frames must be uint8, got {images.dtype}")
         if images.shape != current.shape or images.ndim != 4:
             raise ValueError(f"expected redrawn frames of shape {current.shape}, got {images.shape}")
         changed = (images != current).any(axis=3)
@@ -80,13 +81,12 @@ class Counterfactual:
 
 
 class CounterfactualEnv(ABC):
-    """What a vectorized environment adds to be asked what-if questions; use it beside ``SegmentedVecEnv``.
+    """A vectorized environment that can redraw its current state; use this class beside ``SegmentedVecEnv``.
 
-    A redraw must leave the running game alone: its state, its random streams and all later frames stay what they
-    would have been.
+    A redraw must not affect the running game: its state, its random streams and all later frames stay the same.
 
     Attributes:
-        labels_redrawn: whether :meth:`redrawn_labels` is there. Agents that see objects only need it.
+        labels_redrawn: whether :meth:`redrawn_labels` is implemented. Agents that see only objects need it.
     """
 
     labels_redrawn: ClassVar[bool] = False
@@ -99,21 +99,21 @@ class CounterfactualEnv(ABC):
     def counterfactual(self, intervention: Intervention) -> Counterfactual:
         """Return the CURRENT observations redrawn under an intervention (or :data:`IDENTITY`).
 
-        The images have the layout of this environment's own observations, channels last: what wrappers around it do
-        (transposing, stacking) has to be done to them as well before a policy sees them.
+        The images have the layout of this environment's own observations, channels last. Before a policy sees them,
+        they need the same changes that wrappers make to observations (transposing, stacking).
 
         Raises:
             ValueError: not one of this environment's interventions.
         """
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label maps ``uint8[num_envs, H, W]`` of the images that :meth:`counterfactual` gives.
+        """Return the label maps ``uint8[num_envs, H, W]`` of the images from :meth:`counterfactual`.
 
         Raises:
             ValueError: not one of this environment's interventions, or masks are switched off.
-            NotImplementedError: the environment labels no redrawn images.
+            NotImplementedError: the environment has no label maps of redrawn images.
         """
-        raise NotImplementedError(f"a {type(self).__name__} gives no label maps of redrawn images")
+        raise NotImplementedError(f"a {type(self).__name__} has no label maps of redrawn images")
 
 
 def find_counterfactual(env: VecEnv) -> CounterfactualEnv | None:
@@ -129,7 +129,7 @@ def require_known(intervention: Intervention, known: tuple[Intervention, ...]) -
 
 
 def check_counterfactual_env(env: CounterfactualEnv, observations: Images) -> None:
-    """Check the contract on the current state; call it on several states of a simulator of your own.
+    """Check the contract on the current state; for your own simulator, call this in several states.
 
     Args:
         env: the environment.
@@ -137,17 +137,17 @@ def check_counterfactual_env(env: CounterfactualEnv, observations: Images) -> No
 
     Raises:
         ValueError: two interventions share a name, the identity differs from the observations (before or after the
-            other interventions were drawn), or ``changed`` and ``applies`` are not those of the images.
+            other interventions were drawn), or ``changed`` and ``applies`` do not match the images.
     """
     known = env.interventions()
     if len({item.name for item in known}) != len(known):
-        raise ValueError(f"interventions need different names, got {[item.name for item in known]}")
+        raise ValueError(f"names of interventions must be unique, got {[item.name for item in known]}")
     for intervention in (IDENTITY, *known, IDENTITY):
         drawn = env.counterfactual(intervention)
         expected = Counterfactual.between(observations, drawn.images)
         if intervention == IDENTITY and expected.applies.any():
             count, pixels = int(expected.applies.sum()), int(expected.changed.sum())
-            raise ValueError(f"the identity changed {pixels} pixels in {count} frames; the redraw is not faithful")
+            raise ValueError(f"the identity changed {pixels} pixels in {count} frames; the redraw is not exact")
         same = np.array_equal(drawn.changed, expected.changed) and np.array_equal(drawn.applies, expected.applies)
         if not same:
-            raise ValueError(f"changed or applies of {intervention.name!r} do not follow from its images")
+            raise ValueError(f"changed or applies of {intervention.name!r} do not match its images")

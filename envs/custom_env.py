@@ -1,4 +1,4 @@
-"""A Gymnasium class of a user's own as an environment like those that ship: level sets, masks, vectorized."""
+"""Makes a user's Gymnasium class available like a built-in environment: level sets, masks, vectorization."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ NUM_TRAIN_LEVELS = 200
 _NUM_HELD_OUT_LEVELS = 1_000_000
 _LEVELS = ("start_level", "num_levels")
 _HANDLED = (*_LEVELS, "segmentation", "relevant", "render_mode", "subproc")
-"""Options that every environment takes; a constructor that has an argument of that name is given it too."""
+"""Options that every environment accepts. A constructor with an argument of the same name also receives it."""
 
 
 @dataclass(frozen=True)
 class CustomEnv:
-    """What makes a Gymnasium environment, and what one should know about it.
+    """A class or function that makes a Gymnasium environment, and the facts about that environment.
 
     Attributes:
         make: called with the options of a level set.
-        spec: what the ids of label maps mean; ``None``: the environment that is made says it.
-        level_sets: options by level set, ``train`` and ``held_out`` among them.
+        spec: what the ids of label maps mean; ``None`` takes it from the environment that is made.
+        level_sets: options by level set, including ``train`` and ``held_out``.
         info: how exact the masks are, and the license.
-        episode_scores: as in :class:`~camal_rl.envs.Family`, without the name; may be missing.
+        episode_scores: as in :class:`~camal_rl.envs.Family`, but without the name; ``None`` if there are none.
     """
 
     make: Callable[..., gymnasium.Env[Any, Any]]
@@ -53,14 +53,16 @@ class CustomEnv:
         exactness: Exactness | None = None,
         note: str | None = None,
     ) -> CustomEnv:
-        """Return what a class is; what is not given here is what its attributes say.
+        """Describe a class; arguments that are not given are taken from its attributes.
 
         Raises:
-            TypeError: it makes no environments, or level sets or a spec that are none.
-            ValueError: a value out of range.
+            TypeError: ``make`` does not make environments, or the level sets or the spec have the wrong type.
+            ValueError: a value is out of range.
         """
         if not callable(make) or (isinstance(make, type) and not issubclass(make, gymnasium.Env)):
-            raise TypeError(f"an environment is given as a class derived from gymnasium.Env, got {make!r}")
+            raise TypeError(
+                f"an environment must be a class derived from gymnasium.Env, or a function that makes one, got {make!r}"
+            )
         spec = _attribute(make, "segmentation_spec") if spec is None else spec
         sets = _attribute(make, "level_sets") if level_sets is None else level_sets
         info = EnvInfo(
@@ -73,7 +75,7 @@ class CustomEnv:
 
     @property
     def __wrapped__(self) -> Callable[..., gymnasium.Env[Any, Any]]:
-        """What is registered: a module that is run twice registers the same class twice."""
+        """The registered class; the registry recognizes it when a module runs twice and registers it again."""
         return self.make
 
     def family(self, env_id: str) -> Family:
@@ -89,7 +91,7 @@ class CustomEnv:
         )
 
     def segmentation_spec(self) -> SegmentationSpec:
-        """Return the classes; where only an environment says them, one is made and closed again."""
+        """Return the classes; if only an instance knows them, make one and close it."""
         if self.spec is not None:
             return self.spec
         venv = make_segmented_vec(_Maker(self.make, {}, {}), 1)
@@ -107,8 +109,9 @@ class CustomEnv:
                 masks off), ``relevant``, ``render_mode``; ``subproc``, one process for each copy.
 
         Raises:
-            TypeError: an option that the class does not take.
-            ValueError: a segmentation other than the class's own, where it has only one.
+            TypeError: an option that the class does not accept, or an option of the wrong type.
+            ValueError: ``segmentation`` is neither ``"default"`` nor ``None``, but the class has no such argument; or
+                a value is out of range.
         """
         taken, takes_all = _arguments(self.make)
         if not takes_all:
@@ -116,11 +119,11 @@ class CustomEnv:
         segmentation, subproc = options.get("segmentation", "default"), options.get("subproc", False)
         if segmentation not in ("default", None) and "segmentation" not in taken:
             raise ValueError(
-                f"{name} has one kind of masks: segmentation is default or null, got {segmentation!r}; a class with "
-                "more kinds has an argument segmentation"
+                f"{name} has one kind of masks: segmentation must be default or null, got {segmentation!r}; to offer "
+                "more kinds, add an argument segmentation to the class"
             )
         if not isinstance(subproc, bool):
-            raise TypeError(f"subproc is True or False, got {subproc!r}")
+            raise TypeError(f"subproc must be True or False, got {subproc!r}")
         check_render_mode(options.get("render_mode"))
         relevant = class_names(options.get("relevant"))
         arguments = {key: value for key, value in options.items() if key not in _HANDLED or key in taken}
@@ -133,14 +136,15 @@ class CustomEnv:
 
 
 def custom_family(thing: Any, env_id: str) -> Family:
-    """Return the family that a user's own thing is, or that of the one environment that it makes.
+    """Return a user's family, or the family of the single environment that a user's class makes.
 
     Args:
-        thing: a :class:`Family`, an :class:`CustomEnv`, or a class or function that makes a Gymnasium environment.
+        thing: a :class:`Family`, a :class:`CustomEnv`, or a class or function that makes a Gymnasium environment.
         env_id: its name.
 
     Raises:
-        TypeError: something else.
+        TypeError: ``thing`` is none of these.
+        ValueError: an attribute of the class is out of range.
     """
     if isinstance(thing, Family):
         return thing
@@ -152,7 +156,7 @@ def custom_family(thing: Any, env_id: str) -> Family:
 
 
 class _Maker:
-    """Makes one environment and, where it does not know of levels itself, plays drawn ones; a class, to be pickled."""
+    """Makes one environment and adds level sampling if it has none; a class, so that it can be pickled."""
 
     def __init__(self, make: Callable[..., Any], arguments: Mapping[str, Any], levels: Mapping[str, int]) -> None:
         self._make, self._arguments, self._levels = make, dict(arguments), dict(levels)
@@ -160,12 +164,12 @@ class _Maker:
     def __call__(self) -> gymnasium.Env[Any, Any]:
         env = self._make(**self._arguments)
         if not isinstance(env, gymnasium.Env):
-            raise TypeError(f"{self._make!r} makes a Gymnasium environment, derived from gymnasium.Env, got {env!r}")
+            raise TypeError(f"{self._make!r} must make an environment derived from gymnasium.Env, got {env!r}")
         return SeededLevels(env, **self._levels) if self._levels else env
 
 
 def _attribute(make: object, name: str) -> Any:
-    """Return a class's attribute; what only its objects have, as a property, is not there yet."""
+    """Return a class's attribute; ``None`` if it is missing, a property or a method."""
     value = getattr(make, name, None)
     return None if isinstance(value, property) or callable(value) else value
 
@@ -179,9 +183,9 @@ def _arguments(make: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
 
 
 def _whole_level_sets(given: Any) -> LevelSets:
-    """Return level sets with ``train`` and ``held_out`` among them, and levels for each: held-out ones are others."""
+    """Add ``train``, ``held_out`` and missing level ranges to level sets; held-out levels come after those of train."""
     if not isinstance(given, Mapping) or not all(isinstance(each, Mapping) for each in given.values()):
-        raise TypeError(f"level_sets are options of the environment by level set, {{name: {{...}}}}, got {given!r}")
+        raise TypeError(f"level_sets must map names to options of the environment, {{name: {{...}}}}, got {given!r}")
     sets: dict[str, Mapping[str, Any]] = {"train": {}, "held_out": {}, **given}
     train = {"start_level": 0, "num_levels": NUM_TRAIN_LEVELS, **sets["train"]}
     own = {key: train[key] for key in _LEVELS}
@@ -195,6 +199,6 @@ def _whole_level_sets(given: Any) -> LevelSets:
             check_level_range(*(options[key] for key in _LEVELS))
         except ValueError as error:
             raise ValueError(
-                f"level set {name!r}: {error}; give train a num_levels above 0, or {name} its own"
+                f"level set {name!r}: {error}; give train a num_levels above 0, or give {name} its own levels"
             ) from error
     return whole

@@ -1,4 +1,4 @@
-"""What the environments inside a vectorized one say of themselves, through all of their wrappers."""
+"""Reads attributes of the environments inside a vectorized one, through all of their wrappers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from camal_rl.envs.segmentation import ImageStack
 
 
 def action_names(venv: VecEnv) -> tuple[str, ...] | None:
-    """Return one name for each action, if the environments have as many: wrappers can change the actions.
+    """Return one name for each action, or for each component of a continuous action; ``None`` if there are none.
 
-    Where actions are continuous, there is one for each of their numbers.
+    The result is also ``None`` if the number of names is wrong, because wrappers can change the actions.
     """
     count = number_of_actions(venv.action_space)
     if count is None:
@@ -30,13 +30,13 @@ def action_names(venv: VecEnv) -> tuple[str, ...] | None:
 
 
 def number_of_actions(space: spaces.Space[Any]) -> int | None:
-    """Return how many actions there are, or how many numbers a continuous one has; ``None`` for other spaces."""
+    """Return the number of actions, or of components of a continuous action; ``None`` for other spaces."""
     if isinstance(space, spaces.Discrete):
         return int(space.n)
     return space.shape[0] if isinstance(space, spaces.Box) and len(space.shape) == 1 else None
 
 
 def image_stack(venv: VecEnv) -> ImageStack:
-    """Return how many frames an observation shows: those of ``SegmentedFrameStack``, the only one that says so."""
+    """Return the frame stack of the observations; only ``SegmentedFrameStack`` reports one."""
     found = venv.get_attr("image_stack", indices=0)[0] if venv.has_attr("image_stack") else None
     return found if isinstance(found, ImageStack) else ImageStack()

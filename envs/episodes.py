@@ -1,4 +1,4 @@
-"""What every environment keeps of its episodes: whether one is running, its return and its length."""
+"""Records of episodes that every environment keeps: whether one is running, its return and its length."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from gymnasium.error import ResetNeeded
 
 
 class NoEpisodeError(ResetNeeded, RuntimeError):
-    """A step where no episode is running."""
+    """``step`` was called while no episode was running."""
 
 
 class EpisodeOrder:
-    """Whether there is an episode to step in: from a reset until the step that terminates or truncates it."""
+    """Tracks whether an episode is running: from a reset until the step that terminates or truncates it."""
 
     def __init__(self) -> None:
         self.running = False
 
     def start(self) -> None:
-        """Note a reset."""
+        """Record a reset."""
         self.running = True
 
     def end(self, over: bool) -> None:
-        """Note a step, and whether it ended the episode."""
+        """Record a step, and whether it ended the episode."""
         self.running = self.running and not over
 
     def require(self) -> None:
-        """Raise a :class:`NoEpisodeError` where no episode is running."""
+        """Raise a :class:`NoEpisodeError` if no episode is running."""
         if not self.running:
             raise NoEpisodeError("there is no running episode; call reset() first")
 
@@ -44,20 +44,20 @@ class EpisodeStatistics:
         self._start_time = time.time()
 
     def restart(self) -> None:
-        """Count every episode from here."""
+        """Set all returns and lengths to 0."""
         self._returns[:] = 0.0
         self._lengths[:] = 0
 
     def state(self) -> dict[str, Any]:
-        """Return the returns and lengths of the episodes under way."""
+        """Return the returns and lengths of the running episodes."""
         return {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on counting from what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
 
     def step(self, rewards: npt.NDArray[Any], dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]) -> None:
-        """Add a step's rewards ``[num_envs]``; write ``info["episode"]`` (``r``, ``l``, ``t``) where one is done."""
+        """Add a step's rewards ``[num_envs]``; write ``info["episode"]`` (``r``, ``l``, ``t``) of ended episodes."""
         self._returns += rewards
         self._lengths += 1
         for index in np.flatnonzero(dones):

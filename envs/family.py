@@ -1,4 +1,4 @@
-"""What a family of simulators offers, and what one should know about an environment before choosing it."""
+"""What a family of simulators offers, and the facts that help to choose an environment."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Exactness = Literal["exact", "good", "poor", "none", "unknown"]
 
 @dataclass(frozen=True)
 class EnvInfo:
-    """What one should know about an environment before choosing it.
+    """Facts that help to choose an environment.
 
     Attributes:
-        exactness: how exact its masks are: ``exact``, drawn by or from the simulator itself; ``good`` and ``poor``,
-            approximate, with measured agreement; ``none``, there are no masks, only images; ``unknown``, nobody says.
-        license: license of the simulator and of what it shows.
-        extra: the extra of camal-rl that installs the simulator; empty where nothing more is needed.
-        module: the module that must be there for it; empty where nothing more is needed.
+        exactness: how exact its masks are. ``exact``: drawn by the simulator or from its state; ``good`` and ``poor``:
+            approximate, with measured agreement; ``none``: no masks, only images; ``unknown``: not stated.
+        license: license of the simulator and of its images.
+        extra: the extra of camal-rl that installs the simulator; empty if none is needed.
+        module: the module that must be installed; empty if none is needed.
         note: one sentence on what is not exact, or why there are no masks; may be empty.
     """
 
@@ -41,7 +41,7 @@ class EnvInfo:
 
     @property
     def installed(self) -> bool:
-        """Whether the simulator's module is there; it is not imported."""
+        """Whether the simulator's module is installed; this does not import the module."""
         return not self.module or importlib.util.find_spec(self.module) is not None
 
 
@@ -51,24 +51,24 @@ Frame = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Family:
-    """What a family of simulators offers, as functions; names of environments are without the family's prefix.
+    """The functions of a family of simulators; names of environments are without the family's prefix.
 
-    The last four are for families that have them.
+    The last five are optional.
 
     Attributes:
-        env_names: the names of the family's environments; needs no simulator installed.
+        env_names: the names of the family's environments; works without the simulator installed.
         segmentation_spec: the classes of one environment and its default relevant set.
         info: how exact one environment's masks are, its license and what installs it.
         level_sets: options for :func:`make_vec` by level set; ``train`` and ``held_out`` always exist.
         make_vec: ``(name, num_envs, seed, **options)``: copies of one environment as one vectorized environment.
-        register: registers the family's Gymnasium ids; needs no simulator installed.
-        normalized_score: ``(name, returns)``: returns on a scale on which 0 is chance and 1 the best possible.
-        training_fingerprints: ``(name, options)``: what :attr:`frame_fingerprint` gives for the first frame of every
-            training level; held-out episodes that start with one of them do not count.
+        register: registers the family's Gymnasium ids; works without the simulator installed.
+        normalized_score: ``(name, returns)``: returns scaled so that 0 is chance level and 1 the best possible return.
+        training_fingerprints: ``(name, options)``: the :attr:`frame_fingerprint` of the first frame of every training
+            level. Evaluation excludes held-out episodes that start with such a frame.
         frame_fingerprint: a hash of a frame ``uint8[H, W, C]``.
-        episode_scores: ``(name, infos)``, with the ``info`` of the last step of each of at least one episode: figures
-            of the family's own by name, which ``evaluate`` adds to the returns. ``score`` is a score over the episodes,
-            higher is better, and ``success_<what>`` the share of the episodes in which that was reached, in [0, 1].
+        episode_scores: ``(name, infos)``: the family's own metrics by name, which ``evaluate`` adds to the returns.
+            ``infos`` holds the last ``info`` of each episode, at least one. ``score`` is a score over the episodes,
+            higher is better. ``success_<what>`` is the share of the episodes, in [0, 1], that reached ``<what>``.
     """
 
     env_names: Callable[[], tuple[str, ...]]

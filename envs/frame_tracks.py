@@ -1,4 +1,4 @@
-"""Images and label maps of a play, and how far their changes agree."""
+"""Recorded images and label maps, and how well their changes agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORIENTATIONS: Mapping[str, Callable[[LabelMap], LabelMap]] = {
     "turned by 90 degrees to the right": lambda labels: np.rot90(labels, -1),
     "transposed and turned by 180 degrees": lambda labels: labels.T[::-1, ::-1],
 }
-"""What label maps can be by mistake, and what mends a square one."""
+"""Orientations that label maps can have by mistake, and the function that corrects a square label map."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class Track:
         self.starts.append(start)
 
     def image_changes(self, frame: int, across_reset: bool = False) -> npt.NDArray[np.bool_] | None:
-        """Return where the image changes from ``frame`` to the next one, bool[H, W]; None if there is none.
+        """Return where the image changes from ``frame`` to the next one, bool[H, W]; ``None`` if there is no such pair.
 
         Args:
             frame: number of the frame.
-            across_reset: the next frame is the first of an episode, instead of one of the same episode.
+            across_reset: whether the next frame must be the first of an episode, instead of one of the same episode.
         """
         if not 0 <= frame < len(self.masks) - 1 or self.starts[frame + 1] != across_reset:
             return None
@@ -56,17 +56,17 @@ class Track:
         return self.masks[frame] != self.masks[frame + 1]
 
     def turned(self, turn: Callable[[LabelMap], LabelMap]) -> Track:
-        """Return the same images with other masks."""
+        """Return the same images with each mask changed by ``turn``."""
         return Track(self.images, [turn(mask) for mask in self.masks], self.starts)
 
 
 def agreement(tracks: Sequence[Track], shift: int = 0, after_reset: bool | None = None) -> tuple[float, int]:
-    """Return which part of the changing mask pixels changes in the image too, and how many pixels change.
+    """Return the share of the changing mask pixels that change in the image too, and the number of changing pixels.
 
     Args:
         tracks: the frames.
         shift: compare the mask's step ``t`` with the image's step ``t + shift``.
-        after_reset: only the first steps of episodes, only the other ones, or all (``None``).
+        after_reset: ``True``: only the first step of each episode; ``False``: only the other steps; ``None``: all.
     """
     hits, total = 0, 0
     for track in tracks:
@@ -82,7 +82,7 @@ def agreement(tracks: Sequence[Track], shift: int = 0, after_reset: bool | None 
 
 
 def agreement_across_resets(tracks: Sequence[Track]) -> tuple[float, int]:
-    """Return :func:`agreement` of the last frame of each episode with the first of the next one."""
+    """Return :func:`agreement` of the changes from the last frame of each episode to the first of the next one."""
     hits, total = 0, 0
     for track in tracks:
         for frame in range(len(track.masks) - 1):

@@ -1,4 +1,4 @@
-"""Environments of users, watched at every step: what cannot be trained on, or fails, is one line that says where."""
+"""Checks a user's environments at every step; an error is one line that names the environment and the cause."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FAILURE = "camal_rl.failure"
 
 
 class EnvironmentFailure(RunFailure, RuntimeError):
-    """An environment that raised, ended its process, or was ended; the message is one line."""
+    """An environment raised an error, ended its process, or was ended; the message is one line."""
 
 
 class _Transparent(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper through which attributes are set on what it wraps: nobody need know that it is there."""
+    """A wrapper that sets attributes on the wrapped environment, so that callers need not know about the wrapper."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of the wrapper's own, or one of the environment."""
@@ -53,7 +53,7 @@ class GuardedEnv(_Transparent):
 
     Raises:
         EnvironmentFailure: in ``reset`` or ``step``: the environment raised, or called ``sys.exit``.
-        ValueError: what they return is malformed.
+        ValueError: what ``reset`` or ``step`` returned is malformed.
         NotFiniteError: a reward or an observation is NaN or infinite.
     """
 
@@ -112,11 +112,11 @@ class GuardedEnv(_Transparent):
 
 
 class MalformedError(RunFailure, ValueError):
-    """What ``reset`` or ``step`` of an environment returned cannot be trained on; the message says how to mend it."""
+    """``reset`` or ``step`` of an environment returned something malformed; the message says how to fix it."""
 
 
 class TellingEnv(_Transparent):
-    """In a worker process: hands failures to the parent in ``info``, where an exception would end the worker."""
+    """In a worker process: reports failures to the parent in ``info``, because an exception would end the worker."""
 
     def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
@@ -141,7 +141,7 @@ class TellingEnv(_Transparent):
         return _told(lambda: check_chain(self, saved))
 
     def restore_chain(self, saved: dict[str, Any], exact: bool) -> str | None:
-        """Put a state back; return why it could not be, or ``None``."""
+        """Restore a state; return why that failed, or ``None``."""
         return _told(lambda: restore_chain(self, saved, exact))
 
     def _nothing(self) -> Any:
@@ -162,13 +162,13 @@ def _told(call: Callable[[], None]) -> str | None:
 
 
 def _sendable(error: RunFailure) -> RunFailure:
-    """Return an error without what it was raised from, which may not travel between processes."""
+    """Return an error without its cause and traceback, which may not be picklable."""
     error.__cause__, error.__traceback__, error.__context__ = None, None, None
     return error
 
 
 def described(error: BaseException) -> str:
-    """Return what an environment did, in words: what it raised and where, or how it ended the process."""
+    """Describe the failure of an environment: what it raised and where, or how it ended the process."""
     if isinstance(error, SystemExit):
         return f"ended the process with sys.exit({error.code!r})"
     frames = traceback.extract_tb(error.__traceback__)
@@ -178,5 +178,5 @@ def described(error: BaseException) -> str:
 
 
 def guarded(env: gymnasium.Env[Any, Any], index: int) -> gymnasium.Env[Any, Any]:
-    """Return a watched environment; the one that is given where it is watched already, as inside of a Monitor."""
+    """Wrap an environment in :class:`GuardedEnv`, unless it already is wrapped, for example inside a Monitor."""
     return env if is_wrapped(env, GuardedEnv) else GuardedEnv(env, index)

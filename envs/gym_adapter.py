@@ -1,4 +1,4 @@
-"""Any Gymnasium environment that puts ``segmentation`` in its ``info``, as a :class:`SegmentedVecEnv`."""
+"""Turns any Gymnasium environment with ``info["segmentation"]`` into a :class:`SegmentedVecEnv`."""
 
 from __future__ import annotations
 
@@ -32,46 +32,46 @@ KEY = "segmentation"
 
 
 class SegmentationError(RunFailure, ValueError):
-    """An environment whose ``info["segmentation"]`` is missing or malformed; the message says how to mend it."""
+    """``info["segmentation"]`` of an environment is missing or malformed; the message says how to fix it."""
 
 
 def check_label_map(label_map: object, shape: tuple[int, int] | None, where: str) -> LabelMap:
-    """Return a label map if it is uint8[H, W], of a given shape where one is known.
+    """Return a label map after checking that it is uint8[H, W], and of a given shape if one is known.
 
     Args:
-        label_map: what an environment gave.
+        label_map: the value from an environment.
         shape: (H, W) that it must have, or ``None``.
-        where: what gave it, for the message.
+        where: where it comes from, for the message.
 
     Raises:
         SegmentationError: wrong type, dtype or shape.
     """
     if not isinstance(label_map, np.ndarray):
         kind = type(label_map).__name__
-        raise SegmentationError(f"{where} is a NumPy array uint8[H, W], got {kind}; np.asarray makes one")
+        raise SegmentationError(f"{where} must be a NumPy array uint8[H, W], got {kind}; convert it with np.asarray")
     if label_map.dtype != np.uint8:
         raise SegmentationError(
-            f"{where} has dtype uint8 (class ids 0 to 255), got {label_map.dtype}; add .astype(np.uint8)"
+            f"{where} must have dtype uint8 (class ids 0 to 255), got {label_map.dtype}; add .astype(np.uint8)"
         )
     if label_map.ndim != 2 or (shape is not None and label_map.shape != shape):
         wanted = "two dimensions (H, W)" if shape is None else f"the observation's height and width {shape}"
-        raise SegmentationError(f"{where} has {wanted}, got shape {label_map.shape}")
+        raise SegmentationError(f"{where} must have {wanted}, got shape {label_map.shape}")
     return label_map
 
 
 def check_ids(label_maps: LabelMap, spec: SegmentationSpec) -> None:
-    """Raise a :class:`SegmentationError` for label maps ``uint8[num_envs, H, W]`` that hold ids without a name."""
+    """Raise a :class:`SegmentationError` if label maps ``uint8[num_envs, H, W]`` contain ids without a name."""
     if label_maps.size and label_maps.max() >= len(spec.names):
         index = int(np.argmax(label_maps.reshape(len(label_maps), -1).max(axis=1)))
         unnamed = [int(label) for label in np.unique(label_maps[index]) if label >= len(spec.names)]
         raise SegmentationError(
-            f"the label map of environment {index} holds ids without a name: {unnamed}; spec.names has "
-            f"{len(spec.names)} names, 0 to {len(spec.names) - 1}: add names or mend the ids"
+            f"the label map of environment {index} contains ids without a name: {unnamed}; spec.names has "
+            f"{len(spec.names)} names, 0 to {len(spec.names) - 1}: add names or correct the ids"
         )
 
 
 def image_size(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
-    """Return (H, W) of an image space, channels first or last, or ``None`` if the space is no image."""
+    """Return (H, W) of an image space, channels first or last, or ``None`` for other spaces."""
     shape = space.shape
     if shape is None or len(shape) not in (2, 3):
         return None
@@ -85,15 +85,15 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
 
     On ``done``, SB3 returns the first observation of the NEW episode with the ``info`` of the OLD one; the new
     frame's ``info`` is in ``venv.reset_infos``. Each label map is therefore read from ``infos[i]`` within an episode
-    and from ``reset_infos[i]`` at its end. The infos that are handed on hold no label maps, but for that of a
-    ``terminal_observation``, as ``terminal_segmentation``.
+    and from ``reset_infos[i]`` at its end. The returned infos contain no label maps, except that of a
+    ``terminal_observation``, under the key ``terminal_segmentation``.
     """
 
     state_attributes = ("_label_maps",)
     fixed_attributes = ("_masks",)
 
     def __init__(self, venv: VecEnv, spec: SpecLike, masks: bool = True) -> None:
-        """Wrap ``venv``; the label maps come with the next :meth:`reset`. Without ``masks`` none are read."""
+        """Wrap ``venv``; label maps are available after the next :meth:`reset`. Without ``masks`` none are read."""
         super().__init__(venv)
         self.spec = as_spec(spec)
         self._action_names = action_names(venv)
@@ -107,25 +107,25 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         while isinstance(self._innermost, VecEnvWrapper):
             self._innermost = self._innermost.venv
         if isinstance(self._innermost, DummyVecEnv):
-            # Its buffers cut what they are given to their own types, so it is watched where it comes from.
+            # DummyVecEnv casts results to the dtypes of its buffers, so each environment is checked before that.
             self._innermost.envs = [guarded(env, index) for index, env in enumerate(self._innermost.envs)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the table of the class's attributes, which cannot be pickled."""
+        """Return all attributes except ``class_attributes``, which cannot be pickled."""
         return {name: value for name, value in vars(self).items() if name != "class_attributes"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a state, and look the class's attributes up as SB3 does."""
+        """Restore the attributes, and rebuild ``class_attributes`` as SB3 does."""
         vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))
 
     @property
     def action_names(self) -> tuple[str, ...] | None:
-        """What people call the actions: the environment's ``action_names``, or its ``get_action_meanings()``."""
+        """Names of the actions: the environment's ``action_names``, or its ``get_action_meanings()``."""
         return self._action_names
 
     @property
     def image_stack(self) -> ImageStack:
-        """How many frames an observation shows, as far as the environments say: those of ``SegmentedFrameStack``."""
+        """The frame stack of the observations, which is known only for ``SegmentedFrameStack``; otherwise one frame."""
         return self._image_stack
 
     @property
@@ -134,7 +134,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         return self._masks
 
     def _watching_workers(self) -> contextlib.AbstractContextManager[None]:
-        """Return what says which of SB3's own worker processes ended; nothing where there are none."""
+        """Return a context that reports which of SB3's own worker processes ended; it does nothing without workers."""
         if isinstance(self._innermost, SubprocVecEnv):
             return ending_with_a_worker(self._innermost)
         return contextlib.nullcontext()
@@ -163,7 +163,7 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
             self.reset_infos = self._innermost.reset_infos
             return observations, rewards, dones, infos
         if self._label_maps is None:
-            raise RuntimeError("step() came before reset(); call reset() first")
+            raise RuntimeError("step() was called before reset(); call reset() first")
         for index, done in enumerate(dones):
             if done:
                 fresh = self._innermost.reset_infos[index]
@@ -191,14 +191,14 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         """Return the state of every environment with its wrappers, its observation and its label map.
 
         Raises:
-            ValueError: before the first :meth:`reset`, or an environment gives no state; one line that says which.
+            ValueError: called before :meth:`reset`, or an environment cannot save its state; the message says which.
         """
         if self._observations is None:
             raise ValueError("there is no state before the first reset(); call reset() first")
         saved = saved_envs(self._with_envs())
         inexact = next((each["why_inexact"] for each in saved if each["why_inexact"]), None)
         if inexact is not None:
-            raise ValueError(f"the environment gives no state: {inexact}")
+            raise ValueError(f"the environment cannot save its state: {inexact}")
         maps = [None] * self.num_envs if self._label_maps is None else list(self._label_maps)
         return [
             to_bytes({"env": env, "observation": image, "labels": labels})
@@ -206,10 +206,10 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         ]
 
     def set_state(self, states: Sequence[bytes]) -> npt.NDArray[Any]:
-        """Put every environment into a state of :meth:`get_state` and return the observations.
+        """Put every environment into a state from :meth:`get_state` and return the observations.
 
         Raises:
-            ValueError: another number of states, or states of another environment.
+            ValueError: the wrong number of states, or states of another environment.
         """
         if len(states) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} states, one for each environment, got {len(states)}")
@@ -225,15 +225,15 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
     def _with_envs(self) -> VecEnv:
         if type(self.venv) not in (DummyVecEnv, WorkerVecEnv) or isinstance(self.observation_space, spaces.Dict):
             raise ValueError(
-                f"a {type(self.venv).__name__} inside gives no states; camal_rl.envs.saved_states.save_env() saves "
-                "environments with all of their wrappers"
+                f"get_state() and set_state() do not support this {type(self.venv).__name__}; "
+                "camal_rl.envs.saved_states.save_env() saves environments with all of their wrappers"
             )
         return self.venv
 
     def _take(self, info: dict[str, Any], index: int, call: str) -> LabelMap:
         if KEY not in info:
             raise SegmentationError(
-                f"environment {index} gave no info[{KEY!r}] with {call}(); put the uint8[H, W] label map of the "
+                f"environment {index} returned no info[{KEY!r}] from {call}(); put the uint8[H, W] label map of the "
                 f"observation that {call}() returns there"
             )
         size = self._size
@@ -247,27 +247,27 @@ def _without_key(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _handed_on(info: dict[str, Any]) -> dict[str, Any]:
-    """Return an info without its label map; that of the last frame of an episode, which is in no other place, stays."""
+    """Return an info without its label map, except that of an episode's last frame, which is stored nowhere else."""
     last = {TERMINAL_KEY: info[KEY]} if "terminal_observation" in info and KEY in info else {}
     return {**_without_key(info), **last}
 
 
 def wrap_vec(venv: VecEnv, spec: SpecLike | None = None) -> SegmentedGymVecEnv:
-    """Return an SB3 vectorized environment, Dummy or Subproc, with segmentation.
+    """Add segmentation to an SB3 vectorized environment, Dummy or Subproc.
 
     Args:
-        venv: its environments put the label map uint8[H, W] of the returned observation in ``info["segmentation"]``
-            at ``reset`` and ``step``.
+        venv: its environments must put the label map uint8[H, W] of the returned observation in
+            ``info["segmentation"]`` at ``reset`` and ``step``.
         spec: what the ids mean and which classes are relevant, also as a dictionary with the keys ``names`` and
             ``relevant``; ``None`` takes the environments' attribute ``segmentation_spec``.
 
     Raises:
-        TypeError: no vectorized environment, or a spec that is none.
+        TypeError: ``venv`` is not a vectorized environment, or ``spec`` is not a spec.
         ValueError: no spec is given and the environments have none.
     """
     if not isinstance(venv, VecEnv):
         raise TypeError(
-            f"wrap_vec takes an SB3 VecEnv, got {type(venv).__name__}; for a Gymnasium environment use "
+            f"wrap_vec needs an SB3 VecEnv, got {type(venv).__name__}; for a Gymnasium environment use "
             "make_segmented_vec(make_env, num_envs)"
         )
     return SegmentedGymVecEnv(venv, _spec_of(venv) if spec is None else spec)
@@ -287,24 +287,24 @@ def make_segmented_vec(
         env: a registered id, or a function that makes one environment.
         num_envs: number of copies.
         spec: what the ids mean, also as a dictionary with the keys ``names`` and ``relevant``; ``None`` takes the
-            environment's attribute ``segmentation_spec``; without masks it needs none.
+            environment's attribute ``segmentation_spec``, which is not needed without masks.
         seed: copy ``i`` is seeded with ``seed + i`` at its first reset.
-        subproc: one process for each copy instead of all in this one. In a script, this needs
-            ``if __name__ == "__main__":`` around it, as everything that starts processes does.
+        subproc: run each copy in its own process instead of all in this one. In a script, put the call under
+            ``if __name__ == "__main__":``, as all code that starts processes.
         masks: whether the environments put label maps in their infos; ``False`` leaves infos as they are.
 
     Raises:
-        TypeError: an environment instead of what makes one, a spec that is none, or an environment that cannot be sent
-            to processes.
-        ValueError: no spec is given and the environment has none.
-        WorkersError: a process ended before it had made its environment.
+        TypeError: ``env`` is an environment instead of a function that makes one, ``spec`` is not a spec, or the
+            environment cannot be sent to worker processes.
+        ValueError: ``num_envs`` is below 1, or no spec is given and the environment has none.
+        WorkersError: a worker process could not make its environment.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     if not (callable(env) or isinstance(env, str)):
         raise TypeError(
-            f"env is a registered id, or a class or function that makes a new environment; got {env!r}, of which there "
-            "is only one"
+            "env must be a registered id, or a class or function that makes a new environment at each call, "
+            f"got {env!r}"
         )
     given = None if spec is None else as_spec(spec)
     make: Callable[[], gymnasium.Env[Any, Any]] = env if callable(env) else _Maker(env)
@@ -329,7 +329,7 @@ def _spec_of(venv: VecEnv, masks: bool = True) -> SegmentationSpec:
 
 
 class _Maker:
-    """Makes an environment by its id; a class, since processes start with a pickle of it."""
+    """Makes an environment by its id; a class, so that it can be pickled for worker processes."""
 
     def __init__(self, env_id: str) -> None:
         self._env_id = env_id
@@ -339,7 +339,7 @@ class _Maker:
 
 
 class _Monitored:
-    """Has what a maker makes watched, and reported by SB3's Monitor, unless one is there: returns, lengths."""
+    """Makes an environment and wraps it in :class:`GuardedEnv` and SB3's Monitor, unless it already is."""
 
     def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]], index: int) -> None:
         self._make, self._index = make, index

@@ -1,4 +1,4 @@
-"""Levels for simulators whose episodes follow from the seed of their reset: level n is the episode of seed n."""
+"""Levels for simulators whose episodes are determined by the seed of ``reset``: level n is the episode of seed n."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_level_range(start_level: int, num_levels: int) -> range:
 
     Raises:
         TypeError: not integers.
-        ValueError: negative, or beyond :data:`EVERY_LEVEL`.
+        ValueError: negative, or not below :data:`EVERY_LEVEL`.
     """
     for name, value in (("start_level", start_level), ("num_levels", num_levels)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -30,23 +30,23 @@ def check_level_range(start_level: int, num_levels: int) -> range:
             raise ValueError(f"{name} must be at least 0, got {value}")
     stop = start_level + num_levels if num_levels else EVERY_LEVEL
     if not start_level < stop <= EVERY_LEVEL:
-        raise ValueError(f"levels end before {EVERY_LEVEL}, got start_level={start_level}, num_levels={num_levels}")
+        raise ValueError(f"levels must be below {EVERY_LEVEL}, got start_level={start_level}, num_levels={num_levels}")
     return range(start_level, stop)
 
 
 def frame_fingerprint(frame: npt.NDArray[np.uint8]) -> bytes:
-    """Return 16 bytes that equal frames share: a hash of a frame ``uint8[H, W, C]``."""
+    """Return a hash of 16 bytes of a frame ``uint8[H, W, C]``; equal frames have equal hashes."""
     return hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
 
 
 class SeededLevels(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Plays levels drawn at random from a range: each episode is the wrapped environment's reset with that seed.
+    """Plays levels drawn at random from a range: each episode resets the wrapped environment with the level as seed.
 
     ``info["level_seed"]`` of reset and step is the level that the observation belongs to. A seed given to ``reset``
-    seeds the drawing of levels, not the level.
+    seeds the sampling of levels; it is not the level itself.
 
     Args:
-        env: its episodes must follow from the seed of ``reset`` and the actions.
+        env: its episodes must be determined by the seed of ``reset`` and the actions.
         start_level: first level.
         num_levels: how many levels; 0 for all from ``start_level`` on.
     """
@@ -62,7 +62,7 @@ class SeededLevels(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, An
         self._level = self._levels.start
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Draw a level and start it; a seed makes the levels to come reproducible."""
+        """Draw a level and start it; a seed makes this and later levels reproducible."""
         if seed is not None:
             self._draw = np.random.default_rng(seed)
         self._level = int(self._draw.integers(self._levels.start, self._levels.stop))
@@ -70,6 +70,6 @@ class SeededLevels(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, An
         return observation, {**info, "level_seed": self._level}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step the level."""
+        """Take an action."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, terminated, truncated, {**info, "level_seed": self._level}

@@ -1,4 +1,4 @@
-"""An environment whose agent sees objects only: every observation is drawn from an image and its label map."""
+"""An environment whose agent sees only objects: every observation is drawn from an image and its label map."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from camal_rl.state_tree import from_bytes, to_bytes
 
 
 class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, CounterfactualEnv):
-    """Shows an agent what a masking leaves of each image, in training and wherever it acts.
+    """Applies a masking to every observation, in training and whenever the agent acts.
 
-    Observations after an automatic reset and ``terminal_observation`` are drawn from label maps of their own. Where the
-    environment stacks frames (:class:`camal_rl.envs.wrappers.SegmentedFrameStack`), each frame of the stack is drawn
-    from its own label map, as if it were masked first and stacked then. What is stacked around this environment (SB3's
-    ``VecFrameStack``) is masked already.
+    Observations after an automatic reset, and ``terminal_observation``, are masked with their own label maps. If the
+    environment stacks frames (:class:`camal_rl.envs.wrappers.SegmentedFrameStack`), each frame of the stack is masked
+    with its own label map, as if frames were masked before stacking. A wrapper around this environment that stacks
+    frames (SB3's ``VecFrameStack``) receives masked frames.
 
     Args:
-        venv: gives images ``uint8[num_envs, H, W, C]`` with segmentation.
+        venv: an environment with segmentation and images ``uint8[num_envs, H, W, C]``.
         masking: a name of :data:`camal_rl.envs.masking.MASKINGS`, or the path of a masking of your own.
 
     Raises:
-        ValueError: an unknown masking, an environment without masks or without images, or a stack whose label maps are
-            not those of single frames.
-        TypeError: no masking at that path.
+        ValueError: an unknown masking, an environment without masks or without images, or a frame stack whose label map
+            is the union of several frames.
+        TypeError: the object at the path is not a masking.
     """
 
     state_attributes = ("_images", "_labels")
@@ -48,16 +48,16 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         segmented = find_segmented(venv)
         if segmented is None or not segmented.has_segmentation:
             raise ValueError(
-                f"masking {masking!r} needs an environment with segmentation; make it with camal_rl.envs.make_vec, "
-                "masks on; a Gymnasium environment of your own with make_segmented_vec(MyEnv, num_envs)"
+                f"masking {masking!r} needs an environment with segmentation; make it with camal_rl.envs.make_vec and "
+                "masks switched on, or with make_segmented_vec(MyEnv, num_envs) for your own Gymnasium environment"
             )
         self._segmented, self._masking = segmented, masking
         height, width, channels = image_shape(venv.observation_space)
         self._stack = segmented.image_stack
         if self._stack.labels != "newest":
             raise ValueError(
-                f"masking {masking!r} needs the label map of each frame, and this environment's stack of frames has "
-                f"their {self._stack.labels}; make it with the labels of the newest frame (stack_labels: newest)"
+                f"masking {masking!r} needs the label map of each frame, but this environment's frame stack has their "
+                f"{self._stack.labels}; make it with the labels of the newest frame (stack_labels: newest)"
             )
         drawn = self._stack.frames * self._draw.channels(channels // self._stack.frames)
         super().__init__(venv, spaces.Box(0, 255, (height, width, drawn), np.uint8))
@@ -66,38 +66,38 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         self._labels: LabelMap = np.zeros((self.num_envs, self._stack.frames, height, width), dtype=np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the table of the class's attributes, which cannot be pickled."""
+        """Return all attributes except ``class_attributes``, which cannot be pickled."""
         return {name: value for name, value in vars(self).items() if name != "class_attributes"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a state, and look the class's attributes up as SB3 does."""
+        """Restore the attributes, and rebuild ``class_attributes`` as SB3 does."""
         vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))
 
     @property
     def masking(self) -> str:
-        """What the agent sees: the name of the masking."""
+        """The name of the masking."""
         return self._masking
 
     @property
     def images(self) -> Images:
-        """The current images as the simulator drew them, ``uint8[num_envs, H, W, C]``.
+        """The current images without masking, ``uint8[num_envs, H, W, C]``.
 
         Raises:
-            RuntimeError: before the first :meth:`reset`.
+            RuntimeError: read before the first :meth:`reset`.
         """
         if self._images is None:
             raise RuntimeError("there is no image before the first reset(); call reset() first")
         return self._images.copy()
 
     def reset(self) -> VecEnvObs:
-        """Start a new episode everywhere and return what the agent sees."""
+        """Start a new episode in every environment and return the masked observations."""
         images = self._checked(self.venv.reset())
         self.reset_infos = self.venv.reset_infos
         self._labels[:] = self._segmented.segmentation()[:, None]
         return self._seen(images)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Return what the agent sees after a step, with rewards, episode ends and infos."""
+        """Return the masked observations after a step, with rewards, dones and infos."""
         observations, rewards, dones, infos = self.venv.step_wait()
         images, labels = self._checked(observations), self._segmented.segmentation()
         found = [self._terminal(index, info) if dones[index] else info for index, info in enumerate(infos)]
@@ -112,23 +112,23 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         return self._segmented.segmentation()
 
     def drawn_as(self, masking: str) -> Images:
-        """Return the current observations as an agent with another masking would see them.
+        """Return the current observations with another masking.
 
         Raises:
-            ValueError, TypeError: there is no such masking.
+            ValueError, TypeError: as for :func:`~camal_rl.envs.masking.find_masking`.
         """
         return self._masked(self.images, self._labels, find_masking(masking))
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return what can be redrawn: what the simulator can, if it labels redrawn frames too."""
+        """Return the simulator's interventions if it labels redrawn frames too; otherwise none."""
         inner = find_counterfactual(self.venv)
         return inner.interventions() if inner is not None and inner.labels_redrawn else ()
 
     def counterfactual(self, intervention: Intervention) -> Counterfactual:
-        """Return what the agent sees of the current state under an intervention.
+        """Return the masked observations of the current state under an intervention.
 
-        ``changed`` and ``applies`` are those of the simulator's own frames: an intervention on the background changes
-        nothing that the agent sees, and is one all the same.
+        ``changed`` and ``applies`` describe the frames without masking: an intervention on the background applies even
+        if it does not change what the agent sees.
 
         Raises:
             ValueError: not one of :meth:`interventions`.
@@ -141,12 +141,12 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         return Counterfactual(images, drawn.changed, drawn.applies)
 
     def get_state(self) -> list[bytes]:
-        """Return the state of every environment, with the image and the label maps that it shows."""
+        """Return the state of every environment, with its current image and label maps."""
         own = zip(cast(Any, self.venv).get_state(), self.images, self._labels, strict=True)
         return [to_bytes({"env": env, "image": image, "labels": labels}) for env, image, labels in own]
 
     def set_state(self, states: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-        """Put every environment into a state of :meth:`get_state` and return what the agent sees."""
+        """Put every environment into a state from :meth:`get_state` and return the masked observations."""
         found = [from_bytes(each) for each in states]
         cast(Any, self.venv).set_state([each["env"] for each in found])
         self._labels = np.stack([each["labels"] for each in found])
@@ -167,13 +167,13 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         return self._masked(images, self._labels, self._draw)
 
     def _terminal(self, index: int, info: dict[str, Any]) -> dict[str, Any]:
-        """Return the info of an environment that ended, with what the agent saw last."""
+        """Return the info of an environment whose episode ended, with a masked ``terminal_observation``."""
         if info.get("terminal_observation") is None:
             return info
         found = {key: value for key, value in info.items() if key != TERMINAL_KEY}
         if TERMINAL_KEY not in info:
             raise ValueError(
-                f"environment {index} gives terminal_observation without its label map; put it into "
+                f"environment {index} returned terminal_observation without its label map; put the label map into "
                 f"infos[{index}][{TERMINAL_KEY!r}], or leave terminal_observation out"
             )
         image = info["terminal_observation"]
@@ -183,7 +183,7 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
         return found
 
     def _masked(self, images: Images, labels: LabelMap, masking: Masking) -> Images:
-        """Draw stacks of images ``[N, H, W, K * C]`` by the label maps ``[N, K, H, W]`` of their frames."""
+        """Mask frame stacks ``[N, H, W, K * C]`` with the label maps ``[N, K, H, W]`` of their frames."""
         count, height, width, _ = images.shape
         frames = labels.shape[1]
         single = np.moveaxis(images.reshape(count, height, width, frames, -1), 3, 1)
@@ -195,10 +195,10 @@ class MaskedVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEnv, Cou
 
 
 def images_seen(venv: VecEnv, observations: Images, masking: str | None) -> Images:
-    """Return the current observations as an agent with a masking sees them; ``None`` is the simulator's own images.
+    """Return the current observations with a masking; ``None`` returns the images without masking.
 
     Args:
-        venv: the environment; without a :class:`MaskedVecEnv` in it, there is nothing but its observations.
+        venv: the environment; if it contains no :class:`MaskedVecEnv`, the result is ``observations``.
         observations: its current observations.
         masking: a name of :data:`camal_rl.envs.masking.MASKINGS`, or a path.
     """

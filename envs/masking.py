@@ -1,8 +1,9 @@
-"""What is left of an image for an agent that sees objects only, by name.
+"""Maskings: ways to mask images for an agent that sees only objects.
 
-The abstractions of "Deep Reinforcement Learning via Object-Centric Attention" (Blüml et al. 2025, arXiv 2504.03024,
-OCCAM): objects keep their pixels, or become white, or a gray of their class; everything else is black. An agent that
-is trained so needs masks to act as well. :class:`camal_rl.envs.masked_vec.MaskedVecEnv` draws them.
+They are the abstractions of "Deep Reinforcement Learning via Object-Centric Attention" (Blüml et al. 2025, arXiv
+2504.03024, OCCAM): objects keep their pixels, or become white, or get one gray per class; everything else is black. An
+agent that is trained with a masking also needs masks to act. :class:`camal_rl.envs.masked_vec.MaskedVecEnv` applies
+them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Masking:
-    """One way to show objects only.
+    """One way to show only objects.
 
     Attributes:
-        draw: ``(images, labels, spec)`` to what the agent sees: ``uint8[N, H, W, C]`` and label maps ``uint8[N, H, W]``
-            to ``uint8[N, H, W, C']``, each pixel a function of that pixel and its label alone. Arguments stay as they
-            are.
-        channels: channels ``C'`` of what is drawn, of those of an image.
+        draw: ``(images, labels, spec)`` to what the agent sees: images ``uint8[N, H, W, C]`` and label maps
+            ``uint8[N, H, W]`` to ``uint8[N, H, W, C']``. Each output pixel may depend only on the same pixel and its
+            label. The arguments must not be modified.
+        channels: maps the number of channels ``C`` of an image to ``C'``.
     """
 
     draw: Callable[[Images, LabelMap, SegmentationSpec], Images]
@@ -40,7 +41,7 @@ def object_mask(images: Images, labels: LabelMap, spec: SegmentationSpec) -> Ima
 
 
 def relevant_mask(images: Images, labels: LabelMap, spec: SegmentationSpec) -> Images:
-    """Return the pixels of objects of the relevant classes on black; not of the paper."""
+    """Return the pixels of objects of the relevant classes on black; not in the paper."""
     return np.where(spec.relevant_lookup()[labels][..., None], images, np.uint8(0))
 
 
@@ -85,10 +86,10 @@ def find_masking(name: str) -> Masking:
     """Return the masking of a name or path.
 
     Raises:
-        ValueError: there is none, the message names the nearest known one.
-        TypeError: what is there is no masking.
+        ValueError: unknown name (the message names the nearest known one), or a path that cannot be imported.
+        TypeError: the object found is not a masking.
     """
     found = MASKINGS.find(name)
     if not isinstance(found, Masking):
-        raise TypeError(f"a masking is a camal_rl.envs.Masking(draw, channels), got {found!r} for {name!r}")
+        raise TypeError(f"a masking must be a camal_rl.envs.Masking(draw, channels), got {found!r} for {name!r}")
     return found

@@ -1,6 +1,7 @@
-"""Objects that refer to each other, as trees: which of them are one and the same object is kept, classes are named.
+"""Converts objects that refer to each other to trees, and back; shared objects stay shared.
 
-For simulators whose state is such objects. Only classes of one package are made again, without calling them.
+This serves simulators whose state consists of such objects. Classes are saved by name. Only classes of one package are
+restored, without a call of ``__init__``.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class PackageClasses:
-    """The classes of one package, and perhaps of a module under another name, by names that another process knows.
+    """Names for the classes of one package, and of one more module, that are valid in other processes too.
 
     Args:
         package: the package's name.
-        renamed: a module that has its name in this process only; its classes are named after ``own``.
+        renamed: a module whose name is valid only in this process; its classes are saved under the name ``own``.
     """
 
     def __init__(self, package: str, renamed: str = "") -> None:
         self._package, self._renamed = package, renamed
 
     def name_of(self, kind: type) -> str | None:
-        """Return the name of a class, or ``None`` if it is none of the package's."""
+        """Return the name of a class, or ``None`` if the class is not in the package."""
         if kind.__module__.partition(".")[0] != self._package:
             return None
         return f"{'own' if kind.__module__ == self._renamed else kind.__module__}:{kind.__qualname__}"
@@ -41,38 +42,38 @@ class PackageClasses:
         """Return the class of a name.
 
         Raises:
-            ValueError: there is none in the package.
+            ValueError: the package has no such class.
         """
         module, _, qualified = name.partition(":")
         module = self._renamed if module == "own" else module
         found = vars(sys.modules.get(module, object)).get(qualified)
         if module.partition(".")[0] != self._package or not isinstance(found, type):
-            raise ValueError(f"{self._package} has no class {name!r}; its version may be another one")
+            raise ValueError(f"{self._package} has no class {name!r}; it may be another version of the package")
         return found
 
 
 def graph_tree(root: Any, classes: PackageClasses, known: Mapping[str, Any] = _NOTHING) -> Tree:
-    """Return an object with all that it refers to.
+    """Convert an object, with all objects that it refers to, to a tree.
 
     Args:
         root: the object.
-        classes: of its package.
-        known: objects that are there anyway, by a name: they are not saved, only that something refers to them.
+        classes: the classes of its package.
+        known: objects, by name, that will exist when the tree is read; only references to them are saved.
 
     Raises:
-        NotSavableError: an object of another package is in it.
+        NotSavableError: an object of another package is among them.
     """
     writer = _Writer(classes, known)
     return {"root": writer.value(root), "objects": writer.objects}
 
 
 def graph_of(tree: Mapping[str, Any], classes: PackageClasses, known: Mapping[str, Any] = _NOTHING) -> Any:
-    """Return the object that :func:`graph_tree` was given, made anew.
+    """Make the object that :func:`graph_tree` converted to a tree.
 
     Args:
-        tree: what it gave.
-        classes: of the object's package.
-        known: what takes the places of the objects that were known then, by the same names.
+        tree: the result of :func:`graph_tree`.
+        classes: the classes of the object's package.
+        known: replacements for the known objects, by the same names.
 
     Raises:
         ValueError: a class is missing.
@@ -125,7 +126,7 @@ class _Writer:
     def _name(self, kind: type) -> str:
         name = self._classes.name_of(kind)
         if name is None:
-            raise NotSavableError(f"a {kind.__name__} is no part of a state")
+            raise NotSavableError(f"a {kind.__name__} cannot be part of a saved state")
         return name
 
 

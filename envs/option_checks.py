@@ -1,4 +1,4 @@
-"""What every family checks of the options that a user gives: names, lists of classes, render modes."""
+"""Checks of a user's options that all families share: names, lists of classes, render modes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from camal_rl.spelling import did_you_mean
 
 
 def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise a TypeError for an option that does not exist; it names the one that may be meant and lists them all.
+    """Raise a TypeError for an unknown option; the message names the nearest known option and lists all of them.
 
     Args:
         owner: whose options they are, for the message.
         given: names of the options that were given.
-        known: names of the options that there are.
+        known: names of the existing options.
     """
     for key in given:
         if key not in known:
@@ -22,10 +22,10 @@ def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -
 
 
 def class_names(relevant: object) -> tuple[str, ...] | None:
-    """Return the option ``relevant`` as a tuple of names; ``None`` stays.
+    """Return the option ``relevant`` as a tuple of names; ``None`` stays ``None``.
 
     Raises:
-        TypeError: no list of names.
+        TypeError: not a list of names.
     """
     return None if relevant is None else list_of_names("relevant", "class names", relevant)
 
@@ -39,19 +39,19 @@ def list_of_names(option: str, kind: str, given: object) -> tuple[str, ...]:
         given: its value.
 
     Raises:
-        TypeError: no list of names.
+        TypeError: not a list of names.
     """
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise TypeError(f"{option} is a list of {kind}, got {given!r}; write [{given}]")
+        raise TypeError(f"{option} must be a list of {kind}, got {given!r}; write [{given}]")
     return tuple(str(name) for name in given)
 
 
 def check_render_mode(render_mode: object) -> None:
-    """Raise a ValueError unless a render mode is ``None`` or ``"rgb_array"``; it says what opens a window instead."""
+    """Raise a ValueError unless a render mode is ``None`` or ``"rgb_array"``; for a window, it says what to call."""
     if render_mode not in (None, "rgb_array"):
         window = (
             "; for a window: gymnasium.make(id, render_mode='human'), or vec_env.render('human') of a vectorized one"
         )
         raise ValueError(
-            f"render_mode is None or 'rgb_array', got {render_mode!r}{window if render_mode == 'human' else ''}"
+            f"render_mode must be None or 'rgb_array', got {render_mode!r}{window if render_mode == 'human' else ''}"
         )

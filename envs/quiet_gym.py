@@ -1,9 +1,9 @@
-"""Keeps the notice that the unmaintained ``gym`` package prints on stderr away from users.
+"""Suppresses the notice that the unmaintained ``gym`` package prints on stderr.
 
-Procgen needs ``gym`` installed, and Stable-Baselines3 imports it where it finds it; ``gym`` then prints that it is no
-longer maintained, which nobody who uses this package can act on: all environments here are Gymnasium environments.
-``gym`` reads its notices from ``gym_notices.notices.notices``; emptying that dictionary first keeps it silent, so this
-module has to be imported before Stable-Baselines3.
+Procgen needs ``gym``, and Stable-Baselines3 imports ``gym`` if it is installed. ``gym`` then prints that it is no
+longer maintained. Users of this package cannot act on that notice: all environments here are Gymnasium environments.
+``gym`` reads its notices from ``gym_notices.notices.notices``. This module empties that dictionary, so it has to be
+imported before Stable-Baselines3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vectorized Gymnasium environments that redraw their own states: counterfactuals of each, in its own process."""
+"""Vectorized Gymnasium environments that can redraw their own states as counterfactuals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.envs.segmentation import LabelMap, SegmentationSpec
 
 
 class RedrawnOptions(Protocol):
-    """What the options of every such environment have."""
+    """The options that :class:`RedrawnGymVecEnv` reads."""
 
     @property
     def segmentation(self) -> str | None:
@@ -22,20 +22,20 @@ class RedrawnOptions(Protocol):
 
     @property
     def subproc(self) -> bool:
-        """Whether every copy has a process."""
+        """Whether each copy runs in its own process."""
 
     def spec(self) -> SegmentationSpec:
         """Return the classes and the relevant set."""
 
 
 class RedrawnGymVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
-    """Copies of an environment that has ``interventions``, ``redraw`` and ``redrawn_labels`` for its own state.
+    """Copies of an environment with the methods ``interventions``, ``redraw`` and ``redrawn_labels``.
 
     Args:
-        make_env: makes one copy; can be sent to another process.
+        make_env: makes one copy; must be picklable if ``options.subproc`` is true.
         num_envs: number of copies.
         seed: copy ``i`` draws its levels with ``seed + i``.
-        options: those that ``make_env`` was given.
+        options: the options of the environments that ``make_env`` makes.
     """
 
     labels_redrawn = True
@@ -48,21 +48,21 @@ class RedrawnGymVecEnv(SegmentedGymVecEnv, CounterfactualEnv):
         super().__init__(made.venv, made.spec, masks)
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return what can be redrawn of these environments."""
+        """Return the interventions that these environments support."""
         found: tuple[Intervention, ...] = self.venv.env_method("interventions", indices=0)[0]
         return found
 
     def counterfactual(self, intervention: Intervention) -> Counterfactual:
-        """Return the current observations redrawn under an intervention; the games themselves are not touched.
+        """Return the current observations redrawn under an intervention; the games themselves do not change.
 
         Raises:
-            ValueError: not one of :meth:`interventions`, or before the first reset.
+            ValueError: not one of :meth:`interventions`, or called before the first reset.
         """
         current, drawn = zip(*self.venv.env_method("redraw", intervention), strict=True)
         return Counterfactual.between(np.stack(current), np.stack(drawn))
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label maps ``uint8[num_envs, H, W]`` of what :meth:`counterfactual` gives.
+        """Return the label maps ``uint8[num_envs, H, W]`` of the images from :meth:`counterfactual`.
 
         Raises:
             ValueError: not one of :meth:`interventions`, or masks are switched off.

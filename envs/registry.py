@@ -28,16 +28,16 @@ FAMILIES: Registry[Family] = Registry(
 )
 _SHIPPED = tuple(FAMILIES)
 CUSTOM_ENVS: Registry[Any] = Registry("environment", {}, "camal_rl.envs")
-"""What users add: by id a class or a family of one environment, by a family's name a :class:`Family`."""
+"""What users register: a class or :class:`CustomEnv` under its id, or a :class:`Family` under its name."""
 
 
 class MissingExtraError(ImportError):
-    """A simulator that is not installed; the message holds the install line.
+    """A simulator is not installed; the message contains the install command.
 
     Args:
-        simulator: its name for people.
+        simulator: its name, for the message.
         extra: the extra that installs it.
-        command: the install line, where the extra's is not the right one.
+        command: the install command, if it is not that of the extra.
     """
 
     def __init__(self, simulator: str, extra: str, command: str = "") -> None:
@@ -45,9 +45,9 @@ class MissingExtraError(ImportError):
 
 
 def env_ids() -> tuple[str, ...]:
-    """Return every id that :func:`make_vec` takes, also of simulators that are not installed.
+    """Return every id that :func:`make_vec` accepts, including those of simulators that are not installed.
 
-    What another package announces and cannot be imported is left out, with a warning.
+    Environments that another package announces but that cannot be imported are left out, with a warning.
     """
     ids = [f"{name}/{each}" for name in _SHIPPED for each in FAMILIES[name].env_names()]
     for name in CUSTOM_ENVS:
@@ -59,7 +59,7 @@ def env_ids() -> tuple[str, ...]:
 
 
 class AnnouncedEnvWarning(UserWarning):
-    """An environment that an installed package announces and that cannot be used."""
+    """An installed package announces an environment that cannot be used."""
 
 
 def _ids_of(name: str) -> list[str]:
@@ -77,9 +77,9 @@ def register_env(
     exactness: Exactness | None = None,
     note: str | None = None,
 ) -> Any:
-    """Make a simulator known by a name, as those that ship are; without ``env``, a decorator of a class.
+    """Register an environment or a family under a name; without ``env``, return a class decorator.
 
-    What is not given is taken from attributes of the class, which have the same names (``segmentation_spec`` for
+    Arguments that are not given are taken from attributes of the class with the same names (``segmentation_spec`` for
     ``spec``).
 
     Args:
@@ -87,16 +87,16 @@ def register_env(
         env: a class or function that makes a Gymnasium environment with the label map of each observation in
             ``info["segmentation"]``; or a :class:`~camal_rl.envs.Family`.
         spec: what the ids of label maps mean; also a dictionary with the keys ``names`` and ``relevant``.
-        level_sets: arguments of ``env`` by level set. ``train`` plays levels 0 to 199, and every set whose name begins
-            with ``held_out`` other levels, unless ``start_level`` and ``num_levels`` are among the arguments: a level
-            is the seed of a reset. ``train`` and ``held_out`` are added where they are missing.
-        license: license of the simulator and of what it shows.
+        level_sets: arguments of ``env`` by level set. ``train`` and ``held_out`` are added if missing. A level is the
+            seed of a reset. By default, ``train`` plays levels 0 to 199, and every set whose name begins with
+            ``held_out`` plays other levels; the arguments ``start_level`` and ``num_levels`` change that.
+        license: license of the simulator and of its images.
         exactness: how exact the masks are, see :class:`~camal_rl.envs.EnvInfo`.
         note: one sentence on what is not exact.
 
     Raises:
-        ValueError: the name is taken, or level sets that are none.
-        TypeError: something that makes no environments.
+        ValueError: the name is taken or not allowed, or a level set has levels out of range.
+        TypeError: ``env`` does not make environments, or the level sets or the spec have the wrong type.
     """
     if env is None:
         return lambda decorated: register_env(
@@ -115,7 +115,9 @@ def register_env(
         CUSTOM_ENVS.register(env_id, CustomEnv.of(env, spec, level_sets, license, exactness, note))
         return env
     if "/" in env_id or any(value is not None for value in (spec, level_sets, license, exactness, note)):
-        raise ValueError(f"a Family is registered under its name alone, without a slash, got {env_id!r}")
+        raise ValueError(
+            f"a Family must be registered under a name without a slash, and without other arguments, got {env_id!r}"
+        )
     CUSTOM_ENVS.register(env_id, env)
     return env
 
@@ -136,8 +138,8 @@ def family_of(env_id: str) -> tuple[Family, str]:
             of a Gymnasium class.
 
     Raises:
-        ValueError: unknown id, the message names the nearest known one; or a path that leads nowhere.
-        TypeError: what lies there is no environment.
+        ValueError: unknown id (the message names the nearest known one), or a path that cannot be imported.
+        TypeError: the object at the path does not make environments.
     """
     if ":" in env_id or env_id in CUSTOM_ENVS:
         family = custom_family(CUSTOM_ENVS.find(env_id), env_id)
@@ -151,18 +153,18 @@ def family_of(env_id: str) -> tuple[Family, str]:
         return known, name
     hint = did_you_mean(env_id, env_ids())
     raise ValueError(
-        f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all; an own class is given as "
+        f"unknown environment {env_id!r}; {hint}`camal-rl envs` lists them all; give a class of your own as "
         "package.module:name"
     )
 
 
 def is_function(env_id: str) -> bool:
-    """Say whether an id is the path of a function that makes environments, and no class or record of one.
+    """Return whether an id is the path of a function, and not of a class, :class:`CustomEnv` or :class:`Family`.
 
-    A function that a file names is called with the options that the file gives, whatever it is made for.
+    A function named in a configuration file is called with the options in that file, whatever the function does.
 
     Raises:
-        ValueError: the path leads nowhere.
+        ValueError: the path cannot be imported.
     """
     if ":" not in env_id:
         return False
@@ -195,9 +197,9 @@ def make_vec(env_id: str, num_envs: int, seed: int, **options: Any) -> Segmented
             Gymnasium class, ``package.module:name``.
         num_envs: number of copies that step together.
         seed: seed of the level sampling and of everything random in the simulator.
-        **options: the level set as the simulator calls it (``start_level``, ``num_levels``, ...), ``relevant``
+        **options: the simulator's options for the level set (``start_level``, ``num_levels``, ...), ``relevant``
             (class names, overrides the default relevant set), ``segmentation`` (``None`` switches masks off) and
-            ``render_mode`` (``"rgb_array"`` gives large pictures for videos where the simulator has them).
+            ``render_mode`` (``"rgb_array"`` renders large images for videos, if the simulator supports that).
 
     Raises:
         ValueError: unknown id or option value.

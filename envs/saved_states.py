@@ -1,11 +1,11 @@
-"""Vectorized environments that go on where they were: the state of a whole chain of SB3's and our own wrappers.
+"""Saves and restores the state of a vectorized environment with all of its wrappers, SB3's and our own.
 
     saved = save_env(venv)          # between two steps
     restore_env(same_kind_of_venv, saved)
 
-What is saved is a tree of numbers, texts, bytes and arrays, without pickle. Where a part of the chain gives no state,
-``saved.exact`` is false, ``saved.why_inexact`` says which part, and :func:`restore_env` starts new episodes: running
-means, generators of levels and counts of episodes go on all the same.
+The saved state is a tree of numbers, strings, bytes and arrays, without pickle. If a part of the chain cannot save its
+state, ``saved.exact`` is false and ``saved.why_inexact`` names that part. :func:`restore_env` then starts new episodes,
+but still restores running means, generators of levels and counts of episodes.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class SavedEnv:
     """The state of a vectorized environment.
 
     Attributes:
-        tree: numbers, texts, bytes, arrays, and lists and dictionaries of them.
-        exact: whether an environment that is given it back goes on bit for bit; otherwise its episodes start again.
-        why_inexact: where it is not exact, one short sentence that names what cannot be saved.
+        tree: numbers, strings, bytes, arrays, and lists and dictionaries of them.
+        exact: whether a restored environment continues bit for bit; otherwise it starts new episodes.
+        why_inexact: a short sentence that names what cannot be saved; ``None`` if the state is exact.
     """
 
     tree: Any
@@ -64,7 +64,7 @@ class SavedEnv:
 
 
 def save_env(venv: VecEnv) -> SavedEnv:
-    """Return the state of an environment with all of its wrappers; it has to be called between two steps.
+    """Return the state of an environment with all of its wrappers; call this between two steps.
 
     Raises:
         ValueError: a step is under way, or the environment is closed.
@@ -80,13 +80,13 @@ def save_env(venv: VecEnv) -> SavedEnv:
 
 
 def saved_env(tree: Any) -> SavedEnv:
-    """Return the saved state that a tree was part of, as after reading a checkpoint.
+    """Make a :class:`SavedEnv` of its tree, for example after reading a checkpoint.
 
     Raises:
         ValueError: the tree is no state of an environment.
     """
     if not isinstance(tree, Mapping) or tree.get("version") != FORMAT_VERSION or "layers" not in tree:
-        raise ValueError("expected the state of an environment, as save_env() gives it, of this version")
+        raise ValueError("expected the state of an environment, as save_env() of this version returns it")
     why = tree.get("why_inexact")
     return SavedEnv(tree, why is None, why)
 
@@ -95,15 +95,15 @@ def restore_env(venv: VecEnv, saved: SavedEnv) -> VecEnvObs | None:
     """Put an environment into a saved state.
 
     Args:
-        venv: made as the environment was whose state it is: the same options, number and wrappers.
-        saved: what :func:`save_env` gave.
+        venv: made like the saved environment, with the same options, number of copies and wrappers.
+        saved: the result of :func:`save_env`.
 
     Returns:
-        ``None`` after an exact restore: the next ``step`` gives what it would have given, and the observations are
-        those that the caller kept. Otherwise the first observations of new episodes.
+        ``None`` after an exact restore: the next ``step`` returns what it would have returned, and the caller must have
+        kept the current observations. Otherwise the first observations of new episodes.
 
     Raises:
-        ValueError: the state belongs to another environment; one line that says what differs.
+        ValueError: the state belongs to another environment; the message is one line and says what differs.
     """
     known = saved_env(saved.tree)
     layers, found = known.tree["layers"], list(layers_of(venv))
@@ -123,7 +123,7 @@ def restore_env(venv: VecEnv, saved: SavedEnv) -> VecEnvObs | None:
 
 
 def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
-    """Yield the wrappers of a vectorized environment, from the outermost on, and the environment."""
+    """Yield the wrappers of a vectorized environment, outermost first, and then the environment."""
     while isinstance(venv, VecEnvWrapper):
         yield venv
         venv = venv.venv
@@ -139,7 +139,7 @@ def saved_envs(venv: VecEnv) -> list[Saved]:
 
 
 def check_envs(venv: VecEnv, saved: Sequence[Mapping[str, Any]]) -> None:
-    """Raise a ``ValueError`` where the environments inside are others than those whose states these are."""
+    """Raise a ``ValueError`` if the states belong to other environments than those inside."""
     if isinstance(venv, DummyVecEnv):
         for env, each in zip(venv.envs, saved, strict=True):
             check_chain(env, each)
@@ -148,7 +148,7 @@ def check_envs(venv: VecEnv, saved: Sequence[Mapping[str, Any]]) -> None:
 
 
 def restore_envs(venv: VecEnv, saved: Sequence[Mapping[str, Any]], exact: bool) -> None:
-    """Put the environments inside into states; where they are not exact, only what lasts is put back."""
+    """Restore the states of the environments inside; if they are not exact, only what lasts across episodes."""
     if isinstance(venv, DummyVecEnv):
         for env, each in zip(venv.envs, saved, strict=True):
             restore_chain(env, each, exact)
@@ -175,10 +175,10 @@ def _save_layer(venv: VecEnv) -> tuple[Saved, str | None]:
 
 
 def _state(venv: VecEnv) -> Saved:
-    """Return what a layer holds besides what all have.
+    """Return the part of a layer's state that depends on its class.
 
     Raises:
-        NotSavableError: the class is not known and says nothing of its state.
+        NotSavableError: the class is unknown and has no ``get_state()`` and ``set_state()``.
     """
     known = kept(type(venv), _LAYERS)
     if isinstance(venv, WholeStateVecEnv):
@@ -190,13 +190,13 @@ def _state(venv: VecEnv) -> Saved:
     if known is None:
         why = "has no get_state() and set_state()"
         if type(venv) is SubprocVecEnv:
-            why = "keeps its environments where no state can be read; make_segmented_vec(..., subproc=True) does not"
+            why = "gives no access to the states in its processes; use make_segmented_vec(..., subproc=True) instead"
         raise NotSavableError(f"{class_name(type(venv))} {why}")
     return {"lasting": attributes(venv, known.lasting), "episode": attributes(venv, known.episode)}
 
 
 def _fixed(venv: VecEnv) -> Saved:
-    """Return what must be the same where the state is put back."""
+    """Return what must be equal when the state is restored."""
     known = kept(type(venv), _LAYERS)
     fixed: Saved = {
         "num_envs": venv.num_envs,

@@ -1,4 +1,4 @@
-"""Values of environments as trees that a checkpoint can hold, and back: numbers, arrays, generators, queues."""
+"""Converts values of environments (numbers, arrays, generators, queues) to trees for a checkpoint, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _ARRAY_KINDS = "biufc"
-# Objects that are their attributes: running means of SB3 and Gymnasium, SB3's stacks of frames.
+# Objects that are saved by their attributes: running means of SB3 and Gymnasium, SB3's frame stacks.
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "RunningMeanStd": ("mean", "var", "count"),
     "StackedObservations": ("stacked_obs", "sub_stacked_observations"),
@@ -20,18 +20,18 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 class NotSavableError(TypeError):
-    """A value that no tree can hold."""
+    """A value cannot be stored in a tree."""
 
 
 def frozen(value: Any) -> Any:
     """Return a value as a tree that shares nothing with it.
 
     Args:
-        value: ``None``, numbers, texts, bytes, arrays, tensors, random generators, and lists, tuples, queues and
+        value: ``None``, numbers, strings, bytes, arrays, tensors, random generators, and lists, tuples, queues and
             dictionaries of them.
 
     Raises:
-        NotSavableError: something else is in it.
+        NotSavableError: the value contains anything else.
     """
     if value is None or isinstance(value, bool | int | float | str | bytes | np.bool_ | np.number):
         return value
@@ -51,19 +51,19 @@ def frozen(value: Any) -> Any:
         return tuple(frozen(each) for each in value)
     parts = _PARTS.get(type(value).__name__)
     if parts is None:
-        raise NotSavableError(f"a {type(value).__name__} is no number, text, array or generator, nor a list of them")
+        raise NotSavableError(f"a {type(value).__name__} is not a number, string, array, generator, or list of these")
     return {name: frozen(vars(value)[name]) for name in parts if name in vars(value)}
 
 
 def thawed(saved: Any, present: Any) -> Any:
-    """Return what :func:`frozen` had been given, of the kind of the value that is there at present.
+    """Convert a tree from :func:`frozen` back to a value of the type of the present value.
 
-    Generators, running means and stacks of frames that are there are given their state, so that whoever shares them
-    sees it.
+    Present generators, running means and frame stacks are changed in place, so that every object that shares them sees
+    the restored state.
 
     Args:
         saved: the tree.
-        present: the value that it takes the place of.
+        present: the value that the result replaces.
     """
     if isinstance(saved, Mapping) and saved.get("bit_generator") in _BIT_GENERATORS:
         return _generator(saved, present)
@@ -87,7 +87,7 @@ def _generator(saved: Mapping[str, Any], present: Any) -> np.random.Generator:
 
 
 def frozen_where_possible(infos: list[Any]) -> list[dict[Any, Any]]:
-    """Return dictionaries of information without the entries that no tree can hold."""
+    """Return infos without the entries that cannot be stored in a tree."""
     found: list[dict[Any, Any]] = []
     for info in infos:
         found.append({})
@@ -100,33 +100,33 @@ def frozen_where_possible(infos: list[Any]) -> list[dict[Any, Any]]:
 
 
 class WholeStateVecEnv(ABC):
-    """A vectorized environment without Gymnasium environments inside, which knows its whole state."""
+    """A vectorized environment without Gymnasium environments inside, which can save its whole state."""
 
     @abstractmethod
     def whole_state(self) -> dict[str, Any]:
-        """Return simulators' states and what is counted of the episodes under way, as a tree.
+        """Return the simulators' states, and the returns and lengths of running episodes, as a tree.
 
         Raises:
-            NotSavableError: it has no states.
-            ValueError: not now: a step is under way, or it is closed.
+            NotSavableError: the simulators cannot save their states.
+            ValueError: a step is under way, or the environment is closed.
         """
 
     @abstractmethod
     def set_whole_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`whole_state` gave."""
+        """Restore what :meth:`whole_state` returned."""
 
     @abstractmethod
     def whole_state_options(self) -> dict[str, str]:
-        """Return what must be the same where a state is put back, in words."""
+        """Return the options that must be equal when a state is restored, as strings."""
 
 
 class AttributeState:
     """An environment or wrapper whose state is some of its attributes.
 
     Attributes:
-        state_attributes: what belongs to the episode under way.
-        lasting_attributes: what goes on from one episode to the next.
-        fixed_attributes: what must be the same where a state is put back.
+        state_attributes: the attributes of the running episode.
+        lasting_attributes: the attributes that last across episodes.
+        fixed_attributes: the attributes that must be equal when a state is restored.
     """
 
     state_attributes: ClassVar[tuple[str, ...]] = ()

@@ -1,7 +1,7 @@
-"""The state of one Gymnasium environment with all of its wrappers, as a tree, and back.
+"""Saves the state of one Gymnasium environment with all of its wrappers as a tree, and restores it.
 
-Known wrappers are saved by their attributes. An environment or a wrapper of another package is saved where it has the
-two methods ``get_state() -> tree`` and ``set_state(tree)``; a wrapper's are about the wrapper alone.
+The state of a known wrapper consists of some of its attributes. An environment or wrapper of another package needs the
+two methods ``get_state() -> tree`` and ``set_state(tree)``; a wrapper's methods cover that wrapper only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Env = gymnasium.Env[Any, Any]
 Saved = dict[str, Any]
 _OWN = "camal_rl."
 _LIBRARIES = ("gymnasium.", "stable_baselines3.")
-# What a gymnasium.Wrapper has before a subclass adds anything.
+# The attributes that every gymnasium.Wrapper has.
 _OF_EVERY_WRAPPER = frozenset(
     ("env", "_saved_kwargs", "_action_space", "_observation_space", "_metadata", "_cached_spec")
 )
@@ -75,8 +75,8 @@ def save_chain(env: Env) -> Saved:
     """Return the state of an environment with its wrappers.
 
     Returns:
-        ``layers`` from the outermost wrapper to the environment itself; ``why_inexact``, ``None`` where all of it is
-        known; ``restart_seed``, for an environment that has to start again and would not know where to go on.
+        ``layers``, from the outermost wrapper to the environment itself; ``why_inexact``, ``None`` if the state is
+        complete; ``restart_seed``, the seed with which an environment without a complete state starts new episodes.
     """
     layers, reasons = [], []
     for each in chain(env):
@@ -96,7 +96,7 @@ def save_chain(env: Env) -> Saved:
 
 
 def _restart_seed(layers: list[Saved]) -> int | None:
-    """Return a seed that no episode before had, the same each time; ``None`` where drawn levels simply go on."""
+    """Return a seed for new episodes, derived from the saved state; ``None`` if the sampling of levels is saved."""
     lasting = [layer.get("lasting", {}) for layer in layers]
     if any("_draw" in each for each in lasting):
         return None
@@ -105,7 +105,7 @@ def _restart_seed(layers: list[Saved]) -> int | None:
 
 
 def check_chain(env: Env, saved: Mapping[str, Any]) -> None:
-    """Raise a ``ValueError`` for the state of another environment, or of one with other wrappers."""
+    """Raise a ``ValueError`` if a state belongs to another environment, or to one with other wrappers."""
     present = list(chain(env))
     check_same(
         "an environment and its wrappers are",
@@ -118,10 +118,10 @@ def check_chain(env: Env, saved: Mapping[str, Any]) -> None:
 
 
 def restore_chain(env: Env, saved: Mapping[str, Any], exact: bool) -> None:
-    """Put a state back; where it is not exact, only what goes on from one episode to the next.
+    """Restore a state; if it is not exact, restore only what lasts across episodes.
 
     Raises:
-        ValueError: the state of another environment.
+        ValueError: the state belongs to another environment.
     """
     check_chain(env, saved)
     for each, layer in zip(chain(env), saved["layers"], strict=True):
@@ -134,7 +134,7 @@ def restore_chain(env: Env, saved: Mapping[str, Any], exact: bool) -> None:
 
 
 def chain(env: Env) -> Iterator[Env]:
-    """Yield the wrappers of an environment, from the outermost on, and the environment."""
+    """Yield the wrappers of an environment, outermost first, and then the environment."""
     while isinstance(env, gymnasium.Wrapper):
         yield env
         env = env.env
@@ -142,16 +142,16 @@ def chain(env: Env) -> Iterator[Env]:
 
 
 def class_name(kind: type) -> str:
-    """Return the name of a class with its module, without those that only say where a library keeps it."""
+    """Return the name of a class with its top-level package but without submodules: ``package:Class``."""
     return f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}"
 
 
 def check_same(what: str, saved: Any, present: Any) -> None:
-    """Raise a ``ValueError`` that says what differs between a saved state and the environment that is there."""
+    """Raise a ``ValueError`` if a property differs between a saved state and the present environment."""
     if saved != present:
         raise ValueError(
-            f"the saved state belongs to another environment: {what} {_told(saved)} there, {_told(present)} here; "
-            "make the environment as it was when it was saved"
+            f"the saved state belongs to another environment: {what} {_told(saved)} in the saved state and "
+            f"{_told(present)} here; make the environment as it was when it was saved"
         )
 
 
@@ -161,9 +161,10 @@ def _told(value: Any) -> str:
 
 
 def plain_base(kind: type) -> type:
-    """Return the class of this package or of a library that a class is, but for what it adds beside.
+    """Return the base class, of this package or a library, that defines all state of a class.
 
-    A class that has an ``__init__``, or overrides anything, may keep what its base knows nothing of: it is returned.
+    A subclass that only adds new names is treated as its base. A class that defines ``__init__`` or overrides anything
+    may hold state that its base does not know, so the class itself is returned.
     """
     names: set[str] = set()
     for base in kind.__mro__:
@@ -175,7 +176,10 @@ def plain_base(kind: type) -> type:
 
 
 def offers_state(kind: type, library: type) -> bool:
-    """Return whether a class has the two methods; those that it inherits from this package know nothing of its own."""
+    """Return whether a class has ``get_state`` and ``set_state`` that cover its own state.
+
+    Methods that a class of another package inherits from this package do not count.
+    """
     kind = plain_base(kind)
     owner = next((base for base in kind.__mro__ if "get_state" in vars(base)), None)
     if owner is None or not callable(getattr(kind, "set_state", None)) or issubclass(library, owner):
@@ -184,10 +188,10 @@ def offers_state(kind: type, library: type) -> bool:
 
 
 def called_state(thing: Any) -> Any:
-    """Return what a thing's ``get_state()`` gives, as a tree.
+    """Return the result of an object's ``get_state()`` as a tree.
 
     Raises:
-        NotSavableError: it raised, or gave what no tree can hold; one line.
+        NotSavableError: ``get_state()`` raised, or its result cannot be stored in a tree; the message is one line.
     """
     name = class_name(type(thing))
     try:
@@ -198,26 +202,26 @@ def called_state(thing: Any) -> Any:
     try:
         return frozen(given)
     except NotSavableError as error:
-        raise NotSavableError(f"get_state() of {name} gave what cannot be saved: {error}") from error
+        raise NotSavableError(f"get_state() of {name} returned something that cannot be saved: {error}") from error
 
 
 def call_set_state(thing: Any, state: Any) -> None:
-    """Give a thing back what its ``get_state()`` gave.
+    """Pass a saved state to an object's ``set_state()``.
 
     Raises:
-        ValueError: it raised; one line.
+        ValueError: ``set_state()`` raised; the message is one line.
     """
     try:
         thing.set_state(frozen(state))
     except Exception as error:
         told = " ".join(str(error).split())
         raise ValueError(
-            f"set_state() of {class_name(type(thing))} does not take the saved state: {type(error).__name__}: {told}"
+            f"set_state() of {class_name(type(thing))} rejected the saved state: {type(error).__name__}: {told}"
         ) from error
 
 
 def frozen_spaces(thing: Any) -> list[Any]:
-    """Return the generators of the spaces of an environment; they are made when a space is sampled first."""
+    """Return the states of the generators of an environment's spaces; ``None`` for spaces that were never sampled."""
     found = []
     for name in ("action_space", "observation_space"):
         each = vars(thing).get(name) or vars(thing).get(f"_{name}")
@@ -226,7 +230,7 @@ def frozen_spaces(thing: Any) -> list[Any]:
 
 
 def thaw_spaces(thing: Any, saved: list[Any]) -> None:
-    """Give the spaces of an environment their generators back."""
+    """Restore the generators of an environment's spaces."""
     for name, states in zip(("action_space", "observation_space"), saved, strict=True):
         each = vars(thing).get(name) or vars(thing).get(f"_{name}")
         for space, state in zip(_with_parts(each), states, strict=False):
@@ -242,7 +246,7 @@ def _with_parts(space: Any) -> list[Any]:
 
 
 def kept(kind: type, known: Mapping[str, Kept]) -> Kept | None:
-    """Return what a known class keeps; ``None`` for any other."""
+    """Return the saved attributes of a known class; ``None`` for any other class."""
     kind = plain_base(kind)
     if issubclass(kind, AttributeState) and kind.__module__.startswith(_OWN):
         return Kept(kind.state_attributes, kind.lasting_attributes, kind.fixed_attributes)
@@ -252,7 +256,7 @@ def kept(kind: type, known: Mapping[str, Kept]) -> Kept | None:
 
 
 def attributes(thing: Any, names: tuple[str, ...]) -> Saved:
-    """Return attributes of a thing as a tree."""
+    """Return attributes of an object as a tree."""
     return {name: frozen(vars(thing)[name]) for name in names if name in vars(thing)}
 
 
@@ -276,10 +280,10 @@ def _fixed(env: Env) -> Saved:
 
 
 def _state(env: Env) -> tuple[Saved, Any]:
-    """Return what lasts, and what belongs to the episode.
+    """Return the state that lasts across episodes, and the state of the episode.
 
     Raises:
-        NotSavableError: the class is not known and says nothing of its state.
+        NotSavableError: the class is unknown and has no ``get_state()`` and ``set_state()``.
     """
     known, name = _known(env), class_name(type(env))
     base: type = gymnasium.Wrapper if isinstance(env, gymnasium.Wrapper) else gymnasium.Env
@@ -291,7 +295,7 @@ def _state(env: Env) -> tuple[Saved, Any]:
 
 
 def _reset_info(env: Env) -> Saved:
-    """Return what SB3's Monitor was given at the reset, as far as it can be saved; it adds it to its report."""
+    """Return the savable part of the reset info that SB3's Monitor adds to its report of the episode."""
     info = vars(env).get("current_reset_info")
     return {} if info is None else {"current_reset_info": frozen_where_possible([info])[0]}
 

@@ -1,4 +1,4 @@
-"""The contract between simulators and the rest of the house: an image and its ground-truth segmentation."""
+"""The contract between simulators and the rest of the package: an image and its ground-truth segmentation."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from camal_rl.spelling import did_you_mean
 LabelMap = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind")
 TERMINAL_KEY = "terminal_segmentation"
-"""Where the info of an episode that ended has the label map of its ``terminal_observation``."""
+"""The key of ``info`` for the label map of a ``terminal_observation``."""
 
 
 class ImageStack(NamedTuple):
-    """How many frames an observation shows side by side in its channels, the newest last.
+    """The frames that an observation stacks along its channels, the newest last.
 
     Attributes:
-        frames: 1 without a stack.
-        labels: whose label map comes with it: that of the ``newest`` frame, or the ``union`` of all.
+        frames: number of frames; 1 without a stack.
+        labels: the label map that comes with the observation: that of the ``newest`` frame, or the ``union`` of all.
     """
 
     frames: int = 1
@@ -42,7 +42,7 @@ class SegmentationSpec:
         relevant: names of the classes that matter for the decision.
 
     Raises:
-        TypeError: names that are no list of strings.
+        TypeError: ``names`` or ``relevant`` is not a list of strings.
         ValueError: no names or more than 256, a name twice, or a relevant class without a name.
     """
 
@@ -54,7 +54,7 @@ class SegmentationSpec:
         for key in ("names", "relevant"):
             object.__setattr__(self, key, _names(key, getattr(self, key)))
         if not 1 <= len(self.names) <= 256:
-            raise ValueError(f"a label map holds 1 to 256 classes, got {len(self.names)}")
+            raise ValueError(f"a label map must have 1 to 256 classes, got {len(self.names)}")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"class names must be unique, got {list(self.names)}")
         unknown = [name for name in self.relevant if name not in self.names]
@@ -63,7 +63,7 @@ class SegmentationSpec:
 
     @property
     def id(self) -> None:
-        """Nothing: SB3's ``VecMonitor`` takes every ``env.spec`` for Gymnasium's and writes its ``id`` to its log."""
+        """Always ``None``; SB3's ``VecMonitor`` takes every ``env.spec`` for Gymnasium's and logs its ``id``."""
 
     def with_relevant(self, relevant: Sequence[str] | None) -> SegmentationSpec:
         """Return this spec with another relevant set (``None`` keeps the present one)."""
@@ -78,15 +78,15 @@ class SegmentationSpec:
 
 def _names(key: str, given: object) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
-        raise TypeError(f"{key} is a list of class names, got {given!r}")
+        raise TypeError(f"{key} must be a list of class names, got {given!r}")
     return tuple(given)
 
 
 def as_spec(given: object) -> SegmentationSpec:
-    """Return a spec, also of a mapping ``{"names": [...], "relevant": [...]}`` as a YAML file gives it.
+    """Return a spec, also from a mapping ``{"names": [...], "relevant": [...]}``, as in a YAML file.
 
     Raises:
-        TypeError: neither, names that are missing or unknown, or no lists of strings.
+        TypeError: neither of these, missing or unknown keys, or values that are not lists of strings.
         ValueError: as for :class:`SegmentationSpec`.
     """
     if isinstance(given, SegmentationSpec):
@@ -94,7 +94,7 @@ def as_spec(given: object) -> SegmentationSpec:
     known = [item.name for item in fields(SegmentationSpec)]
     if not isinstance(given, Mapping):
         raise TypeError(
-            "a spec is a SegmentationSpec(names, relevant), or a dictionary with the keys names and relevant, "
+            "a spec must be a SegmentationSpec(names, relevant), or a dictionary with the keys names and relevant, "
             f"got {given!r}"
         )
     for key in given:
@@ -109,13 +109,13 @@ def as_spec(given: object) -> SegmentationSpec:
 class SegmentedVecEnv(VecEnv):
     """A Stable-Baselines3 vectorized environment that knows the segmentation of its current observations.
 
-    Whatever is assigned to ``spec`` is checked there and then: see :func:`as_spec`.
+    A value that is assigned to ``spec`` is checked immediately, by :func:`as_spec`.
     """
 
     spec: SegmentationSpec
 
     def __init_subclass__(cls, **given: Any) -> None:
-        """Check a spec that is given as an attribute of the class."""
+        """Check a spec that is a class attribute."""
         super().__init_subclass__(**given)
         if "spec" in vars(cls) and not hasattr(vars(cls)["spec"], "__get__"):
             cls.spec = as_spec(vars(cls)["spec"])
@@ -126,25 +126,25 @@ class SegmentedVecEnv(VecEnv):
 
     @property
     def action_names(self) -> tuple[str, ...] | None:
-        """What people call the actions, or the numbers of a continuous one; a wrapper has those that it wraps."""
+        """Names of the actions, or of the components of a continuous action; a wrapper has those of what it wraps."""
         wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
         return None if wrapped is None else wrapped.action_names
 
     @property
     def masking(self) -> str | None:
-        """What an agent sees of each image, if it sees objects only (:mod:`camal_rl.envs.masking`); else ``None``."""
+        """The name of the masking if an agent sees only objects (:mod:`camal_rl.envs.masking`); otherwise ``None``."""
         wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
         return None if wrapped is None else wrapped.masking
 
     @property
     def image_stack(self) -> ImageStack:
-        """How many frames an observation shows; a wrapper shows as many as what it wraps."""
+        """The frame stack of the observations; a wrapper has that of what it wraps."""
         wrapped = find_segmented(self.venv) if isinstance(self, VecEnvWrapper) else None
         return ImageStack() if wrapped is None else wrapped.image_stack
 
     @property
     def has_segmentation(self) -> bool:
-        """Whether masks are switched on; where they are off, ``segmentation`` raises."""
+        """Whether masks are switched on; if they are off, ``segmentation`` raises."""
         return True
 
     @abstractmethod
@@ -162,7 +162,7 @@ def find_segmented(env: VecEnv) -> SegmentedVecEnv | None:
 
 
 def masking_of(env: VecEnv | None) -> str | None:
-    """Return what an agent sees of each image where it sees objects only, ``None`` where it sees images as they are."""
+    """Return the name of the masking if an agent sees only objects, or ``None`` if it sees unmodified images."""
     segmented = None if env is None else find_segmented(env)
     return None if segmented is None else segmented.masking
 

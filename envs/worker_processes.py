@@ -1,4 +1,4 @@
-"""One process for each environment, with errors that say what to do where Python's and SB3's do not."""
+"""Runs each environment in its own process, with errors that say what to do when those of Python and SB3 do not."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from camal_rl.failures import RunFailure
 from camal_rl.processes import ending, let_signals_through, signals_held_back
 
 Maker = Callable[[], gymnasium.Env[Any, Any]]
-# How a worker ends that finds itself running the program from its start: no other program is likely to use it.
+# The exit code of a worker that starts to run the whole program again; other programs are unlikely to use it.
 _UNGUARDED = 119
-# How long a pipe may be closed before its process has ended.
+# How long after its pipe is closed a process may take to end.
 _GRACE_SECONDS = 5.0
 _ONE_PROCESS = "or use subproc=False, which steps every environment in this process"
 
 
 class WorkersError(RunFailure, RuntimeError):
-    """Worker processes that cannot start; the message says what to change."""
+    """Worker processes cannot start; the message says what to change."""
 
 
 class WorkerVecEnv(SubprocVecEnv):
-    """SB3's ``SubprocVecEnv``, whose workers start afresh and import the program (``spawn``).
+    """SB3's ``SubprocVecEnv`` with the start method ``spawn``: workers are new processes that import the program.
 
-    Not SB3's default, the fork server: its socket stays in the temporary folder when the program is killed.
+    SB3's default, the fork server, leaves its socket in the temporary folder when the program is killed.
 
     Args:
         makers: one function for each environment.
@@ -44,7 +44,7 @@ class WorkerVecEnv(SubprocVecEnv):
     Raises:
         TypeError: the makers cannot be sent to another process.
         WorkersError: a worker could not make its environment. No worker is left behind.
-        EnvironmentFailure: later, an environment failed, or its process ended. No worker is left behind.
+        EnvironmentFailure: in later calls: an environment failed, or its process ended. No worker is left behind.
     """
 
     def __init__(self, makers: Sequence[Maker]) -> None:
@@ -62,12 +62,12 @@ class WorkerVecEnv(SubprocVecEnv):
         return observations
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Tell every environment its action."""
+        """Send every environment its action."""
         with ending_with_a_worker(self):
             super().step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Return what every environment gave."""
+        """Return the results of the step."""
         with ending_with_a_worker(self):
             result = super().step_wait()
         self._check_told(result[3])
@@ -85,7 +85,7 @@ class WorkerVecEnv(SubprocVecEnv):
             return super().env_method(method_name, *args, indices=indices, **kwargs)
 
     def get_images(self) -> Sequence[Any]:
-        """Return a picture of every environment."""
+        """Return an image of every environment."""
         with ending_with_a_worker(self):
             return super().get_images()
 
@@ -97,19 +97,19 @@ class WorkerVecEnv(SubprocVecEnv):
             _abandon(self)
 
     def _check_told(self, infos: Sequence[Any]) -> None:
-        """Raise what a worker has told of its environment; all are closed before."""
+        """Raise a failure that a worker has reported, after all environments are closed."""
         for info in infos:
             if info and FAILURE in info:
                 self.close()
                 raise info[FAILURE]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Refuse copies: pipes and processes have none.
+        """Raise an error, because pipes and processes cannot be copied.
 
         Raises:
             TypeError: always.
         """
-        raise TypeError("environments in processes of their own cannot be copied or pickled; make them anew")
+        raise TypeError("environments in processes of their own cannot be copied or pickled; make new ones")
 
     def _start(self, makers: list[Maker]) -> str | None:
         """Start the workers; return what went wrong, with every worker ended, or ``None``."""
@@ -138,16 +138,16 @@ class WorkerVecEnv(SubprocVecEnv):
             )
         return (
             f"a worker process ended with code {code} before its environment was made; its own message is above this "
-            f"one. Mend what it says, {_ONE_PROCESS}"
+            f"one. Fix that error, {_ONE_PROCESS}"
         )
 
 
 @contextlib.contextmanager
 def ending_with_a_worker(venv: SubprocVecEnv) -> Iterator[None]:
-    """End every worker if one has ended, and say which and how.
+    """End every worker if one has ended, and report which one and how.
 
     Raises:
-        EnvironmentFailure: one has ended.
+        EnvironmentFailure: a worker has ended.
     """
     try:
         yield
@@ -177,12 +177,12 @@ def _abandon(venv: SubprocVecEnv) -> tuple[int, int | None] | None:
 
 
 def leave_if_imported_by_a_worker() -> None:
-    """End this process, silently, if it is a worker that is still importing the program that started it.
+    """End this process silently if it is a worker that is still importing the program that started it.
 
-    There, the program has no ``if __name__ == "__main__":`` around what starts workers. The process that started this
-    one sees how it ended and says so, once.
+    In that case the program starts workers outside of ``if __name__ == "__main__":``. The parent process sees the exit
+    code and reports the mistake once.
     """
-    # What Python's own check of the same mistake asks.
+    # Python's own check for the same mistake reads this attribute.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         sys.exit(_UNGUARDED)
 
@@ -193,15 +193,15 @@ def _check_can_be_sent(maker: Maker) -> None:
     except Exception as error:
         raise TypeError(
             f"the environment cannot be sent to worker processes: {error}; give a class, or a function that makes the "
-            f"environment with all that it holds, {_ONE_PROCESS}"
+            f"environment and everything in it, {_ONE_PROCESS}"
         ) from None
 
 
 @contextlib.contextmanager
 def _without_a_file_that_is_none() -> Iterator[None]:
-    """Have workers import no program that comes from the standard input: its ``__file__`` is no file, ``<stdin>``.
+    """Keep workers from importing a program from the standard input, whose ``__file__`` is ``<stdin>`` and not a file.
 
-    They need not: classes and functions of such a program are sent whole.
+    Workers need no import: classes and functions of such a program are sent to them in full.
     """
     program = sys.modules["__main__"]
     file = getattr(program, "__file__", None)
@@ -216,13 +216,13 @@ def _without_a_file_that_is_none() -> Iterator[None]:
 
 
 def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent: it can finish its step, write what it has, and close its workers."""
+    """Ignore Ctrl-C, so that the parent can finish its step, save its results and close its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_signals_through(signal.SIGINT)
 
 
 class _Reporting:
-    """Makes an environment in a worker, or an empty one that says what went wrong, once, where it can be read."""
+    """Makes an environment in a worker; if that fails, an empty one that holds the error message for the parent."""
 
     def __init__(self, make: Maker, index: int) -> None:
         self._make, self._index = make, index
@@ -236,7 +236,7 @@ class _Reporting:
 
 
 class _NotMade(gymnasium.Env[Any, Any]):
-    """Stands for an environment whose making failed."""
+    """Stands in for an environment that could not be made."""
 
     observation_space = gymnasium.spaces.Discrete(1)
     action_space = gymnasium.spaces.Discrete(1)

@@ -1,8 +1,8 @@
 """Gymnasium wrappers that change the image and ``info["segmentation"]`` together, so that both stay aligned.
 
-Each takes image observations ``uint8[H, W, C]`` and gives such; label maps are ``uint8[H, W]``. Where ``info`` holds no
-label map, only the image is changed. They compose in any order. A time limit needs no wrapper of its own: Gymnasium's
-``TimeLimit`` hands ``info`` on as it is.
+Each wrapper takes and returns image observations ``uint8[H, W, C]``; label maps are ``uint8[H, W]``. If ``info``
+contains no label map, only the image changes. The wrappers compose in any order. For a time limit use Gymnasium's
+``TimeLimit``, which does not change ``info``.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from camal_rl.envs.segmentation import ImageStack, LabelMap
 Image = npt.NDArray[np.uint8]
 StackLabels = Literal["newest", "union"]
 
-# What cv2.resize takes at once by area.
+# The number of channels that cv2.resize accepts with INTER_AREA.
 _CV2_CHANNELS = 4
 _NEIGHBORS = np.ones((3, 3), dtype=np.uint8)
 
 
 def union_labels(newest_first: Iterable[LabelMap]) -> LabelMap:
-    """Return one label map ``uint8[H, W]`` of several: a pixel has the label of the newest that has an object there."""
+    """Combine label maps into one, ``uint8[H, W]``: a pixel gets the label of the newest map with an object there."""
     return reduce(lambda newer, older: np.where(newer, newer, older), newest_first).copy()
 
 
 def pool_frames(frames: Sequence[Image]) -> Image:
-    """Return the maximum of one or more frames ``uint8[H, W, C]``, which shows what flickers in any of them."""
+    """Return the pixelwise maximum of frames ``uint8[H, W, C]``, which shows objects that flicker between frames."""
     return np.asarray(reduce(np.maximum, frames)).copy()
 
 
 def resize_image(image: Image, height: int, width: int) -> Image:
     """Return ``image (H, W, C)`` as ``uint8[height, width, C]``; each pixel is the mean of the area that it covers.
 
-    Where the image grows, OpenCV interpolates between pixels.
+    If the image is enlarged, OpenCV interpolates between pixels.
     """
     parts = [image[..., first : first + _CV2_CHANNELS] for first in range(0, image.shape[-1], _CV2_CHANNELS)]
     resized = [
@@ -57,9 +57,10 @@ def resize_image(image: Image, height: int, width: int) -> Image:
 def resize_labels(labels: LabelMap, height: int, width: int, min_coverage: float = 0.25) -> LabelMap:
     """Return a label map ``uint8[height, width]`` in which no object vanishes.
 
-    A pixel has the label of the class, other than the background, that covers most of it, if that covers at least
-    ``min_coverage`` of it: with the usual rule, one half, thin objects vanish. Of an object that labels no pixel so
-    far, and that touches none of its class that does, the pixel it covers most is kept, over whatever else is there.
+    A pixel gets the class, other than the background, that covers most of it, if that class covers at least
+    ``min_coverage`` of the pixel; with one half, the usual value, thin objects would vanish. An object that covers no
+    pixel enough still labels the pixel that it covers most, over any other class, unless its class covers a neighboring
+    pixel enough.
 
     Args:
         labels: ``uint8[H, W]``.
@@ -75,18 +76,18 @@ def resize_labels(labels: LabelMap, height: int, width: int, min_coverage: float
     kept = covered >= np.float32(min_coverage * labels.size)
     peak = (covered > 0) & (covered == _dilate(covered))
     lost = peak & (_dilate(kept.view(np.uint8)) == 0)
-    # A pixel that saves an object ranks above every area.
+    # A pixel that keeps a small object ranks above every area.
     rank = np.where(kept, covered, 0)
     rank[lost] = covered[lost] + labels.size
     winner = classes[rank.argmax(axis=-1)]
-    # einsum: a sum over so short an axis is slow otherwise.
+    # einsum is faster than sum over such a short axis.
     return winner * (np.einsum("hwk->hw", rank) > 0)
 
 
 def _covered_area(labels: LabelMap, height: int, width: int) -> tuple[LabelMap, npt.NDArray[np.float32]]:
-    """Return the classes but the background, and what each covers of each new pixel, ``[height, width, K]``.
+    """Return the ``K`` classes except the background, and the area of each new pixel that each covers, ``[h, w, K]``.
 
-    Areas are whole numbers, in units that make a new pixel's area the number of old pixels.
+    Areas are whole numbers: the unit is chosen so that a new pixel's area is the number of old pixels.
     """
     flat = labels.ravel()
     positions = np.flatnonzero(flat)
@@ -107,10 +108,10 @@ def _covered_area(labels: LabelMap, height: int, width: int) -> tuple[LabelMap, 
 
 @lru_cache(maxsize=64)
 def _overlaps(old: int, new: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the new pixels that each old one of a line overlaps, and how far, both ``[N, old]``.
+    """Return which new pixels each old pixel of a line overlaps, and by how much, both ``[N, old]``.
 
-    In units in which a new pixel is ``old`` long and an old one ``new``. Where an old pixel overlaps fewer than ``N``,
-    the overlap of the rest is 0.
+    The unit of length is chosen so that a new pixel is ``old`` long and an old pixel ``new``. If an old pixel overlaps
+    fewer than ``N`` new pixels, the remaining overlaps are 0.
     """
     start = np.arange(old) * new
     cells = start // old + np.arange(2 + new // old)[:, None]
@@ -125,7 +126,7 @@ def _dilate(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 class _ImageWrapper(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any], ABC):
-    """Changes each observation and its label map by the same function of their position."""
+    """Base of the wrappers that change each observation and its label map on their own, without other frames."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -134,7 +135,7 @@ class _ImageWrapper(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, A
 
     @abstractmethod
     def new_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
-        """Return the shape of the new observations; called once, first."""
+        """Return the shape of the new observations; called once, in ``__init__``."""
 
     @abstractmethod
     def change_image(self, image: Image) -> Image:
@@ -162,10 +163,10 @@ def image_shape(space: spaces.Space[Any]) -> tuple[int, int, int]:
     """Return (H, W, C) of a space of images.
 
     Raises:
-        ValueError: the observations are no ``uint8[H, W, C]``.
+        ValueError: the observations are not ``uint8[H, W, C]``.
     """
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-        raise ValueError(f"the wrapper takes image observations uint8[H, W, C], got {space}")
+        raise ValueError(f"the wrapper needs image observations uint8[H, W, C], got {space}")
     height, width, channels = space.shape
     return height, width, channels
 
@@ -176,8 +177,8 @@ class SegmentedResize(_ImageWrapper):
     Args:
         env: gives images ``uint8[H, W, C]``.
         height: new height in pixels.
-        width: new width; ``None`` is the height.
-        min_coverage: the share of a pixel, in (0, 1], from which on an object labels it.
+        width: new width in pixels; ``None`` means the same as ``height``.
+        min_coverage: the share of a pixel, in (0, 1], that a class must cover to label it.
     """
 
     def __init__(
@@ -185,14 +186,14 @@ class SegmentedResize(_ImageWrapper):
     ) -> None:
         self._height, self._width = height, height if width is None else width
         if min(self._height, self._width) < 1:
-            raise ValueError(f"the new size is at least 1 x 1, got {self._height} x {self._width}")
+            raise ValueError(f"the new size must be at least 1 x 1, got {self._height} x {self._width}")
         if not 0 < min_coverage <= 1:
-            raise ValueError(f"min_coverage is a share in (0, 1], got {min_coverage}")
+            raise ValueError(f"min_coverage must be in (0, 1], got {min_coverage}")
         self._min_coverage = min_coverage
         super().__init__(env)
 
     def new_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
-        """Return the new size with as many channels."""
+        """Return the new size with the same number of channels."""
         return self._height, self._width, channels
 
     def change_image(self, image: Image) -> Image:
@@ -205,12 +206,12 @@ class SegmentedResize(_ImageWrapper):
 
 
 class SegmentedGrayscale(_ImageWrapper):
-    """Turns RGB into one channel of luminance; the label map stays."""
+    """Converts RGB to one channel of luminance; the label map stays the same."""
 
     def new_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
         """Return the same size with one channel."""
         if channels != 3:
-            raise ValueError(f"grayscale takes RGB images uint8[H, W, 3], got {channels} channels")
+            raise ValueError(f"grayscale needs RGB images uint8[H, W, 3], got {channels} channels")
         return height, width, 1
 
     def change_image(self, image: Image) -> Image:
@@ -234,7 +235,7 @@ class SegmentedCrop(_ImageWrapper):
         super().__init__(env)
 
     def new_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
-        """Return the rectangle's size with as many channels."""
+        """Return the rectangle's size with the same number of channels."""
         bottom, right = self._top + self._height, self._left + self._width
         if min(self._top, self._left) < 0 or min(self._height, self._width) < 1 or bottom > height or right > width:
             raise ValueError(
@@ -253,14 +254,14 @@ class SegmentedCrop(_ImageWrapper):
 
 
 class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Shows the last frames side by side in the channels, the newest last: ``uint8[H, W, C * frames]``.
+    """Stacks the last frames along the channels, the newest last: ``uint8[H, W, C * frames]``.
 
-    An episode starts with its first frame in every place.
+    An episode starts with copies of its first frame.
 
     Args:
         env: gives images ``uint8[H, W, C]``.
-        frames: how many are shown.
-        labels: ``newest``, the label map is that of the newest frame; ``union``, of all frames, newer over older.
+        frames: number of frames.
+        labels: ``newest``: the label map of the newest frame; ``union``: of all frames, newer over older.
     """
 
     state_attributes = ("_stack", "_labels")
@@ -268,9 +269,9 @@ class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, 
     def __init__(self, env: gymnasium.Env[Any, Any], frames: int, labels: StackLabels = "newest") -> None:
         super().__init__(env)
         if frames < 1:
-            raise ValueError(f"a stack holds at least 1 frame, got {frames}")
+            raise ValueError(f"a frame stack must have at least 1 frame, got {frames}")
         if labels not in ("newest", "union"):
-            raise ValueError(f"labels is 'newest' or 'union', got {labels!r}")
+            raise ValueError(f"labels must be 'newest' or 'union', got {labels!r}")
         height, width, self._channels = image_shape(env.observation_space)
         self.observation_space = spaces.Box(0, 255, (height, width, self._channels * frames), np.uint8)
         self._frames, self._stack_labels = frames, labels
@@ -292,7 +293,7 @@ class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, 
 
     @property
     def image_stack(self) -> ImageStack:
-        """How many frames an observation shows, and whose label map comes with it."""
+        """The number of frames in an observation, and which of their label maps comes with it."""
         return ImageStack(self._frames, self._stack_labels)
 
     def _change_info(self, info: dict[str, Any]) -> dict[str, Any]:
@@ -303,22 +304,22 @@ class SegmentedFrameStack(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, 
 
 
 class SegmentedFrameSkip(AttributeState, Copyable, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Repeats each action and shows the maximum of the last raw frames; rewards are summed.
+    """Repeats each action, sums the rewards and returns the pixelwise maximum of the last raw frames.
 
-    The label map is the union of those of the frames that the maximum shows, newer over older. An episode that ends
-    early shows the last raw frames that this step had, never one of the step before. A reset shows its one frame.
+    The label map is the union over the same frames, newer over older. If an episode ends early, the maximum is over the
+    raw frames of this step only, never of the step before. ``reset`` returns its single frame.
 
     Args:
         env: gives images ``uint8[H, W, C]``.
         skip: how often an action is repeated.
-        pool: of how many of the last raw frames the maximum is taken, at most ``skip``.
+        pool: number of last raw frames in the maximum, at most ``skip``.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], skip: int = 4, pool: int = 2) -> None:
         super().__init__(env)
         image_shape(env.observation_space)
         if not 1 <= pool <= skip:
-            raise ValueError(f"skip and pool satisfy 1 <= pool <= skip, got skip={skip}, pool={pool}")
+            raise ValueError(f"skip and pool must satisfy 1 <= pool <= skip, got skip={skip}, pool={pool}")
         self._skip, self._pool = skip, pool
 
     def step(self, action: Any) -> tuple[Image, SupportsFloat, bool, bool, dict[str, Any]]:

@@ -53,10 +53,10 @@ def info(name: str) -> EnvInfo:
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the options of each level set: the 200 training levels, and levels that are none of them.
+    """Return the options of each level set: the 200 training levels, and other levels.
 
-    ``num_levels=0`` would mean every level, the training ones included; the held-out set is a range that starts after
-    them.
+    ``num_levels=0`` would mean every level, including the training levels, so the held-out set is a range that starts
+    after them.
     """
     held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
     return {

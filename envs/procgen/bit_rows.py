@@ -1,4 +1,4 @@
-"""Masks as one 64-bit number for each row of 64 pixels: rows are moved and joined a word at a time."""
+"""Masks with one 64-bit integer for each row of 64 pixels, so that bit operations process a whole row at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def bit_rows(mask: npt.NDArray[np.bool_]) -> BitRows:
     """Return ``uint64 (...)`` of a mask ``bool (..., 64)``; bit ``x`` of a row is its column ``x``.
 
     Raises:
-        ValueError: rows of another width.
+        ValueError: the rows are not 64 pixels wide.
     """
     if mask.shape[-1] != WIDTH:
-        raise ValueError(f"Procgen's frames are {WIDTH} pixels wide, got {mask.shape[-1]}")
+        raise ValueError(f"Procgen's frames must be {WIDTH} pixels wide, got {mask.shape[-1]}")
     packed = np.packbits(mask.reshape(-1), bitorder="little").view("<u8")
     return packed.reshape(mask.shape[:-1])
 
@@ -29,7 +29,7 @@ def pixels(rows: BitRows) -> npt.NDArray[np.uint8]:
 
 
 def set_everywhere_nearby(rows: BitRows, distance: int) -> BitRows:
-    """Return which pixels of ``rows (n, H)`` have set ones, or the border, at a distance in all four directions."""
+    """Return which pixels of ``rows (n, H)`` have a set pixel, or the border, at a distance in all four directions."""
     step = np.uint64(distance)
     at_left, at_right = np.uint64((1 << distance) - 1), np.uint64(_ALL << (WIDTH - distance) & _ALL)
     nearby = ((rows << step) | at_left) & ((rows >> step) | at_right)

@@ -1,12 +1,13 @@
 """What each Procgen game draws: object types, their classes, and which classes the decision depends on.
 
 ``drawn`` maps the type that is drawn (``image_for_type(image_type)`` in the game's C++ source) to a class, because
-games draw one object with several types: coinrun's player has one type per running sprite. Ids and remappings were
-read in openai/procgen 0.10.7 and checked against renders (``benchmarks/procgen_masks.py``).
+games draw one object with several types: coinrun's player has one type per running sprite. Ids and remappings are from
+the source of openai/procgen 0.10.7 and were checked against renders (``benchmarks/procgen_masks.py``).
 
-The relevant set is what the decision depends on, not what moves. Terrain counts through its edges, what one stands on
-and bumps into: its inside says nothing. In mazes the walls' edges cover most of the frame, so that calling them
-relevant would tell the agent nothing; there the objects alone are relevant.
+The relevant set contains the classes that the decision depends on, whether they move or not. Of the terrain, only the
+edges are relevant, because the agent stands on them and bumps into them; the inside carries no information. In mazes
+the walls' edges cover most of the frame. Marking them as relevant would tell the agent nothing, so only objects are
+relevant there.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class GameClasses:
     Attributes:
         drawn: class by drawn type.
         relevant: the default relevant set.
-        colors: class by color, for what the game paints itself, outside the scheme of one color per type.
-        edges: class of a terrain's edge by the class of the terrain; empty when edges are not told apart.
+        colors: class by color, for shapes that the game paints itself, outside the scheme of one color per type.
+        edges: class of a terrain's edge by the class of the terrain; empty if edges have no class of their own.
         themes: number of themes by drawn type, for types whose themes the flat-color render must keep.
         theme_classes: class by (drawn type, theme), where the theme decides the class.
-        display: classes painted onto the screen, which hide the world without being in it.
-        turned: classes of a single object shown turned by 90 degrees, whose box has to be turned as well.
-        translucent: colors with an opacity in [0, 255] that the game paints over classes it leaves visible.
+        display: classes painted onto the screen, in front of the world but not part of it.
+        turned: classes of a single object that is drawn turned by 90 degrees, so that its box has to be turned as well.
+        translucent: colors with an opacity in [0, 255]; classes behind them stay visible.
     """
 
     drawn: Mapping[int, str]
@@ -58,20 +59,20 @@ class GameClasses:
 
     @property
     def spec(self) -> SegmentationSpec:
-        """The segmentation contract of the game, with the default relevant set."""
+        """The classes of the game and its default relevant set."""
         return SegmentationSpec(self.names, self.relevant)
 
 
 GAMES: Mapping[str, GameClasses] = MappingProxyType(
     {
-        # Which fish are smaller than the agent decides everything.
+        # All decisions depend on which fish are smaller than the agent.
         "bigfish": GameClasses(
             drawn={0: "agent", 2: "fish"},
             relevant=("agent", "fish"),
             themes={2: 3},
         ),
-        # The shield says when the boss can be hit; meteors are cover and kill at a touch. A laser's trail is drawn with
-        # the laser's own sprite, so both are one class. The agent's own lasers change nothing about what to do next.
+        # The shield shows when the boss can be hit. Meteors give cover and kill on contact. A laser's trail is drawn
+        # with the laser's own sprite, so both are one class. The agent's own lasers do not affect its next decision.
         "bossfight": GameClasses(
             drawn={
                 0: "agent",
@@ -116,7 +117,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             colors={(0, 255, 0): "orb"},
             edges={"wall": "wall_edge"},
         ),
-        # Platforms to jump to and their ends, enemies on them, coins.
+        # Relevant: the edges of the platforms to jump to, the enemies on them, and coins.
         "climber": GameClasses(
             drawn={
                 0: "agent",
@@ -132,8 +133,8 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             relevant=("agent", "coin", "enemy", "wall_edge"),
             edges={"wall": "wall_edge"},
         ),
-        # Ground and pits through their edges, everything that kills, crates to jump on, and the coin. Walking enemies
-        # leave a trail.
+        # Relevant: the edges of ground and pits, everything that kills, crates to jump on, and the coin. Walking
+        # enemies leave a trail.
         "coinrun": GameClasses(
             drawn={
                 0: "agent",
@@ -170,7 +171,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             },
             relevant=("agent", "wall", "enemy", "closed_door", "enemy_ball", "open_door"),
         ),
-        # The robot drives on by itself: gaps in walls, locks to throw keys at, what to eat and what not.
+        # The robot drives by itself. Relevant: gaps in walls, locks to throw keys at, good and bad food.
         "fruitbot": GameClasses(
             drawn={
                 0: "agent",
@@ -185,7 +186,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             },
             relevant=("agent", "wall", "bad_food", "fruit", "door", "lock", "present"),
         ),
-        # The keys held, shown in the corner, say which doors open.
+        # The held keys, shown in the corner, determine which doors open.
         "heist": GameClasses(
             drawn={0: "agent", 1: "locked_door", 2: "key", 9: "gem", 11: "held_key", 51: "wall"},
             relevant=("agent", "locked_door", "key", "gem", "held_key"),
@@ -215,7 +216,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             display=("compass",),
             translucent=(((255, 255, 255), 120),),
         ),
-        # Logs carry over the water, so the water between them is what is no log.
+        # Logs carry the agent over the water. The water is not relevant: it is everything between the logs.
         "leaper": GameClasses(
             drawn={0: "agent", 1: "log", 2: "road", 3: "water", 4: "car", 5: "finish_line"},
             relevant=("agent", "log", "car", "finish_line"),
@@ -226,7 +227,7 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             relevant=("agent", "cheese"),
             edges={"wall": "wall_edge"},
         ),
-        # Boulders and diamonds fall when what carries them is dug away; dirt fills the rest of the frame.
+        # Boulders and diamonds fall when the dirt under them is dug away; dirt fills the rest of the frame.
         "miner": GameClasses(
             drawn={0: "agent", 1: "boulder", 2: "diamond", 5: "enemy", 6: "exit", 9: "dirt", 10: "outside"},
             relevant=("agent", "boulder", "diamond", "enemy", "exit"),
@@ -250,8 +251,8 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             edges={"wall": "wall_edge"},
             display=("jump_charge",),
         ),
-        # The legend in the corner shows which ships to sink; panels stop cannon balls. Player and ships share a type:
-        # see ``repaint.py`` for how they are told apart.
+        # The legend in the corner shows which ships to sink; panels stop cannon balls. Player and ships share a type;
+        # ``repaint.py`` separates them.
         "plunder": GameClasses(
             drawn={0: "agent", 1: "cannon_ball", 2: "legend", 4: "legend_background", 6: "panel", **_EXPLOSION},
             relevant=("agent", "target_ship", "other_ship", "legend", "panel"),
@@ -260,8 +261,8 @@ GAMES: Mapping[str, GameClasses] = MappingProxyType(
             display=("display",),
             turned=("agent",),
         ),
-        # A bullet of the agent's own is reward on its way: the value depends on it. Clouds hide what flies behind them
-        # but do no harm.
+        # The agent's own bullets lead to rewards, so the value depends on them. Clouds hide what flies behind them but
+        # do no harm.
         "starpilot": GameClasses(
             drawn={
                 0: "agent",

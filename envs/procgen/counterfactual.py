@@ -1,7 +1,7 @@
 """Procgen's current frames redrawn with another background, other themes, or without some objects.
 
-A second simulator of the same game is given each environment's state with a few fields edited, and draws it. It never
-steps, and the running simulator is only asked for its states, so the game goes on as if nothing had been asked.
+A second simulator of the same game draws each environment's state with a few fields edited. It never steps, and the
+running simulator's states are only read, so the game is not affected.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class DrawnObject:
     Attributes:
         class_name: its class.
         box: ``(left, top, right, bottom)`` in pixels of the frame; rotated sprites reach beyond it.
-        is_cell: whether it is a cell of the grid (or else an entity).
-        index: of the cell or of the entity in the state.
+        is_cell: whether it is a cell of the grid; otherwise it is an entity.
+        index: index of the cell or of the entity in the state.
     """
 
     class_name: str
@@ -80,7 +80,7 @@ class DrawnObject:
 
 
 def procgen_interventions(game: str, options: ProcgenOptions) -> tuple[Intervention, ...]:
-    """Return what can be redrawn of a game with these options; nothing with generated assets, which have no states."""
+    """Return the interventions of a game with these options; none with generated assets, which have no states."""
     if options.use_generated_assets:
         return ()
     found: list[Intervention] = []
@@ -121,7 +121,7 @@ def _edit_of(intervention: Intervention, game: str) -> Edit:
 
 
 def drawn_objects(state: bytes, game: str) -> list[DrawnObject]:
-    """Return the objects in sight, the agent included; terrain and what is painted onto the screen are none."""
+    """Return the objects in sight, including the agent, but without terrain and displays on the screen."""
     editable, classes = bytearray(state), GAMES[game]
     skipped = {"", *classes.edges, *classes.display}
     place = world(editable)
@@ -142,7 +142,7 @@ def drawn_objects(state: bytes, game: str) -> list[DrawnObject]:
 def _screen_boxes(
     state: bytearray, centers: npt.NDArray[Any], radii: npt.NDArray[Any]
 ) -> list[tuple[float, float, float, float]]:
-    """Turn boxes in the world (y upwards) into boxes in the frame; the camera is where the last frame left it."""
+    """Convert boxes in the world (y upwards) to boxes in the frame, with the camera position of the last frame."""
     place = world(state)
     (view,) = read_floats(state, place.view_dim, 1)
     middle = np.array(read_floats(state, place.center, 2))
@@ -152,7 +152,7 @@ def _screen_boxes(
 
 
 def remove_object(state: bytearray, item: DrawnObject) -> None:
-    """Draw nothing where one object is, in place."""
+    """Hide one object, in place."""
     if item.is_cell:
         cells(state)[item.index] = SPACE
     else:
@@ -160,7 +160,7 @@ def remove_object(state: bytearray, item: DrawnObject) -> None:
 
 
 class Redrawer:
-    """Draws edited states of one game; made when the first counterfactual is asked for."""
+    """Draws edited states of one game; created for the first counterfactual."""
 
     def __init__(
         self, game: str, num_envs: int, options: ProcgenOptions, relevant: Sequence[str], segmentation: str | None
@@ -172,11 +172,13 @@ class Redrawer:
         self._renderer: BoxMaskRenderer | None = None
 
     def counterfactual(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> Counterfactual:
-        """Draw the states, which show the frames ``current``, under an intervention."""
+        """Draw the states, whose frames are ``current``, under an intervention."""
         return Counterfactual.between(current, self._draw(states, self._edits(states, current, intervention)))
 
     def labels(self, states: Sequence[bytes], current: Images, intervention: Intervention) -> LabelMap:
-        """Return label maps ``uint8[num, 64, 64]`` of what :meth:`counterfactual` draws; the first call starts more.
+        """Return label maps ``uint8[num, 64, 64]`` of the images from :meth:`counterfactual`.
+
+        The first call starts one or two more simulators.
 
         Raises:
             ValueError: masks are switched off.
@@ -207,7 +209,7 @@ class Redrawer:
     def _edits_of_first_visible(
         self, states: Sequence[bytes], current: Images, intervention: Intervention
     ) -> list[Edit]:
-        """Remove the first object of each state's order whose absence shows: others lie behind something."""
+        """Remove, in each state, the first object whose removal changes the frame; objects before it are hidden."""
         orders = [self._order(state, intervention) for state in states]
         edits: list[Edit] = [_nothing] * len(states)
         pending = np.ones(len(states), dtype=bool)

@@ -1,7 +1,7 @@
 """Edits of a Procgen state that change what is drawn: another background, other themes, fewer objects.
 
-An edited state is drawn once and never played on, so an edit may take any liberty that the drawing code does not see.
-What each field does, and which fields a game keeps at the end of its state, was read in openai/procgen 0.10.7.
+An edited state is drawn once and never played, so an edit may break anything that the drawing code does not read. What
+each field does, and which fields a game stores at the end of its state, is from the source of openai/procgen 0.10.7.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPACE = 100
 _MEMORY_MODE = 10
 Names = npt.NDArray[np.str_]
 
-# How many images a game can paint behind the world (resources.cpp; platform games may also show the space images).
+# Number of background images of each game (resources.cpp; platform games may also show the space images).
 _SPACE, _TOP_DOWN, _PLATFORM, _WATER, _WATER_SURFACE = 13, 9, 62, 7, 4
 BACKGROUNDS: Mapping[str, int] = MappingProxyType(
     {
@@ -51,9 +51,10 @@ BACKGROUNDS: Mapping[str, int] = MappingProxyType(
     }
 )
 
-# Number of themes by drawn type of an entity, where a theme has no meaning to the game and does not size the object:
-# any of them could have been drawn for this state. (Sizes follow the sprite for bigfish's fish, bossfight's ships and
-# meteors, starpilot's turrets, fruitbot's food; themes have a meaning in heist and plunder, and animate leaper's frog.)
+# Number of themes by drawn type of an entity, for themes that affect neither the rules nor the size of the object: any
+# of them could have been drawn for this state. (Not included: bigfish's fish, bossfight's ships and meteors,
+# starpilot's turrets and fruitbot's food have the size of their sprite; themes affect the rules in heist and plunder;
+# leaper animates its frog by themes.)
 THEMES: Mapping[str, Mapping[int, int]] = MappingProxyType(
     {
         "bossfight": {1: 3, 4: 3},
@@ -67,7 +68,7 @@ THEMES: Mapping[str, Mapping[int, int]] = MappingProxyType(
     }
 )
 
-# Where a platform game keeps the theme of its terrain (bytes from the end of the state), and how many there are.
+# The offset of the terrain's theme in a platform game (bytes from the end of the state), and the number of themes.
 WALL_THEMES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"climber": (-16, 4), "coinrun": (-28, 6), "jumper": (-12, 4), "ninja": (-24, 3)}
 )
@@ -87,7 +88,7 @@ _PLUNDER_TYPES = {0: "agent", 2: "legend", 3: "legend_background"}
 
 
 def entity_classes(state: bytearray, game: str) -> Names:
-    """Return the class of every entity as ``str[num_entities]``, empty for what is not drawn."""
+    """Return the class of every entity as ``str[num_entities]``, empty for entities that are not drawn."""
     found, drawn = entities(state), GAMES[game].drawn
     names = np.array([drawn.get(int(kind), "") for kind in found["image_type"]], dtype="<U32")
     if game in _SPECIAL_ENTITIES:
@@ -96,7 +97,7 @@ def entity_classes(state: bytearray, game: str) -> Names:
 
 
 def cell_classes(state: bytearray, game: str) -> Names:
-    """Return the class of every grid cell as ``str[num_cells]``, empty for what is not drawn."""
+    """Return the class of every grid cell as ``str[num_cells]``, empty for cells that are not drawn."""
     types, indices = np.unique(cells(state), return_inverse=True)
     return np.array([_cell_class(game, int(kind)) for kind in types], dtype="<U32")[indices]
 
@@ -146,9 +147,9 @@ def removable_classes(game: str) -> tuple[str, ...]:
 
 
 def remove_class(state: bytearray, game: str, name: str) -> None:
-    """Draw nothing where objects of a class are, in place: entities, grid cells, what lies outside the grid, displays.
+    """Hide all objects of a class, in place: entities, grid cells, the area outside the grid, displays.
 
-    An object that is not drawn has type 100 (space), which no drawing code paints.
+    Hidden entities and cells get type 100 (space), which no drawing code paints.
     """
     entities(state)["image_type"][entity_classes(state, game) == name] = SPACE
     cells(state)[cell_classes(state, game) == name] = SPACE
@@ -160,9 +161,9 @@ def remove_class(state: bytearray, game: str, name: str) -> None:
 
 
 def _remove_compass(state: bytearray) -> None:
-    """Leave the compass out, as memory mode does.
+    """Hide the compass, as memory mode does.
 
-    The puff under a double jump is painted together with it, so nothing is changed while there is one.
+    Memory mode also hides the puff under a double jump, so nothing changes while there is a puff.
     """
     if read_int(state, _JUMPER_JUMP_DELTA) >= 0 or read_int(state, _JUMPER_HAS_SUPPORT) > 0:
         set_options(state, distribution_mode=_MEMORY_MODE)
@@ -187,20 +188,20 @@ _DISPLAYS: Mapping[tuple[str, str], Callable[[bytearray], None]] = MappingProxyT
 
 
 def other_background(state: bytearray, game: str, number: int, count: int) -> None:
-    """Paint another background, in place: the ``number``-th of ``count`` (from 1), evenly spaced after the present one.
+    """Choose another background, in place: the ``number``-th (from 1) of ``count``, evenly spaced after the current.
 
     Raises:
-        ValueError: the game has not that many others.
+        ValueError: ``number`` is not in [1, ``count``], or the game has fewer than ``count`` other backgrounds.
     """
     total = BACKGROUNDS[game]
     if not 1 <= number <= count < total:
-        raise ValueError(f"{game} has {total - 1} other backgrounds, so number and count are at most that")
+        raise ValueError(f"{game} has {total - 1} other backgrounds; 1 <= number <= count <= that must hold")
     offset = world(state).background_index
     write_int(state, offset, (read_int(state, offset) + number * total // (count + 1)) % total)
 
 
 def other_themes(state: bytearray, game: str, number: int) -> None:
-    """Draw the types of :data:`THEMES` and the terrain in the theme ``number`` after their own, in place."""
+    """Shift the themes of the terrain and of the types in :data:`THEMES` by ``number``, in place."""
     found = entities(state)
     for kind, total in THEMES.get(game, {}).items():
         chosen = found["image_type"] == kind

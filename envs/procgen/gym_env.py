@@ -21,10 +21,10 @@ Frame = npt.NDArray[np.uint8]
 class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
     """One Procgen game, with the label map of each observation as ``info["segmentation"]``.
 
-    Procgen resets itself and never shows an episode's last frame. ``step`` therefore returns, when it terminates, the
-    frame before (with its own label map), and ``reset`` then returns the first frame of the episode that the simulator
-    has already started. Within an episode ``reset`` ends it and starts the next. Every end is a termination: the
-    simulator does not tell its time limit apart.
+    Procgen resets itself and never shows an episode's last frame. A ``step`` that terminates therefore returns the
+    previous frame again, with that frame's label map. The next ``reset`` returns the first frame of the episode that
+    the simulator has already started. A ``reset`` within an episode ends that episode and starts the next one. Every
+    end is a termination, because the simulator does not report its time limit.
 
     ``reset(seed=...)`` makes the simulator again, so that the same seed gives the same levels.
 
@@ -36,7 +36,7 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
         **options: see :class:`~camal_rl.envs.procgen.options.ProcgenOptions`.
 
     Attributes:
-        action_names: what people call the actions.
+        action_names: names of the actions.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}  # noqa: RUF012, Gymnasium's own declaration
@@ -96,7 +96,7 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
         return self._frame.copy(), float(rewards[0]), terminated, False, info
 
     def _look(self) -> None:
-        """Take over what the simulator shows: copies, because an episode's last frame outlives it there."""
+        """Copy the frame, picture and label map, because an episode's last frame is needed after its end."""
         self._frame = self._venv.observations()[0].copy()
         if self.render_mode is not None:
             self._picture = self._venv.get_images()[0]
@@ -110,10 +110,11 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
         return info
 
     def get_state(self) -> dict[str, Any]:
-        """Return the simulator's state, and the frame that is shown.
+        """Return the simulator's state and the current frame.
 
         Raises:
-            ValueError: the environment is closed, or has generated assets, which have no states.
+            ValueError: the environment is closed.
+            NotSavableError: the environment has generated assets, which have no states.
         """
         return {
             "game": self._venv.whole_state_options(),
@@ -124,20 +125,20 @@ class ProcgenEnv(Copyable, gymnasium.Env[Frame, np.int64]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`.
+        """Restore a state from :meth:`get_state`.
 
         Raises:
-            ValueError: the state of a game with other options.
+            ValueError: the state belongs to another game, or to other options.
         """
         if state["game"] != self._venv.whole_state_options():
-            raise ValueError(f"it is the state of another game: {state['game']}")
+            raise ValueError(f"the state belongs to another game or to other options: {state['game']}")
         self._venv.set_whole_state(state["simulator"])
         self._seeded, self._episode_is_new, self._episode.running = state["episode"]
         self._frame, self._picture, self._labels = state["shown"]
         self._venv.reset_infos = [{"level_seed": state["level_seed"]}]
 
     def render(self) -> Frame | None:
-        """Return the frame of the present observation in 512 x 512 pixels, with ``render_mode="rgb_array"``."""
+        """Return the current frame in 512 x 512 pixels with ``render_mode="rgb_array"``; otherwise ``None``."""
         return None if self.render_mode is None else self._picture.copy()
 
     def close(self) -> None:

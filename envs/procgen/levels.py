@@ -1,8 +1,8 @@
 """Held-out levels that look like training levels: how to find and exclude them.
 
-Different seeds can give the same level, in easy mode most of all (openai/procgen issue 100: coinrun 24 %, maze 20 %,
-ninja 4 % of test levels). What can be known without playing is the first frame: an episode that starts with a frame of
-a training level counts as a duplicate.
+Different seeds can give the same level, above all in easy mode (openai/procgen issue 100: coinrun 24 %, maze 20 %,
+ninja 4 % of test levels). Only the first frame is known without playing, so an episode counts as a duplicate if it
+starts with the first frame of a training level.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def first_frames(game: str, start_level: int, num_levels: int, **options: Any) -
         game: name of the game.
         start_level: seed of the first level.
         num_levels: how many levels, at least 1.
-        **options: Procgen's other options, as the environment has whose levels are meant.
+        **options: Procgen's other options, with the values of the environment that plays the levels.
 
     Raises:
         ValueError: ``num_levels`` below 1, or generated assets.
@@ -48,7 +48,7 @@ def first_frames(game: str, start_level: int, num_levels: int, **options: Any) -
 
 
 def _visit(simulator: Simulator, levels: range) -> dict[int, bytes]:
-    """Send the simulator's copies to one level after the other, through the level range in their state."""
+    """Start one level after the other in the simulator's copies, by setting the level range in their state."""
     found: dict[int, bytes] = {}
     for first in range(0, len(levels), simulator.num):
         batch = levels[first : first + simulator.num]
@@ -65,11 +65,14 @@ def _visit(simulator: Simulator, levels: range) -> dict[int, bytes]:
 def training_fingerprints(game: str, train_options: Mapping[str, Any]) -> frozenset[bytes]:
     """Return the fingerprints of the first frames of all training levels.
 
-    An evaluation on held-out levels leaves out (and counts) the episodes whose first frame is one of these.
+    An evaluation on held-out levels excludes (and counts) the episodes whose first frame is one of these.
 
     Args:
         game: name of the game.
-        train_options: the options of training; ``num_levels`` has to be there and not 0.
+        train_options: the options of training; ``num_levels`` must be given and at least 1.
+
+    Raises:
+        ValueError: as for :func:`first_frames`.
     """
     options = dict(train_options)
     start_level, num_levels = options.pop("start_level", 0), options.pop("num_levels", 0)
@@ -77,7 +80,7 @@ def training_fingerprints(game: str, train_options: Mapping[str, Any]) -> frozen
 
 
 def duplicate_levels(game: str, train_options: Mapping[str, Any], start_level: int, num_levels: int) -> list[int]:
-    """Return the levels in ``[start_level, start_level + num_levels)`` that start with a training level's frame."""
+    """Return the levels in ``[start_level, start_level + num_levels)`` with the first frame of a training level."""
     known = training_fingerprints(game, train_options)
     options = {name: value for name, value in train_options.items() if name not in ("start_level", "num_levels")}
     frames = first_frames(game, start_level, num_levels, **options)

@@ -1,7 +1,8 @@
-"""Procgen's C++ library, by whichever package brings it for this Python: the same levels, states and rewards.
+"""Procgen's C++ library, from the package that provides it for this Python version.
 
 ``procgen`` (also as ``procgen-mirror``) has wheels up to Python 3.12 and calls the library through gym3.
-``procgen-gym`` has wheels from Python 3.13 on and calls it through ctypes. The games' C++ code is the same in both.
+``procgen-gym`` has wheels from Python 3.13 on and calls it through ctypes. The games' C++ code is the same in both, and
+so are levels, states and rewards.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _STATE_FUNCTIONS = ["int get_state(libenv_env *, int, char *, int);", "void set_
 
 
 class Library(ABC):
-    """``num`` copies of one game inside the library. What is returned is overwritten by the next step."""
+    """``num`` copies of one game inside the library. The next step overwrites the returned arrays."""
 
     @abstractmethod
     def act(self, actions: npt.NDArray[np.int32]) -> None:
@@ -80,10 +81,11 @@ class _Gym3(Library):
     ) -> None:
         make = package.ProcgenGym3Env if pack is None else _with_sprites(package, pack)
         self._env = make(num=num, env_name=game, rand_seed=seed, **arguments)
-        # cffi looks a function up at its first use, under the lock that it holds while it loads a library. Loading can
-        # start a garbage collection, which closes environments that nobody closed: that must not need the lock.
+        # cffi looks a function up at its first use and needs a lock for that, which it also holds while it loads a
+        # library. Loading can start a garbage collection that closes forgotten environments; that must not need the
+        # lock, so the function is looked up now.
         self._env._c_lib.libenv_close  # noqa: B018
-        # An option of gym3's that Procgen does not pass on.
+        # A gym3 option that Procgen does not pass on.
         self._env._reuse_arrays = True
         self._ffi = importlib.import_module("cffi").FFI()
         self._buffer = self._ffi.new(f"char[{package.MAX_STATE_SIZE}]")
@@ -126,7 +128,7 @@ def _with_sprites(package: Any, pack: SpritePack) -> Any:
     library = importlib.import_module("gym3.libenv").CEnv
 
     class CopiedLibrary(library):  # type: ignore[misc, valid-type]
-        """Comes after Procgen's classes in the method resolution order, so it is told where their library is."""
+        """Comes after Procgen's classes in the method resolution order, so they pass it the folder of their library."""
 
         def __init__(self, lib_dir: str, options: dict[str, Any], **more: Any) -> None:
             with pack.files(Path(lib_dir), _assets(package)) as files:
@@ -147,7 +149,7 @@ def _as_root(folder: Path) -> str:
 
 
 class _Ported(Library):
-    """The library behind procgen-gym's ctypes, without its environment, which has no place for other sprites."""
+    """The library behind procgen-gym's ctypes, without procgen-gym's environment, which cannot use other sprites."""
 
     def __init__(
         self, package: Any, game: str, num: int, seed: int, arguments: dict[str, Any], pack: SpritePack | None
@@ -158,7 +160,7 @@ class _Ported(Library):
         if pack is None:
             self._start(folder, num, {**options, "resource_root": _as_root(assets)})
         else:
-            # A copy elsewhere does not find Qt by itself, but takes what the original has loaded.
+            # A copy in another folder does not find Qt by itself; it uses the Qt that the original has loaded.
             original = ctypes.CDLL(str(folder / "libenv.so"))
             with pack.files(folder, assets) as files:
                 self._start(files.library, num, {**options, "resource_root": _as_root(files.sprites)})
@@ -206,7 +208,7 @@ class _Ported(Library):
 
 
 def _library_options(package: Any, game: str, seed: int, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what the library is told, as ``ProcgenGym3Env`` does it."""
+    """Return the options of the library, as ``ProcgenGym3Env`` sets them."""
     mode = arguments["distribution_mode"]
     levels = {"num_levels": 0, "start_level": 0}
     if mode == "exploration":

@@ -1,4 +1,4 @@
-"""A second simulator that takes the steps of the first, stays in its state, and paints its frames in another way."""
+"""A second simulator that repeats the steps of the first, stays in its state, and paints its frames differently."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _AUDIT_INTERVAL = 64
 class LockstepRenderer:
     """Frames of a simulator's current states, painted by another one in lockstep.
 
-    Rewards, episode starts and level seeds must agree on every step, and whole states on some of them. Where they do
-    not, the environment's state is copied for every frame from then on.
+    Rewards and episode starts must agree on every step, level seeds when a level starts, and whole states on some
+    steps. If they differ, the environment's state is copied for every frame from then on.
 
     Args:
         real: the simulator to follow.
         painter: the simulator that paints; made with the same game, number, seed and levels.
         edit: turns a state of ``real`` into the state that ``painter`` must have for it.
-        copies_level_starts: give ``painter`` the edited state whenever a level starts.
-        copy_time: give it the edited state at this step of an episode as well.
+        copies_level_starts: copy the edited state to ``painter`` whenever a level starts.
+        copy_time: copy the edited state at this step of an episode as well.
 
     Attributes:
-        num_resyncs: how often an environment was found in another state than the simulator's.
+        num_resyncs: how often an environment's state differed from the simulator's.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class LockstepRenderer:
         self.num_resyncs = 0
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`check_step` ends it."""
+        """Start the simulator's step in the painter; :meth:`check_step` finishes it."""
         self._painter.act(actions)
         self._acting = True
 
     def check_step(self, result: StepResult) -> None:
-        """Compare the step with the simulator's and note whose state has to be copied before the next frames."""
+        """Compare the step with the simulator's, and record whose state must be copied before the next frames."""
         rewards, first = self._painter.outcome()
         self._acting = False
         agrees = (rewards == result.rewards) & (first == result.first)
@@ -77,7 +77,7 @@ class LockstepRenderer:
         self._diverged[indices] = True
 
     def _audit(self, index: int) -> None:
-        """Compare the whole state of one environment, which shows a divergence before any reward does."""
+        """Compare the whole state of one environment, which can show a divergence before the rewards differ."""
         if self._stale[index]:
             return
         expected, own = self._edit(self._real.get_state(index)), self._painter.get_state(index)
@@ -85,32 +85,32 @@ class LockstepRenderer:
             self._resync(np.array([index]))
 
     def state(self) -> dict[str, Any]:
-        """Return what is known of divergences, after a comparison of every environment's whole state."""
+        """Compare every environment's whole state and return the recorded divergences."""
         for index in range(self._real.num):
             self._audit(index)
         return {"diverged": self._diverged.copy(), "steps": self._steps, "num_resyncs": self.num_resyncs}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state` returned; every environment's state is copied before the next frames."""
+        """Restore what :meth:`state` returned; every environment's state is copied before the next frames."""
         self._diverged[:] = state["diverged"]
         self._steps, self.num_resyncs = state["steps"], state["num_resyncs"]
         self._stale[:] = True
 
     def expect_new_states(self, times: Sequence[int]) -> None:
-        """Note that the simulator was given other states, ``times`` steps into their episodes."""
+        """Record that the simulator was put into other states, ``times`` steps into their episodes."""
         self._stale[:] = True
         self._time[:] = times
 
     def frames(self) -> npt.NDArray[np.uint8]:
         """Return ``uint8[num, H, W, 3]``, the current states as the second simulator paints them.
 
-        They are that simulator's own: its next step overwrites them.
+        The array is that simulator's own buffer: its next step overwrites the frames.
 
         Raises:
-            RuntimeError: a step is under way, so that there is no current state.
+            RuntimeError: a step is under way, so there is no current state.
         """
         if self._acting:
-            raise RuntimeError("a step is under way: masks belong to observations, ask after step_wait()")
+            raise RuntimeError("a step is under way: masks belong to observations, so read them after step_wait()")
         for index in np.flatnonzero(self._stale):
             self._painter.set_state(index, self._edit(self._real.get_state(index)))
         self._stale[:] = self._diverged

@@ -1,15 +1,17 @@
 """A second simulator that draws the same frames in one flat color per kind of object.
 
 It takes the same actions as the real simulator and stays in the same state, because only what it paints differs.
-There are three exceptions, found in the games' sources and held by ``benchmarks/procgen_masks.py``:
+There are three exceptions, found in the games' sources and checked by ``benchmarks/procgen_masks.py``:
 
-* bigfish sizes each fish by the aspect ratio of its sprite, while playing: its second simulator keeps the themes, and
-  a fish of another theme has another color.
-* bossfight, fruitbot and starpilot do so when a level starts, heist and plunder draw different objects with the same
-  type: their second simulator is given the real state (through :func:`flat_color_state`) when a level starts.
-* starpilot's finish line is sized by its sprite when it appears, on step 500: the state is given again then.
+* bigfish sizes each fish by the aspect ratio of its sprite during an episode. Its second simulator keeps the themes, so
+  fish of different themes have different colors.
+* bossfight, fruitbot and starpilot size objects by their sprites when a level starts; heist and plunder draw different
+  objects with the same type. Their second simulator gets the real state (through :func:`flat_color_state`) when a level
+  starts.
+* starpilot's finish line is sized by its sprite when it appears, on step 500. The second simulator gets the real state
+  again at that step.
 
-Whether it is exact is checked while it runs: see ``lockstep.py``.
+Exactness is checked at run time: see ``lockstep.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _NO_VELOCITY_INFO = ("chaser", "heist", "maze", "miner")
 
 
 class BoxMaskRenderer:
-    """Label maps for the current frames of a simulator, by a second one in lockstep."""
+    """Label maps for the current frames of a simulator, drawn by a second one in lockstep."""
 
     def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:
         keep_themes = game in KEEPS_THEMES
@@ -57,29 +59,29 @@ class BoxMaskRenderer:
 
     @property
     def num_resyncs(self) -> int:
-        """How often the second simulator was found in another state than the simulator."""
+        """How often the second simulator's state differed from the first's."""
         return self._renderer.num_resyncs
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`check_step` ends it."""
+        """Start the simulator's step in the second simulator; :meth:`check_step` finishes it."""
         self._renderer.act(actions)
 
     def check_step(self, result: StepResult) -> None:
-        """Compare the step with the simulator's; :meth:`labels` then belong to its frames."""
+        """Compare the results of the step with the simulator's; :meth:`labels` then belong to its frames."""
         self._renderer.check_step(result)
         self._labels = None
 
     def expect_new_states(self, times: Sequence[int]) -> None:
-        """Note that the simulator was given other states, ``times`` steps into their episodes."""
+        """Record that the simulator was put into other states, ``times`` steps into their episodes."""
         self._renderer.expect_new_states(times)
         self._labels = None
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what the renderers in lockstep know of divergences."""
+        """Return the divergences that the lockstep renderers have recorded."""
         return [self._renderer.state()]
 
     def set_state(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Take over what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         self._renderer.set_state(state[0])
 
     def labels(self) -> LabelMap:
@@ -91,7 +93,7 @@ class BoxMaskRenderer:
         return self._labels
 
     def _draw_labels(self) -> LabelMap:
-        """Return new labels of the current frames, without the corner that the velocity may hide."""
+        """Return new labels of the current frames; the corner that shows the velocity is not cleared yet."""
         return self._paint(self._renderer.frames())
 
     def close(self) -> None:

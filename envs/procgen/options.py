@@ -1,4 +1,4 @@
-"""Procgen's options, checked in Python: the C++ library ends the process on a value it does not know."""
+"""Procgen's options, checked in Python, because the C++ library ends the process on an unknown value."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class ProcgenOptions:
         start_level: seed of the first level.
         num_levels: number of levels; 0 is every level, whatever ``start_level`` says.
         distribution_mode: ``easy``, ``hard``, ``extreme``, ``memory`` or ``exploration`` (not every game has the last
-            three). The default is ``easy``, where Procgen's is ``hard``: the level sets and the constants of the
-            normalized score are easy mode's.
+            three). The default is ``easy`` (Procgen's own is ``hard``), because the level sets and the constants of the
+            normalized score are those of easy mode.
         use_backgrounds: paint the background image.
         restrict_themes: one sprite per object instead of several.
         use_monochrome_assets: flat rectangles instead of sprites.
         center_agent: scroll with the agent, in games that do not set this themselves.
         use_sequential_levels: go on to the next level, in the same episode, when one is completed.
         paint_vel_info: paint the agent's velocity in the corner.
-        use_generated_assets: random textures instead of sprites; excludes masks and states.
+        use_generated_assets: random textures instead of sprites; there are then no masks and no saved states.
         debug_mode: Procgen's own debugging aid.
         num_threads: threads that step the environments; ``None`` is the number of cores, at most 4.
-        render_mode: ``rgb_array`` makes ``render()`` give 512 x 512 pixels instead of the observations.
+        render_mode: ``rgb_array`` makes ``render()`` return 512 x 512 pixels instead of the observations.
     """
 
     start_level: int = 0
@@ -63,7 +63,7 @@ class ProcgenOptions:
         return arguments
 
     def of_a_state(self) -> dict[str, str]:
-        """Return what a saved state depends on; threads and pictures for videos are no part of it."""
+        """Return the options that a saved state depends on: all but ``num_threads`` and ``render_mode``."""
         return {name: str(value) for name, value in asdict(self).items() if name not in ("num_threads", "render_mode")}
 
 
@@ -72,7 +72,7 @@ def parse_options(game: str, given: dict[str, Any]) -> ProcgenOptions:
 
     Raises:
         TypeError: unknown option (the message names the nearest one), or a value of the wrong type.
-        ValueError: a value that the game does not have.
+        ValueError: a value that the game does not support.
     """
     known = [option.name for option in fields(ProcgenOptions)]
     check_option_names("Procgen", given, [*known, "segmentation", "relevant"])
@@ -103,7 +103,7 @@ def _check_values(game: str, options: ProcgenOptions, given: dict[str, Any]) -> 
     if mode not in modes:
         raise ValueError(f"{game} has no distribution_mode {mode!r}; it has {', '.join(modes)}")
     if mode == "exploration" and not given.keys().isdisjoint({"start_level", "num_levels"}):
-        raise ValueError("distribution_mode 'exploration' has one level of its own; leave start_level, num_levels out")
+        raise ValueError("distribution_mode 'exploration' has one level of its own; leave out start_level, num_levels")
     if options.start_level < 0 or options.num_levels < 0:
         raise ValueError(
             f"start_level and num_levels must be at least 0, got {options.start_level} and {options.num_levels}"
@@ -116,7 +116,7 @@ def _check_values(game: str, options: ProcgenOptions, given: dict[str, Any]) -> 
 
 
 def check_seed(seed: int) -> int:
-    """Return a seed that the simulator takes, or say why it does not.
+    """Return a seed after checking its range.
 
     Raises:
         ValueError: not in [0, 2^31).

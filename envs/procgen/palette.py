@@ -1,4 +1,4 @@
-"""From Procgen's flat colors to labels, without a Python loop over pixels or frames."""
+"""Converts Procgen's flat colors to labels, without a Python loop over pixels or frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camal_rl.envs.procgen.classes import Color, GameClasses
 from camal_rl.envs.segmentation import LabelMap
 
 _EDGE_WIDTH = 2
-# How many bits each channel is shifted before their sum; ``None`` is OpenCV's gray.
+# How many bits each channel is shifted before the channels are summed; ``None`` is OpenCV's gray.
 _GRAYS = (None, (5, 3, 1))
 
 
@@ -50,7 +50,7 @@ def color_table(game: GameClasses) -> dict[Color, int]:
 def blend(over: Color, alpha: int, below: Color) -> Color:
     """Return Qt's composition of a translucent color with the one below.
 
-    In it, ``x / 255`` is ``(x + x / 256 + 128) / 256`` per channel.
+    Qt computes ``x / 255`` as ``(x + x / 256 + 128) / 256``, per channel.
     """
 
     def over_255(value: int) -> int:
@@ -61,7 +61,7 @@ def blend(over: Color, alpha: int, below: Color) -> Color:
 
 
 class LabelPainter:
-    """Turns flat-color frames of one game into label maps."""
+    """Converts flat-color frames of one game to label maps."""
 
     def __init__(self, game: GameClasses) -> None:
         label = game.names.index
@@ -91,7 +91,8 @@ class LabelPainter:
     def mark_edges(self, labels: LabelMap, next_to_thin: bool = False) -> None:
         """Give the edges of terrain their own label, in place.
 
-        ``next_to_thin`` looks at the pixels between as well, for what is only one pixel wide, as parts of sprites are.
+        ``next_to_thin`` checks the nearer pixels as well, so that a neighbor of one pixel's width, such as a part of a
+        sprite, makes an edge too.
         """
         distances = range(1, _EDGE_WIDTH + 1) if next_to_thin else (_EDGE_WIDTH,)
         for terrain, edge in self._terrain:
@@ -101,7 +102,7 @@ class LabelPainter:
 def _to_gray(image: npt.NDArray[np.uint8], shifts: tuple[int, int, int] | None) -> npt.NDArray[np.uint8]:
     if shifts is None:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8).reshape(image.shape[:2])
-    # A sum of bytes that may overflow: nobody looks at the gray.
+    # The sum of bytes may overflow: the gray is only an index into the lookup table.
     channels = [np.asarray(cv2.extractChannel(image, channel), dtype=np.uint8) for channel in range(3)]
     red, green, blue = (channel >> np.uint8(shift) for channel, shift in zip(channels, shifts, strict=True))
     return (red + green + blue).reshape(image.shape[:2])
@@ -112,7 +113,7 @@ def _separating_gray(
 ) -> tuple[tuple[int, int, int] | None, npt.NDArray[np.uint8]]:
     """Find a conversion to gray that gives colors of different classes different values, and its lookup table.
 
-    OpenCV's gray conversion and lookup are several times as fast as indexing with three channels; its own gray
+    OpenCV's gray conversion and lookup are several times as fast as indexing with three channels. OpenCV's own gray
     (``None``) is the fastest and separates the classes of every game but coinrun and jumper.
     """
     for shifts in _GRAYS:
@@ -125,9 +126,9 @@ def _separating_gray(
 
 
 def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], distances: Iterable[int]) -> None:
-    """Relabel, in place, the terrain pixels that have something else within two pixels up, down, left or right.
+    """Relabel, in place, the terrain pixels with another class at one of ``distances`` up, down, left or right.
 
-    The frame's border and what is painted onto the screen make no edge: what lies behind them is unknown.
+    The frame's border and displays on the screen make no edge, because what lies behind them is unknown.
     """
     inside = solid = bit_rows(labels == terrain)
     for label in display:
@@ -139,7 +140,7 @@ def _mark_edges(labels: LabelMap, terrain: int, edge: int, display: list[int], d
 
 
 def _turn_box(labels: LabelMap, label: int) -> None:
-    """Turn, in place, the one box of a class by 90 degrees about its center; what it uncovers becomes background."""
+    """Turn, in place, the one box of a class by 90 degrees about its center; uncovered pixels become background."""
     _, height, width = labels.shape
     old = bit_rows(labels == label)
     rows, columns = old != 0, pixels(np.bitwise_or.reduce(old, axis=1))

@@ -1,8 +1,9 @@
-"""States for the flat-color simulator: drawing options changed, and objects that share a drawn type told apart.
+"""States for the flat-color simulator, with other drawing options, and with drawn types that separate more objects.
 
-What is edited decides what is painted, and nothing else. Drawn types are not read by the games' rules; where themes are
-(plunder's targets), the tables that give them their meaning are edited alike, and the themes' images have equal sizes.
-Flat boxes are never turned: two objects that nothing collides with and that are shown turned get their box turned here.
+The edits affect only what is painted. The games' rules do not read drawn types. Plunder's rules read themes (of its
+targets), so the tables that give themes their meaning are edited in the same way; the themes' images have equal sizes.
+The simulator never turns flat boxes. Two kinds of objects are drawn turned and collide with nothing, so their boxes are
+turned here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def flat_color_state(state: bytes, game: str, keep_themes: bool) -> bytes:
     Args:
         state: a state of the real environment.
         game: name of the game.
-        keep_themes: leave ``restrict_themes`` as it is, for games whose flat-color simulator has to choose the same
+        keep_themes: do not change ``restrict_themes``, for games whose flat-color simulator has to choose the same
             sprite sizes.
     """
     edited = bytearray(state)
@@ -48,7 +49,7 @@ def sprite_state(state: bytes) -> bytes:
 
 
 def _repaint_heist(state: bytearray) -> None:
-    """Give the keys on the ring, which are drawn as keys, a drawn type of their own, and the turned keys' box."""
+    """Give the keys on the ring, which share the drawn type of keys, a type of their own, and turn their boxes."""
     found = entities(state)
     on_ring = found["type"] == _HEIST_KEY_ON_RING
     found["image_type"][on_ring] = _HEIST_KEY_ON_RING
@@ -58,8 +59,8 @@ def _repaint_heist(state: bytearray) -> None:
 def _repaint_plunder(state: bytearray) -> None:
     """Give the player, the legend and its background drawn types of their own, and the ships themes 0 and 2.
 
-    Every ship's image has the same size, so themes can be exchanged. The two themes in use are the first two of the
-    game's permutation, the first of which is the target; 0 and 2 because their colors are no other object's.
+    All ships' images have the same size, so themes can be exchanged. The two themes in use are the first two of the
+    game's permutation; the first is the target. They become 0 and 2, because no other object has those colors.
     """
     found = entities(state)
     target, other = np.frombuffer(bytes(state[_PLUNDER_PERMUTATION]), dtype="<i4")[:2]

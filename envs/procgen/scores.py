@@ -35,7 +35,7 @@ EASY_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
 def normalized_score(name: str, returns: Sequence[float] | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return ``(R - R_min) / (R_max - R_min)`` of episode returns in easy mode.
 
-    0 is what an agent gets that sees nothing, 1 the best possible (or nearly) return; values are not clipped.
+    0 is the return of an agent that sees nothing, 1 is about the best possible return; values are not clipped.
 
     Args:
         name: name of the game.

@@ -1,8 +1,8 @@
 """Label maps of sprites instead of boxes.
 
-A third simulator draws the same frames with repainted sprites (``sprite_pack.py``): its colors say which sprite is in
-front, pixel by pixel. Where one sprite shows several classes, the box around it, from the flat-color simulator, says
-which; so it does for what has no sprite because the game paints it itself (compass, bars, orbs).
+A third simulator draws the same frames with repainted sprites (``sprite_pack.py``); the color of each pixel tells which
+sprite is in front. If one sprite can show several classes, the box around it, from the flat-color simulator, decides
+which. Boxes also decide for shapes without a sprite, which the game paints itself (compass, bars, orbs).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NEARBY = sorted(
 
 
 class SilhouettePainter:
-    """Turns frames of both drawing simulators into label maps of one game.
+    """Converts frames of both drawing simulators to label maps of one game.
 
-    The code of a pixel is an index into :func:`sprite_codes`, or one more for what the game painted itself.
+    The code of a pixel is an index into :func:`sprite_codes`, or their number if the game painted the pixel itself.
     """
 
     def __init__(self, game: str) -> None:
@@ -46,7 +46,7 @@ class SilhouettePainter:
         translucent, painted = len(meanings) - 1, len(meanings)
         self._painted = painted
         values = np.arange(256)
-        # Next to nothing may be blended over a sprite, so its red is rounded.
+        # An almost transparent color may be blended over a sprite, so red is rounded.
         red = np.minimum((values + RED_STEP // 2) // RED_STEP, translucent - 1)
         blue = np.where(values >= _LEAST_VISIBLE_BLUE, translucent, 0)
         green = np.where(values > 0, painted, 0)
@@ -64,7 +64,10 @@ class SilhouettePainter:
         }
 
     def _label_table(self) -> npt.NDArray[np.uint8]:
-        """Return the label at ``num_labels * code + box``: the box's where it can be, else the code's only one."""
+        """Return the label at index ``num_labels * code + box``.
+
+        It is the box's class if the code may mean it, otherwise the code's only class, or ``_OPEN`` if it has several.
+        """
         codes, boxes = np.indices(self._may_be.shape)
         only = np.where(self._may_be.sum(axis=1) == 1, self._first, _OPEN)
         only[0] = 0
@@ -97,7 +100,7 @@ class SilhouettePainter:
         return np.asarray(codes, dtype=np.uint8).reshape(count, height, width)
 
     def _ask_nearby_boxes(self, labels: LabelMap, codes: npt.NDArray[np.uint8], boxes: LabelMap) -> None:
-        """Decide, in place, pixels of several possible classes outside their boxes: by the nearest of these."""
+        """Label, in place, pixels with several possible classes and no matching box: use the nearest matching box."""
         positions = np.flatnonzero(labels == _OPEN)
         if len(positions) == 0:
             return
@@ -120,9 +123,9 @@ def _packed(color: tuple[int, int, int]) -> int:
 
 
 class SilhouetteMaskRenderer(BoxMaskRenderer):
-    """Label maps of silhouettes for the current frames of a simulator, by two others in lockstep.
+    """Label maps of silhouettes for the current frames of a simulator, drawn by two others in lockstep.
 
-    The other one draws every sprite in its own size and theme, so lockstep keeps it exact in every game.
+    The third simulator draws every sprite in its own size and theme, so lockstep keeps it exact in every game.
     """
 
     def __init__(self, game: str, real: Simulator, seed: int, arguments: dict[str, Any]) -> None:
@@ -134,30 +137,30 @@ class SilhouetteMaskRenderer(BoxMaskRenderer):
 
     @property
     def num_resyncs(self) -> int:
-        """How often one of them was found in another state than the simulator."""
+        """How often the state of one of the two differed from the simulator's."""
         return super().num_resyncs + self._sprites.num_resyncs
 
     def act(self, actions: npt.NDArray[np.int32]) -> None:
-        """Take the step that the simulator takes; :meth:`check_step` ends it."""
+        """Start the simulator's step in the two others; :meth:`check_step` finishes it."""
         super().act(actions)
         self._sprites.act(actions)
 
     def check_step(self, result: StepResult) -> None:
-        """Compare the step with the simulator's; :meth:`labels` then belong to its frames."""
+        """Compare the results of the step with the simulator's; :meth:`labels` then belong to its frames."""
         super().check_step(result)
         self._sprites.check_step(result)
 
     def expect_new_states(self, times: Sequence[int]) -> None:
-        """Note that the simulator was given other states, ``times`` steps into their episodes."""
+        """Record that the simulator was put into other states, ``times`` steps into their episodes."""
         super().expect_new_states(times)
         self._sprites.expect_new_states(times)
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what the renderers in lockstep know of divergences."""
+        """Return the divergences that the lockstep renderers have recorded."""
         return [*super().state(), self._sprites.state()]
 
     def set_state(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Take over what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         super().set_state(state)
         self._sprites.set_state(state[1])
 
@@ -173,7 +176,7 @@ class SilhouetteMaskRenderer(BoxMaskRenderer):
 def mask_renderer(
     game: str, real: Simulator, seed: int, segmentation: str | None, arguments: dict[str, Any]
 ) -> BoxMaskRenderer | None:
-    """Return what draws label maps for a simulator, ``box`` or ``silhouette``; ``None`` where masks are off."""
+    """Return the renderer of label maps for a simulator, ``box`` or ``silhouette``; ``None`` if masks are off."""
     if segmentation is None:
         return None
     # Without sprites, boxes are the silhouettes.

@@ -1,4 +1,4 @@
-"""Procgen's C++ simulator behind a small typed surface."""
+"""A small typed interface to Procgen's C++ simulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.envs.procgen.sprite_pack import SpritePack
 
 @dataclass(frozen=True)
 class StepResult:
-    """What the simulator shows after a step (or at the start).
+    """The simulator's results after a step (or at the start).
 
     Attributes:
         rewards: ``float32[n]``.
@@ -43,7 +43,7 @@ class Simulator:
     ) -> None:
         """Start the copies; with a ``pack``, they draw its sprites instead of Procgen's."""
         self.num = num
-        # What leaves here is copied here, but for own_frames().
+        # Every method but own_frames() returns copies.
         self._library = open_library(game, num, seed, arguments, pack)
         self._has_state = not arguments["use_generated_assets"]
 
@@ -75,7 +75,7 @@ class Simulator:
         return self.own_frames().copy()
 
     def own_frames(self) -> npt.NDArray[np.uint8]:
-        """Return the frames where the simulator keeps them: the next step overwrites them."""
+        """Return the simulator's own buffer of frames, which the next step overwrites."""
         return self._library.observe()[1]
 
     def level_seeds(self) -> npt.NDArray[np.int32]:
@@ -86,13 +86,13 @@ class Simulator:
         """Return the state of one copy.
 
         Raises:
-            ValueError: generated assets, whose textures a state does not hold, or a closed simulator.
+            ValueError: the assets are generated (a state does not contain their textures), or the simulator is closed.
         """
         self._check_has_state()
         return self._library.get_state(int(index))
 
     def set_state(self, index: int, state: bytes) -> None:
-        """Give one copy a state; :meth:`observe` shows it.
+        """Put one copy into a state; :meth:`observe` then returns its frame.
 
         Raises:
             ValueError: as for :meth:`get_state`.
@@ -102,9 +102,9 @@ class Simulator:
 
     def _check_has_state(self) -> None:
         if not self._has_state:
-            raise ValueError("Procgen has no states with use_generated_assets=True; leave that option out")
+            raise ValueError("Procgen cannot save states with use_generated_assets=True; leave that option out")
         if self._library.closed:
-            raise ValueError("the environment is closed, and a closed simulator has no states")
+            raise ValueError("the environment is closed, and a closed simulator has no state")
 
     def close(self) -> None:
         """End the threads and free the memory; harmless when repeated."""

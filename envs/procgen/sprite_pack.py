@@ -1,12 +1,12 @@
 """Procgen's sprites repainted in one flat color per class, and a simulator library that draws with them.
 
 Procgen reads its sprites when its library is first used, from one folder for the whole process. A copy of the library
-under another name has that moment of its own, so that both kinds of sprites can be drawn side by side. A repainted
-sprite has the size of the original, by which some games size their objects, and is opaque wherever the original can be
-seen; everything else a game draws follows: rotation, mirroring, tiling, what hides what.
+under another name reads sprites of its own, so both kinds of sprites can be drawn side by side. A repainted sprite has
+the size of the original, because some games size their objects by it, and is opaque wherever the original is visible.
+The game therefore rotates, mirrors, tiles and hides it as it does the original.
 
-Colors are ``(red, 0, 0)`` with one red per code of :func:`sprite_codes`, and blue for sprites drawn with an opacity:
-whatever they are blended with, blue shows them. Green stays free for what the games paint themselves.
+Colors are ``(red, 0, 0)`` with one red per code of :func:`sprite_codes`. Sprites that are drawn with an opacity are
+blue, which stays visible in every blend. Green is left for shapes that the games paint themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PREFIX, _SPRITES, _LIBRARY = "camal_rl-procgen-", "assets", "library"
 
 
 def sprite_codes(game: str) -> tuple[tuple[str, ...], ...]:
-    """Return the classes that each code may mean; code 0 is no sprite, the last one all translucent classes.
+    """Return the classes that each code may mean; code 0 is no sprite, the last code is all translucent classes.
 
     Sprites that show the same classes share a code, whose color is ``(RED_STEP * code, 0, 0)``.
     """
@@ -67,7 +67,7 @@ def _sprite_color(game: str, file: str) -> tuple[int, int, int] | None:
 
 
 class PackFiles:
-    """What a library is loaded from.
+    """The folders that a library is loaded from.
 
     Attributes:
         library: the folder with the copied library.
@@ -79,15 +79,15 @@ class PackFiles:
         self._pack = pack
 
     def keep(self, library: Any) -> None:
-        """Hold on to the library: one that nobody uses would be unloaded, with its sprites."""
+        """Keep a reference to the library; without one, it would be unloaded with its sprites."""
         self._pack.library = library
 
 
 class SpritePack:
     """The sprites of one game, repainted, and the library that draws with them.
 
-    They lie in a temporary folder while the library is loaded, and no longer: a kill at any other time leaves nothing.
-    What a kill at that time leaves, the next process that loads one removes.
+    The files exist only while the library is loaded, in a temporary folder. If the process is killed during that time,
+    the next process that loads a pack removes the folder.
     """
 
     def __init__(self, game: str) -> None:
@@ -98,7 +98,7 @@ class SpritePack:
 
     @contextlib.contextmanager
     def files(self, originals: Path, assets: Path) -> Iterator[PackFiles]:
-        """Provide what the library is loaded from; once it is, the names of its files are enough.
+        """Provide the files to load the library from; once it is loaded, empty files with the same names are enough.
 
         Args:
             originals: the folder of Procgen's library.
@@ -137,7 +137,7 @@ def _paint_sprites(game: str, originals: Path, folder: Path) -> None:
 
 
 def _copy_library(originals: Path, folder: Path, with_content: bool) -> None:
-    """Copy the library; without content, only the name is there, by which the system finds what is loaded."""
+    """Copy the library; without content, make empty files, because the system finds a loaded library by its name."""
     folder.mkdir(parents=True)
     for pattern in _LIBRARIES:
         for file in originals.glob(pattern):
@@ -153,7 +153,7 @@ def _locked_folder() -> Iterator[Path]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = _lock(folder)
-        # Between the two, another process can have taken it for a leftover.
+        # Before the folder was locked, another process may have removed it as a leftover.
         if lock is not None and folder.is_dir():
             break
     try:
@@ -195,7 +195,7 @@ def _repainted(original: Path, color: tuple[int, int, int]) -> bytes:
     encoded = np.frombuffer(original.read_bytes(), dtype=np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise ValueError(f"{original} is no image that can be read; install Procgen again")
+        raise ValueError(f"{original} cannot be read as an image; install Procgen again")
     painted: npt.NDArray[np.uint8] = np.zeros((*image.shape[:2], 4), dtype=np.uint8)
     has_alpha = image.ndim == 3 and image.shape[2] == 4
     painted[image[..., 3] >= _LEAST_VISIBLE_ALPHA if has_alpha else slice(None)] = (*color[::-1], 255)

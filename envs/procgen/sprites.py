@@ -1,7 +1,7 @@
-"""Which class each of a game's sprites shows: file names below Procgen's assets, as its games name them.
+"""The classes that each game's sprites show; sprites are file names below Procgen's assets.
 
-Read in openai/procgen 0.10.7 (``asset_for_type`` of every game, ``reserved_asset_for_type`` for explosions and trails).
-A sprite may show several classes; the flat-color simulator then says which.
+They are from the source of openai/procgen 0.10.7 (``asset_for_type`` of every game, ``reserved_asset_for_type`` for
+explosions and trails). If a sprite can show several classes, the flat-color simulator decides which.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class StateLayout:
         options: where the option fields start.
         current_time: the step of the episode (an int32).
         entities: where the entities start.
-        num_entities: how many there are.
+        num_entities: number of entities.
     """
 
     options: int
@@ -55,7 +55,7 @@ class StateLayout:
 
 @dataclass(frozen=True)
 class WorldLayout:
-    """Byte offsets of what a state says about the world and the camera.
+    """Byte offsets of a state's fields for the world and the camera.
 
     Attributes:
         background_index: which of the game's backgrounds is painted (an int32).
@@ -64,7 +64,7 @@ class WorldLayout:
         view_dim: how many cells the frame spans (a float32).
         width: the number of columns of the grid (an int32).
         grid: where the cells start, row by row from the bottom.
-        num_cells: how many there are.
+        num_cells: number of cells.
     """
 
     background_index: int
@@ -81,7 +81,7 @@ def _int32(state: bytes | bytearray, offset: int) -> int:
 
 
 def layout(state: bytes | bytearray) -> StateLayout:
-    """Find the fields of a state whose length depends on what it holds."""
+    """Find the fields of a state; their offsets depend on its content."""
     options = 8 + _int32(state, 4)
     offset = options + 4 * (_OPTIONS + _SETTINGS)
     for _ in range(2):
@@ -127,16 +127,16 @@ def current_time(state: bytes) -> int:
 
 
 def check_states(states: Sequence[bytes], count: int, game: str, monochrome: bool | None) -> None:
-    """Check that states can be given to an environment.
+    """Check that states fit an environment.
 
     Args:
-        states: what it is given.
-        count: how many games it has.
-        game: their name.
-        monochrome: the only ``use_monochrome_assets`` for which its masks are right, or ``None``.
+        states: the states.
+        count: the number of games in the environment.
+        game: the name of the game.
+        monochrome: the value of ``use_monochrome_assets`` that the environment's masks need; ``None`` for any.
 
     Raises:
-        ValueError: they cannot; one line.
+        ValueError: the states do not fit; the message is one line.
     """
     if len(states) != count:
         raise ValueError(f"expected {count} states, one per environment, got {len(states)}")
@@ -147,7 +147,7 @@ def check_states(states: Sequence[bytes], count: int, game: str, monochrome: boo
         if monochrome not in (None, own):
             raise ValueError(
                 f"state {index} has use_monochrome_assets={own}, for which these silhouettes are wrong; "
-                f"make the environment with the same"
+                f"make the environment with the same value"
             )
 
 

@@ -39,17 +39,17 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
     """``num_envs`` copies of a Procgen game, stepped together by the simulator's threads.
 
     Observations are ``uint8[num_envs, 64, 64, 3]``, actions ``Discrete(15)``. As Stable-Baselines3 expects, the
-    observation of a step that ends an episode is the first frame of the next one. Two things are Procgen's:
+    observation of a step that ends an episode is the first frame of the next one. Procgen has two peculiarities:
 
-    * The simulator replaces the last frame of an episode before anyone sees it, so there is no
+    * The simulator replaces the last frame of an episode before it can be read, so there is no
       ``terminal_observation`` in ``infos``.
-    * It does not say whether an episode ended by itself or by its time limit (500 to 6,000 steps, by game), so every
-      end counts as a termination, as in published Procgen results.
+    * The simulator does not report whether an episode ended by itself or by its time limit (500 to 6,000 steps, by
+      game), so every end counts as a termination, as in published Procgen results.
 
     Each of ``infos`` holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the
     level played in this step), and ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor has it) when an episode ended.
 
-    A copy (``copy.deepcopy``, ``pickle``) has simulators of its own in the same states, and goes on as this one does.
+    A copy (``copy.deepcopy``, ``pickle``) has its own simulators in the same states, and continues identically.
 
     Args:
         game: one of the 16 games.
@@ -84,7 +84,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         if segmentation not in SEGMENTATIONS:
             raise ValueError(f"segmentation must be 'box', 'silhouette' or None for Procgen, got {segmentation!r}")
         if segmentation is not None and parsed.use_generated_assets:
-            raise ValueError("Procgen gives no masks with use_generated_assets=True; add segmentation=None")
+            raise ValueError("Procgen has no masks with use_generated_assets=True; add segmentation=None")
         self.game = game
         self.spec = GAMES[game].spec.with_relevant(relevant)
         self.options = parsed
@@ -107,10 +107,10 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         self._statistics.restart()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the simulators, and their states.
+        """Return the states of the simulators, and all attributes except the simulators themselves.
 
         Raises:
-            TypeError: an environment that has no states to copy: closed, with generated assets, or within a step.
+            TypeError: the environment is closed, has generated assets, or a step is under way.
         """
         try:
             whole = self.whole_state()
@@ -120,7 +120,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return {**{name: value for name, value in vars(self).items() if name not in simulators}, "_whole": whole}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Start simulators in the states of the original; what it counted goes on."""
+        """Start simulators in the states of the original, and continue its episode statistics."""
         kept = {**state}
         whole = kept.pop("_whole")
         vars(self).update(kept)
@@ -130,7 +130,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """What people call the actions: Procgen's combinations of keys."""
+        """Names of the actions: Procgen's combinations of keys."""
         return ACTION_NAMES
 
     @property
@@ -140,14 +140,14 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     @property
     def num_mask_resyncs(self) -> int:
-        """How often the mask simulator had left the real one's state and was given it again; 0 is expected."""
+        """How often a mask simulator's state differed from the real one's and was copied again; 0 is expected."""
         return 0 if self._mask_renderer is None else self._mask_renderer.num_resyncs
 
     def reset(self) -> npt.NDArray[np.uint8]:
-        """Start a new episode everywhere and return its first frames.
+        """Start a new episode in every environment and return the first frames.
 
-        The first call returns the episodes that the simulator started with. Later ones end every episode and let the
-        level sampling go on; after :meth:`seed` the simulator is made again, so that the same levels come again.
+        The first call returns the episodes that the simulator started with. Later calls end every episode and continue
+        the level sampling. After :meth:`seed` the simulator is made again, so that the seed reproduces the levels.
         """
         if self._needs_restart:
             self._close_simulators()
@@ -163,7 +163,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         """Start a step with ``int[num_envs]`` actions in [0, 15).
 
         Raises:
-            ValueError: another number of actions, or one that does not exist (the simulator would take -1 for a reset).
+            ValueError: wrong number of actions, or an action out of range (the simulator would take -1 as a reset).
         """
         chosen = np.asarray(actions)
         if chosen.size != self.num_envs or chosen.min() < 0 or chosen.max() >= NUM_ACTIONS:
@@ -215,13 +215,13 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return [self._real.get_state(index) for index in range(self.num_envs)]
 
     def set_state(self, states: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-        """Give every environment a state of the same game and return the frames they show, with masks to match.
+        """Put every environment into a state of the same game and return the frames; masks then match them.
 
-        The states bring their level set and their drawing options with them. Episode returns and lengths count from
-        here: a state does not hold them.
+        A state contains its level set and drawing options. It contains no episode returns and lengths, which restart at
+        0.
 
         Raises:
-            ValueError: another number of states, states of another game, or, with silhouettes, states with another
+            ValueError: wrong number of states, states of another game, or, with silhouettes, states with another
                 ``use_monochrome_assets``.
         """
         monochrome = self.options.use_monochrome_assets if self.segmentation_mode == "silhouette" else None
@@ -243,9 +243,9 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             ValueError: a step is under way, or the environment is closed.
         """
         if self.options.use_generated_assets:
-            raise NotSavableError("Procgen has no states with use_generated_assets=True")
+            raise NotSavableError("Procgen cannot save states with use_generated_assets=True")
         if self._acting:
-            raise ValueError("a step is under way: save or copy it after step_wait()")
+            raise ValueError("a step is under way: save or copy the environment after step_wait()")
         return {
             "states": self.get_state(),
             "statistics": self._statistics.state(),
@@ -255,7 +255,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         }
 
     def set_whole_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`whole_state` gave."""
+        """Restore what :meth:`whole_state` returned."""
         self.set_state(state["states"])
         self._statistics.set_state(state["statistics"])
         self._started, self._needs_restart = state["started"], state["seed"] is not None
@@ -268,11 +268,11 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return {"game": self.game, "segmentation": str(self.segmentation_mode), **self.options.of_a_state()}
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return what can be redrawn: backgrounds, themes and removals, as far as the game and the options allow."""
+        """Return the interventions: backgrounds, themes and removals, as far as the game and the options allow."""
         return procgen_interventions(self.game, self.options)
 
     def counterfactual(self, intervention: Intervention) -> Counterfactual:
-        """Return the current observations redrawn under an intervention; the game itself is not touched.
+        """Return the current observations redrawn under an intervention; the game itself does not change.
 
         The first call starts a second simulator for drawing.
 
@@ -282,7 +282,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return self._redraw().counterfactual(self.get_state(), self._current.frames, intervention)
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label maps ``uint8[num_envs, 64, 64]`` of what :meth:`counterfactual` gives.
+        """Return the label maps ``uint8[num_envs, 64, 64]`` of the images from :meth:`counterfactual`.
 
         Raises:
             ValueError: not one of :meth:`interventions`, or masks are switched off.
@@ -290,14 +290,14 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return self._redraw().labels(self.get_state(), self._current.frames, intervention)
 
     def objects(self) -> list[list[DrawnObject]]:
-        """Return the objects in sight of every environment, the agent included, terrain and displays excluded."""
+        """Return the objects in sight of every environment, including the agent, without terrain and displays."""
         return [drawn_objects(state, self.game) for state in self.get_state()]
 
     def counterfactual_without(self, objects: Sequence[DrawnObject | None]) -> Counterfactual:
-        """Return the current observations without one object each, chosen from :meth:`objects`; ``None`` changes none.
+        """Return the current observations, each without one object from :meth:`objects`; ``None`` removes nothing.
 
         Raises:
-            ValueError: another number of objects than environments.
+            ValueError: the number of objects is not the number of environments.
         """
         return self._redraw().without(self.get_state(), self._current.frames, objects)
 
@@ -327,7 +327,7 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             self._mask_renderer.close()
 
     def get_images(self) -> list[npt.NDArray[np.uint8]]:
-        """Return the frames that ``render("rgb_array")`` tiles: the observations, or 512 x 512 when asked for."""
+        """Return the frames that ``render("rgb_array")`` tiles: observations, or 512 x 512 pixels if requested."""
         return list(self._current.pictures or self._current.frames)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
@@ -346,5 +346,5 @@ class ProcgenVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         raise AttributeError(f"Procgen environments have no method {method_name!r}; call it on the vectorized one")
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Return for each environment whether it does what a wrapper does: it reports episodes as Monitor."""
+        """Return for each environment whether it acts like a wrapper: it reports episodes like ``Monitor``."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]

@@ -1,4 +1,4 @@
-"""The toy grid: find the goal among hazards, with a cue that tells where it is on training levels only."""
+"""The toy grid: find the goal among hazards, with a cue that shows the goal's quadrant on training levels only."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 
 def env_names() -> tuple[str, ...]:
-    """Return the variants: ``default`` with a cue on its training levels, ``no_cue`` where it is random."""
+    """Return the variants: ``default`` with an informative cue on training levels, ``no_cue`` with a random cue."""
     return tuple(VARIANTS)
 
 
 def segmentation_spec(name: str) -> SegmentationSpec:
-    """Return the classes; agent, goal, hazards and walls are what the decision depends on."""
+    """Return the classes; agent, goal, hazards and walls are relevant."""
     return variant_options(name, {}).spec()
 
 
@@ -44,9 +44,9 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return options of :func:`make_vec` by level set.
 
-    ``train``: 200 levels. ``held_out``: other levels, with a cue that is independent of the goal. The rest change
-    one thing about training each: ``held_out_cue`` only the levels, ``cue_broken`` only the cue (independent of
-    the goal), ``held_out_appearance`` the levels and their textures, colors and drawings (cue as in training).
+    ``train``: 200 levels. ``held_out``: other levels, with a cue that is independent of the goal. Compared with
+    ``train``, ``held_out_cue`` changes only the levels, ``cue_broken`` only the cue (independent of the goal), and
+    ``held_out_appearance`` the levels and their textures, colors and drawings (cue as in training).
     """
     return variant_level_sets(name)
 

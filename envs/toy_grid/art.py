@@ -226,7 +226,7 @@ THEME_ART = {
     ),
 }
 
-# One color for each quadrant; the same in both themes, since the cue has a meaning only where it was learnt.
+# One color for each quadrant; the same in both themes, because an agent can only use a cue that it has learned.
 CUE_COLORS: tuple[Color, ...] = ((235, 60, 70), (60, 200, 90), (75, 110, 245), (215, 80, 225))
 
 

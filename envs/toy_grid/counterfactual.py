@@ -1,7 +1,7 @@
-"""The toy grid's current pictures redrawn: another cue, floor or theme, or without some of the things in them.
+"""Redraws the toy grid's current images: with another cue, floor or theme, or without some of the objects.
 
-Only the picture changes: a goal that is not shown is still there. Pictures are painted anew from the levels' layouts,
-so the running games are only read.
+Only the image changes: a hidden goal is still there. Images are painted anew from the levels' layouts, so the running
+games are only read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INTERVENTIONS: tuple[Intervention, ...] = (
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that the picture of one game is painted from.
+    """Everything that the image of one game is painted from.
 
     Attributes:
         theme: name of the drawings and textures.
@@ -74,12 +74,12 @@ class Scene:
         return cls(design.theme, floor * len(art.textures) + texture, phase, layout.cue, tuple(things))
 
     def without_class(self, name: str) -> Scene:
-        """Leave a class out."""
+        """Return the scene without a class."""
         cue = None if name == "cue" else self.cue
         return replace(self, cue=cue, things=tuple(thing for thing in self.things if thing[1] != name))
 
     def without_nearest(self, relevant: tuple[str, ...]) -> Scene:
-        """Leave out the thing of a relevant class that is the fewest steps from the agent (the first of several)."""
+        """Return the scene without the relevant object nearest to the agent in steps (the first of several)."""
         (row, col), *_ = self.things[-1]
         others = [thing for thing in self.things[:-1] if thing[1] in relevant]
         if not others:
@@ -88,17 +88,17 @@ class Scene:
         return replace(self, things=tuple(thing for thing in self.things if thing is not nearest))
 
     def with_other_cue(self, number: int) -> Scene:
-        """Show the cue of another quadrant: the ``number``-th after the present one."""
+        """Return the scene with the cue of another quadrant: the ``number``-th after the present one."""
         return self if self.cue is None else replace(self, cue=(self.cue + number) % QUADRANTS)
 
     def with_other_floor(self, number: int) -> Scene:
-        """Take another floor and texture of the theme: the ``number``-th, evenly spaced after the present one."""
+        """Return the scene with another floor and texture: the ``number``-th, evenly spaced after the present one."""
         art = THEME_ART[self.theme]
         total = len(art.floors) * len(art.textures)
         return replace(self, floor=(self.floor + number * total // (SWAPS + 1)) % total)
 
     def label(self, boxes: bool) -> LabelMap:
-        """Return the label map of the picture, uint8[64, 64], of whole cells or of what is drawn in them."""
+        """Return the label map of the image, uint8[64, 64], of whole cells (``boxes``) or of the drawn pixels."""
         labels = np.zeros((SIZE, SIZE), dtype=np.uint8)
         if self.cue is not None:
             labels[:CELL] = LABEL["cue"]
@@ -108,7 +108,7 @@ class Scene:
         return labels
 
     def paint(self) -> Image:
-        """Return the picture, uint8[64, 64, 3]."""
+        """Return the image, uint8[64, 64, 3]."""
         floor, texture = divmod(self.floor, len(THEME_ART[self.theme].textures))
         image = paint_background(self.theme, floor, texture, self.phase).copy()
         if self.cue is not None:
@@ -120,10 +120,10 @@ class Scene:
 
 
 def redraw(games: ToyGridGames, intervention: Intervention, relevant: tuple[str, ...]) -> Counterfactual:
-    """Return the current pictures of all games under an intervention.
+    """Return the current images of all games under an intervention.
 
     Args:
-        games: only read.
+        games: the games, which are only read.
         intervention: one of :data:`INTERVENTIONS`, or the identity.
         relevant: the classes that :data:`NEAREST` chooses from.
 
@@ -135,7 +135,7 @@ def redraw(games: ToyGridGames, intervention: Intervention, relevant: tuple[str,
 
 
 def redraw_labels(games: ToyGridGames, intervention: Intervention, relevant: tuple[str, ...]) -> LabelMap:
-    """Return the label maps uint8[n, 64, 64] of the pictures that :func:`redraw` gives.
+    """Return the label maps uint8[n, 64, 64] of the images from :func:`redraw`.
 
     Raises:
         ValueError: unknown intervention, or games that have not been reset yet.

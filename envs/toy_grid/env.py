@@ -28,7 +28,7 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
     ``reset(options={"level": 7})`` plays the level of seed 7; without it the level is drawn from the level set.
 
     Attributes:
-        action_names: what people call the actions.
+        action_names: names of the actions.
     """
 
     fixed_attributes = ("options",)
@@ -47,7 +47,7 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
         self._games = ToyGridGames(1, self.options)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Start an episode in the level ``options["level"]``, or in a random one of the level set."""
+        """Start an episode in the level ``options["level"]``, or in a random level of the level set."""
         super().reset(seed=seed)
         pick = int(self.np_random.integers(self.options.level_count()))
         level = (options or {}).get("level", self.options.start_level + pick)
@@ -81,13 +81,13 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
         return {"game": self._games.get_state(0) if started else None, "running": self._episode.running}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`get_state`."""
+        """Restore a state from :meth:`get_state`."""
         if state["game"] is not None:
             self._games.set_state(0, state["game"])
         self._episode.running = state["running"]
 
     def render(self) -> Image | None:
-        """Return the current picture with ``render_mode="rgb_array"``."""
+        """Return the current image with ``render_mode="rgb_array"``; otherwise ``None``."""
         return self._games.images[0].copy() if self.render_mode == "rgb_array" else None
 
     def _info(self) -> dict[str, Any]:

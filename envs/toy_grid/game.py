@@ -21,7 +21,7 @@ _STATE = struct.Struct("<qqqq")
 
 
 class Outcome(NamedTuple):
-    """What one step of all games gave, before any new level is placed.
+    """The results of one step of all games, before any new level is placed.
 
     Attributes:
         rewards: float32[n]: 1 at the goal, -1 at a hazard, otherwise ``-step_cost``.
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class _Canvas:
-    """Pictures of all games, ``pixels[n, y, x]`` with or without channels."""
+    """Images of all games, ``pixels[n, y, x]`` with or without channels."""
 
     pixels: npt.NDArray[np.uint8]
 
@@ -48,19 +48,19 @@ class _Canvas:
 
     @property
     def cells(self) -> npt.NDArray[np.uint8]:
-        """A view by cells, ``cells[n, row, y, column, x]``. A kept one would be an array of its own in a copy."""
+        """A view by cells, ``cells[n, row, y, column, x]``; a stored view would become a separate array in a copy."""
         count, _, _, *channels = self.pixels.shape
         return self.pixels.reshape(count, GRID, CELL, GRID, CELL, *channels)
 
 
 def _offsets(mask: Flags) -> Ints:
-    """Return how far the marked pixels of a cell lie behind its corner in a flattened picture."""
+    """Return the offsets of a cell's marked pixels from the cell's corner in a flattened image."""
     rows, cols = np.nonzero(mask)
     return (rows * SIZE + cols).astype(np.int64)
 
 
 class ToyGridGames:
-    """``count`` games that step together; only the cells that an agent leaves or enters are drawn again."""
+    """``count`` games that step together; only the cells that an agent leaves or enters are redrawn."""
 
     def __init__(self, count: int, options: ToyGridOptions) -> None:
         """Allocate the games; :meth:`place` each before the first step."""
@@ -85,7 +85,7 @@ class ToyGridGames:
 
     @property
     def images(self) -> Image:
-        """The current pictures, uint8[n, 64, 64, 3]; overwritten by the next step, so copy them."""
+        """The current images, uint8[n, 64, 64, 3]; overwritten by the next step, so copy them."""
         return self._image.pixels
 
     @property
@@ -131,7 +131,7 @@ class ToyGridGames:
     def set_state(self, game: int, state: bytes) -> None:
         """Put one game into a state that :meth:`get_state` returned for the same options."""
         if len(state) != _STATE.size:
-            raise ValueError(f"a toy grid state has {_STATE.size} bytes, got {len(state)}")
+            raise ValueError(f"a toy grid state must have {_STATE.size} bytes, got {len(state)}")
         level, row, col, steps = _STATE.unpack(state)
         here = self._everyone[game : game + 1]
         self.place(here, np.array([level]))

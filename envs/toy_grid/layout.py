@@ -1,9 +1,9 @@
-"""Where everything stands in a level: a pure function of the level's seed.
+"""The layout of a level: a pure function of the level's seed and design.
 
 The grid has 8x8 cells. The outer ring is a frame that cannot be entered; its top row shows the cue. The 6x6
 cells inside form four quadrants of 3x3: 0 top left, 1 top right, 2 bottom left, 3 bottom right. The agent starts
-on one of the four cells in the middle, the goal stands in one quadrant and hazards stand in others, so the cue's
-quadrant is enough to choose where to go, and so is telling the goal from the hazards.
+on one of the four cells in the middle, the goal is in one quadrant, and the hazards are in others. To choose where to
+go, it is enough to read the cue, or to distinguish the goal from the hazards.
 """
 
 from __future__ import annotations

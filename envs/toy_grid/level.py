@@ -1,4 +1,4 @@
-"""A level ready to play: its layout, what each cell does, its picture and its label map without the agent."""
+"""A level ready to play: its layout, the effect of each cell, and its image and label map without the agent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FREE, WALL, GOAL, HAZARD = 0, 1, 2, 3
 LABEL = {name: label for label, name in enumerate(SPEC.names)}
 
 ART_STREAM, _GRAIN_STREAM = 2, 3
-# 2,048 levels of about 20 kB: all 200 training levels and the last ones of an unlimited set.
+# 2,048 levels of about 20 kB: all 200 training levels, and the most recent levels of an unlimited set.
 _CACHED_LEVELS = 2048
-# Both themes hold fewer: 4 floors x 3 textures x 8 phases.
+# Both themes together have fewer; the larger one has 4 floors x 3 textures x 8 phases.
 _CACHED_BACKGROUNDS = 256
 
 
@@ -30,7 +30,7 @@ class Level:
     """A level without its agent.
 
     Attributes:
-        layout: where everything stands.
+        layout: the position of everything.
         cells: uint8[8, 8], what entering a cell does: ``FREE``, ``WALL``, ``GOAL`` or ``HAZARD``.
         image: uint8[64, 64, 3], read-only.
         labels: uint8[64, 64], read-only.
@@ -50,7 +50,7 @@ def build_level(seed: int, design: LevelDesign, boxes: bool = False) -> Level:
 
     Args:
         seed: the level's seed.
-        design: what levels hold.
+        design: the design of the levels.
         boxes: label whole cells instead of drawn pixels.
     """
     layout = make_layout(seed, design)

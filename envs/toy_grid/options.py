@@ -1,4 +1,4 @@
-"""What a user can choose about the toy grid, checked where it enters."""
+"""The options of the toy grid, and their checks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SPEC = SegmentationSpec(
 
 @dataclass(frozen=True)
 class LevelDesign:
-    """Everything but the seed that a level depends on.
+    """Everything that a level depends on, except the seed.
 
     Attributes:
-        cue_strength: probability in [0, 1] that the cue of a level tells the goal's quadrant; otherwise the cue
-            is drawn uniformly from the four quadrants, so 0 makes it carry no information.
+        cue_strength: probability in [0, 1] that the cue of a level shows the goal's quadrant; otherwise the cue
+            is drawn uniformly from the four quadrants. With 0 the cue carries no information.
         theme: ``"train"`` or ``"held_out"``: two disjoint sets of textures, colors and object drawings.
-        num_walls: walls inside the frame, 0 to 6; fewer where more would cut the goal off.
-        num_hazards: hazards, 0 to 3, at most one in each quadrant without the goal.
-        num_distractors: things to walk over without effect, 0 to 6.
+        num_walls: number of walls inside the frame, 0 to 6; none if 20 random placements all cut off the goal.
+        num_hazards: number of hazards, 0 to 3, at most one in each quadrant without the goal.
+        num_distractors: number of objects without effect that the agent can walk over, 0 to 6.
     """
 
     cue_strength: float = 1.0
@@ -40,7 +40,7 @@ class LevelDesign:
     def __post_init__(self) -> None:
         """Check every range."""
         if not 0.0 <= self.cue_strength <= 1.0:
-            raise ValueError(f"cue_strength is a probability in [0, 1], got {self.cue_strength}")
+            raise ValueError(f"cue_strength must be in [0, 1], got {self.cue_strength}")
         if self.theme not in THEMES:
             raise ValueError(f"theme must be one of {', '.join(THEMES)}, got {self.theme!r}")
         for name, high in (("num_walls", 6), ("num_hazards", 3), ("num_distractors", 6)):
@@ -52,7 +52,7 @@ class ToyGridOptions:
     """The options of ``make_vec("toy_grid/<variant>", ...)`` besides those of :class:`LevelDesign`.
 
     Attributes:
-        design: what the levels hold.
+        design: the design of the levels.
         start_level: the first level seed.
         num_levels: how many consecutive level seeds are used; 0 means all up to 2**31 - 1.
         max_steps: time limit of an episode (a truncation).
@@ -78,7 +78,7 @@ class ToyGridOptions:
         if not 0.0 <= self.step_cost <= 1.0:
             raise ValueError(f"step_cost must be in [0, 1], got {self.step_cost}")
         if self.segmentation not in SEGMENTATIONS:
-            raise ValueError(f"segmentation is 'silhouette', 'box' or None, got {self.segmentation!r}")
+            raise ValueError(f"segmentation must be 'silhouette', 'box' or None, got {self.segmentation!r}")
         self.spec()
 
     def spec(self) -> SegmentationSpec:

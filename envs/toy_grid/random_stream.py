@@ -18,7 +18,7 @@ def mix(value: int) -> int:
 
 
 class RandomStream:
-    """A SplitMix64 generator; different keys give streams that share nothing."""
+    """A SplitMix64 generator; different keys give unrelated streams."""
 
     def __init__(self, *keys: int) -> None:
         """Start the stream of some integer keys."""
@@ -45,7 +45,7 @@ class RandomStream:
         return items[self.randrange(len(items))]
 
     def sample(self, items: Sequence[_T], count: int) -> list[_T]:
-        """Return ``count`` different items in random order, or all of them where there are fewer."""
+        """Return ``count`` different items in random order, or all of them if there are fewer."""
         pool = list(items)
         last = min(count, len(pool))
         for index in range(last):

@@ -31,20 +31,21 @@ RENDER_FPS = 5
 
 
 def observation_space() -> spaces.Box:
-    """Return the space of the pictures, uint8[64, 64, 3]."""
+    """Return the space of the images, uint8[64, 64, 3]."""
     return spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
 
 
 def action_space() -> spaces.Discrete:
-    """Return the four moves: 0 up, 1 right, 2 down, 3 left."""
+    """Return the space of the four moves: 0 up, 1 right, 2 down, 3 left."""
     return spaces.Discrete(len(MOVES))
 
 
 class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecEnv):
     """Many toy grids in one process, stepped by NumPy.
 
-    The level of episode ``k`` of environment ``i`` is drawn by a stream keyed by ``(seed, i, k)``, so a state
-    needs no generator. When an episode ends, ``info["episode"]`` holds ``r``, ``l`` and ``t`` as SB3's Monitor has it.
+    The level of episode ``k`` of environment ``i`` is drawn by a random stream with the keys ``(seed, i, k)``, so a
+    state contains no generator. When an episode ends, ``info["episode"]`` holds ``r``, ``l`` and ``t`` as in SB3's
+    Monitor.
     """
 
     labels_redrawn = True
@@ -66,7 +67,7 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         self._statistics = EpisodeStatistics(num_envs)
 
     def reset(self) -> VecEnvObs:
-        """Start a new episode everywhere; a seed given to :meth:`seed` restarts the level streams."""
+        """Start a new episode in every game; a seed given to :meth:`seed` restarts the level streams."""
         for index, seed in enumerate(self._seeds):
             if seed is not None:
                 self._streams[index], self._episodes[index] = seed, 0
@@ -96,7 +97,9 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         self._require_levels()
         given = np.asarray(actions)
         if given.shape != (self.num_envs,) or not np.issubdtype(given.dtype, np.integer):
-            raise ValueError(f"actions are {self.num_envs} integers, got shape {given.shape} and dtype {given.dtype}")
+            raise ValueError(
+                f"actions must be {self.num_envs} integers, got shape {given.shape} and dtype {given.dtype}"
+            )
         if given.min() < 0 or given.max() >= len(MOVES):
             raise ValueError(f"actions must be in [0, {len(MOVES) - 1}], got {given.min()} to {given.max()}")
         self._actions = given.astype(np.int64)
@@ -130,7 +133,7 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """What people call the actions."""
+        """Names of the actions."""
         return MOVE_NAMES
 
     @property
@@ -139,7 +142,12 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return self.options.segmentation is not None
 
     def segmentation(self) -> LabelMap:
-        """Return the label maps uint8[num_envs, 64, 64] of the current observations."""
+        """Return the label maps uint8[num_envs, 64, 64] of the current observations.
+
+        Raises:
+            ValueError: label maps are switched off.
+            NoEpisodeError: called before the first :meth:`reset`.
+        """
         self._require_labels()
         self._require_levels()
         return self._games.labels.copy()
@@ -149,37 +157,41 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
             raise ValueError("label maps are switched off; make the environment with segmentation='silhouette'")
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """Return what can be redrawn: other floors, themes and cues, and pictures without a class or an object."""
+        """Return the interventions: other floors, themes and cues, and images without a class or an object."""
         return INTERVENTIONS
 
     def counterfactual(self, intervention: Intervention) -> Counterfactual:
-        """Return the current observations redrawn under an intervention; the games themselves are not touched.
+        """Return the current observations redrawn under an intervention; the games themselves do not change.
 
         Raises:
-            ValueError: not one of :meth:`interventions`.
+            ValueError: not one of :meth:`interventions`, or called before the first :meth:`reset`.
         """
         return redraw(self._games, intervention, self.spec.relevant)
 
     def redrawn_labels(self, intervention: Intervention) -> LabelMap:
-        """Return the label maps uint8[num_envs, 64, 64] of what :meth:`counterfactual` gives.
+        """Return the label maps uint8[num_envs, 64, 64] of the images from :meth:`counterfactual`.
 
         Raises:
-            ValueError: not one of :meth:`interventions`, or label maps are switched off.
+            ValueError: not one of :meth:`interventions`, label maps are switched off, or called before the first
+                :meth:`reset`.
         """
         self._require_labels()
         return redraw_labels(self._games, intervention, self.spec.relevant)
 
     def get_state(self) -> list[bytes]:
-        """Return every game's state, the position in its stream of levels included."""
+        """Return every game's state, including the position in its stream of levels."""
         return [
             _STREAM.pack(int(self._streams[index]), int(self._episodes[index])) + self._games.get_state(index)
             for index in range(self.num_envs)
         ]
 
     def set_state(self, states: Sequence[bytes]) -> VecEnvObs:
-        """Put every game into a state of :meth:`get_state` and return the observations.
+        """Put every game into a state from :meth:`get_state` and return the observations.
 
-        Episode returns and lengths count from here: a state does not hold them.
+        A state contains no episode returns and lengths, which restart at 0.
+
+        Raises:
+            ValueError: wrong number of states, or a state of the wrong size.
         """
         if len(states) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} states, one for each environment, got {len(states)}")
@@ -190,7 +202,7 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return self._games.images.copy()
 
     def whole_state(self) -> dict[str, Any]:
-        """Return every game's state, and the returns and lengths of the episodes under way."""
+        """Return every game's state, and the returns and lengths of the running episodes."""
         return {
             "streams": self._streams.copy(),
             "episodes": self._episodes.copy(),
@@ -199,21 +211,21 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         }
 
     def set_whole_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`whole_state` gave, before the first reset, too."""
+        """Restore what :meth:`whole_state` returned; this also works before the first reset."""
         self._streams[:], self._episodes[:] = state["streams"], state["episodes"]
         if state["states"] is not None:
             self.set_state(state["states"])
         self._statistics.set_state(state["statistics"])
 
     def whole_state_options(self) -> dict[str, str]:
-        """Return the options; which classes are relevant changes nothing."""
+        """Return the options except ``relevant``, which does not affect a state."""
         return {name: str(value) for name, value in asdict(self.options).items() if name != "relevant"}
 
     def close(self) -> None:
         """Do nothing: the games hold no resources."""
 
     def get_images(self) -> Sequence[Image | None]:
-        """Return the current pictures."""
+        """Return the current images."""
         return list(self._games.images.copy())
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
@@ -234,5 +246,5 @@ class ToyGridVecEnv(Copyable, SegmentedVecEnv, CounterfactualEnv, WholeStateVecE
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Return for each index whether the games do what a Gymnasium wrapper does: they report episodes as Monitor."""
+        """Return for each index whether the games act like a wrapper: they report episodes like ``Monitor``."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]

@@ -52,7 +52,7 @@ def info(name: str) -> EnvInfo:
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of each level set.
 
-    ``held_out``: levels that are none of the 200 training levels. ``held_out_appearance``: those, with other walls,
+    ``held_out``: levels other than the 200 training levels. ``held_out_appearance``: the same levels with other walls,
     floors and ceilings.
     """
     held_out = {"start_level": NUM_TRAIN_LEVELS, "num_levels": _NUM_HELD_OUT_LEVELS}
@@ -69,7 +69,7 @@ def make_vec(
     """Make a scenario's vectorized environment.
 
     Options as in :class:`~camal_rl.envs.vizdoom.options.VizdoomOptions`. Every environment has an engine process of its
-    own anyway; ``subproc`` lets the engines work at the same time, which pays only where there are cores to spare.
+    own in any case. ``subproc`` lets the engines run at the same time, which helps only if there are spare cores.
     """
     check_render_mode(render_mode)
     parsed = parse_options(name, options)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 _SIDE = 64
 
-# Every texture of the scenarios' maps and the one shown in its place: flats of 64 x 64 pixels that no map uses.
+# Every texture of the scenarios' maps and its replacement, which is a flat of 64 x 64 pixels that no map uses.
 HELD_OUT_TEXTURES: Mapping[str, str] = MappingProxyType(
     {
         # Walls

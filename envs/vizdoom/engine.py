@@ -1,4 +1,4 @@
-"""Starts ViZDoom's engine so that it leaves nothing behind, whatever becomes of the process that uses it."""
+"""Starts ViZDoom's engine so that it leaves nothing behind, however the process that uses it ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def configured_game(scenario: str, options: VizdoomOptions) -> Any:
     vizdoom = import_vizdoom()
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path, f"{SCENARIOS[scenario].config}.cfg")))
-    # Otherwise a doom2.wad that lies in the working directory or beside the engine would be shown.
+    # Otherwise the engine would use a doom2.wad in the working directory or in its own folder.
     game.set_doom_game_path(str(Path(vizdoom.install_path, "freedoom2.wad")))
     game.set_window_visible(False)
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
@@ -68,7 +68,7 @@ def start(game: Any, appearance: str) -> None:
 def _signals_held_back() -> Iterator[None]:
     """Hold back the signals that a terminal or a scheduler sends to a whole process group.
 
-    Processes that are started meanwhile never get them: the supervisor belongs to the group until it has its own.
+    Processes that start meanwhile inherit the block. The supervisor needs it until it has a process group of its own.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
@@ -79,9 +79,9 @@ def _signals_held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _file_in_memory(content: bytes) -> Iterator[str]:
-    """Give the path of an executable file that child processes can read, and that no kill can leave behind.
+    """Provide the path of an executable file in memory, which child processes can read and a kill cannot leave behind.
 
-    Where the system has no files in memory (Linux has), it is a temporary one.
+    On systems without files in memory (other than Linux), it is a temporary file, which a kill can leave behind.
     """
     if hasattr(os, "memfd_create"):
         # Without flags the descriptor stays open in child processes, where this path means the same file.

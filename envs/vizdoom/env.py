@@ -24,9 +24,10 @@ from camal_rl.envs.wrappers import Image, resize_image
 class VizdoomEnv(AttributeState, CopyableUntilStarted, gymnasium.Env[Image, np.int64]):
     """One ViZDoom scenario; ``info["segmentation"]`` is the label map uint8[H, W] of each observation.
 
-    Observations are RGB images uint8[H, W, 3]. An episode follows from the seed of ``reset`` and the actions. It is
-    truncated at the scenario's time limit, with the frame after the last action. Where it terminates (the player is
-    dead, or the scenario has ended it) the engine shows nothing more: the last frame and its label map come again.
+    Observations are RGB images uint8[H, W, 3]. An episode is determined by the seed of ``reset`` and the actions. It is
+    truncated at the scenario's time limit, with the frame after the last action. If it terminates (the player is dead,
+    or the scenario has ended it), the engine draws no further frame, so ``step`` returns the last frame and its label
+    map again.
 
     Attributes:
         action_names: the buttons of each action.
@@ -91,16 +92,16 @@ class VizdoomEnv(AttributeState, CopyableUntilStarted, gymnasium.Env[Image, np.i
         return self._observation(), float(reward), terminated, truncated, self._info()
 
     def render(self) -> Image | None:
-        """Return the engine's picture, 120 x 160, with ``render_mode="rgb_array"``."""
+        """Return the engine's image, uint8[120, 160, 3], with ``render_mode="rgb_array"``; otherwise ``None``."""
         return None if self.render_mode is None else self._screen.copy()
 
     def close(self) -> None:
-        """End the engine; what it wrote is removed."""
+        """End the engine; the files that it wrote are removed."""
         self._episode.end(True)
         self._game.close()
 
     def _look(self) -> None:
-        """Take the picture and its labels from the engine, both from the same render."""
+        """Take the image and its labels from the engine, both from the same render."""
         state = self._game.get_state()
         self._screen = state.screen_buffer
         if self.options.segmentation is not None:
@@ -119,14 +120,14 @@ def make_env(scenario: str, render_mode: str | None = None, **options: Any) -> g
     return SeededLevels(VizdoomEnv(scenario, parsed, render_mode), parsed.start_level, parsed.num_levels)
 
 
-# Gymnasium looks here for what the environment can render, and opens a window for render_mode="human" itself.
+# Gymnasium reads the supported render modes here; for render_mode="human" it opens a window itself.
 setattr(make_env, "metadata", VizdoomEnv.metadata)  # noqa: B010
 
 
 def _take_over_time_limit(game: Any) -> float:
     """Return the tic at which an episode is truncated, and switch the engine's own limit off.
 
-    The engine's would end the episode without showing its last frame.
+    The engine's own limit would end the episode without its last frame.
     """
     tics = game.get_episode_timeout()
     game.set_episode_timeout(0)
@@ -134,7 +135,7 @@ def _take_over_time_limit(game: Any) -> float:
 
 
 def _button_presses(buttons: list[Any], most: int) -> dict[str, list[float]]:
-    """Return what every action presses, by its name: all sets of at most ``most`` buttons, the empty one first.
+    """Return the button presses of every action by its name: all sets of at most ``most`` buttons, the empty one first.
 
     Buttons for turning by an angle are never pressed: actions are discrete.
     """

@@ -1,4 +1,4 @@
-"""The engine's labels, whose values change from frame to frame, as label maps with fixed ids."""
+"""Converts the engine's labels, whose values change from frame to frame, to label maps with fixed ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camal_rl.envs.wrappers import resize_labels
 
 
 class EngineLabel(Protocol):
-    """What the engine says about one object in view."""
+    """The engine's data about one object in view."""
 
     value: int
     object_name: str
@@ -22,10 +22,10 @@ class EngineLabel(Protocol):
 
 
 class LabelPainter:
-    """Turns the engine's labels buffers into label maps.
+    """Converts the engine's labels buffers to label maps.
 
-    A pixel of a smaller map shows the mean of several of the engine's pixels; it goes to the object that covers most of
-    it, from a quarter on: at half the engine's size, to every object that any part of it shows.
+    A pixel of a smaller map covers several of the engine's pixels. It gets the class that covers most of it, if that
+    class covers at least a quarter: at half the engine's size, a single pixel of the engine is enough.
     """
 
     def __init__(self, spec: SegmentationSpec, size: tuple[int, int]) -> None:

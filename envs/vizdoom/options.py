@@ -1,4 +1,4 @@
-"""What a user can choose about a ViZDoom scenario, checked where it enters."""
+"""The options of a ViZDoom scenario, and their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ViZDoom's scenarios: what can be seen in each, and what matters there; known without the engine."""
+"""ViZDoom's scenarios: their classes and relevant sets, which need no engine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Scenario:
     """One of ViZDoom's scenarios.
 
     Attributes:
-        config: its configuration among those that ViZDoom brings, without suffix.
+        config: the name of its configuration file in ViZDoom, without suffix.
         relevant: the classes that the decision depends on.
         rest: further classes that occur in it, besides those that may occur anywhere.
     """
@@ -84,11 +84,11 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
 
 
 def class_of_object(name: str, category: str) -> str:
-    """Return the class of what the engine calls ``name``; ``other`` for what no table here knows.
+    """Return the class of an object of the engine; ``other`` for unknown objects.
 
     Args:
-        name: the engine's class of the object; with ``Dead`` before it for what has been killed.
-        category: the engine's category; ``Self`` tells the player's own weapon from other players.
+        name: the engine's name of the object's class; killed objects have the prefix ``Dead``.
+        category: the engine's category; ``Self`` distinguishes the player's own weapon from other players.
     """
     if category == "Self":
         return "self"

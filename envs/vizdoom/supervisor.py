@@ -3,12 +3,12 @@
     python -I -S supervisor.py PARENT ENGINE ARGUMENTS...
 
 The engine is a process of its own: it writes into its working directory and shares memory under names in /dev/shm.
-ViZDoom removes these only when it is closed in an orderly way; a training process that is killed leaves an engine that
-waits for ever, and the files. This program gives the engine a working directory of its own, ends it as soon as the
-process ``PARENT`` is gone, and removes what is left. It runs in a session of its own, so that neither Ctrl-C nor a
-signal to the training's process group ends it or the engine before it has cleaned up.
+ViZDoom removes these files only when it is closed properly. If a training process is killed, the engine waits forever
+and the files stay. This program gives the engine a working directory of its own, ends the engine as soon as the process
+``PARENT`` is gone, and removes what is left. It runs in a session of its own, so that neither Ctrl-C nor a signal to
+the training's process group ends it or the engine before it has cleaned up.
 
-It imports the standard library only: it starts with every engine.
+It imports only the standard library, because it starts with every engine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if os.getsid(0) != os.getpid():
         os.setsid()
     signal.signal(signal.SIGTERM, _leave)
-    # It was held back while this program started.
+    # SIGTERM was blocked while this program started.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     folder = _temporary_folder() / f"{FOLDER_PREFIX}{instance}"
     try:
@@ -73,7 +73,7 @@ def _wake_on_child_exit() -> int:
 
 
 def _die_with_parent() -> None:
-    """Have Linux kill the engine when the supervisor itself is killed; runs in the engine's process, first thing."""
+    """Let Linux kill the engine when the supervisor itself is killed; runs first in the engine's process."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

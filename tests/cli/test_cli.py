@@ -38,7 +38,7 @@ from tests.conftest import TINY
         (["train", "toy_grid", "env.relevant=agent"], "env.relevant must be a list, such as [agent]"),
         (
             ["masks", "toy_grid/default", "relevant=agent"],
-            "relevant is a list of class names, got 'agent'; write [agent]",
+            "relevant must be a list of class names, got 'agent'; write [agent]",
         ),
         (["train", "toy_grid", "--run-dir", "a" * 300], "a folder's name may have at most 255 bytes"),
         (["masks", "toy_grid/nope"], "unknown environment 'toy_grid/nope'"),

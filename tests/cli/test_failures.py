@@ -59,7 +59,7 @@ def test_train_that_diverges_is_one_line_with_exit_code_3_and_a_step_to_repeat(i
     ("env", "code", "message"),
     [
         ("Raises", 2, "environment 0: step() raised KeyError: 'no such level' (test_failing_envs.py, line"),
-        ("Unnamed", 2, "the label map of environment 0 holds ids without a name: [7, 8]"),
+        ("Unnamed", 2, "the label map of environment 0 contains ids without a name: [7, 8]"),
         ("NaN", 3, "training diverged at step 4: the reward is not finite (environment 0: step() returned the reward"),
     ],
 )

@@ -172,8 +172,8 @@ def test_other_environments_in_the_process_are_not_affected():
     [
         ({"modifs": ["stop_all_car"]}, ValueError, "of atari/Freeway 'stop_all_car'; did you mean 'stop_all_cars'"),
         ({"modifs": ["lazy_enemy"]}, ValueError, "unknown modification .* known: stop_all_cars, all_black_cars"),
-        ({"modifs": "stop_all_cars"}, TypeError, r"modifs is a list of modifications.*write \[stop_all_cars\]"),
-        ({"modifs": None}, TypeError, "modifs is a list of modifications"),
+        ({"modifs": "stop_all_cars"}, TypeError, r"modifs must be a list of modifications.*write \[stop_all_cars\]"),
+        ({"modifs": None}, TypeError, "modifs must be a list of modifications"),
         ({"modifs": ["stop_all_cars"] * 2}, ValueError, "must not repeat a modification"),
         ({"modifs": ["all_red_cars", "all_blue_cars"]}, ValueError, "'all_red_cars' and 'all_blue_cars' .* same bytes"),
         ({"modifs": ["stop_all_cars"], "difficulty": 1}, ValueError, "not checked with modifications in another mode"),

@@ -164,14 +164,14 @@ class Invisible(Ball):
 
 
 MISTAKES = [
-    (NoKey, "step\\(\\) gives no info\\['segmentation'\\]; put"),
-    (NoKeyAtReset, "reset\\(\\) gives no info"),
+    (NoKey, "step\\(\\) returns no info\\['segmentation'\\]; put"),
+    (NoKeyAtReset, "reset\\(\\) returns no info"),
     (WrongType, "got int32; add .astype"),
     (WrongShape, "\\(8, 8\\), got shape \\(4, 4\\)"),
     (Unnamed, "ids without a name: \\[7\\]"),
     (Frozen, "the same in all .* compute it anew"),
     (NothingRelevant, "no relevant class was ever visible.*\\['goal'\\]"),
-    (SharedBuffer, "hand out a copy"),
+    (SharedBuffer, "return a copy"),
     (OldEpisode, "after a reset"),
     (Behind, "one frame behind"),
     (Lagging, "one frame behind"),
@@ -256,12 +256,12 @@ def test_same_picture_with_different_label_maps_is_a_warning():
 @pytest.mark.parametrize("vectorized", [False, True])
 def test_turned_label_maps_are_a_warning_that_says_how(word, vectorized):
     broken = type("Broken", (Turned,), {"turn": staticmethod(TURNS[word])})
-    with pytest.warns(UserWarning, match=f"the picture changes in .*they seem to be {word}"):
+    with pytest.warns(UserWarning, match=f"the image changes in .*they seem to be {word}"):
         check_segmented_env(make_segmented_vec(broken, 2) if vectorized else broken())
 
 
 def test_label_maps_that_lie_elsewhere_are_a_warning_also_where_nothing_moves_within_an_episode():
-    with pytest.warns(UserWarning, match="where the label maps change, the picture changes in"):
+    with pytest.warns(UserWarning, match="where the label maps change, the image changes in"):
         check_segmented_env(Shifted())
     with pytest.warns(UserWarning, match="they seem to be flipped upside down"):
         check_segmented_env(Static())
@@ -309,7 +309,7 @@ def test_what_it_cannot_check_is_refused():
         check_segmented_env(Ball)
     with pytest.raises(TypeError, match="got str"):
         check_segmented_env("toy_grid/default")
-    with pytest.raises(ValueError, match="steps is at least 10"):
+    with pytest.raises(ValueError, match="steps must be at least 10"):
         check_segmented_env(Ball(), steps=3)
     nameless = Ball()
     nameless.segmentation_spec = None

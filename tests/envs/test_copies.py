@@ -176,7 +176,7 @@ def test_simulators_without_complete_states_copy_until_they_were_started(family,
 def test_procgen_without_states_refuses_copies_in_one_line(way):
     need("procgen")
     generated = make_vec("procgen/maze", 1, 0, use_generated_assets=True, segmentation=None)
-    with pytest.raises(TypeError, match="cannot be copied or pickled here: Procgen has no states"):
+    with pytest.raises(TypeError, match="cannot be copied or pickled here: Procgen cannot save states"):
         way(generated)
     env = make_vec("procgen/maze", 1, 0)
     env.reset()

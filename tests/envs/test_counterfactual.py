@@ -64,10 +64,10 @@ def test_images_of_another_kind_are_refused():
 @pytest.mark.parametrize(
     ("flaw", "message"),
     [
-        ("names", "different names"),
+        ("names", "names of interventions must be unique"),
         ("unfaithful", "identity changed 1 pixels in 1 frames"),
         ("disturbed", "identity changed 1 pixels in 1 frames"),
-        ("changed", "do not follow"),
+        ("changed", "do not match its images"),
     ],
 )
 def test_the_checker_finds_flaws(flaw, message):

@@ -252,7 +252,7 @@ def test_a_missing_simulator_gives_its_install_line(monkeypatch):
         ({"segmentation": "mask"}, ValueError, "segmentation must be one of 'silhouette', 'box', None, got 'mask'"),
         ({"subproc": 1}, TypeError, "subproc must be true or false, got 1"),
         ({"start_level": -1}, ValueError, "start_level must be at least 0"),
-        ({"relevant": "cow"}, TypeError, "relevant is a list of class names, got 'cow'"),
+        ({"relevant": "cow"}, TypeError, "relevant must be a list of class names, got 'cow'"),
         ({"relevant": ["pig"]}, ValueError, "unknown relevant class 'pig'"),
     ],
 )

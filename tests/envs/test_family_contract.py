@@ -172,7 +172,7 @@ def test_actions_have_names_in_both_forms_and_through_wrappers(env_id):
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb'.*")
 def test_render_modes_mean_the_same_in_every_family(env_id):
     for make in (lambda mode: vectorized(env_id, 1, render_mode=mode), lambda mode: single(env_id, render_mode=mode)):
-        with pytest.raises(ValueError, match=r"render_mode is None or 'rgb_array', got 'rgb'"):
+        with pytest.raises(ValueError, match=r"render_mode must be None or 'rgb_array', got 'rgb'"):
             make("rgb")
     with pytest.raises(ValueError, match=r"got 'human'; for a window: gymnasium.make"):
         vectorized(env_id, 1, render_mode="human")

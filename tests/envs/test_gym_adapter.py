@@ -139,7 +139,7 @@ def test_order_of_calls_is_checked():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda info: info.pop("segmentation"), "gave no info\\['segmentation'\\]"),
+        (lambda info: info.pop("segmentation"), "returned no info\\['segmentation'\\]"),
         (lambda info: info.update(segmentation=[[0]]), "got list"),
         (lambda info: info.update(segmentation=np.zeros((6, 4), np.int64)), "dtype uint8.*got int64"),
         (lambda info: info.update(segmentation=np.zeros((4, 6), np.uint8)), "\\(6, 4\\), got shape \\(4, 6\\)"),

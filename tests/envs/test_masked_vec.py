@@ -247,7 +247,9 @@ class WithoutTerminalLabels(CountingEnv):
 def test_a_terminal_observation_without_its_label_map_is_one_line():
     env = MaskedVecEnv(WithoutTerminalLabels(episode_length=1), "object_mask")
     env.reset()
-    with pytest.raises(ValueError, match=r"terminal_observation without its label map; put it into infos\[0\]"):
+    with pytest.raises(
+        ValueError, match=r"terminal_observation without its label map; put the label map into infos\[0\]"
+    ):
         env.step(np.zeros(2))
 
 
@@ -264,7 +266,7 @@ class Plain(Walker):
             "object_mask",
             "needs an environment with segm",
         ),
-        (lambda: make_segmented_vec(Plain, 1), "object_mask", "takes image observations uint8"),
+        (lambda: make_segmented_vec(Plain, 1), "object_mask", "needs image observations uint8"),
         (lambda: make_vec("toy_grid/default", 1, 0), "binarymask", "did you mean 'binary_mask'"),
         (
             lambda: make_segmented_vec(lambda: SegmentedFrameStack(Walker(), 2, "union"), 1),

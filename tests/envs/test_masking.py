@@ -61,7 +61,7 @@ def test_an_own_masking_is_given_by_its_path():
     ("name", "error", "message"),
     [
         ("objekt_mask", ValueError, "unknown masking 'objekt_mask'; did you mean 'object_mask'"),
-        (f"{__name__}:SPEC", TypeError, "a masking is a camal_rl.envs.Masking"),
+        (f"{__name__}:SPEC", TypeError, "a masking must be a camal_rl.envs.Masking"),
         ("nowhere.at_all:X", ValueError, "nowhere"),
     ],
 )

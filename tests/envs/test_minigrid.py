@@ -311,7 +311,7 @@ def test_relevance_follows_the_view_and_the_user():
         ({"highlight": 1}, TypeError, "highlight must be true or false, got 1"),
         ({"view": "partial", "highlight": False}, ValueError, "highlight=False needs view='full'"),
         ({"start_level": -1}, ValueError, "start_level must be at least 0"),
-        ({"relevant": "key"}, TypeError, "relevant is a list of class names, got 'key'"),
+        ({"relevant": "key"}, TypeError, "relevant must be a list of class names, got 'key'"),
         ({"relevant": ["coin"]}, ValueError, "unknown relevant class 'coin'"),
     ],
 )
@@ -326,7 +326,7 @@ def test_wrong_names_actions_and_themes_are_refused():
         minigrid.make_env("DoorKey-6x7")
     with pytest.raises(ValueError, match="its colors say what the objects are for"):
         minigrid.make_env("RedBlueDoors-6x6", theme="recolored")
-    with pytest.raises(ValueError, match="render_mode is None or 'rgb_array'"):
+    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array'"):
         minigrid.make_env("Empty-5x5", render_mode="human")
     env = minigrid.make_env("Dynamic-Obstacles-5x5")
     env.reset()

@@ -23,7 +23,7 @@ def test_known_objects_are_named_and_others_take_their_places():
 
 
 def test_what_is_not_known_is_refused():
-    with pytest.raises(NotSavableError, match="object is no part of a state"):
+    with pytest.raises(NotSavableError, match="object cannot be part of a saved state"):
         graph_tree([object()], CLASSES, {"world": object()})
 
 

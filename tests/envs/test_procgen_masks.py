@@ -223,7 +223,7 @@ def test_masks_are_kept_until_the_step_ends_and_never_those_of_another_step(segm
         before = env.segmentation()
     env.step(np.full(2, 4))
     env.step_async(np.full(2, 4))
-    with pytest.raises(RuntimeError, match="ask after step_wait"):
+    with pytest.raises(RuntimeError, match="so read them after step_wait"):
         env.segmentation()
     env.step_wait()
     assert env.segmentation().shape == (2, 64, 64)

@@ -155,7 +155,7 @@ def test_set_state_refuses_what_does_not_belong():
         ({"use_generated_assets": True}, ValueError, "segmentation=None"),
         ({"relevant": ["gold"]}, ValueError, "unknown relevant class 'gold'"),
         ({"num_threads": -1}, ValueError, "num_threads must be at least 0"),
-        ({"render_mode": "human"}, ValueError, "render_mode is None or 'rgb_array'.*vec_env.render"),
+        ({"render_mode": "human"}, ValueError, "render_mode must be None or 'rgb_array'.*vec_env.render"),
     ],
 )
 def test_bad_options_are_refused_with_the_remedy(options, error, message):
@@ -182,7 +182,7 @@ def test_generated_assets_play_without_masks_and_without_states():
     env = make("coinrun", num_envs=2, use_generated_assets=True, segmentation=None)
     env.reset()
     play(env, 2)
-    with pytest.raises(ValueError, match="no states with use_generated_assets"):
+    with pytest.raises(ValueError, match="cannot save states with use_generated_assets"):
         env.get_state()
 
 

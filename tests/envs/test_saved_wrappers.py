@@ -163,7 +163,7 @@ def test_normalized_rewards_keep_every_bit_of_their_statistics():
         (Walk, "Walk has no get_state"),
         (lambda: Bonus(SavedWalk()), "Bonus has no get_state"),
         (Failing, "NotImplementedError: later perhaps"),
-        (Foreign, "Foreign gave what cannot be saved"),
+        (Foreign, "Foreign returned something that cannot be saved"),
     ],
 )
 def test_what_cannot_be_saved_is_named_and_its_episodes_start_again(make, told):
@@ -257,7 +257,7 @@ def test_other_wrappers_other_limits_and_a_state_that_does_not_fit_are_refused_i
     broken = written_and_read(saved)
     layer = broken.tree["layers"][-1]["envs"][0]["layers"][-1]
     layer["episode"]["given"] = {"other": 3}
-    with pytest.raises(ValueError, match="does not take the saved state") as error:
+    with pytest.raises(ValueError, match="rejected the saved state") as error:
         restore_env(make_segmented_vec(limited, 2), broken)
     assert "\n" not in str(error.value)
 

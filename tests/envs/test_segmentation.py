@@ -79,11 +79,11 @@ def test_lists_and_dictionaries_become_specs():
     [
         ({"names": ["a"]}, TypeError, "relevant is missing"),
         ({**AS_YAML_HAS_IT, "relevants": []}, TypeError, "unknown key 'relevants' in a spec; did you mean 'relevant'"),
-        ({"names": "agent", "relevant": []}, TypeError, "names is a list of class names, got 'agent'"),
-        ({"names": ["a", "b"], "relevant": "b"}, TypeError, "relevant is a list of class names, got 'b'"),
-        ({"names": ["a", "b"], "relevant": [1]}, TypeError, r"relevant is a list of class names, got \[1\]"),
-        ({"names": {0: "a"}, "relevant": []}, TypeError, "names is a list of class names"),
-        ({"names": None, "relevant": []}, TypeError, "names is a list of class names, got None"),
+        ({"names": "agent", "relevant": []}, TypeError, "names must be a list of class names, got 'agent'"),
+        ({"names": ["a", "b"], "relevant": "b"}, TypeError, "relevant must be a list of class names, got 'b'"),
+        ({"names": ["a", "b"], "relevant": [1]}, TypeError, r"relevant must be a list of class names, got \[1\]"),
+        ({"names": {0: "a"}, "relevant": []}, TypeError, "names must be a list of class names"),
+        ({"names": None, "relevant": []}, TypeError, "names must be a list of class names, got None"),
         ({"names": ["a"], "relevant": ["b"]}, ValueError, "unknown relevant class 'b'"),
         (("a", "b"), TypeError, r"SegmentationSpec\(names, relevant\), or a dictionary"),
         (None, TypeError, "got None"),
@@ -122,7 +122,7 @@ def test_a_spec_is_checked_wherever_it_is_given():
 
 
 def test_relevant_classes_are_a_list():
-    with pytest.raises(TypeError, match="relevant is a list of class names, got 'goal'"):
+    with pytest.raises(TypeError, match="relevant must be a list of class names, got 'goal'"):
         SPEC.with_relevant("goal")
 
 
@@ -131,7 +131,7 @@ def test_wrap_vec_takes_the_environments_own_spec():
     assert env.spec.names[2] == "goal"
     with pytest.raises(ValueError, match="no attribute segmentation_spec; give spec="):
         wrap_vec(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
-    with pytest.raises(TypeError, match=r"wrap_vec takes an SB3 VecEnv, got ToyGridEnv; .*make_segmented_vec"):
+    with pytest.raises(TypeError, match=r"wrap_vec needs an SB3 VecEnv, got ToyGridEnv; .*make_segmented_vec"):
         wrap_vec(ToyGridEnv())
 
 

@@ -257,7 +257,7 @@ def test_bad_options_are_one_clear_line(options, error, message):
 def test_bad_actions_are_refused(actions):
     env = make_vec("toy_grid/default", 2, 0)
     env.reset()
-    with pytest.raises(ValueError, match=r"actions are 2 integers|actions must be in"):
+    with pytest.raises(ValueError, match=r"actions must be 2 integers|actions must be in"):
         env.step(np.array(actions))
 
 

@@ -126,7 +126,7 @@ def test_a_worker_that_ends_by_itself_is_told_from_one_without_a_guard():
 
 
 def test_environments_instead_of_what_makes_them_are_refused():
-    with pytest.raises(TypeError, match=r"class or function that makes a new environment; got <.*Ball"):
+    with pytest.raises(TypeError, match=r"class or function that makes a new environment at each call, got <.*Ball"):
         make_segmented_vec(Ball(), 2)
     with pytest.raises(gymnasium.error.NameNotFound):
         make_segmented_vec("Nothing-v0", 2)

@@ -281,7 +281,7 @@ def test_images_keep_their_mean_and_more_channels_than_opencv_takes():
         (lambda: SegmentedFrameStack(Square(), 0), "at least 1 frame, got 0"),
         (lambda: SegmentedFrameStack(Square(), 2, "both"), "'newest' or 'union', got 'both'"),
         (lambda: SegmentedFrameSkip(Square(), 2, 3), "1 <= pool <= skip"),
-        (lambda: SegmentedFrameSkip(gymnasium.make("CartPole-v1")), "takes image observations"),
+        (lambda: SegmentedFrameSkip(gymnasium.make("CartPole-v1")), "needs image observations"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(make, message):

@@ -37,8 +37,8 @@ METHODS = ("camal", "energy", "background_mix", "object_mask", "camal+object_mas
 OFF = ("env.segmentation=null", "log.overlay_every=0", "evaluation.frames=0")
 WITHOUT = {
     "no spec": (f"env.id={__name__}:Bare", "has no attribute segmentation_spec"),
-    "no masks": (f"env.id={__name__}:Promised", "gave no info['segmentation']"),
-    "no masks, no overlays": (f"env.id={__name__}:Promised", "gave no info['segmentation']", "log.overlay_every=0"),
+    "no masks": (f"env.id={__name__}:Promised", "returned no info['segmentation']"),
+    "no masks, no overlays": (f"env.id={__name__}:Promised", "returned no info['segmentation']", "log.overlay_every=0"),
     "a game": ("env.id=atari/Adventure", "has no masks"),
 }
 
