@@ -18,7 +18,7 @@ class AttentionEvaluation:
 
     Attributes:
         actions: the actions that the maps explain, ``(B,)`` or in the format of the policy's distribution.
-        encoded: the pass behind each attention target (the same object where the encoder is shared).
+        encoded: the encoded images of each attention target (the same object if the encoder is shared).
         num_attention_frames: number of first images with maps; ``None`` means all, 0 none.
     """
 
@@ -27,23 +27,21 @@ class AttentionEvaluation:
     num_attention_frames: int | None
 
     def cam_features(self, target: AttentionTarget) -> Tensor:
-        """Return the CAM layer's output behind a target, ``(n, C, h, w)`` with n at least ``num_attention_frames``."""
+        """Return the CAM layer's output of a target, ``(n, C, h, w)`` with n at least ``num_attention_frames``."""
         features = self.encoded[target].cam_features
         if features is None:
-            raise ValueError(
-                "this evaluation was made without maps (num_attention_frames=0); make one with another number"
-            )
+            raise ValueError("this evaluation has no maps (num_attention_frames=0); evaluate with a larger number")
         return features
 
     @property
     def attention_frames(self) -> slice:
-        """Which images maps are made of."""
+        """The images that have maps."""
         return slice(self.num_attention_frames)
 
     def mapped_features(self, target: AttentionTarget) -> Tensor:
-        """Return the CAM layer's output of the images that maps are made of alone."""
+        """Return the CAM layer's output for only the images that have maps."""
         features = self.cam_features(target)
-        # A slice's gradient has the size of the whole, even where the slice is the whole.
+        # The gradient of a slice has the size of the whole tensor, so a slice of everything is avoided.
         return features if self.num_attention_frames in (None, len(features)) else features[self.attention_frames]
 
     def score(self, target: AttentionTarget) -> Tensor:
@@ -55,7 +53,7 @@ class AttentionEvaluation:
 class ActionEvaluation(AttentionEvaluation):
     """A minibatch's evaluation for PPO and attention maps.
 
-    ``value``, ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)`` or ``None`` where it has no closed form. The rest is
+    ``value`` and ``log_prob`` are ``(B,)``; ``entropy`` is ``(B,)``, or ``None`` without a closed form. The rest is
     as in :class:`AttentionEvaluation`.
     """
 
@@ -68,7 +66,7 @@ class ActionEvaluation(AttentionEvaluation):
     num_attention_frames: int | None = None
 
     def score(self, target: AttentionTarget) -> Tensor:
-        """Return what the maps of a target explain, ``(B,)``: ``V(s)``, or the policy's score."""
+        """Return the score ``(B,)`` that the maps of a target explain: ``V(s)``, or the policy's score."""
         return self.value if target == "value" else policy_score(self.distribution, self.log_prob)
 
 
@@ -76,7 +74,7 @@ class ActionEvaluation(AttentionEvaluation):
 class QEvaluation(AttentionEvaluation):
     """A minibatch's Q-values ``(B, A)``, with everything for attention maps.
 
-    ``actions`` are the whole numbers ``(B,)`` whose Q-values the maps explain. The rest is as in
+    ``actions`` are the actions ``int64 (B,)`` whose Q-values the maps explain. The rest is as in
     :class:`AttentionEvaluation`.
     """
 

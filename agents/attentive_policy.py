@@ -110,7 +110,7 @@ class AttentivePolicy(BasePolicy):
         """Return preferred or sampled actions for evaluations; the arguments are those of ``predict``."""
         return self.predict(observation, state, episode_start, deterministic)
 
-    # What a class of policies says of itself -----------------------------------------------------------------------
+    # Members that derived classes define -----------------------------------------------------------------------------
 
     @abstractmethod
     def _extractors(self) -> dict[AttentionTarget, BaseFeaturesExtractor]:
@@ -267,7 +267,7 @@ class AttentivePolicy(BasePolicy):
 
     @property
     def _is_ours(self) -> bool:
-        """Whether policy and encoder are classes of this package, whose tests hold the closed form."""
+        """Whether policy and encoder are classes of this package, whose tests verify the closed form."""
         return self._is_shipped and is_shipped(self._first_extractor)
 
     def _uses_closed_form(self, target: AttentionTarget, evaluation: AttentionEvaluation) -> bool:
@@ -322,7 +322,7 @@ class AttentivePolicy(BasePolicy):
         Raises:
             TypeError, ValueError: images, actions or settings are invalid; the message says what was expected.
 
-        Nothing is left behind, also after an exception: no gradient, no hook, no changed training mode.
+        Hooks are removed, and training modes and ``.grad`` do not change, even after an exception.
         """
         with evaluating(self), recording_gradients():
             images = image_batch(observations, self.observation_space).to(self.device)
@@ -334,8 +334,8 @@ class AttentivePolicy(BasePolicy):
         for target, cam in maps.items():
             if bool(zero_maps(cam.detach()).all()):
                 warnings.warn(
-                    f"the {target} map of each of {len(cam)} images is zero everywhere: its score has no gradient (a "
-                    "policy that is certain of its action), or rectification 'relu' left out what there was",
+                    f"the {target} map of each of {len(cam)} images is zero everywhere: the score has no gradient (the "
+                    "policy is certain of its action), or rectification 'relu' removed all contributions",
                     stacklevel=2,
                 )
         return {target: normalize_cam(cam.detach()) for target, cam in maps.items()}

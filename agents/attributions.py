@@ -1,4 +1,4 @@
-"""Attribution maps of a policy's value or action, by any method, independent of its training."""
+"""Attribution maps of a policy's value or action, by any method, independent of the training of the policy."""
 
 from __future__ import annotations
 
@@ -66,11 +66,10 @@ __all__ = [
 def policy_scores(policy: BasePolicy) -> dict[AttentionTarget, Score]:
     """Return the scores ``(images (n, C, H, W), actions) -> (n,)`` that maps of a policy explain, by target.
 
-    ``value`` is V(s) and ignores the actions; ``policy`` is :func:`camal_rl.agents.policy_score.policy_score`, for
-    discrete actions log pi(a|s) of the given ones; a Q-network has ``q`` alone, Q(s, a) of the given actions. They are
-    those that the policy prefers on the unperturbed images (:func:`camal_rl.agents.heads.preferred_actions`), so that
-    they stay fixed while images change. Images are on the scale of the observation space (0 .. 255), uint8 or floating
-    point; gradients flow.
+    ``value`` is V(s) and ignores the actions. ``policy`` is :func:`camal_rl.agents.policy_score.policy_score`: for
+    discrete actions, log pi(a|s) of the given actions. A Q-network has only ``q``, Q(s, a) of the given actions.
+    :func:`explain` uses the actions that the policy prefers on the unperturbed images, so that they stay fixed while
+    images change. Images are on the scale of the observation space (0 .. 255), uint8 or floating point; gradients flow.
     """
     return {target: head.score for target, head in heads(policy).items()}
 
@@ -84,7 +83,7 @@ def explain(
     rectify: Rectification | None = None,
     chunk_size: int = 64,
 ) -> Tensor:
-    """Return maps ``(N, H, W)`` in [0, 1] of what drives a policy's value, its preferred action, or that one's Q-value.
+    """Return maps ``(N, H, W)`` in [0, 1] of the pixels behind a policy's value, its preferred action or the Q-value.
 
     * gradcam, hirescam, layercam, gradcam++, normgrad: :func:`camal_rl.attention.class_activation_map` at ``layer``,
       enlarged to the image.
@@ -93,24 +92,25 @@ def explain(
     * perturbation: :func:`camal_rl.saliency.perturbation_maps.perturbation_map` of
       ``KL(pi(x) || pi(x'))``, ``|V - V'|`` or ``|Q(a) - Q'(a)|``.
 
-    The scores are those of :func:`policy_scores`. Windows (occlusion, perturbation) have an eighth of the image's
-    smaller side and move by half of theirs. Each map is divided by its maximum; an all-zero map stays zero, a NaN
-    makes its map NaN (:func:`camal_rl.attention.zero_maps` and ``nonfinite_maps`` report them).
+    The scores are those of :func:`policy_scores`. The window of occlusion and perturbation has an eighth of the image's
+    smaller side and moves by half of its own. Each map is divided by its maximum. An all-zero map stays zero, and a map
+    with NaN becomes NaN everywhere (:func:`camal_rl.attention.zero_maps` and ``nonfinite_maps`` detect them).
 
-    Nothing is left behind, also after an exception: no hook, no gradient, no changed training mode.
+    Hooks are removed, and training modes and ``.grad`` do not change, even after an exception.
 
     Args:
-        policy: a policy with attention maps, or any actor-critic policy or policy of DQN of SB3 on images.
+        policy: a policy with attention maps, or any actor-critic or DQN policy of SB3 for images.
         images: ``(N, H, W, C)`` as environments give them, or channels first ``(N, C, H, W)``; uint8 or floats on
-            the observation space's scale. One image, or a list of images, will do.
-        method: one of :data:`EXPLAIN_METHODS`; by default the class activation map that a policy with attention
-            maps was trained with, ``gradcam`` for any other.
+            the observation space's scale. One image or a list of images is accepted too.
+        method: one of :data:`EXPLAIN_METHODS`; by default that of the training maps of a policy with attention maps,
+            and ``gradcam`` for any other policy.
         target: ``value`` or ``policy`` (the default) of an actor-critic policy, ``q`` of a Q-network.
         layer: for class activation maps: dotted name of a module inside the features extractor, e.g. ``cnn.0``, or
-            ``last``: the CAM layer of a policy with attention maps; elsewhere the output of the last convolution that
-            runs, after the modules that follow it on the same grid (normalization, activation).
-        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`; by default the one that
-            a policy with attention maps was trained with, for any other that of :class:`camal_rl.agents.CamalConfig`.
+            ``last``: the CAM layer of a policy with attention maps; for any other policy the last convolution, or the
+            last of the modules that directly follow it with the same output shape (normalization, activation).
+        rectify: for class activation maps, see :func:`camal_rl.attention.cam_from_gradient`; by default that of the
+            training maps of a policy with attention maps, and for any other policy that of
+            :class:`camal_rl.agents.CamalConfig`.
         chunk_size: largest number of images given to the policy at once; does not change the result.
 
     Returns:
@@ -118,7 +118,7 @@ def explain(
 
     Raises:
         ImportError: Captum is not installed (integrated_gradients, occlusion).
-        TypeError, ValueError: unknown method, target or layer, images that do not fit, or an option that does not
+        TypeError, ValueError: the method, target or layer is unknown, the images are invalid, or an option does not
             apply.
     """
     settings = policy.map_settings if isinstance(policy, AttentivePolicy) else MapSettings()
@@ -147,7 +147,7 @@ def _pixel_map(policy: BasePolicy, images: Tensor, method: str, target: Attentio
     window = max(1, min(images.shape[2:]) // 8)
     stride = max(1, window // 2)
     if method == "perturbation":
-        # In floating point the mean color is not rounded: the same map for uint8 images and for floats.
+        # In floating point the mean color is not rounded, so uint8 images and floats have the same map.
         return perturbation_map(images.float(), head.output, head.change, window, stride, chunk_size=chunk_size)
     score, context = head.score, [preferred_actions(policy, images)]
     if method in CAPTUM_METHODS:
@@ -178,7 +178,7 @@ def _cam(
 
 
 def _layout(extractor: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor, layer: str) -> FeatureLayout:
-    """Return the layer's name, also of the last one, and how its output is a feature map, by a trace run."""
+    """Return the name of a layer, or of the last one, and the layout of its output as a feature map, by a trial run."""
     if layer != LAST_LAYER and (not layer or layer not in dict(extractor.named_modules())):
         raise ValueError(f"no layer {layer!r} in {type(extractor).__name__}; its layers: {_layer_names(extractor)}")
     trace = trace_layers(extractor, images, run)
@@ -221,13 +221,13 @@ def _check_options(
     if method in CAM_METHODS:
         check_cam_options(method, rectify or "relu")
     elif layer != LAST_LAYER or rectify is not None:
-        raise ValueError(f"{method} knows neither layer nor rectify; they are for {', '.join(CAM_METHODS)}")
+        raise ValueError(f"{method} has no options layer and rectify; they are for {', '.join(CAM_METHODS)}")
     if (
         method == "perturbation"
         and target == "policy"
         and not (has_discrete_actions(policy) or has_gaussian_actions(policy))
     ):
         raise ValueError(
-            f"perturbation maps of the policy need one discrete action, or continuous ones, got {policy.action_space}; "
+            f"perturbation maps of the policy need Discrete or continuous actions, got {policy.action_space}; "
             "use occlusion"
         )

@@ -12,23 +12,23 @@ from torch.nn import functional
 Augmentation = Literal["crop", "grayscale", "cutout", "cutout_color", "flip", "rotate", "random_conv", "color_jitter"]
 
 CROP_PADDING = 12 / 64
-"""The share of a side by which :func:`random_crop` moves an image at most, each way: 12 pixels of 64."""
+"""The largest shift of :func:`random_crop` in each direction, as a share of a side: 12 pixels of 64."""
 
 CUTOUT_SIDES = (7 / 64, 21 / 64)
-"""The shortest and the longest side of :func:`cutout`'s box, as shares of the image's: 7 to 21 pixels of 64."""
+"""The shortest and the longest side of the box of :func:`cutout`, as shares of the image's: 7 to 21 pixels of 64."""
 
-# A factor in [1 - x, 1 + x], and a hue turned by up to x full turns, each way.
+# Factors are in [1 - x, 1 + x]; the hue rotates by up to x full turns in each direction.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.4, 0.5
 
 TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Cut each image at a random place out of its copy with a border, which repeats the outermost pixels.
+    """Pad each image by repeating its border pixels, and crop it at a random place.
 
     Args:
         images: ``(B, C, H, W)``.
-        generator: on the CPU; source of the offsets, whole pixels up to :data:`CROP_PADDING` of a side, each way.
+        generator: on the CPU; source of the offsets, at most :data:`CROP_PADDING` of a side in each direction.
 
     Returns:
         ``(B, C, H, W)`` of the same type.
@@ -39,18 +39,18 @@ def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def translate(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return images whose pixel ``(y, x)`` is that of ``(y + rows, x + columns)``, or of the border nearest to it.
+    """Return images whose pixel ``(y, x)`` is the pixel ``(y + rows, x + columns)``, or else the nearest border pixel.
 
     Args:
         images: ``(B, C, H, W)``.
-        rows: whole numbers ``(B,)``.
-        columns: whole numbers ``(B,)``.
+        rows: integer offsets ``(B,)``.
+        columns: integer offsets ``(B,)``.
     """
     batch, _, height, width = images.shape
     y = (torch.arange(height, device=images.device) + rows[:, None]).clamp_(0, height - 1)
     x = (torch.arange(width, device=images.device) + columns[:, None]).clamp_(0, width - 1)
     index = torch.arange(batch, device=images.device)[:, None, None]
-    # Channels last, where simulators have them.
+    # Channels last is the memory order of simulators.
     return images.permute(0, 2, 3, 1)[index, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
 
 
@@ -60,11 +60,11 @@ def _offsets(batch: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def color_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast, saturation and hue of each image at random, by factors around 1 and a turn around 0.
+    """Change brightness, contrast, saturation and hue of each image at random.
 
     Args:
-        images: as :func:`adjust_colors` takes them.
-        generator: on the CPU; source of the factors.
+        images: as for :func:`adjust_colors`.
+        generator: on the CPU; source of the factors and the rotation.
     """
     batch, device = len(images), images.device
     brightness, contrast, saturation, hue = (2 * torch.rand(4, batch, generator=generator) - 1).to(device)
@@ -74,14 +74,14 @@ def color_jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def adjust_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Return images with other colors; all frames of a stack change alike.
+    """Return images with other colors; all frames of a stack change in the same way.
 
-    Saturation and hue scale and turn the chroma in the YIQ space, where both are linear. Contrast scales the distance
-    from the image's mean, and brightness everything.
+    Saturation scales and hue rotates the chroma in YIQ space, where both are linear. Contrast scales the distance from
+    the image's mean, and brightness scales all values.
 
     Args:
-        images: ``uint8 (B, C, H, W)``, or floats in [0, 1]. Where C is a multiple of 3 it holds RGB frames; otherwise
-            gray ones, whose hue and saturation stay.
+        images: ``uint8 (B, C, H, W)``, or floats in [0, 1]. If C is a multiple of 3, the frames are RGB; otherwise
+            they are gray, and their hue and saturation do not change.
         brightness: factors ``(B,)``, 1 changes nothing.
         contrast: factors ``(B,)``, 1 changes nothing.
         saturation: factors ``(B,)``, 1 changes nothing, 0 gives gray.
@@ -100,7 +100,7 @@ def adjust_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
 
 
 def _chroma_matrix(saturation: Tensor, hue: Tensor) -> Tensor:
-    """Return ``(B, 3, 3)``: RGB to YIQ, chroma scaled and turned, and back."""
+    """Return the matrices ``(B, 3, 3)`` that scale and rotate the chroma of RGB colors in YIQ space."""
     to_yiq = torch.tensor(TO_YIQ, device=hue.device)
     angle = 2 * torch.pi * hue
     turn = torch.zeros(len(hue), 3, 3, device=hue.device)
@@ -112,11 +112,11 @@ def _chroma_matrix(saturation: Tensor, hue: Tensor) -> Tensor:
 
 
 def grayscale(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Give the three channels of every RGB frame its luma; where C is no multiple of 3 the frames are gray already.
+    """Replace the three channels of every RGB frame by its luma; gray frames do not change.
 
     Args:
-        images: as :func:`adjust_colors` takes them.
-        generator: nothing is drawn from it.
+        images: as for :func:`adjust_colors`.
+        generator: unused.
     """
     if images.shape[1] % 3:
         return images
@@ -126,10 +126,10 @@ def grayscale(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Blacken a box of each image, at a random place, with sides drawn from :data:`CUTOUT_SIDES`.
+    """Fill a box of each image with black, at a random place, with sides drawn from :data:`CUTOUT_SIDES`.
 
     Args:
-        images: as :func:`adjust_colors` takes them.
+        images: as for :func:`adjust_colors`.
         generator: on the CPU; source of the boxes.
     """
     rows, columns = (_spans(len(images), side, generator) for side in images.shape[-2:])
@@ -137,11 +137,11 @@ def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cutout_color(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill a box of each image, as :func:`cutout` draws it, with a random color; that of all frames of a stack.
+    """Fill a box of each image, drawn as in :func:`cutout`, with a random color, the same for all frames of a stack.
 
     Args:
-        images: as :func:`adjust_colors` takes them.
-        generator: on the CPU; source of boxes and colors.
+        images: as for :func:`adjust_colors`.
+        generator: on the CPU; source of the boxes and colors.
     """
     batch, channels, height, width = images.shape
     rows, columns = (_spans(batch, side, generator) for side in (height, width))
@@ -151,11 +151,11 @@ def cutout_color(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def fill_box(images: Tensor, rows: Tensor, columns: Tensor, colors: Tensor) -> Tensor:
-    """Return images with a box of one color each.
+    """Return images, each with a box of one color.
 
     Args:
         images: ``(B, C, H, W)``.
-        rows: whole numbers ``(B, 2)``: the first row of the box, and the first one after it.
+        rows: integers ``(B, 2)``: the first row of the box, and the first row after it.
         columns: the same for columns.
         colors: ``(B, C)``, on the images' scale.
     """
@@ -169,7 +169,7 @@ def fill_box(images: Tensor, rows: Tensor, columns: Tensor, colors: Tensor) -> T
 
 
 def _spans(batch: int, side: int, generator: torch.Generator) -> Tensor:
-    """Draw the first place of a box along a side, and the first one after it: ``(B, 2)``."""
+    """Draw the first position of a box along a side, and the first one after it, ``(B, 2)``."""
     shortest, longest = (max(1, round(share * side)) for share in CUTOUT_SIDES)
     lengths = torch.randint(shortest, longest + 1, (batch,), generator=generator)
     starts = (torch.rand(batch, generator=generator) * (side - lengths + 1)).long()
@@ -177,22 +177,22 @@ def _spans(batch: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right, or leave it, with equal probability.
+    """Mirror each image left to right with probability 1/2.
 
     Args:
         images: ``(B, C, H, W)``.
-        generator: on the CPU; says which.
+        generator: on the CPU; source of the choice.
     """
     chosen = torch.randint(0, 2, (len(images),), generator=generator).bool().to(images.device)
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def rotate(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn each image by a random number of quarter turns; one that is not square by none or two.
+    """Rotate each image by a random number of quarter turns; an image that is not square by 0 or 2.
 
     Args:
         images: ``(B, C, H, W)``.
-        generator: on the CPU; source of the turns.
+        generator: on the CPU; source of the numbers.
     """
     square = images.shape[2] == images.shape[3]
     turns = torch.randint(0, 4 if square else 2, (len(images),), generator=generator)
@@ -200,7 +200,7 @@ def rotate(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def quarter_turns(images: Tensor, turns: Tensor) -> Tensor:
-    """Return images, each turned counterclockwise by so many quarter turns, ``(B,)`` in 0 .. 3."""
+    """Return images, each rotated counterclockwise by its number of quarter turns, ``(B,)`` in 0 .. 3."""
     turns = turns.to(images.device)
     turned = images.clone()
     for count in (1, 2, 3):
@@ -211,12 +211,12 @@ def quarter_turns(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def random_conv(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Filter each image by a random 3x3 convolution of its own, the same one for all frames of a stack.
+    """Filter each image with its own random 3x3 convolution, the same for all frames of a stack.
 
-    Weights are normal with Xavier's variance, ``2 / (fan_in + fan_out)``.
+    Weights are normally distributed with Xavier's variance, ``2 / (fan_in + fan_out)``.
 
     Args:
-        images: as :func:`adjust_colors` takes them.
+        images: as for :func:`adjust_colors`.
         generator: on the CPU; source of the weights.
     """
     frame = _frame_channels(images.shape[1])
@@ -226,11 +226,11 @@ def random_conv(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def filtered(images: Tensor, weights: Tensor) -> Tensor:
-    """Return images after a convolution of their own, without a bias, clipped to the images' range.
+    """Return images, each filtered with its own convolution without bias, clipped to the images' range.
 
     Args:
-        images: as :func:`adjust_colors` takes them; zeros lie around them.
-        weights: ``(B, F, F, 3, 3)``: channels out, channels in; F is 3 where C is a multiple of 3, otherwise 1.
+        images: as for :func:`adjust_colors`; padded with zeros.
+        weights: ``(B, F, F, 3, 3)``: output channels, input channels; F is 3 if C is a multiple of 3, otherwise 1.
     """
     batch, channels, height, width = images.shape
     frame = weights.shape[1]
@@ -242,12 +242,12 @@ def filtered(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def _frame_channels(channels: int) -> int:
-    """Return the channels of one frame of a stack: 3 of RGB frames, 1 of gray ones."""
+    """Return the number of channels of one frame: 3 for RGB, 1 for gray."""
     return 1 if channels % 3 else 3
 
 
 def _in_range(made: Tensor, images: Tensor) -> Tensor:
-    """Return what was made of images, floats on their scale, in their type and range."""
+    """Return floats ``made`` from images, on the same scale, in the images' type and range."""
     whole = not images.is_floating_point()
     made = made.clamp(0, 255 if whole else 1)
     return (made.round_() if whole else made).to(images.dtype)
@@ -263,4 +263,4 @@ AUGMENTATIONS: Mapping[Augmentation, Callable[[Tensor, torch.Generator], Tensor]
     "random_conv": random_conv,
     "color_jitter": color_jitter,
 }
-"""Augmentation of images ``(B, C, H, W)`` by name; each returns images of the same shape, type and range."""
+"""Augmentations of images ``(B, C, H, W)`` by name; each returns images of the same shape, type and range."""

@@ -67,7 +67,7 @@ class BackgroundMixTerm(AuxiliaryTerm):
         self._policy: ActorCriticPolicy | None = None
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images and that the environment has masks of them."""
+        """Check that observations are images and that the environment has masks."""
         check_images(policy, self.name, "background_mix mixes")
         self._policy = policy
         if env is not None:
@@ -95,37 +95,37 @@ class BackgroundMixTerm(AuxiliaryTerm):
 
     def _own_policy(self) -> CamPolicy:
         if self._policy is None:
-            raise RuntimeError("setup() comes first")
+            raise RuntimeError("call setup() first")
         return cast(CamPolicy, self._policy)
 
 
 def unpacked(packed: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the masks ``bool (B, H, W)`` that ``np.packbits`` made bytes ``uint8 (B, ceil(H W / 8))`` of."""
+    """Return the masks ``bool (B, H, W)`` that ``np.packbits`` packed into ``uint8 (B, ceil(H W / 8))``."""
     height, width = size
     bits = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
     return ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, : height * width].view(-1, height, width)
 
 
 def other_rows(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """Draw for each of the first ``count`` of ``total`` rows another row, ``int64 (count,)``; of one row, itself."""
+    """Draw another row for each of the first ``count`` of ``total`` rows, ``(count,)``; itself if ``total`` is 1."""
     offsets = torch.randint(1, max(total, 2), (count,), generator=generator)
     return (torch.arange(count) + offsets) % total
 
 
 def mixed(frames: Tensor, others: Tensor, places: Tensor) -> Tensor:
-    """Return frames that show others at some places.
+    """Return frames in which some pixels are replaced by those of other frames.
 
     Args:
-        frames: ``(n, C, H, W)`` or ``(n, H, W, C)``; all frames of a stack are mixed alike.
-        others: the same.
-        places: ``bool (n, H, W)``.
+        frames: ``(n, C, H, W)`` or ``(n, H, W, C)``; all frames of a stack are mixed in the same way.
+        others: the other frames, with the same shape.
+        places: ``bool (n, H, W)``, the pixels to replace.
     """
     channels_first = frames.shape[-2:] == places.shape[-2:]
     return torch.where(places[:, None] if channels_first else places[..., None], others, frames)
 
 
 def shifted(places: Tensor, generator: torch.Generator) -> Tensor:
-    """Return masks ``bool (n, H, W)``, each moved by a random number of rows and columns, and around the borders.
+    """Return masks ``bool (n, H, W)``, each shifted cyclically by a random number of rows and columns.
 
     As many pixels are set as before, in the same shape, whatever the frames show there.
     """

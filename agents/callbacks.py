@@ -21,7 +21,7 @@ HIDDEN_FROM = ("stdout", "log", "json", "csv")
 class OverlayCallback(BaseCallback):
     """Draws the policy's attention on a fixed set of frames at the start, every ``every_steps`` and at the end.
 
-    The model has an :class:`AttentivePolicy`. The maps are the policy's own, on which it is trained.
+    The model must have an :class:`AttentivePolicy`. The maps are those with which the policy is trained.
 
     Args:
         frames: ``uint8 (N, H, W, 3)``.
@@ -75,7 +75,7 @@ class OverlayCallback(BaseCallback):
         self._draw()
 
     def _draw(self) -> None:
-        """Write a picture at the present step, once, and by itself: figures that wait in the logger stay there."""
+        """Write a picture once at the current step; pending figures stay in the logger."""
         if self._drawn_at == self.num_timesteps:
             return
         self._drawn_at = self.num_timesteps
@@ -103,7 +103,7 @@ class UpdateLogCallback(BaseCallback):
             self._dump()
 
     def _on_training_end(self) -> None:
-        # Figures that wait where training is interrupted are logged where it goes on.
+        # Pending figures of interrupted training are logged after resuming.
         ended = self.num_timesteps >= self.model._total_timesteps
         if ended or not isinstance(self.model, OffPolicyAlgorithm):
             self._dump()

@@ -49,8 +49,8 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
     With weight 0 the parameters are bit-identical to stock DQN; if a CamQPolicy's environment has masks, alignment is
     still logged. Inference does not change: the saved model needs no masks.
 
-    What differs from stock: :meth:`predict` without ``deterministic`` explores image by image, see
-    :class:`camal_rl.agents.CamQPolicy`, with probability ``exploration_final_eps``; exploration in training is SB3's.
+    Unlike in stock DQN, :meth:`predict` without ``deterministic`` explores independently for each image, with
+    probability ``exploration_final_eps`` (:class:`camal_rl.agents.CamQPolicy`). Exploration in training is SB3's.
 
     Args:
         policy: ``"CamQPolicy"``; with weight 0 any policy of DQN.
@@ -69,7 +69,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**DQN.policy_aliases, "CamQPolicy": CamQPolicy}
     loss_settings: ClassVar[tuple[str, ...]] = ("max_grad_norm", "gamma")
-    # What a file of stock DQN's is loaded with.
+    # Default for files of stock DQN.
     camal: CamalConfig = CamalConfig(weight=0)
     pending_logs: Mapping[str, Any] | None = None
     _diagnosed_at = -1
@@ -89,7 +89,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
     # Set-up -------------------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
-        self.camal = CamalConfig.of(self.camal)  # load() puts its arguments here as they are
+        self.camal = CamalConfig.of(self.camal)  # load() stores its argument here unchanged
         check_dqn_settings(self)
         self._check_normalization()
         self._check_stored_images()
@@ -97,7 +97,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
         self._note_masking(self.env)
         if issubclass(self.policy_class, CamQPolicy):
             self.camal = self.camal.for_targets(self.policy_class.attention_targets)
-            # With the policy's own arguments, so that they stay the model's own wherever it is loaded.
+            # Stored with the policy's own arguments, so that they are kept wherever the model is loaded.
             own = {"maps": MapSettings.of(self.camal, ("q",)).as_dict(), "exploration": self.exploration_final_eps}
             self.policy_kwargs = {**(self.policy_kwargs or {}), **own}
         super()._setup_model()
@@ -108,16 +108,16 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
         self.camal_term.setup(self.policy, self.env)
 
     def _check_stored_images(self) -> None:
-        """Refuse images of VecNormalize, which SB3 stores, in another order than those that it learns from."""
+        """Raise a ValueError if SB3 would store images of VecNormalize in another axis order than it learns from."""
         normalizer = self.get_vec_normalize_env()
         if normalizer is not None and normalizer.observation_space != self.observation_space:
             raise ValueError(
-                "SB3's DQN stores images as VecNormalize has them, before their channels are moved; wrap the "
-                "environment as VecNormalize(VecTransposeImage(env), norm_obs=False), or leave VecNormalize out"
+                "SB3's DQN stores the images of VecNormalize, whose channels are not first; wrap the environment as "
+                "VecNormalize(VecTransposeImage(env), norm_obs=False), or omit VecNormalize"
             )
 
     def _hold_masks(self) -> None:
-        """Put a buffer that holds masks in the place of a stock one; files go on to name the stock one."""
+        """Replace a stock buffer by one that stores masks; saved files still name the stock one."""
         stock = cast(ReplayBuffer, self.replay_buffer)
         if type(stock) in _WITH_MASKS:
             self.replay_buffer = _WITH_MASKS[type(stock)](
@@ -131,17 +131,17 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
             )
         elif self.camal.weight > 0 and not isinstance(stock, CamalReplayBuffer):
             raise ValueError(
-                f"replay_buffer_class must be a CamalReplayBuffer, got {type(stock).__name__}: others do not hold "
-                "CAMAL's masks; leave it out or use weight 0"
+                f"replay_buffer_class must be a CamalReplayBuffer, got {type(stock).__name__}: other buffers do not "
+                "store CAMAL's masks; omit it or use weight 0"
             )
 
     @property
     def auxiliary_terms(self) -> Sequence[AuxiliaryTerm]:
-        """What joins the loss."""
+        """The auxiliary terms of the loss."""
         return (self.camal_term,)
 
     def largest_return(self) -> float:
-        """Return the largest magnitude among the rewards of the replay buffer."""
+        """Return the largest magnitude of the rewards in the replay buffer."""
         return float(np.nanmax(np.abs(cast(ReplayBuffer, self.replay_buffer).rewards), initial=0.0))
 
     def _excluded_save_params(self) -> list[str]:
@@ -164,7 +164,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return what is done next, drawn as SB3 draws it, and store the masks of what is seen now."""
+        """Return the next actions, drawn as in SB3, and store the masks of the current observations."""
         if not isinstance(self.policy, CamQPolicy):
             return super()._sample_action(learning_starts, action_noise, n_envs)
         if isinstance(self.replay_buffer, CamalReplayBuffer):
@@ -200,7 +200,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
         learning_starts: int = 0,
         log_interval: int | None = None,
     ) -> RolloutReturn:
-        """Play ``train_freq`` as SB3 does; training ends here where :attr:`interruption` asks for it."""
+        """Collect ``train_freq`` as SB3 does; training ends here if :attr:`interruption` requests it."""
         if self.interruption.requested():
             return RolloutReturn(0, 0, continue_training=False)
         self.interruption.start_rollout()
@@ -247,7 +247,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
         progress = 1.0 - self._current_progress_remaining
         weight = term.weight_at(progress)
         frames = term.num_attention_frames(len(batch.observations)) if weight > 0 else 0
-        # The maps are those of the greedy actions, by which the policy acts, not of those in the buffer.
+        # The maps explain the greedy actions, which the policy takes, not the actions in the buffer.
         evaluation = policy.evaluate_for_attention(batch.observations, num_attention_frames=frames)
         current = torch.gather(evaluation.q_values, dim=1, index=batch.actions.long())
         loss = F.smooth_l1_loss(current, wanted)
@@ -262,7 +262,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
     # Logs and checkpoints -----------------------------------------------------------------------------------------
 
     def dump_logs(self) -> None:
-        """Write logs as SB3 does, with how well the maps of some stored frames align with their masks."""
+        """Write logs as SB3 does, with the alignment of the maps of some stored frames."""
         self._log_alignment()
         super().dump_logs()
 
@@ -282,15 +282,15 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
             self.logger.record(f"{self.camal_term.name}/{name}", value)
 
     def training_state(self) -> dict[str, Any]:
-        """Return all that training needs to go on, but for the environment (:mod:`camal_rl.agents.dqn_state`)."""
+        """Return the state of training except for the environment (:mod:`camal_rl.agents.dqn_state`)."""
         return training_state(self)
 
     def restore_training_state(self, state: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """Take over a :meth:`training_state`; then ``learn(..., reset_num_timesteps=False)`` goes on from there.
+        """Restore a :meth:`training_state`; then ``learn(..., reset_num_timesteps=False)`` continues from there.
 
         Args:
-            state: of a model that was made with the same arguments.
-            seconds: how long training has taken so far, for the logs.
+            state: state of a model with the same arguments.
+            seconds: duration of training so far, for the logs.
 
         Raises:
             ValueError: it is the state of another model.
@@ -299,7 +299,7 @@ class CAMALDQN(AttentiveAlgorithm, DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         found = super()._setup_learn(*args, **kwargs)
-        for name, values in (self.pending_logs or {}).items():  # of the training that goes on
+        for name, values in (self.pending_logs or {}).items():  # from before the interruption
             getattr(self.logger, name).update(values)
         self.pending_logs = None
         return found

@@ -65,7 +65,7 @@ class CAMALPPO(PPOWithTerms):
         return CamalTerm(self.camal, self.seed or 0), *super()._make_terms()
 
     def _setup_model(self) -> None:
-        self.camal = CamalConfig.of(self.camal)  # load() puts its arguments here as they are
+        self.camal = CamalConfig.of(self.camal)  # load() stores its argument here unchanged
         self._check_normalization()
         if isinstance(self.policy_class, type) and issubclass(self.policy_class, CamPolicy):
             # Stored with the policy's own arguments, so that the maps are kept when stock PPO loads the model.

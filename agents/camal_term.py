@@ -110,10 +110,10 @@ class CamalTerm(AuxiliaryTerm):
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
         """Return the masks ``uint8 (num_envs, h, w)`` of the current observations on the CAM grid, if there are any.
 
-        They are as exact as ``mask_change`` and ``mask_fraction`` let them be.
+        ``mask_change`` and ``mask_fraction`` are applied to them.
 
         Raises:
-            ValueError: there are none although the weight is above 0, or label maps have another shape than the images.
+            ValueError: there are no masks but the weight is above 0, or label maps have another shape than the images.
         """
         segmented, policy = self._segmented(env), self._own_policy()
         if segmented is None or (self.config.weight == 0 and not policy.has_maps):

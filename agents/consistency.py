@@ -1,4 +1,4 @@
-"""Policy and value agree on images and on changed copies of them: what DrAC and its relatives share."""
+"""The consistency loss of DrAC and similar terms: policy and value should not change on changed copies of images."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def consistency_loss(
     """Return ``KL(pi(.|s) || pi(.|s')) + (V(s) - V(s'))^2``, means over the images ``s'``.
 
     Args:
-        policy: what is asked about the changed images; gradients flow through them only.
+        policy: evaluates the changed images; gradients flow only through this evaluation.
         minibatch: ``B`` samples.
-        evaluation: what the policy says of them, constants here.
+        evaluation: the policy's evaluation of these samples; constant here.
         changed: copies ``(n, C, H, W)`` of the first ``n`` images.
     """
     count = len(changed)
@@ -37,19 +37,19 @@ def consistency_loss(
 
 
 def policy_divergence(target: Distribution, changed: Distribution, count: int | None = None) -> Tensor:
-    """Return ``KL(target || changed)``, the sum over an action's dimensions, the mean over observations.
+    """Return ``KL(target || changed)``, summed over an action's dimensions and averaged over observations.
 
     Args:
-        target: a constant: no gradient flows through it.
-        changed: what the policy says of changed images; gradients flow through it.
-        count: how many observations of the target are compared, the first ones; ``None`` means all.
+        target: the distribution for the original images; constant: no gradient flows through it.
+        changed: the distribution for the changed images; gradients flow through it.
+        count: number of first observations of the target that are compared; ``None`` means all.
     """
     divergence = kl_divergence(_detached(target, slice(count)), changed)
     return divergence.flatten(1).sum(dim=1).mean() if divergence.dim() > 1 else divergence.mean()
 
 
 def _detached(distribution: Distribution, rows: slice) -> Distribution:
-    """Return a copy of a distribution for some observations, through whose parameters no gradient flows."""
+    """Return a copy of a distribution for some observations, with detached parameters."""
     constant = copy.copy(distribution)
     inner: Any = distribution.distribution
     constant.distribution = (
@@ -64,15 +64,15 @@ def _constant(distribution: Any, rows: slice) -> Any:
 
 
 def check_images(policy: ActorCriticPolicy, name: str, does: str) -> None:
-    """Raise a ValueError where a policy's observations are no images.
+    """Raise a ValueError if a policy's observations are not images.
 
     Args:
         policy: the policy.
-        name: of the term, which the message says to leave out.
-        does: how the message begins: what the term does to images.
+        name: name of the term, for the message.
+        does: beginning of the message: what the term does to images, such as ``DrAC augments``.
     """
     shape = policy.observation_space.shape
     if shape is None or len(shape) != 3:
         raise ValueError(
-            f"{does} images, and the observations are {policy.observation_space}; leave {name} out or give it weight 0"
+            f"{does} images, but the observations are {policy.observation_space}; omit {name} or give it weight 0"
         )

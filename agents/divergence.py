@@ -58,7 +58,7 @@ class Watched(Protocol):
 
     @property
     def auxiliary_terms(self) -> Sequence[Any]:
-        """What joins its loss."""
+        """Auxiliary terms of its loss."""
 
     def largest_return(self) -> float:
         """Return the largest magnitude of the returns or rewards that it learns from."""
@@ -134,7 +134,7 @@ def environment_error(model: Watched, what: str, message: str) -> DivergedError:
 def check_step(
     model: Watched, observations: npt.NDArray[Any], rewards: npt.NDArray[Any], dones: npt.NDArray[Any]
 ) -> None:
-    """Raise a :class:`DivergedError` unless rewards and floating point observations are finite."""
+    """Raise a :class:`DivergedError` or a MalformedError unless rewards and observations are finite numbers."""
     check_observations(model, observations)
     for name, array in (("rewards", rewards), ("dones", dones)):
         if array.dtype == object:
@@ -148,7 +148,7 @@ def check_step(
 
 
 def check_observations(model: Watched, array: npt.NDArray[Any]) -> None:
-    """Raise unless observations are finite, and uint8 if the space is, since they would be truncated to it.
+    """Raise unless observations are finite, and uint8 if the space is, since they would be truncated otherwise.
 
     Raises:
         MalformedError: the type differs from the space.
@@ -213,7 +213,7 @@ def diverged(model: Watched, what: str, term: str, batch: Any = None) -> Diverge
 
     Args:
         model: the model.
-        what: the non-finite quantity, with its verb.
+        what: the non-finite quantity, such as ``the loss``.
         term: the part that is non-finite.
         batch: the minibatch of the step, a NamedTuple with ``columns``; ``None`` if there is none.
     """

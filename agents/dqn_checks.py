@@ -20,7 +20,7 @@ _PROGRESS = (0.0, 0.5, 1.0)
 
 
 def check_dqn_settings(model: CAMALDQN) -> None:
-    """Raise a ValueError or TypeError that names a setting whose value cannot work, NaN and infinity among them."""
+    """Raise a ValueError or TypeError that names a setting with an invalid value, including NaN and infinity."""
     for name, low in {**_WHOLE, "n_steps": 1}.items():
         value = getattr(model, name)
         if isinstance(value, bool) or not isinstance(value, Integral):

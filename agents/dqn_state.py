@@ -72,7 +72,8 @@ def restore_training_state(model: CAMALDQN, state: Mapping[str, Any], seconds: f
         state: the state.
         seconds: duration of training so far.
 
-    Raises: ValueError: the state belongs to another model; one line.
+    Raises:
+        ValueError: the state belongs to another model; one line.
     """
     with refusing_other_models():
         model.policy.load_state_dict(state["policy"])

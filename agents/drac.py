@@ -1,4 +1,4 @@
-"""DrAC: policy and value agree on an image and on an augmented copy of it (Raileanu et al. 2021, arXiv 2006.12862)."""
+"""DrAC: policy and value should not change under augmentation (Raileanu et al. 2021, arXiv 2006.12862)."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class DrACConfig:
 
     Attributes:
         weight: coefficient of the term, at least 0; 0.1 is the paper's ``alpha_r``.
-        augmentation: ``crop``, each image moved by up to 12 pixels of 64; ``grayscale``; ``cutout``, a black box;
-            ``cutout_color``, a box of a random color; ``flip``, mirrored or not; ``rotate``, quarter turns;
-            ``random_conv``, filtered at random; ``color_jitter``, random brightness, contrast, saturation and hue
-            (:mod:`camal_rl.agents.augmentations`).
+        augmentation: ``crop`` moves each image by up to 12 pixels of 64; ``grayscale``; ``cutout`` draws a black box;
+            ``cutout_color`` draws a box of a random color; ``flip`` mirrors at random; ``rotate`` rotates by random
+            quarter turns; ``random_conv`` applies a random convolution; ``color_jitter`` changes brightness, contrast,
+            saturation and hue at random (:mod:`camal_rl.agents.augmentations`).
     """
 
     weight: float = 0.1
@@ -61,8 +61,8 @@ class DrACConfig:
 class DrACTerm(AuxiliaryTerm):
     """``KL(pi(.|s) || pi(.|f(s))) + (V(s) - V(f(s)))^2``, means over the minibatch (sec. 3 of the paper).
 
-    ``f`` augments each image on its own. ``pi(.|s)`` and ``V(s)`` are constants: gradients flow through the augmented
-    images only.
+    ``f`` augments each image independently. ``pi(.|s)`` and ``V(s)`` are constants: gradients flow only through the
+    augmented images.
     """
 
     name: ClassVar[str] = "drac"
@@ -75,13 +75,13 @@ class DrACTerm(AuxiliaryTerm):
         self._policy: ActorCriticPolicy | None = None
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images, and keep the policy, which is asked about augmented ones."""
+        """Check that observations are images, and store the policy."""
         check_images(policy, self.name, "DrAC augments")
         self._policy = policy
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return the disagreement between the minibatch's images and their augmented copies."""
         if self._policy is None:
-            raise RuntimeError("setup() comes before loss()")
+            raise RuntimeError("call setup() before loss()")
         images = AUGMENTATIONS[self.config.augmentation](minibatch.observations, self._generator)
         return consistency_loss(cast(CamPolicy, self._policy), minibatch, evaluation, images)

@@ -19,10 +19,10 @@ class EncodedImages:
     """One pass through one encoder.
 
     Attributes:
-        features: what the heads see, ``(B, features_dim)``.
-        cam_features: the CAM layer's output for at least the images that maps are made of, ``(n, C, h, w)``; ``None``
-            where no maps were asked for.
-        hidden: pre-activation of the first linear layer ``(B, U)``; only where maps may have a closed form.
+        features: the input of the heads, ``(B, features_dim)``.
+        cam_features: the CAM layer's output ``(n, C, h, w)`` for at least the images that have maps; ``None`` if no
+            maps were requested.
+        hidden: pre-activation of the first linear layer ``(B, U)``; ``None`` if maps cannot have a closed form.
     """
 
     features: Tensor
@@ -36,19 +36,19 @@ def encode_linear_relu(
     """Encode images with an encoder whose ``is_linear_relu`` holds.
 
     Args:
-        images: ``(B, C, H, W)``, as the encoder takes them.
+        images: ``(B, C, H, W)``, the encoder's input.
         extractor: the encoder.
-        num_attention_frames: how many images maps are made of; ``None`` for all, 0 for none.
-        by_autograd: whether some map needs the features' gradient, also where nothing before them is trained.
+        num_attention_frames: number of first images that have maps; ``None`` means all, 0 none.
+        by_autograd: whether a map needs the gradient at the features, even if no layer before them is trained.
     """
-    # An encoder of a user's own may not treat images one by one: batch normalization, for instance.
+    # A user's encoder may mix images, for example in batch normalization.
     count = num_attention_frames if num_attention_frames and is_shipped(extractor) else len(images)
     cam_features = extractor.cam_features(images[:count])
     if by_autograd and torch.is_grad_enabled() and not cam_features.requires_grad and num_attention_frames != 0:
         cam_features = cam_features.detach().requires_grad_()
     hidden = extractor.hidden(cam_features)
     if count < len(images):
-        # In two parts, so that the gradients of layers and maps meet on the images of the maps alone.
+        # In two parts, so that the graph of the maps contains only the images that have maps.
         hidden = torch.cat([hidden, extractor.hidden(extractor.cam_features(images[count:]))])
     return EncodedImages(torch.relu(hidden), cam_features, hidden)
 
@@ -61,15 +61,15 @@ def encode_captured(images: Tensor, extractor: nn.Module, layout: FeatureLayout)
 
 
 def cam_layout(extractor: BaseFeaturesExtractor, cam_layer: str | None, probe: Tensor) -> FeatureLayout:
-    """Return how the output of an encoder's CAM layer is a feature map, by a trial run.
+    """Return the layout of the CAM layer's output as a feature map, by a trial run.
 
     Args:
         extractor: the encoder.
-        cam_layer: the layer's name; ``None`` takes ``cnn`` of a CamEncoder and the last convolution of any other.
-        probe: a few images ``(B, C, H, W)``, as the encoder takes them.
+        cam_layer: the layer's name; ``None`` means ``cnn`` of a CamEncoder, and else the last convolution.
+        probe: a few images ``(B, C, H, W)``, the encoder's input.
 
     Raises:
-        ValueError: no such layer, or one whose output is no map.
+        ValueError: the layer does not exist, or its output is not a feature map.
     """
     modules = dict(extractor.named_modules())
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]

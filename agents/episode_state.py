@@ -31,10 +31,10 @@ def restore_episode_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> Non
 
 @contextmanager
 def refusing_other_models() -> Iterator[None]:
-    """Turn errors of restoring a state inside the block into one line: the state belongs to another model.
+    """Turn errors of restoring a state inside the block into a ValueError of one line.
 
     Raises:
-        ValueError: it is.
+        ValueError: the state belongs to another model or version.
     """
     try:
         yield

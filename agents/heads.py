@@ -21,22 +21,22 @@ from camal_rl.metrics.changes import Change
 from camal_rl.saliency.attribution import Score
 
 AnswerKind = Literal["value", "probabilities", "gaussian", "q"]
-"""What the numbers of an answer are: V(s); the probability of each action; the means of a Gaussian and then its
-standard deviations; Q(s, a) of each action."""
+"""What a head's outputs are: V(s); the probability of each action; the means and then the standard deviations of a
+Gaussian; Q(s, a) of each action."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a policy answers, as maps of one attention target need it.
+    """One output of a policy: everything that maps of one attention target need.
 
     Images are ``(n, C, H, W)`` on the scale of the observation space (0 .. 255) and on the policy's device.
 
     Attributes:
-        extractor: the features extractor behind the head.
-        score: the number ``(n,)`` of images and actions that a map explains.
-        output: the answer ``(n, K)`` to images.
-        kind: what the numbers of an answer are.
-        change: how much an answer changes, for maps by perturbation.
+        extractor: the features extractor of the head.
+        score: computes the scores ``(n,)`` that maps explain, from images and actions.
+        output: computes the outputs ``(n, K)`` for images.
+        kind: what the outputs are.
+        change: measures the change of the outputs, for perturbation maps.
     """
 
     extractor: nn.Module
@@ -47,14 +47,14 @@ class Head:
 
 
 def heads(policy: BasePolicy) -> dict[AttentionTarget, Head]:
-    """Return the heads of a policy by attention target: ``q`` of a Q-network, ``value`` and ``policy`` of any other."""
+    """Return the heads of a policy by attention target: ``q`` of a Q-network, else ``value`` and ``policy``."""
     return _q_heads(policy) if isinstance(policy, DQNPolicy) else _actor_critic_heads(cast(ActorCriticPolicy, policy))
 
 
 def preferred_actions(policy: BasePolicy, images: Tensor) -> Tensor:
     """Return the actions that a policy prefers on images ``(n, C, H, W)``.
 
-    They are the most probable ones as its distribution knows them, or the greedy ones ``int64 (n,)`` of a Q-network.
+    They are the most probable actions of its distribution, or the greedy actions ``int64 (n,)`` of a Q-network.
     """
     with torch.no_grad():
         if isinstance(policy, DQNPolicy):
@@ -63,47 +63,49 @@ def preferred_actions(policy: BasePolicy, images: Tensor) -> Tensor:
 
 
 def has_discrete_actions(policy: BasePolicy) -> bool:
-    """Say whether each action has one number: a probability, or a Q-value."""
+    """Return whether the policy has one probability or one Q-value for each action."""
     return isinstance(policy, DQNPolicy) or isinstance(cast(Any, policy).action_dist, CategoricalDistribution)
 
 
 def has_gaussian_actions(policy: BasePolicy) -> bool:
-    """Say whether actions are continuous and drawn from a Gaussian, squashed by tanh or not."""
+    """Return whether actions are continuous and drawn from a Gaussian, squashed by tanh or not."""
     space = policy.action_space
     return isinstance(space, spaces.Box) and not isinstance(policy, DQNPolicy)
 
 
 def policy_values(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return ``V(s)`` of images ``(n, C, H, W)`` on the policy's device, ``(n, 1)``."""
+    """Return the values ``V(s)``, ``(n, 1)``, of images ``(n, C, H, W)`` on the policy's device."""
     return policy.predict_values(images)
 
 
 def policy_probabilities(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return the action probabilities of images ``(n, C, H, W)`` on the policy's device, ``(n, A)``.
+    """Return the action probabilities ``(n, A)`` for images ``(n, C, H, W)`` on the policy's device.
 
     Raises:
         ValueError: the actions are not discrete.
     """
     distribution = policy.get_distribution(images)
     if not isinstance(distribution, CategoricalDistribution):
-        raise ValueError(f"only discrete actions have one probability each, got {policy.action_space}")
+        raise ValueError(f"action probabilities need a Discrete action space, got {policy.action_space}")
     return distribution.distribution.probs
 
 
 def policy_gaussians(policy: ActorCriticPolicy, images: Tensor) -> Tensor:
-    """Return means and then standard deviations ``(n, 2 A)`` of a Gaussian policy for images ``(n, C, H, W)``.
+    """Return the means and then the standard deviations ``(n, 2 A)`` of a Gaussian policy for images ``(n, C, H, W)``.
 
     Raises:
         ValueError: the actions are not drawn from a Gaussian.
     """
     inner = policy.get_distribution(images).distribution
     if not isinstance(inner, Normal):
-        raise ValueError(f"only continuous actions are drawn from a Gaussian, got {policy.action_space}")
+        raise ValueError(
+            f"means and standard deviations need continuous actions from a Gaussian, got {policy.action_space}"
+        )
     return gaussian_outputs(inner)
 
 
 def gaussian_outputs(distribution: Normal) -> Tensor:
-    """Return means and then standard deviations ``(n, 2 A)``."""
+    """Return the means and then the standard deviations ``(n, 2 A)`` of a Gaussian."""
     return torch.cat([distribution.mean, distribution.stddev], dim=1)
 
 
@@ -138,7 +140,7 @@ def _q_heads(policy: DQNPolicy) -> dict[AttentionTarget, Head]:
 
 
 def _value_shift(reference: Tensor, perturbed: Tensor) -> Tensor:
-    """Return ``|V - V'|``, ``(F, N)``; without the spread over frames of ``value_change``, one image is enough."""
+    """Return ``|V - V'|``, ``(F, N)``; unlike ``value_change``, it is not divided by the deviation over frames."""
     return (reference - perturbed).abs().squeeze(2)
 
 

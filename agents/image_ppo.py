@@ -23,15 +23,15 @@ from camal_rl.agents.terms import AuxiliaryTerm
 
 
 class ImagePPO(AttentiveAlgorithm, PPO):
-    """PPO that collects rollouts as SB3 does, sample for sample, with less moving of images.
+    """PPO that collects the same rollouts as SB3, with fewer copies of images.
 
-    This is for :class:`CamPolicy`; any other policy has SB3's own buffer, rollouts and update. Each
-    observation is written into the buffer once, on the device, and the policy acts on it there; what the policy
-    chose is stored while the simulator steps; the infos of unfinished episodes are not looked at. The result is that
-    of the stock loop, bit for bit (``tests/agents/test_camal_ppo.py``).
+    With a :class:`CamPolicy`, each observation is written into the buffer once, on the device, and the policy acts on
+    it there. The policy's outputs are stored while the simulator steps, and the infos of unfinished episodes are not
+    read. The result equals that of the stock loop, bit for bit (``tests/agents/test_camal_ppo.py``). Any other policy
+    uses SB3's own buffer, rollouts and update.
 
     Attributes:
-        auxiliary_terms: what joins the loss; nothing here.
+        auxiliary_terms: auxiliary terms of the loss; none here.
     """
 
     auxiliary_terms: tuple[AuxiliaryTerm, ...] = ()
@@ -45,7 +45,7 @@ class ImagePPO(AttentiveAlgorithm, PPO):
     )
 
     def largest_return(self) -> float:
-        """Return the largest magnitude among the returns of the rollout."""
+        """Return the largest magnitude of the returns of the rollout."""
         return float(np.nanmax(np.abs(self.rollout_buffer.returns), initial=0.0))
 
     def _setup_model(self) -> None:
@@ -56,9 +56,9 @@ class ImagePPO(AttentiveAlgorithm, PPO):
         super()._setup_model()
 
     def _buffer_class(self) -> type[RolloutBuffer] | None:
-        """Return the buffer that belongs to the policy; ``None`` is SB3's choice.
+        """Return the buffer class for the policy; ``None`` leaves the choice to SB3.
 
-        A file of stock PPO's names a stock buffer, which stands for the default here.
+        A file of stock PPO names the stock buffer, which means the default here.
         """
         asked = self.rollout_buffer_class
         attentive = issubclass(self.policy_class, CamPolicy)
@@ -66,18 +66,18 @@ class ImagePPO(AttentiveAlgorithm, PPO):
             return CamalRolloutBuffer if attentive else None
         if issubclass(asked, CamalRolloutBuffer) and not attentive:
             raise ValueError(
-                f"{asked.__name__} holds images for CamPolicy, got policy {self.policy_class.__name__}; "
-                "leave rollout_buffer_class out"
+                f"{asked.__name__} requires a CamPolicy, got policy {self.policy_class.__name__}; "
+                "omit rollout_buffer_class"
             )
         return asked
 
     def _excluded_save_params(self) -> list[str]:
-        # Our buffer is this algorithm's business: a model loaded by stock PPO takes the stock buffer.
+        # Not saved, so that stock PPO loads the model with its own buffer.
         own = ["rollout_buffer_class"] if isinstance(self.rollout_buffer, CamalRolloutBuffer) else []
         return [*super()._excluded_save_params(), *own]
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
-        """Return what is stored with the current observations: name to array ``(num_envs, ...)``."""
+        """Return the data to store with the current observations: name to array ``(num_envs, ...)``."""
         return {}
 
     def collect_rollouts(
@@ -85,9 +85,10 @@ class ImagePPO(AttentiveAlgorithm, PPO):
     ) -> bool:
         """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
+        Callbacks find the same names in ``locals`` as in SB3.
+
         Returns:
-            ``False`` if the callback ended training, or :attr:`interruption` asks to stop; ``True`` otherwise.
-            Callbacks find SB3's names in ``locals``.
+            ``False`` if the callback or :attr:`interruption` ended training, ``True`` otherwise.
         """
         if not isinstance(rollout_buffer, CamalRolloutBuffer):
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
@@ -134,7 +135,7 @@ class ImagePPO(AttentiveAlgorithm, PPO):
         return True
 
     def _within_bounds(self, actions: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return continuous actions within the bounds of the action space; others as they are."""
+        """Return continuous actions clipped or scaled to the bounds of the action space; others unchanged."""
         if not isinstance(self.action_space, spaces.Box):
             return actions
         if self.policy.squash_output:
@@ -142,7 +143,7 @@ class ImagePPO(AttentiveAlgorithm, PPO):
         return np.clip(actions, self.action_space.low, self.action_space.high)
 
     def _timeout_bootstrap(self, info: dict[str, Any]) -> float:
-        """Return the discounted value of an episode's last observation if it was cut off (SB3 issue 633), else 0."""
+        """Return the discounted value of an episode's last observation if it was truncated (SB3 issue 633), else 0."""
         if info.get("terminal_observation") is None or not info.get("TimeLimit.truncated", False):
             return 0.0
         last = self.policy.obs_to_tensor(info["terminal_observation"])[0]

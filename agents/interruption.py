@@ -1,4 +1,4 @@
-"""Where training stops on request, and where it resumes."""
+"""The state of interrupting and resuming training."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from camal_rl.random_states import random_states, restore_random_states
 
 
 def never() -> bool:
-    """Say that training goes on."""
+    """Never ask training to stop."""
     return False
 
 
 @dataclass
 class Interruption:
-    """Where training can stop, and where it goes on.
+    """The state of interrupting and resuming training.
 
     Attributes:
-        requested: says whether training is to stop after the step under way.
-        rollout_start: the random states at the start of the present rollout.
-        resumed: the random states that the first rollout after a restored state starts with.
-        update_waits: whether the rollout is complete, and its update is still to be made.
-        rollouts_before: rollouts of restored training, without one whose update waits.
-        seconds_before: seconds that they took.
+        requested: returns whether training should stop after the current step.
+        rollout_start: the random states at the start of the current rollout.
+        resumed: the random states with which the first rollout after restoring a state starts.
+        update_waits: whether the rollout is complete and its update is pending.
+        rollouts_before: number of rollouts before training was restored, without one whose update is pending.
+        seconds_before: duration of training before it was restored.
     """
 
     requested: Callable[[], bool] = never
@@ -35,7 +35,7 @@ class Interruption:
     seconds_before: float = 0.0
 
     def start_rollout(self) -> None:
-        """Remember the random states, those of restored training where it goes on here."""
+        """Store the random states; after restoring a state, first restore its random states."""
         if self.resumed is not None:
             restore_random_states(self.resumed)
             self.resumed = None

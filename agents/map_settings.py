@@ -1,4 +1,4 @@
-"""Which maps are meant where nothing is said: a model's own, as it was trained."""
+"""The default maps of a model: those with which it was trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from camal_rl.attention import CamMethod, Rectification
 
 @dataclass(frozen=True)
 class MapSettings:
-    """The maps of a policy; the attributes mean what they mean in :class:`camal_rl.agents.CamalConfig`."""
+    """Settings of a policy's maps; the attributes are those of :class:`camal_rl.agents.CamalConfig`."""
 
     targets: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS
     method: CamMethod = "gradcam"
@@ -29,11 +29,11 @@ class MapSettings:
         settings: MapSettings | CamalConfig | Mapping[str, Any] | None,
         known: tuple[AttentionTarget, ...] = ACTOR_CRITIC_TARGETS,
     ) -> MapSettings:
-        """Return the maps that a training term or plain data mean.
+        """Return the map settings of a training term, or from plain data.
 
         Args:
             settings: ``None`` means the defaults.
-            known: the attention targets of the policy; all of them where nothing is said.
+            known: the attention targets of the policy, which are also the default.
 
         Raises:
             ValueError: an unknown key or value, or a target that the policy does not have.
@@ -63,13 +63,13 @@ class MapSettings:
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data, as a saved model holds it."""
+        """Return plain data for saving with a model."""
         return {**asdict(self), "targets": list(self.targets)}
 
     def rectification(
         self, given: Rectification | Mapping[AttentionTarget, Rectification] | None = None
     ) -> dict[AttentionTarget, Rectification]:
-        """Return the rectification of each target's map: what is given, and these settings for the rest."""
+        """Return the rectification of each target's map: the given one, or else that of these settings."""
         own: dict[AttentionTarget, Rectification] = {
             "value": self.value_rectification,
             "policy": self.policy_rectification,
@@ -82,7 +82,7 @@ class MapSettings:
 
 
 def check_targets(targets: Any, known: tuple[AttentionTarget, ...] = ATTENTION_TARGETS) -> tuple[AttentionTarget, ...]:
-    """Return targets of maps as a tuple; a ValueError names one that is not known."""
+    """Return targets of maps as a tuple; raise a ValueError for an unknown one."""
     chosen = (targets,) if isinstance(targets, str) else tuple(targets)
     for target in chosen:
         if target not in known:

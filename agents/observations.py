@@ -1,4 +1,4 @@
-"""Images and actions as users hand them over, checked and brought into the form that a policy takes."""
+"""Checks images and actions from users and converts them to the format of a policy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def image_batch(images: Images, space: spaces.Space[Any]) -> Tensor:
     """Return images as a batch ``(B, C, H, W)``.
 
     Args:
-        images: a batch, one image, or a list of images, channels first or as environments give them; of the observation
-            space's dtype or, for uint8, of any dtype on its scale (0 .. 255).
+        images: a batch, one image, or a list of images, channels first or as environments give them. They have the
+            dtype of the observation space; for uint8, any dtype with values in 0 .. 255 is accepted.
         space: the policy's observation space, channels first.
 
     Raises:
-        TypeError: no numbers, or whole numbers where the space has floating point ones.
-        ValueError: no image, images of another shape, NaN, or numbers on another scale than the space's.
+        TypeError: the input is not numeric, or has whole numbers although the space has floating point ones.
+        ValueError: there is no image, or the shape is wrong; for a uint8 space also NaN or values of another scale.
     """
     shape = tuple(space.shape or ())
     batch = _tensor(images, "images")
@@ -42,17 +42,17 @@ def image_batch(images: Images, space: spaces.Space[Any]) -> Tensor:
 
 
 def action_batch(actions: Actions, space: spaces.Space[Any], count: int, device: torch.device) -> Tensor:
-    """Return the actions for ``count`` images as a policy's distribution takes them.
+    """Return the actions for ``count`` images in the format of a policy's distribution.
 
     Args:
-        actions: one action for each image; for one image also the action alone. Discrete actions also as a column.
+        actions: one action for each image, or the action itself for one image. Discrete actions may be a column.
         space: the action space.
         count: the number of images.
-        device: where they go.
+        device: device of the result.
 
     Raises:
-        TypeError: no numbers.
-        ValueError: another number or shape of actions, or values that are not in the space.
+        TypeError: the input is not numeric.
+        ValueError: the number or shape of the actions is wrong, or values are not finite or not in a discrete space.
     """
     batch = _tensor(actions, "actions").to(device)
     shape = tuple(space.shape or ())
@@ -86,7 +86,7 @@ def _sizes(space: spaces.Space[Any]) -> Any:
 
 
 def _tensor(given: Any, what: str) -> Tensor:
-    """Return a tensor of what is given, on the CPU unless it is one already."""
+    """Convert the input to a tensor; a tensor stays on its device."""
     if isinstance(given, list | tuple) and given and all(isinstance(each, Tensor) for each in given):
         shapes = sorted({tuple(each.shape) for each in given})
         if len(shapes) > 1:
@@ -99,23 +99,23 @@ def _tensor(given: Any, what: str) -> Tensor:
             raise TypeError(f"{what} must be numbers in an array of one shape, got {type(given).__name__}") from error
     if (given.dtype == torch.bool and what == "images") or given.is_complex():
         raise TypeError(f"{what} must be numbers, got {given.dtype}")
-    # A tensor of inference mode takes part in gradients as a clone only.
+    # Autograd accepts an inference tensor only as a clone.
     return given.clone() if given.is_inference() else given.detach()
 
 
 def _on_scale(batch: Tensor, space: spaces.Space[Any]) -> Tensor:
-    """Return images of the space's scale, or say what is wrong with theirs."""
+    """Return images on the space's scale, or raise an error that says what is wrong."""
     if not np.issubdtype(space.dtype, np.uint8):
         if not batch.is_floating_point():
             raise TypeError(
-                f"the observation space holds {space.dtype} images, got {batch.dtype}; give them on the space's scale"
+                f"the observation space has {space.dtype} images, got {batch.dtype}; give images on the space's scale"
             )
     elif batch.is_floating_point():
         if not bool(batch.isfinite().all()):
             raise ValueError("images must be finite, got NaN or infinite values")
         if 0 < float(batch.max()) <= 1:
             raise ValueError(
-                f"the observation space holds uint8 images in 0 .. 255, got {batch.dtype} in 0 .. 1; give the images "
+                f"the observation space has uint8 images in 0 .. 255, got {batch.dtype} in 0 .. 1; give the images "
                 "as the environment does, or multiply them by 255"
             )
     elif batch.dtype != torch.uint8:

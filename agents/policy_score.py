@@ -27,15 +27,15 @@ def policy_score(distribution: Distribution, log_prob: Tensor) -> Tensor:
 
 
 def gaussian_score(mean: Tensor, std: Tensor) -> Tensor:
-    """Return the distance of a Gaussian policy's mean from no action, ``1/2 sum_i (mean_i / std_i)^2``, ``(B,)``.
+    """Return the distance of a Gaussian policy's mean from 0, ``1/2 sum_i (mean_i / std_i)^2``, ``(B,)``.
 
-    It is the Kullback-Leibler divergence of the policy from the same Gaussian around 0, before a squashing function as
-    after it, and the measure of Graydanus et al. 2018 (arXiv 1711.00138, eq. 2: half the squared distance between two
-    outputs of a policy) in units of the standard deviation. Its gradient, ``mean_i / std_i^2``, vanishes only where the
-    mean is 0 in every dimension. The choice is ours.
+    It is the Kullback-Leibler divergence of the policy from the same Gaussian around 0, with or without a squashing
+    function. It is also the measure of Graydanus et al. 2018 (arXiv 1711.00138, eq. 2: half the squared distance
+    between two outputs of a policy) in units of the standard deviation. Its gradient, ``mean_i / std_i^2``, vanishes
+    only if the mean is 0 in every dimension. This score is not from a paper.
 
     Args:
         mean: ``(B, A)``; gradients flow through it.
-        std: ``(B, A)``, above 0: a unit, through which no gradient flows.
+        std: ``(B, A)``, above 0; constant: no gradient flows through it.
     """
     return 0.5 * (mean / std.detach()).square().sum(dim=1)

@@ -71,7 +71,7 @@ class PPOWithTerms(ImagePPO):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "CamPolicy": CamPolicy}
-    # What a file of stock PPO's is loaded with: load() makes an instance and then fills in what the file holds.
+    # Default for files of stock PPO: load() creates an instance and then sets the attributes from the file.
     terms: Any = MappingProxyType({})
     _saved_modules: str | None = None
 
@@ -92,7 +92,7 @@ class PPOWithTerms(ImagePPO):
         counts = Counter(term.name for term in self.auxiliary_terms)
         for name, count in counts.items():
             if count > 1:
-                raise ValueError(f"{count} terms have the name {name!r}, under which they log; leave one out")
+                raise ValueError(f"{count} terms have the name {name!r}, the prefix of their logs; omit one")
         check_settings(self)
         super()._setup_model()
         check_optimizer(self)
@@ -107,7 +107,7 @@ class PPOWithTerms(ImagePPO):
             self._saved_modules = None
 
     def _make_terms(self) -> tuple[AuxiliaryTerm, ...]:
-        """Make the terms; what was asked for (load() puts its arguments here as they are) becomes plain data."""
+        """Create the terms, and convert ``terms`` (load() stores its argument unchanged) to plain data."""
         terms = make_terms(self.terms, self.seed or 0)
         self.terms = term_settings(terms)
         return tuple(terms.values())
@@ -121,12 +121,12 @@ class PPOWithTerms(ImagePPO):
         if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
             raise ValueError(
                 f"rollout_buffer_class must be a CamalRolloutBuffer, got {type(self.rollout_buffer).__name__}: "
-                f"others do not hold what term {name!r} needs; leave it out or use weight 0"
+                f"other buffers do not store the data of term {name!r}; omit it or use weight 0"
             )
 
     @property
     def participants(self) -> list[AuxiliaryTerm]:
-        """The terms that have a say in training or its logs."""
+        """The terms that take part in training or in its logs."""
         if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
             return []
         return [term for term in self.auxiliary_terms if term.config.weight > 0 or term.logs_at_weight_zero]
@@ -135,7 +135,7 @@ class PPOWithTerms(ImagePPO):
         return [*super()._excluded_save_params(), "auxiliary_terms", "term_modules"]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the model as SB3 does, with the settings of its terms and what they have learned themselves."""
+        """Save the model as SB3 does, with the settings and the trained modules of its terms."""
         self._saved_modules = self.term_modules.state()
         try:
             super().save(*args, **kwargs)
@@ -159,28 +159,28 @@ class PPOWithTerms(ImagePPO):
         restore_training_state(self, state, seconds)
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write logs as SB3 does; not those of a rollout that were written before training was interrupted."""
+        """Write logs as SB3 does, unless those of the rollout were written before an interruption."""
         if not self.interruption.update_waits:
             super().dump_logs(iteration + self.interruption.rollouts_before)
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[Any]]:
-        """Return what the terms store with the current observations.
+        """Return the data that the terms store with the current observations.
 
         Raises:
-            ValueError: two terms store something under one name.
+            ValueError: two terms use the same name.
         """
         columns: dict[str, npt.NDArray[Any]] = {}
         for term in self.participants:
             for name, column in term.rollout_columns(env).items():
                 if name in columns:
-                    raise ValueError(f"two terms store a column {name!r}, {term.name!r} the second; rename one")
+                    raise ValueError(f"two terms store a column {name!r}, the second is {term.name!r}; rename one")
                 columns[name] = column
         return columns
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill the buffer as the base class does; what is not finite is a :class:`DivergedError`."""
+        """Fill the buffer as the base class does; raise a :class:`DivergedError` for non-finite numbers."""
         if self.interruption.requested():
             return False
         if self.interruption.update_waits:
@@ -236,7 +236,7 @@ class PPOWithTerms(ImagePPO):
                 norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
                 norms = [norm, *self.term_modules.clip_gradients(self.max_grad_norm)]
                 check_gradients(self, loss, norms, batch, records)
-                del batch  # the next one is drawn while this name still holds it
+                del batch  # to free it before the next one is drawn
                 for optimizer in optimizers:
                     optimizer.step()
             self._n_updates += 1
@@ -250,19 +250,19 @@ class PPOWithTerms(ImagePPO):
         log_diagnostics(self, progress)
 
     def _can_wait(self) -> bool:
-        """Say whether an update may be broken off: somebody may ask for it, and training goes on after the update."""
+        """Return whether the update can be interrupted: requests are possible, and it is not the last update."""
         self.interruption.update_waits = False
         return self.interruption.requested is not never and self.num_timesteps < self._total_timesteps
 
     def _let_update_wait(self, before: BeforeUpdate) -> None:
-        """Undo an update that has begun; it will be made from its start where training goes on."""
+        """Undo an interrupted update; it is repeated from its start after resuming."""
         before.restore(self)
         self.interruption.update_waits = True
         for pending in (self.logger.name_to_value, self.logger.name_to_count, self.logger.name_to_excluded):
             pending.clear()
 
     def _stock_update(self) -> None:
-        """Update as SB3 does; where that gives numbers that are not finite, the parameters before it come back."""
+        """Update as SB3 does; if numbers become non-finite, restore the parameters from before the update."""
         before = copied_state(self.policy)
         try:
             with watching(self):
@@ -274,7 +274,7 @@ class PPOWithTerms(ImagePPO):
             raise
 
     def _checked_loss(self, batch: CamalRolloutSamples, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """Return what :meth:`_loss` does; a policy that gives no distribution has diverged."""
+        """Return :meth:`_loss`; raise a :class:`DivergedError` if the policy's output is not a distribution."""
         try:
             return self._loss(batch, *arguments)
         except ValueError as error:
@@ -313,7 +313,7 @@ class PPOWithTerms(ImagePPO):
         records: Records,
         num_attention_frames: int,
     ) -> tuple[ActionEvaluation, Tensor]:
-        """Return the evaluated minibatch and PPO's clipped loss, operation by operation as in SB3."""
+        """Return the evaluation of a minibatch and PPO's clipped loss, with the same operations as in SB3."""
         evaluation = evaluate_samples(cast(CamPolicy, self.policy), batch, num_attention_frames)
         advantages = batch.advantages
         if self.normalize_advantage and len(advantages) > 1:

@@ -1,4 +1,4 @@
-"""Replay buffers that hold target masks beside the observations, on the grid of the attention maps."""
+"""Replay buffers that store target masks with the observations, on the grid of the attention maps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from camal_rl.agents.rollout_buffer import TARGET_MASKS
 
 _ARRAYS = ("actions", "rewards", "dones", "timeouts")
 _LEVEL = 1
-"""Of compression: frames of games shrink to a few percent, and more effort gains little."""
+"""Level of compression: game frames shrink to a few percent, and higher levels gain little."""
 
 
 class CamalReplaySamples(NamedTuple):
-    """SB3's ``ReplayBufferSamples``, and what was stored with the observations: name to ``(B, ...)``."""
+    """SB3's ``ReplayBufferSamples``, plus the data stored with the observations: name to ``(B, ...)``."""
 
     observations: Tensor
     actions: Tensor
@@ -34,25 +34,25 @@ class CamalReplaySamples(NamedTuple):
 
     @property
     def targets(self) -> Tensor | None:
-        """CAMAL's masks ``uint8 (B, h, w)`` of the observations; ``None`` where there are none."""
+        """CAMAL's masks ``uint8 (B, h, w)`` of the observations; ``None`` without masks."""
         return self.columns.get(TARGET_MASKS)
 
 
 class CamalReplayBuffer(ReplayBuffer):
-    """SB3's replay buffer with a target mask for each observation; ``uint8 (buffer_size, n_envs, h, w)``.
+    """SB3's replay buffer with a target mask for each observation, ``uint8 (buffer_size, n_envs, h, w)``.
 
     Samples are those of the stock buffer for the same random state, with every option: ``optimize_memory_usage``,
-    time limits, several environments. Where an environment gives no masks, nothing is stored beside the observations.
+    time limits, several environments. If the environment has no masks, only the data of the stock buffer are stored.
     """
 
     target_masks: npt.NDArray[np.uint8] | None = None
-    """CAMAL's masks on the CAM grid, in 0 .. 255; ``None`` before the first."""
+    """CAMAL's masks on the CAM grid, in 0 .. 255; ``None`` before the first one is stored."""
 
     def store_masks(self, masks: npt.NDArray[np.uint8]) -> None:
         """Store the masks ``uint8 (n_envs, h, w)`` of the observations that the next :meth:`add` stores.
 
         Raises:
-            ValueError: masks of another shape or type.
+            ValueError: the masks have another shape or type.
         """
         if masks.dtype != np.uint8 or masks.ndim != 3 or len(masks) != self.n_envs:
             raise ValueError(
@@ -63,7 +63,7 @@ class CamalReplayBuffer(ReplayBuffer):
         self.target_masks[self.pos] = masks
 
     def _get_samples(self, batch_inds: npt.NDArray[Any], env: VecNormalize | None = None) -> Any:
-        # The stock buffer draws the environments by itself, first of all: these are the same.
+        # The stock buffer starts by drawing the environments; the same state gives the same ones.
         state = np.random.get_state()  # noqa: NPY002
         env_indices = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))  # noqa: NPY002
         np.random.set_state(state)  # noqa: NPY002
@@ -76,10 +76,10 @@ class CamalReplayBuffer(ReplayBuffer):
         return {TARGET_MASKS: torch.from_numpy(self.target_masks[steps, environments]).to(self.device)}
 
     def evenly_spaced(self, count: int) -> CamalReplaySamples:
-        """Return up to ``count`` samples over all that is stored, without drawing anything; no rewards, no next frames.
+        """Return up to ``count`` evenly spaced samples, with only observations, actions and columns.
 
         Raises:
-            ValueError: nothing is stored.
+            ValueError: the buffer is empty.
         """
         stored = self.size()
         if not stored:
@@ -96,9 +96,9 @@ class CamalReplayBuffer(ReplayBuffer):
     # Checkpoints --------------------------------------------------------------------------------------------------
 
     def stored(self) -> dict[str, Any]:
-        """Return all that is stored, compressed, for checkpoints.
+        """Return all stored data, compressed, for checkpoints.
 
-        Of the next observations only those are kept that are no observation of the step after: about one an episode.
+        A next observation is included only if it is not the observation of the next step: about one per episode.
         """
         count = self.size()
         one_more = min(count + int(self.optimize_memory_usage), self.buffer_size)
@@ -125,10 +125,10 @@ class CamalReplayBuffer(ReplayBuffer):
         return broken
 
     def restore_stored(self, stored: Mapping[str, Any]) -> None:
-        """Take over what :meth:`stored` gave.
+        """Restore a result of :meth:`stored`.
 
         Raises:
-            ValueError, KeyError, TypeError: it is that of another buffer.
+            ValueError, KeyError, TypeError: it belongs to another buffer.
         """
         count = len(stored["rewards"])
         observations = _expanded(stored["observations"], self.observations)
@@ -149,11 +149,11 @@ class CamalReplayBuffer(ReplayBuffer):
 
 
 class CamalNStepReplayBuffer(CamalReplayBuffer, NStepReplayBuffer):
-    """The same for returns over several steps (``n_steps`` above 1)."""
+    """The same buffer for returns over several steps (``n_steps`` above 1)."""
 
 
 def _compressed(array: npt.NDArray[Any]) -> dict[str, Any]:
-    """Return an array as compressed parts, of some rows each, for :func:`_expanded`."""
+    """Compress an array in parts of several rows, for :func:`_expanded`."""
     array = np.ascontiguousarray(array)
     rows = max(1, 2**24 // max(1, array[:1].nbytes))
     parts = [zlib.compress(array[start : start + rows].tobytes(), _LEVEL) for start in range(0, len(array), rows)]
@@ -167,20 +167,20 @@ def _compressed(array: npt.NDArray[Any]) -> dict[str, Any]:
 
 
 def _expanded(stored: Mapping[str, Any], like: npt.NDArray[Any], most: int | None = None) -> npt.NDArray[Any]:
-    """Return the array that :func:`_compressed` took.
+    """Return the array that :func:`_compressed` compressed, without allocating memory for more than ``most`` rows.
 
     Args:
-        stored: what it gave.
-        like: an array whose rows are of the same shape and type.
-        most: the most rows that there can be; by default those of ``like``.
+        stored: result of :func:`_compressed`.
+        like: an array whose rows have the same shape and type.
+        most: maximum number of rows; by default that of ``like``.
 
     Raises:
-        ValueError: something else; no more memory is taken than for so many rows.
+        ValueError: the shape or type differs, there are too many rows, or the data are damaged.
     """
     shape, dtype = tuple(int(size) for size in stored["shape"]), np.dtype(stored["dtype"])
     largest = len(like) if most is None else most
     if (shape[1:], dtype) != (like.shape[1:], like.dtype) or shape[0] > largest:
-        raise ValueError(f"its replay buffer holds {dtype} {shape}, this one {like.dtype} {(largest, *like.shape[1:])}")
+        raise ValueError(f"its replay buffer has {dtype} {shape}, expected {like.dtype} {(largest, *like.shape[1:])}")
     array = np.empty(shape, dtype)
     rows, packed, place = int(stored["rows"]), np.asarray(stored["bytes"]), 0
     for number, length in enumerate(stored["lengths"]):

@@ -1,4 +1,4 @@
-"""A rollout buffer with observations on the learner's device, and the data that auxiliary terms store with them."""
+"""A rollout buffer on the learner's device, which also stores data of auxiliary terms with the observations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGET_MASKS = "target_masks"
 
 
 class CamalRolloutSamples(NamedTuple):
-    """SB3's ``RolloutBufferSamples``, and what auxiliary terms stored with the observations: name to ``(B, ...)``."""
+    """SB3's ``RolloutBufferSamples``, plus the data of auxiliary terms: name to ``(B, ...)``."""
 
     observations: Tensor
     actions: Tensor
@@ -29,28 +29,28 @@ class CamalRolloutSamples(NamedTuple):
 
     @property
     def targets(self) -> Tensor | None:
-        """CAMAL's masks ``uint8 (B, h, w)``; ``None`` where there are none."""
+        """CAMAL's masks ``uint8 (B, h, w)``; ``None`` without masks."""
         return self.columns.get(TARGET_MASKS)
 
 
 class CamalRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer with observations, and terms' columns, on the device, in the dtype they came in.
+    """SB3's rollout buffer with the observations and the data of terms on the device, in their original dtype.
 
-    What differs from the stock buffer, which holds NumPy arrays: an observation is written once, before the policy
-    acts on it, and never copied as a whole again (stock makes a second copy of all of them for the minibatches).
-    Images lie as the environment gives them, mostly channels-last; what is handed out has SB3's shape ``(B, C, H, W)``.
-    Minibatches are drawn on the device, in the order of the stock buffer for the same random state.
+    The stock buffer holds NumPy arrays and copies all observations for the minibatches. Here an observation is written
+    once, before the policy acts on it, and the observations are never copied as a whole. Images keep the memory order
+    of the environment, mostly channels-last; samples have SB3's shape ``(B, C, H, W)``. Minibatches are drawn on the
+    device, in the order of the stock buffer for the same random state.
     """
 
     _frames: Tensor | None = None
     _channels_last = False
     _staging: Tensor | None = None
     columns: Mapping[str, Tensor] = MappingProxyType({})
-    """What auxiliary terms store with each observation: name to ``(buffer_size, n_envs, ...)``."""
+    """Data that auxiliary terms store with each observation: name to ``(buffer_size, n_envs, ...)``."""
 
     @property
     def targets(self) -> Tensor | None:
-        """CAMAL's masks ``uint8 (buffer_size, n_envs, h, w)``; ``None`` where there are none."""
+        """CAMAL's masks ``uint8 (buffer_size, n_envs, h, w)``; ``None`` without masks."""
         return self.columns.get(TARGET_MASKS)
 
     def reset(self) -> None:
@@ -64,11 +64,11 @@ class CamalRolloutBuffer(RolloutBuffer):
 
     @property
     def observations(self) -> npt.NDArray[Any]:  # type: ignore[override]
-        """The observations ``(buffer_size, n_envs, *shape)``, as the stock buffer has them; a copy on a GPU."""
+        """The observations ``(buffer_size, n_envs, *shape)``, as in the stock buffer; on a GPU, this copies them."""
         return self._in_sb3_order(self._storage()).cpu().numpy()
 
     def _storage(self, channels_last: bool = False) -> Tensor:
-        """Return the memory of the observations, which the first call lays out."""
+        """Return the memory of the observations; the first call allocates it."""
         if self._frames is None:
             shape = tuple(self.obs_shape)
             self._channels_last = channels_last
@@ -84,13 +84,14 @@ class CamalRolloutBuffer(RolloutBuffer):
         return frames.movedim(-1, -3) if self._channels_last else frames
 
     def store_observations(self, observations: npt.NDArray[Any], columns: Mapping[str, npt.NDArray[Any]]) -> Tensor:
-        """Store what every environment shows now and return it on the device, ``(n_envs, *shape)``.
+        """Store the current observation of every environment and return them on the device, ``(n_envs, *shape)``.
 
-        What is returned lies in memory as what SB3 would act on, for which some convolutions round differently.
+        The result has the memory order of SB3's input to the policy, since some convolutions round differently in
+        another order.
 
         Args:
-            observations: as the environment gave them.
-            columns: what auxiliary terms store with them: name to ``(n_envs, ...)``.
+            observations: as the environment returned them.
+            columns: data that auxiliary terms store with them: name to ``(n_envs, ...)``.
         """
         # VecTransposeImage gives a view of channels-last images.
         transposed = len(self.obs_shape) == 3 and not observations.flags.c_contiguous
@@ -98,7 +99,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         ordered = np.moveaxis(observations, 1, -1) if self._channels_last else observations
         given = torch.from_numpy(np.ascontiguousarray(ordered)).view(place.shape)
         if self._staging is not None:
-            # The copy to the device is over before the next one starts: in between, the actions come back from it.
+            # Fetching the actions from the device completes this copy before the next one starts.
             given = self._staging.copy_(given)
         place.copy_(given, non_blocking=True)
         self._store_columns(columns)
@@ -108,7 +109,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         return stored if transposed == self._channels_last else stored.contiguous()
 
     def stored(self, count: int) -> dict[str, Any]:
-        """Return the observations of the first ``count`` steps and what terms stored with them, for checkpoints."""
+        """Return the observations of the first ``count`` steps and the data stored with them, for checkpoints."""
         return {
             "channels_last": self._channels_last,
             "observations": self._storage(self._channels_last)[:count],
@@ -116,7 +117,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         }
 
     def restore_stored(self, stored: Mapping[str, Any]) -> None:
-        """Take over what :meth:`stored` gave."""
+        """Restore a result of :meth:`stored`."""
         observations, self._frames = stored["observations"], None
         self._storage(bool(stored["channels_last"]))[: len(observations)].copy_(observations)
         self.columns = {}
@@ -152,7 +153,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         log_prob: Tensor,
         columns: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
     ) -> None:
-        """Store a whole step, as SB3's own loops do, with what auxiliary terms store beside its observations."""
+        """Store a whole step, as SB3's own loops do, with the data of auxiliary terms."""
         self.store_observations(obs, columns)
         self.store_policy_outputs(action, episode_start, value, log_prob)
         self.store_rewards(reward)
@@ -160,14 +161,14 @@ class CamalRolloutBuffer(RolloutBuffer):
     def store_policy_outputs(
         self, actions: npt.NDArray[Any], episode_starts: npt.NDArray[np.bool_], values: Tensor, log_probs: Tensor
     ) -> None:
-        """Store what the policy chose for the observations of :meth:`store_observations`."""
+        """Store the policy's outputs for the observations of :meth:`store_observations`."""
         self.actions[self.pos] = actions.reshape(self.n_envs, self.action_dim)
         self.episode_starts[self.pos] = episode_starts
         self.values[self.pos] = values.cpu().numpy().reshape(self.n_envs)
         self.log_probs[self.pos] = log_probs.cpu().numpy().reshape(self.n_envs)
 
     def store_rewards(self, rewards: npt.NDArray[np.float32]) -> None:
-        """Store what the chosen actions earned, and go on to the next step."""
+        """Store the rewards of the actions, and advance to the next step."""
         self.rewards[self.pos] = rewards
         self.pos += 1
         self.full = self.pos == self.buffer_size
@@ -175,9 +176,9 @@ class CamalRolloutBuffer(RolloutBuffer):
     def get(self, batch_size: int | None = None) -> Generator[CamalRolloutSamples, None, None]:  # type: ignore[override]
         """Yield shuffled minibatches; the order is that of SB3's buffer for the same random state."""
         if not self.full:
-            raise RuntimeError("the rollout is not complete; minibatches can be drawn after it")
+            raise RuntimeError("the rollout must be complete before minibatches can be drawn")
         count = self.buffer_size * self.n_envs
-        # Stock numbers the samples environment by environment, this buffer step by step.
+        # The stock buffer numbers the samples environment by environment, this buffer step by step.
         environment, step = np.divmod(np.random.permutation(count), self.buffer_size)  # noqa: NPY002
         rows = torch.from_numpy(step * self.n_envs + environment).to(self.device)
         everything = self._everything()
@@ -190,7 +191,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         return self._chosen(self._everything(), rows)
 
     def _everything(self) -> CamalRolloutSamples:
-        """Return all samples, step by step; observations as they lie in memory."""
+        """Return all samples, step by step, with the observations in their memory order."""
 
         def flat(numbers: npt.NDArray[Any]) -> Tensor:
             return torch.from_numpy(numbers).flatten(0, 1).to(self.device)
@@ -206,7 +207,7 @@ class CamalRolloutBuffer(RolloutBuffer):
         )
 
     def _chosen(self, everything: CamalRolloutSamples, rows: Tensor) -> CamalRolloutSamples:
-        """Return some samples, with observations in SB3's order."""
+        """Return some samples, with the observations in SB3's axis order."""
         return CamalRolloutSamples(
             observations=self._in_sb3_order(everything.observations.index_select(0, rows)),
             actions=everything.actions.index_select(0, rows),

@@ -24,5 +24,5 @@ def evaluate_samples(
     if isinstance(policy.action_space, spaces.Discrete):
         actions = actions.long().flatten()
     if not isinstance(policy.features_extractor, CamEncoder):
-        observations = observations.contiguous()  # as SB3 learns; a CamEncoder brings them into its own format
+        observations = observations.contiguous()  # as in SB3; a CamEncoder converts them itself
     return policy.evaluate_for_attention(observations, actions, num_attention_frames)

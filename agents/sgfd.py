@@ -1,7 +1,4 @@
-"""SGFD: samples weighted so that what changes is not correlated with what stays (Huang et al. 2023, arXiv 2310.05086).
-
-Here for PPO.
-"""
+"""SGFD for PPO: weights that decorrelate changed from unchanged features (Huang et al. 2023, arXiv 2310.05086)."""
 
 from __future__ import annotations
 
@@ -35,15 +32,15 @@ class SGFDConfig:
     """Settings of SGFD.
 
     Attributes:
-        weight: in [0, 1]: samples weigh ``1 + weight * (w - 1)`` in PPO's loss, ``w`` at 1.
-        clip_range: of PPO, above 0; it must be the one that PPO has.
-        vf_coef: of PPO, at least 0; it must be the one that PPO has.
-        normalize_advantage: of PPO; it must be the one that PPO has.
-        changed_fraction: share in (0, 1) of the features that count as changed, those of the largest saliency.
-        num_functions: random Fourier functions of each feature, at least 1; 5 in the authors' code.
-        steps: of the weights' gradient descent, at least 1; 20 in the authors' code.
-        learning_rate: of the weights, above 0.
-        evenness: what the weights' variance costs beside the correlation that is left, at least 0.
+        weight: in [0, 1]; samples have the weight ``1 + weight * (w - 1)`` in PPO's loss, where ``w`` is learned.
+        clip_range: must equal PPO's ``clip_range``; above 0.
+        vf_coef: must equal PPO's ``vf_coef``; at least 0.
+        normalize_advantage: must equal PPO's ``normalize_advantage``.
+        changed_fraction: share in (0, 1) of the features that count as changed: those with the largest saliency.
+        num_functions: number of random Fourier functions of each feature, at least 1; 5 in the authors' code.
+        steps: number of gradient steps for the weights, at least 1; 20 in the authors' code.
+        learning_rate: learning rate of these steps, above 0.
+        evenness: coefficient of the weights' variance, relative to the remaining correlation, at least 0.
     """
 
     weight: float = 1.0
@@ -63,7 +60,7 @@ class SGFDConfig:
             check_number(f"sgfd.{name}", getattr(self, name), 0, MAX_WEIGHT)
         for name in ("clip_range", "learning_rate"):
             if getattr(self, name) == 0:
-                raise ValueError(f"sgfd.{name} is above 0, got {getattr(self, name)}")
+                raise ValueError(f"sgfd.{name} must be above 0, got {getattr(self, name)}")
         if not 0 < self.changed_fraction < 1:
             raise ValueError(f"sgfd.changed_fraction must be in (0, 1), got {self.changed_fraction}")
         check_flag("sgfd.normalize_advantage", self.normalize_advantage)
@@ -72,13 +69,13 @@ class SGFDConfig:
 
 
 class SGFDTerm(AuxiliaryTerm):
-    """What weighting the samples adds to PPO's loss, so that the two together are the weighted loss.
+    """The difference between PPO's loss with weighted samples and PPO's loss.
 
     ``mean((w - 1) * (policy loss + vf_coef * value loss))``, where the weights ``w`` (mean 1, above 0) are learned for
     each minibatch by :func:`decorrelating_weights` and are constants here. The term's module is a classifier that
-    tells the features of images whose colors were changed at random from those of the images themselves. The features
-    on which its answer rests are those that change. Its cross-entropy is part of the total, and reaches neither encoder
-    nor heads.
+    distinguishes the features of images with randomly changed colors from those of the original images. The features
+    to which its logits are most sensitive count as changed. Its cross-entropy is part of the total; the gradients of
+    the cross-entropy reach neither encoder nor heads.
     """
 
     name: ClassVar[str] = "sgfd"
@@ -91,12 +88,12 @@ class SGFDTerm(AuxiliaryTerm):
         self._policy: ActorCriticPolicy | None = None
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images and features several, keep the policy, and make the classifier."""
+        """Check that observations are images with at least 2 features, store the policy, and create the classifier."""
         check_images(policy, self.name, "SGFD changes the colors of")
         if policy.features_dim < 2:
             raise ValueError(
-                "SGFD needs an encoder of at least 2 features, some that change and some that do not, got "
-                f"{policy.features_dim}; leave sgfd out or give it weight 0"
+                "SGFD needs an encoder with at least 2 features, to divide them into changed and unchanged ones, got "
+                f"{policy.features_dim}; omit sgfd or give it weight 0"
             )
         self._policy = policy
         with random_states_kept():
@@ -106,9 +103,9 @@ class SGFDTerm(AuxiliaryTerm):
             )
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
-        """Return what the weights add to PPO's loss, and the classifier's error."""
+        """Return the difference to the weighted loss, plus the classifier's cross-entropy."""
         if self._policy is None or self.module is None:
-            raise RuntimeError("setup() comes before loss()")
+            raise RuntimeError("call setup() before loss()")
         config = self.config
         changed_images = color_jitter(minibatch.observations, self._generator)
         with torch.no_grad():
@@ -135,7 +132,7 @@ def ppo_losses(
     vf_coef: float,
     normalize_advantage: bool,
 ) -> Tensor:
-    """Return what each sample adds to PPO's clipped policy loss and its value loss, ``(B,)``; the entropy is left out.
+    """Return each sample's clipped policy loss plus ``vf_coef`` times its value loss, ``(B,)``; without the entropy.
 
     Gradients flow through the evaluation.
     """
@@ -152,12 +149,12 @@ def classified(classifier: nn.Module, features: Tensor, other: Tensor) -> tuple[
     """Return a classifier's cross-entropy and the saliency of each feature, the mean of ``|d logit / d feature|``.
 
     Args:
-        classifier: ``(n, F)`` to logits ``(n, 1)`` that features are those of changed images.
-        features: ``(B, F)``, of images as they are; a constant.
-        other: ``(B, F)``, of changed images; a constant.
+        classifier: maps features ``(n, F)`` to logits ``(n, 1)`` of the class of changed images.
+        features: ``(B, F)``, of the original images; constant.
+        other: ``(B, F)``, of the changed images; constant.
 
     Returns:
-        A scalar through which gradients flow into the classifier alone, and ``(F,)``, detached.
+        A scalar whose gradients flow only into the classifier, and ``(F,)``, detached.
     """
     both = torch.cat([features, other]).detach().requires_grad_()
     logits = classifier(both).flatten()
@@ -167,7 +164,7 @@ def classified(classifier: nn.Module, features: Tensor, other: Tensor) -> tuple[
 
 
 def most_salient(saliency: Tensor, fraction: float) -> Tensor:
-    """Return which of the features ``(F,)`` are the share of largest saliency: bool, at least one and not all."""
+    """Return the mask ``bool (F,)`` of the given share of the features, the most salient; at least one, not all."""
     count = min(max(1, round(fraction * len(saliency))), len(saliency) - 1)
     chosen = torch.zeros_like(saliency, dtype=torch.bool)
     chosen[saliency.topk(count).indices] = True
@@ -175,14 +172,14 @@ def most_salient(saliency: Tensor, fraction: float) -> Tensor:
 
 
 def random_fourier_functions(features: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return ``sqrt(2) cos(omega x + phi)`` of each feature, with new ``omega ~ N(0, 1)``, ``phi ~ U(0, 2 pi)``.
+    """Return ``sqrt(2) cos(omega x + phi)`` of each feature; draws ``omega ~ N(0, 1)`` and ``phi ~ U(0, 2 pi)``.
 
-    Features have the mean 0 and the variance 1 over the minibatch first; those that are constant are 0.
+    Features are first scaled to mean 0 and variance 1 over the minibatch; constant features become 0.
 
     Args:
         features: ``(B, F)``.
-        count: of functions of each feature.
-        generator: on the CPU.
+        count: number of functions of each feature.
+        generator: on the CPU; source of ``omega`` and ``phi``.
 
     Returns:
         ``(B, F, count)``.
@@ -198,22 +195,22 @@ def random_fourier_functions(features: Tensor, count: int, generator: torch.Gene
 def decorrelating_weights(
     changed: Tensor, unchanged: Tensor, steps: int, learning_rate: float, evenness: float
 ) -> tuple[Tensor, Tensor]:
-    """Return weights of samples under which two groups of features are hardly correlated.
+    """Return weights of samples that reduce the correlation between two groups of features.
 
-    ``w = B softmax(l)``; gradient descent on the logits ``l``, from 0 on, of
-    ``c(w) / c(1) + evenness * mean((w - 1)^2)``, where ``c`` is :func:`weighted_correlation`. A step is
-    ``learning_rate * B`` times the gradient, since each sample has a B-th of it.
+    ``w = B softmax(l)``, where gradient descent on the logits ``l``, which start at 0, minimizes
+    ``c(w) / c(1) + evenness * mean((w - 1)^2)`` and ``c`` is :func:`weighted_correlation`. A step is
+    ``learning_rate * B`` times the gradient, since the gradient of one sample is proportional to ``1 / B``.
 
     Args:
-        changed: ``(B, ...)``, a constant.
-        unchanged: ``(B, ...)``, a constant.
-        steps: of gradient descent.
-        learning_rate: of a step.
-        evenness: what the weights' variance costs.
+        changed: ``(B, ...)``, constant.
+        unchanged: ``(B, ...)``, constant.
+        steps: number of steps of the gradient descent.
+        learning_rate: learning rate of the gradient descent.
+        evenness: coefficient of the weights' variance.
 
     Returns:
-        The weights ``(B,)``, above 0, of mean 1, and ``c(w) / c(1)``, the share of the correlation that is left (0
-        where there was none); both detached.
+        The weights ``(B,)``, above 0, with mean 1, and ``c(w) / c(1)``, the remaining share of the correlation (0 if
+        there was none); both detached.
     """
     grams = centered_gram(changed), centered_gram(unchanged)
     count = len(changed)
@@ -231,9 +228,9 @@ def decorrelating_weights(
 
 
 def centered_gram(functions: Tensor) -> Tensor:
-    """Return the inner products ``(B, B)`` of samples ``(B, ...)``, after subtraction of the mean, over their number.
+    """Return the inner products ``(B, B)`` of centered samples ``(B, ...)``, divided by the size of a sample.
 
-    With them a covariance costs B x B, whatever the number of features.
+    With inner products, the cost of :func:`weighted_correlation` does not depend on the number of features.
     """
     flat = functions.detach().flatten(1)
     flat = flat - flat.mean(dim=0)
@@ -241,14 +238,14 @@ def centered_gram(functions: Tensor) -> Tensor:
 
 
 def weighted_correlation(shares: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Return the mean of the squared weighted covariances of every pair of two groups' functions.
+    """Return the mean squared weighted covariance over all pairs of functions of two groups.
 
     ``|| sum_b p_b u_b v_b^T - (sum_b p_b u_b)(sum_b p_b v_b)^T ||_F^2 / (number of pairs)``, from inner products.
 
     Args:
-        shares: ``p``, ``(B,)``, of sum 1.
+        shares: ``p``, ``(B,)``, with sum 1.
         one: :func:`centered_gram` of ``u``, ``(B, B)``.
-        other: that of ``v``, ``(B, B)``.
+        other: the same for ``v``, ``(B, B)``.
     """
     means, other_means = one @ shares, other @ shares
     products = shares @ (one * other) @ shares - 2 * (shares * means) @ other_means

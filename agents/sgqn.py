@@ -111,8 +111,8 @@ class AttributionDecoder(nn.Module):
     (sub-pixel convolution, Shi et al. 2016, arXiv 1609.05158).
 
     Args:
-        features_dim: of the encoder.
-        frames: masks per image, one a frame of a stack.
+        features_dim: number of the encoder's features.
+        frames: number of masks per image, one for each frame of a stack.
         size: height and width of the image.
     """
 
@@ -149,14 +149,14 @@ def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[Acti
 
     The saliency of a pixel is the largest ``|d score / d channel|`` of its frame's channels. Scores are ``V(s)`` and
     the policy's score of the action taken (:func:`camal_rl.agents.policy_score.policy_score`); the map of each is
-    divided by its frame's maximum, and the two are added. No ``.grad`` is touched.
+    divided by its frame's maximum, and the two are added. ``.grad`` does not change.
 
     Args:
-        policy: in evaluation mode meanwhile.
+        policy: the policy, which runs in evaluation mode.
         samples: ``B`` samples.
 
     Returns:
-        The evaluation, and the maps ``(B, frames, H, W)`` in [0, 2], detached; zero where no score has a gradient.
+        The evaluation, and the maps ``(B, frames, H, W)`` in [0, 2], detached; zero if no score has a gradient.
     """
     given = samples.observations
     images = (given if given.is_floating_point() else given.float()).detach().clone().requires_grad_()
@@ -174,7 +174,7 @@ def per_frame(gradient: Tensor) -> Tensor:
     """Return the largest magnitude of each frame's channels, divided by the frame's maximum.
 
     Args:
-        gradient: ``(B, C, H, W)``; where C is a multiple of 3 it holds RGB frames, otherwise gray ones.
+        gradient: ``(B, C, H, W)``; if C is a multiple of 3, the frames are RGB, otherwise gray.
 
     Returns:
         ``(B, frames, H, W)`` in [0, 1]; a frame of zeros stays zero.
@@ -186,19 +186,19 @@ def per_frame(gradient: Tensor) -> Tensor:
 
 
 def channels_per_frame(channels: int) -> int:
-    """Return 3 where channels come as RGB frames, 1 where they are gray ones."""
+    """Return the channels of one frame: 3 (RGB) if the number of channels is a multiple of 3, else 1 (gray)."""
     return 3 if channels % 3 == 0 else 1
 
 
 def salient_pixels(saliency: Tensor, quantile: float) -> Tensor:
-    """Return where saliency is above 0 and at least a quantile of its frame's pixels.
+    """Return the pixels whose saliency is above 0 and at least a quantile of their frame's saliency.
 
     Args:
         saliency: ``(B, frames, H, W)``, at least 0.
-        quantile: in [0, 1], with linear interpolation; 1 leaves the maximum.
+        quantile: in [0, 1], with linear interpolation; 1 keeps only the maximum.
 
     Returns:
-        bool ``(B, frames, H, W)``; empty for a frame without saliency.
+        bool ``(B, frames, H, W)``; all False for a frame without saliency.
     """
     threshold = torch.quantile(saliency.flatten(2), quantile, dim=2)[..., None, None]
     return (saliency >= threshold) & (saliency > 0)

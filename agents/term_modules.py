@@ -1,4 +1,4 @@
-"""What auxiliary terms learn besides the policy."""
+"""The modules that auxiliary terms train besides the policy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from camal_rl.agents.terms import AuxiliaryTerm
 class TermModules:
     """The modules of terms, each with an optimizer of the policy's kind.
 
-    They are no part of the policy, so that stock PPO loads a saved model. Their state is saved as a text instead.
+    They are not part of the policy, so that stock PPO can load a saved model. Their state is saved as text instead.
 
     Args:
         terms: terms after their ``setup``.
-        policy: whose device, optimizer and learning rate they get.
+        policy: provides the device, the kind of optimizer and the learning rate.
     """
 
     def __init__(self, terms: Iterable[AuxiliaryTerm], policy: ActorCriticPolicy) -> None:
@@ -38,7 +38,7 @@ class TermModules:
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers, one a module."""
+        """The optimizers, one for each module."""
         return list(self._optimizers.values())
 
     def clip_gradients(self, max_norm: float) -> list[Tensor]:
@@ -53,21 +53,21 @@ class TermModules:
         }
 
     def load_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over what :meth:`states` returned.
+        """Restore a result of :meth:`states`.
 
         Raises:
-            ValueError: it is of the modules of other terms.
+            ValueError: it belongs to the modules of other terms.
         """
         if states.keys() != self._modules.keys():
             raise ValueError(
-                f"the state has modules of the terms {sorted(states)}, the model of {sorted(self._modules)}"
+                f"the state has modules of the terms {sorted(states)}, but the model of {sorted(self._modules)}"
             )
         for name, module in self._modules.items():
             module.load_state_dict(states[name]["module"])
             self._optimizers[name].load_state_dict(dict(states[name]["optimizer"]))
 
     def state(self) -> str | None:
-        """Return what :meth:`states` does as a text; ``None`` where there are no modules."""
+        """Return :meth:`states` as text; ``None`` if there are no modules."""
         if not self._modules:
             return None
         stream = io.BytesIO()
@@ -75,7 +75,7 @@ class TermModules:
         return base64.b64encode(stream.getvalue()).decode("ascii")
 
     def load(self, state: str) -> None:
-        """Take over what :meth:`state` returned, for those modules that are here as well."""
+        """Restore a result of :meth:`state`, for the modules that exist here too."""
         stream = io.BytesIO(base64.b64decode(state))
         states = torch.load(stream, map_location=self._device, weights_only=True)
         for name, module in self._modules.items():

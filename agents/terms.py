@@ -211,7 +211,7 @@ def term_class(name: str) -> type[Any]:
 
 
 def _pairs(asked: Terms | None) -> list[tuple[str | None, Any]]:
-    """Return name and settings of every term; a term that is given as it is has no name."""
+    """Return name and settings of every term; a term object has no name."""
     if asked is None or isinstance(asked, Mapping):
         return list((asked or {}).items())
     if not isinstance(asked, Sequence) or isinstance(asked, str | bytes):

@@ -1,4 +1,4 @@
-"""Everything that PPO's training needs to go on as if it had never stopped; the environment's own state apart."""
+"""The training state of PPO for exact resuming, except for the environment's own state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
 def training_state(model: PPOWithTerms) -> dict[str, Any]:
     """Return the state of training as a tree for :mod:`camal_rl.state_tree`.
 
-    It can be taken where a rollout starts, within one between two steps, and where an update waits.
+    The state is valid at the start of a rollout, between two steps of a rollout, and while an update is pending.
     """
     buffer = model.rollout_buffer
     under_way = isinstance(buffer, CamalRolloutBuffer) and 0 < buffer.pos < model.n_steps
@@ -40,15 +40,15 @@ def training_state(model: PPOWithTerms) -> dict[str, Any]:
 
 
 def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], seconds: float = 0.0) -> None:
-    """Put a model that was made with the same arguments into a state of :func:`training_state`.
+    """Restore a model with the same arguments to a state from :func:`training_state`.
 
     Args:
         model: the model, untrained.
         state: the state.
-        seconds: how long training has taken so far.
+        seconds: duration of training so far.
 
     Raises:
-        ValueError: the state is that of another model; one line.
+        ValueError: the state belongs to another model; one line.
     """
     with refusing_other_models():
         restore_update_state(model, state)
@@ -66,7 +66,7 @@ def restore_training_state(model: PPOWithTerms, state: Mapping[str, Any], second
 
 
 def update_state(model: PPOWithTerms) -> dict[str, Any]:
-    """Return what an update changes besides counters and the global random states; tensors are not copied."""
+    """Return what an update changes, except for counters and global random states; tensors are not copied."""
     return {
         "policy": model.policy.state_dict(),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -76,10 +76,10 @@ def update_state(model: PPOWithTerms) -> dict[str, Any]:
 
 
 def restore_update_state(model: PPOWithTerms, state: Mapping[str, Any]) -> None:
-    """Take over a state of :func:`update_state`.
+    """Restore a state from :func:`update_state`.
 
     Raises:
-        ValueError, RuntimeError, KeyError: it is that of another model.
+        ValueError, RuntimeError, KeyError: it belongs to another model.
     """
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(state["optimizer"])
@@ -92,7 +92,7 @@ def restore_update_state(model: PPOWithTerms, state: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class BeforeUpdate:
-    """The state before an update, in memory: an update that is broken off is made again, from its start."""
+    """The state before an update, in memory; an interrupted update is undone and later repeated from its start."""
 
     state: Mapping[str, Any]
     random: Mapping[str, Any]
@@ -104,7 +104,7 @@ class BeforeUpdate:
         return cls(_copied(update_state(model)), random_states(), model._n_updates)
 
     def restore(self, model: PPOWithTerms) -> None:
-        """Undo what the update has done so far."""
+        """Undo the changes of the update so far."""
         restore_update_state(model, self.state)
         restore_random_states(self.random)
         model._n_updates = self.updates
@@ -122,7 +122,7 @@ def _copied(tree: Any) -> Any:
 
 
 def _rollout(model: PPOWithTerms) -> dict[str, Any]:
-    """Return what the buffer holds so far."""
+    """Return the data of the buffer so far."""
     buffer = model.rollout_buffer
     assert isinstance(buffer, CamalRolloutBuffer)
     count = buffer.pos
@@ -136,7 +136,7 @@ def _rollout(model: PPOWithTerms) -> dict[str, Any]:
 def _restore_rollout(model: PPOWithTerms, state: Mapping[str, Any]) -> None:
     buffer = model.rollout_buffer
     if not isinstance(buffer, CamalRolloutBuffer):
-        raise ValueError(f"a rollout under way needs a CamalRolloutBuffer, got {type(buffer).__name__}")
+        raise ValueError(f"an unfinished rollout requires a CamalRolloutBuffer, got {type(buffer).__name__}")
     buffer.reset()
     count = int(state["steps"])
     for name in _ARRAYS:

@@ -24,16 +24,16 @@ from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
 class UpperConfidenceBound:
     """Chooses the arm with the largest ``Q(f) + c sqrt(log t / N(f))``.
 
-    ``Q(f)`` is the mean of the last ``window`` rewards of arm ``f``, 0 before the first one; ``N(f)`` is 1 and the
-    number of its rewards, ``t`` is 1 and the number of all. Of equally good arms the first is chosen.
+    ``Q(f)`` is the mean of the last ``window`` rewards of arm ``f``, 0 before the first one. ``N(f)`` is 1 plus the
+    number of its rewards, and ``t`` is 1 plus the number of all rewards. Of equally good arms the first is chosen.
 
     Attributes:
-        counts: rewards of each arm so far.
+        counts: number of rewards of each arm so far.
         chosen: the arm that was chosen last; ``None`` before the first choice.
     """
 
     def __init__(self, arms: int, exploration: float, window: int) -> None:
-        """Make a bandit of so many arms that has seen nothing; ``exploration`` is ``c``."""
+        """Create a bandit without rewards; ``exploration`` is ``c``."""
         self.exploration = exploration
         self.counts = [0] * arms
         self.chosen: int | None = None
@@ -54,20 +54,20 @@ class UpperConfidenceBound:
         return self.chosen
 
     def reward(self, value: float) -> None:
-        """Take note of what the chosen arm earned; before the first choice nothing is."""
+        """Record a reward of the chosen arm; before the first choice this does nothing."""
         if self.chosen is not None:
             self.counts[self.chosen] += 1
             self._rewards[self.chosen].append(value)
 
     def state(self) -> dict[str, Any]:
-        """Return all that was seen, as plain data."""
+        """Return the state as plain data."""
         return {"chosen": self.chosen, "counts": list(self.counts), "rewards": [list(each) for each in self._rewards]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state` gave.
+        """Restore a result of :meth:`state`.
 
         Raises:
-            ValueError: it is that of another number of arms.
+            ValueError: the state has another number of arms.
         """
         if not len(state["counts"]) == len(state["rewards"]) == len(self.counts):
             raise ValueError(f"the bandit has {len(self.counts)} arms, but the state is for {len(state['counts'])}")
@@ -83,9 +83,9 @@ class UCBDrACConfig:
 
     Attributes:
         weight: coefficient of the term, at least 0.
-        exploration: the factor ``c`` of the bandit's exploration, at least 0; 0 always takes the best augmentation so
-            far.
-        window: number of an augmentation's latest rewards that count, at least 1.
+        exploration: the factor ``c`` of the bandit's exploration, at least 0; 0 always chooses the best augmentation
+            so far.
+        window: number of latest rewards of each augmentation that are averaged, at least 1.
     """
 
     weight: float = 0.1
@@ -116,25 +116,25 @@ class UCBDrACTerm(AuxiliaryTerm):
         self._policy: ActorCriticPolicy | None = None
 
     def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images, and keep the policy, which is asked about augmented ones."""
+        """Check that observations are images, and store the policy."""
         check_images(policy, self.name, "UCB-DrAC augments")
         self._policy = policy
 
     def update_starts(self, rollout: CamalRolloutBuffer) -> None:
-        """Credit the last update's augmentation with this rollout, and choose the next one."""
+        """Reward the last update's augmentation for this rollout, and choose the next one."""
         self.bandit.reward(float(rollout.returns.mean()))
         self.bandit.choose()
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return the disagreement between the minibatch's images and their augmented copies."""
         if self._policy is None or self.bandit.chosen is None:
-            raise RuntimeError("setup() and update_starts() come before loss()")
+            raise RuntimeError("call setup() and update_starts() before loss()")
         augment = list(AUGMENTATIONS.values())[self.bandit.chosen]
         images = augment(minibatch.observations, self._generator)
         return consistency_loss(cast(CamPolicy, self._policy), minibatch, evaluation, images)
 
     def diagnostics(self, minibatch: CamalRolloutSamples, policy: ActorCriticPolicy) -> Mapping[str, float]:
-        """Return the position of this update's augmentation among all, and how often each was rewarded so far."""
+        """Return the index of this update's augmentation, and how often each augmentation was rewarded so far."""
         chosen = {} if self.bandit.chosen is None else {"chosen": float(self.bandit.chosen)}
         return {**chosen, **{name: float(n) for name, n in zip(AUGMENTATIONS, self.bandit.counts, strict=True)}}
 

@@ -1,4 +1,4 @@
-"""What PPO with auxiliary terms logs of each update."""
+"""Logs the figures of each update of PPO with auxiliary terms."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 if TYPE_CHECKING:
     from camal_rl.agents.ppo_with_terms import PPOWithTerms
 
-# Diagnostics are made after every update on so many frames: enough for a curve, cheap beside the update.
+# Number of frames for the diagnostics after every update: enough for a curve, and cheap compared to the update.
 DIAGNOSTIC_FRAMES = 256
 
-# Metrics of every minibatch, on the device: asking for each would make a GPU wait.
+# Metrics of every minibatch, kept on the device, since fetching each would stall a GPU.
 Records = dict[str, list[Tensor]]
 
 
 def log_update(model: PPOWithTerms, records: Records, clip_range: float, clip_range_vf: float | None) -> None:
-    """Log the means of an update's records, and what SB3 logs besides."""
+    """Log the means of an update's records, and the other figures that SB3 logs."""
     for key, values in records.items():
         if values:
             model.logger.record(key, torch.stack(values).double().mean().item())
     buffer = model.rollout_buffer
-    # Environment by environment, as SB3 sums.
+    # In the order of SB3's sums, environment by environment.
     variance = explained_variance(buffer.values.T.flatten(), buffer.returns.T.flatten())
     model.logger.record("train/explained_variance", variance)
     if hasattr(model.policy, "log_std"):
@@ -38,7 +38,7 @@ def log_update(model: PPOWithTerms, records: Records, clip_range: float, clip_ra
 
 
 def log_diagnostics(model: PPOWithTerms, progress: float) -> None:
-    """Log what the terms say of the updated policy, on some frames of the rollout, and their weights."""
+    """Log the terms' diagnostics of the updated policy on some frames of the rollout, and the terms' weights."""
     participants = model.participants
     if not participants:
         return

@@ -22,8 +22,8 @@ def check_supported(device: Device, precision: Precision) -> None:
     """Raise unless training with these settings is possible here.
 
     Raises:
-        ImportError: Accelerate or transformers is missing; the message holds the install line.
-        ValueError: CUDA is asked for, and there is none.
+        ImportError: Accelerate or transformers is missing; the message contains the install command.
+        ValueError: CUDA is requested but not available.
     """
     try:
         import accelerate  # noqa: F401
@@ -39,7 +39,7 @@ def check_supported(device: Device, precision: Precision) -> None:
 
 
 def settled_precision(device: Device, precision: Precision) -> Precision:
-    """Return the arithmetic of training here: ``auto`` is bfloat16 on CUDA where it is supported, float32 elsewhere."""
+    """Return the precision of training here: ``auto`` is bfloat16 on CUDA if supported, otherwise float32."""
     if precision != "auto":
         return precision
     fast = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -47,19 +47,19 @@ def settled_precision(device: Device, precision: Precision) -> Precision:
 
 
 def computing(device: Device, precision: Precision) -> dict[str, str]:
-    """Return ``device`` and ``precision`` of training here, whatever was asked for, for records of a run."""
+    """Return the actual ``device`` and ``precision`` of training here, for records of a run."""
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     return {"device": place, "precision": settled_precision(device, precision)}
 
 
 def make_accelerator(device: Device, precision: Precision, seed: int, folder: Path | None) -> Accelerator:
-    """Return an accelerator that draws the order of the images from ``seed`` and the epoch alone.
+    """Return an accelerator for which the order of the images depends only on ``seed`` and the epoch.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: see :func:`settled_precision`.
-        seed: of the order of the images.
-        folder: where TensorBoard's events go, into ``tensorboard``, see :func:`start_logging`; ``None`` writes none.
+        seed: seed of the order of the images.
+        folder: TensorBoard writes into its subfolder ``tensorboard``, see :func:`start_logging`; ``None`` writes none.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
@@ -78,13 +78,13 @@ def make_accelerator(device: Device, precision: Precision, seed: int, folder: Pa
 
 
 def start_logging(accelerator: Accelerator) -> None:
-    """Open TensorBoard's file, where one is wanted."""
+    """Open TensorBoard's file, if the accelerator has a folder."""
     if accelerator.log_with:
         accelerator.init_trackers(TENSORBOARD)
 
 
 def make_optimizer(parameters: Any, settings: OptimizationConfig) -> AdamW:
-    """Return AdamW over the parameters that are trained."""
+    """Return AdamW for the parameters that require gradients."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ValueError("the model has no parameter that requires gradients; there is nothing to train")
@@ -92,7 +92,7 @@ def make_optimizer(parameters: Any, settings: OptimizationConfig) -> AdamW:
 
 
 def make_schedule(optimizer: Optimizer, settings: OptimizationConfig, steps: int) -> Any:
-    """Return a linear warm-up over its share of ``steps``, then a cosine decay to 0."""
+    """Return a schedule of ``steps`` steps: a linear warm-up, then a cosine decay to 0."""
     from transformers import get_cosine_schedule_with_warmup
 
     return get_cosine_schedule_with_warmup(optimizer, round(settings.warmup_fraction * steps), steps)

@@ -21,7 +21,7 @@ from camal_rl.supervised.training import load_classifier, make_sets
 def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     """Return image | marked | the class map of each method's run, on images of the first run's last evaluation set.
 
-    The images are evenly spread over the set; nothing is chosen by what it shows.
+    The images are evenly spaced over the set and not selected by their content.
 
     Args:
         runs: one run for each method, in the order of the columns.
@@ -29,11 +29,11 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
 
     Raises:
         FileNotFoundError: no run has a model.
-        ImportError, OSError, ValueError: the images or a model cannot be made here.
+        ImportError, OSError, ValueError: the images or a model cannot be loaded here.
     """
     shown = {method: run for method, run in runs.items() if run.folder.weights_file.is_file()}
     if not shown:
-        raise FileNotFoundError("none of the run folders holds a model.safetensors")
+        raise FileNotFoundError("none of the run folders contains a model.safetensors")
     config = next(iter(shown.values())).config
     assert isinstance(config, SupervisedConfig)
     name = config.evaluation.sets[-1]
@@ -49,12 +49,12 @@ def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
             pairs = zip(images, normalize_cam(cam).cpu().numpy(), strict=True)
             columns[title] = [heatmap_overlay(image, each) for image, each in pairs]
     labels = ", ".join(run.label for run in shown.values())
-    caption = f"{len(images)} images evenly spread over {name}, whatever they show. Maps of the class of {labels}."
+    caption = f"{len(images)} images evenly spaced over {name}, not selected by content. Maps of the class of {labels}."
     return AttentionGrid(columns, f"{caption} Dark: 0, yellow: 1.")
 
 
 def _maps(method: str, run: AnyRun, train_set: ImageSet, batch: Batch, camal: CamalConfig) -> dict[str, Tensor]:
-    """Return the class map of a run's model and, where it has one, its built-in attention, by title."""
+    """Return the class map of a run's model and its built-in attention, if it has one, by title."""
     assert isinstance(run.config, SupervisedConfig)
     model = load_classifier(run.folder, run.config, train_set)
     images = to_unit_range(batch.images.to(next(model.parameters()).device))

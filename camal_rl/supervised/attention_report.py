@@ -28,7 +28,7 @@ _CHUNK = 64
 
 
 class AttentionReport(NamedTuple):
-    """Results on a classifier's maps, and how the maps were computed, by target."""
+    """Results on a classifier's maps, and a description of the maps, by target."""
 
     results: Results
     maps: dict[str, MapDescription]
@@ -42,25 +42,25 @@ def attention_report(
     settings: EvaluationConfig,
     level_set: str | None = None,
 ) -> AttentionReport:
-    """Measure the class's map, and the model's own attention where it has one, on images with a mask.
+    """Measure the class map, and the model's built-in attention if it has one, on images with a mask.
 
     For comparability of models with different grids, every map is upsampled to the images' size (bilinear) and averaged
-    over the cells of one grid; a cell is relevant if it contains any marked pixel. Faithfulness removes pixels (fill:
-    mean color) in the order of three maps: the ``own``, a ``random`` one of the same resolution, and the ``mask``
-    itself; the score is the probability of the map's class.
+    over the cells of a common grid; a cell is relevant if it contains any marked pixel. Faithfulness replaces pixels by
+    the mean color in the order of three maps: the ``own`` map, a ``random`` map of the same resolution, and the
+    ``mask`` itself. The score is the probability of the map's class.
 
     Args:
         model: the classifier.
         cams: its class activation maps.
-        images: the set; evenly spread images of it are measured.
-        camal: which maps; give all models of a comparison the same.
+        images: the set, of which evenly spaced images are measured.
+        camal: defines the maps; must be the same for all models of a comparison.
         settings: number of images, grid, and the seed of everything random.
-        level_set: what the results call the set.
+        level_set: name of the set in the results.
 
     Returns:
-        For the targets ``class`` and, where there is one, ``built_in``: alignment (means over the images where it is
-        defined), ``zero_maps``, ``nonfinite_maps``, ``empty_targets``, and faithfulness by map. No results for a set
-        without masks.
+        For the targets ``class`` and, if the model has it, ``built_in``: alignment (means over the images for which it
+        is defined), ``zero_maps``, ``nonfinite_maps``, ``empty_targets``, and faithfulness by map. A set without masks
+        has no results.
     """
     batch = load_batch(images, evenly_spaced_indices(images, settings.images))
     if not bool(batch.has_mask.any()):

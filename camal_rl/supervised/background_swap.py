@@ -48,7 +48,7 @@ def background_swap(predict: Predict, images: RedrawsBackground, seed: int, leve
         ``background_flips``: share of the pairs of an image and another texture whose prediction differs from that of
         the image; with the control ``any``: share of the images that any other texture flips; with the control
         ``same_texture``: share of the images whose prediction differs on a new drawing of their own texture, the effect
-            of redrawing alone. ``accuracy_swapped``: accuracy on the pairs.
+        of redrawing alone. ``accuracy_swapped``: accuracy on the pairs.
     """
     other: list[Tensor] = []
     same: list[Tensor] = []

@@ -23,8 +23,8 @@ class TrainingBatch(NamedTuple):
     Attributes:
         images: ``uint8 (B, 3, H, W)``.
         labels: ``int64 (B,)``.
-        targets: ``uint8 (B, h, w)``, all 0 for an image without a mask; ``None`` if that is all images, or if nobody
-            asks for targets.
+        targets: ``uint8 (B, h, w)``, all 0 for an image without a mask; ``None`` if no image has a mask, or if targets
+            are not needed.
     """
 
     images: Tensor
@@ -34,10 +34,10 @@ class TrainingBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingCollate:
-    """Stacks samples for training; can be sent to worker processes.
+    """Stacks samples for training; it can be pickled for worker processes.
 
     Attributes:
-        grid: ``(h, w)`` of the maps; ``None`` leaves the targets out.
+        grid: ``(h, w)`` of the maps; ``None`` omits the targets.
         coverage: see :func:`camal_rl.targets.grid_target`.
     """
 
@@ -69,7 +69,7 @@ def mask_targets(batch: Batch, grid: tuple[int, int], coverage: Coverage = "any"
 
 
 def evenly_spaced_indices(images: ImageSet, count: int) -> list[int]:
-    """Return up to ``count`` indices, evenly spread over a set, so that no class or group is left out by its place."""
+    """Return up to ``count`` indices, evenly spaced over a set, which may be sorted by class or group."""
     number = min(count, len(images))
     return np.linspace(0, len(images) - 1, number).round().astype(int).tolist() if number else []
 
@@ -85,13 +85,14 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 
 def check_training_set(images: ImageSet, needs_masks: bool) -> None:
-    """Raise for a set that cannot be trained on.
+    """Check that a set can be used for training.
 
     Raises:
-        ValueError: no images; images of another form than the contract's; masks are needed, but no image has one.
+        ValueError: the set is empty, an image or a mask has the wrong type or shape, or masks are needed but no image
+            has one.
     """
     if len(images) == 0:
-        raise ValueError("the training set is empty; it must hold at least one image")
+        raise ValueError("the training set is empty; it must contain at least one image")
     image, mask = images[0].image, images[0].mask
     if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3:
         raise ValueError(f"an image must be uint8 (3, H, W), got {image.dtype} of shape {tuple(image.shape)}")
@@ -101,7 +102,7 @@ def check_training_set(images: ImageSet, needs_masks: bool) -> None:
             f"got {mask.dtype} of shape {tuple(mask.shape)}"
         )
     if needs_masks and not listing_of(images).has_mask.any():
-        raise ValueError("camal.weight above 0 needs masks, but no training image has one; mark some, or use weight 0")
+        raise ValueError("camal.weight above 0 needs masks, but no training image has one; add masks, or use weight 0")
 
 
 def check_batch_size(images: ImageSet, batch_size: int) -> None:

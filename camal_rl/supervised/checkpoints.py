@@ -30,11 +30,11 @@ MODEL, OPTIMIZATION, RANDOM, RUN = "model", "optimization", "random", "run"
 class FitCheckpoints:
     """Writes and reads the checkpoints of one call of :meth:`camal_rl.supervised.trainer.Trainer.fit`.
 
-    Under a launcher the main process writes; every process takes part, for its random states are in the checkpoint too,
-    and every process reads.
+    With a launcher, the main process writes and every process reads. Every process takes part in writing, since the
+    checkpoint contains its random states too.
 
     Args:
-        run: what trains.
+        run: the training run.
     """
 
     def __init__(self, run: _Run) -> None:
@@ -45,16 +45,16 @@ class FitCheckpoints:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training, those before an interruption too."""
+        """Seconds of training, including before an interruption."""
         return self.seconds + time.monotonic() - self._started
 
     def asked(self, signal: int | None) -> tuple[int | None, bool]:
-        """Return by which signal training is to stop, if it is, and whether minutes make a checkpoint due.
+        """Return the signal that ends training, if any, and whether a checkpoint is due by ``checkpoint_minutes``.
 
-        All processes of a launcher come to the same answer.
+        All processes of a launcher get the same result.
 
         Args:
-            signal: the signal that came to this process, ``None`` without any.
+            signal: the signal that this process received; ``None`` if there was none.
         """
         minutes, accelerator = self.run.trainer.log.checkpoint_minutes, self.run.accelerator
         due = minutes > 0 and time.monotonic() - self._written_at >= 60 * minutes
@@ -65,9 +65,10 @@ class FitCheckpoints:
         return agreed[0] or None, bool(agreed[1])
 
     def write(self) -> None:
-        """Write a checkpoint of the present state; one that cannot be written does not end training: a warning tells.
+        """Write a checkpoint of the current state; if that fails, warn and continue.
 
-        The present state is one between two steps; after an epoch's last step its held-out figures are logged.
+        The current state must be between two steps; after the last step of an epoch, its held-out figures must be
+        logged already.
 
         Raises:
             DivergedError: a parameter is NaN or infinite.
@@ -75,7 +76,7 @@ class FitCheckpoints:
         run, folder = self.run, self.run.trainer.folder
         if folder is None or self.last_step == run.step:
             return
-        check_parameters(run)  # there is no going on from what is not finite
+        check_parameters(run)  # training cannot continue from non-finite parameters
         states = _of_all_processes(run.accelerator, random_states())
         if run.accelerator.is_main_process:
             self._write(folder / "checkpoints", states)
@@ -104,7 +105,7 @@ class FitCheckpoints:
         """Restore model, optimizer, random states and the rest from a checkpoint.
 
         Raises:
-            DamagedFile: it belongs to another configuration or version; one line.
+            DamagedFile: the checkpoint belongs to another configuration or version; one line.
         """
         run, parts = self.run, checkpoint.parts
         try:
@@ -118,7 +119,7 @@ class FitCheckpoints:
             _restore_run(run, parts[RUN])
             states, processes = parts[RANDOM], run.accelerator.num_processes
             if len(states) != processes:
-                raise ValueError(f"it was written by {len(states)} processes, and here are {processes}")
+                raise ValueError(f"it was written by {len(states)} processes, but there are {processes} here")
             restore_random_states(states[run.accelerator.process_index])
         except (KeyError, RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise DamagedFile(_foreign(checkpoint, error)) from error
@@ -126,7 +127,7 @@ class FitCheckpoints:
 
 
 def check_checkpoint(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Raise a ValueError, one line, unless a checkpoint is of a training of this model; the model stays as it is."""
+    """Raise a ValueError, one line, unless a checkpoint is of a training of this model; the model does not change."""
     try:
         if not {OPTIMIZATION, RANDOM, RUN} <= checkpoint.parts.keys():
             raise ValueError(f"it has the parts {sorted(checkpoint.parts)}")
@@ -134,13 +135,13 @@ def check_checkpoint(checkpoint: Checkpoint, model: nn.Module) -> None:
         here = {name: getattr(value, "shape", None) for name, value in model.state_dict().items()}
         if there != here:
             odd = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-            raise ValueError(f"its model is another one: {odd[0]} differs")
+            raise ValueError(f"its model is different: {odd[0]} differs")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(_foreign(checkpoint, error)) from error
 
 
 def model_state(model: nn.Module) -> dict[str, Any]:
-    """Return a model's state: parameters, buffers (those too that ``state_dict`` leaves out), its own generators."""
+    """Return a model's state: parameters, all buffers, its own random generators."""
     state = model.state_dict()
     generators = {name: own_random_states(module) for name, module in model.named_modules()}
     return {
@@ -151,10 +152,10 @@ def model_state(model: nn.Module) -> dict[str, Any]:
 
 
 def restore_model(model: nn.Module, state: Mapping[str, Any]) -> None:
-    """Put a model into a state of :func:`model_state`.
+    """Restore a result of :func:`model_state`.
 
     Raises:
-        KeyError, RuntimeError, TypeError, ValueError: it is that of another model.
+        KeyError, RuntimeError, TypeError, ValueError: the state belongs to another model.
     """
     model.load_state_dict(state["state"])
     buffers, modules = dict(model.named_buffers()), dict(model.named_modules())
@@ -166,7 +167,7 @@ def restore_model(model: nn.Module, state: Mapping[str, Any]) -> None:
 
 
 def _run_state(run: _Run) -> dict[str, Any]:
-    """Return what a run knows beside its step."""
+    """Return the state of a run besides its step."""
     images, attention = run.trainer.train_set, run.attention
     return {
         "means": run.means.state(),

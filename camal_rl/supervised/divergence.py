@@ -1,4 +1,4 @@
-"""Finds numbers that are not finite in a classifier's training, and keeps what reproduces them."""
+"""Detects non-finite numbers in a classifier's training, and saves data to reproduce them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from camal_rl.supervised.batches import TrainingBatch
 if TYPE_CHECKING:
     from camal_rl.supervised.trainer import Trainer, _Run
 
-# Above these, a value is out of the ordinary.
+# Values above these are unusual.
 _ORDINARY = {"learning_rate": 0.1, "weight_decay": 1.0, "max_grad_norm": 100.0}
 _ORDINARY_WEIGHT = 10.0
 
 
 def check_step(run: _Run, batch: TrainingBatch, loss: Tensor, metrics: Mapping[str, Any], norm: Tensor | None) -> None:
-    """Raise a :class:`DivergedError` unless a step's loss and gradients are finite; one wait for a GPU.
+    """Raise a :class:`DivergedError` unless a step's loss and gradients are finite; waits for a GPU once.
 
-    In float16, gradients may be infinite: the optimizer leaves that step out and lowers its scale.
+    In float16, only the loss is checked. Gradients may be infinite: the optimizer then skips the step and lowers its
+    scale.
 
     Args:
-        run: what trains.
-        batch: the step's images.
-        loss: the step's loss.
-        metrics: its terms by name.
-        norm: the gradients' norm, where it is known.
+        run: the training run.
+        batch: the images of the step.
+        loss: the loss of the step.
+        metrics: terms of the loss by name.
+        norm: the norm of the gradients, ``None`` if unknown.
     """
     found = [loss.detach().float()]
     if run.accelerator.scaler is None:
@@ -68,23 +69,23 @@ def _diverged(run: _Run, what: str, term: str, batch: TrainingBatch | None) -> D
 
 
 def replay(trainer: Trainer, path: Path) -> dict[str, float]:
-    """Repeat the step that a :class:`DivergedError` was about, from the file that its ``save`` wrote.
+    """Repeat the step of a :class:`DivergedError` from the file that its ``save`` wrote.
 
     Args:
-        trainer: made with the same settings; its model takes the parameters of the file.
+        trainer: a trainer with the same settings; its model receives the parameters of the file.
         path: the file.
 
     Returns:
-        ``loss``, ``gradient_norm`` and the terms of the loss, as the step had them.
+        ``loss``, ``gradient_norm`` and the terms of the loss, as in that step.
 
     Raises:
-        ValueError: the file holds no minibatch.
+        ValueError: the file contains no minibatch.
     """
     from camal_rl.supervised.trainer import _Run
 
     found = read_evidence(path)
     if not found["minibatch"]:
-        raise ValueError(f"{path} holds no minibatch: {found['what']} is not finite ({found['term']}), after a step")
+        raise ValueError(f"{path} contains no minibatch: {found['what']} is not finite ({found['term']}), after a step")
     trainer.model.load_state_dict(found["model"])
     trainer.model.train()
     device = next(trainer.model.parameters()).device

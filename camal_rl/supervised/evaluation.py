@@ -76,10 +76,9 @@ def evaluate_classifier(
         on_stage: called with the name of each finished stage from :func:`stages`.
 
     Returns:
-        The content of ``metrics.json``. Its results for each set: those of :func:`accuracy_report`,
-            :func:`mask_report`,
-        :func:`camal_rl.supervised.attention_report.attention_report` and, if the set can redraw its images,
-        :func:`camal_rl.supervised.background_swap.background_swap`.
+        The content of ``metrics.json``. Its results for each set are those of :func:`accuracy_report`,
+        :func:`mask_report`, :func:`camal_rl.supervised.attention_report.attention_report` and, if the set can redraw
+        its images, :func:`camal_rl.supervised.background_swap.background_swap`.
     """
     if config.threads:
         torch.set_num_threads(config.threads)

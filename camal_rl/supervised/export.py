@@ -42,7 +42,8 @@ def answering_program(model: nn.Module, image_size: int) -> ExportedProgram:
         model: the classifier, on the CPU; not modified.
         image_size: height and width of its images.
 
-    Raises: ExportMismatch: torch.export cannot trace the model, which is the case for iFAM.
+    Raises:
+        ExportMismatch: torch.export cannot trace the model, which is the case for iFAM.
     """
     network = copy.deepcopy(AnsweringNetwork(model)).eval().requires_grad_(False)
     images = torch.from_numpy(_random_images(image_size, 2))

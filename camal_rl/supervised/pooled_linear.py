@@ -36,8 +36,8 @@ def pooled_score_gradient(
     """Return ``d score / d A_i``, ``(B, C)``, the same for each position ``i``.
 
     Args:
-        weight: ``(K, C)`` of the linear layer; gradients flow through it.
-        logits: ``(B, K)``; for the log-probability gradients flow through them.
+        weight: ``(K, C)``, the weight of the linear layer; gradients flow through it.
+        logits: ``(B, K)``; for the log-probability, gradients flow through them.
         classes: ``int64 (B,)``.
         score: ``logit`` or ``log_probability``.
         grid: ``(h, w)`` of the layer's output.

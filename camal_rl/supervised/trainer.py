@@ -125,8 +125,7 @@ class Trainer:
             ``interrupted``, ``signal`` (its number, if one ended training), ``timesteps`` (optimizer steps),
             ``epochs``, ``images``, ``seconds``, ``steps_per_second``: over the whole training, including before it was
                 resumed; ``closed_form`` (whether maps used the closed form), ``lost_masks`` (training masks that were
-                too
-            small for the image size), and the last held-out metrics as ``last``.
+            too small for the image size), and the last held-out metrics as ``last``.
 
         Raises:
             BadImageFile: an image or mask cannot be used, or no mask of the first epoch is left at the image size.
@@ -248,7 +247,7 @@ class _Run:
         """Return the batches of an epoch, in the order of seed and epoch, without the first ``done``."""
         from accelerate import skip_first_batches  # type: ignore[import-untyped]
 
-        # The seeds of worker processes depend on nothing else either.
+        # The seeds of worker processes depend only on this seed, too.
         self.order.manual_seed(self.trainer.seed + epoch)
         self.loader.set_epoch(epoch)
         if isinstance(self.trainer.train_set, VariesByEpoch):

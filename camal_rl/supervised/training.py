@@ -69,8 +69,9 @@ def prepare(config: SupervisedConfig, folder: RunFolder, resume: bool = False) -
     Raises:
         FileExistsError: the run folder exists and is not empty; or, when resuming, its training is finished, or it has
             another configuration.
-        ImportError: an extra is not installed; the message contains the install command. ValueError, TypeError: the
-            data, the model or the trainer refuses a value, or the checkpoint belongs to something else.
+        ImportError: an extra is not installed; the message contains the install command.
+        ValueError, TypeError: the data, the model or the trainer refuses a value, or the checkpoint belongs to another
+            run.
     """
     checkpoint = checkpoint_to_resume(folder, config) if resume else None
     if not resume:
@@ -104,7 +105,7 @@ def replay_run(folder: RunFolder) -> dict[str, float]:
     """Repeat the step at which a run diverged, see :func:`camal_rl.supervised.divergence.replay`.
 
     Raises:
-        FileNotFoundError: the folder holds no ``diverged.pt``.
+        FileNotFoundError: the folder contains no ``diverged.pt``.
     """
     if not folder.diverged_file.is_file():
         raise FileNotFoundError(f"{folder.path} contains no {folder.diverged_file.name}; did its training diverge?")
@@ -121,7 +122,7 @@ def run(
     ``train.json`` records the interruption and its signal. A second signal ends the program at once.
 
     Raises:
-        BadImageFile: an image or mask that cannot be used; a new run folder is removed, unless it holds a checkpoint.
+        BadImageFile: an image or mask cannot be used; a new run folder is removed, unless it contains a checkpoint.
         FolderInUse: another training writes into the folder.
         WriteError: the disk is full, or the folder is no longer writable.
         DivergedError: numbers are not finite; checkpoints are kept, and ``diverged.pt`` reproduces the step.

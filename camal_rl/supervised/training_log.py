@@ -28,7 +28,7 @@ ACCURACY, EPG, IOU = "held_out/accuracy", "camal/class/epg", "camal/class/iou"
 
 
 class StepMeans:
-    """Means of metrics over the steps since they were last taken; no figure is fetched from a GPU before that."""
+    """Means of metrics over the steps since they were last taken; figures are fetched from a GPU only then."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = defaultdict(float)
@@ -41,7 +41,7 @@ class StepMeans:
             self._counts[name] += 1
 
     def take(self) -> dict[str, float]:
-        """Return the means and start anew."""
+        """Return the means and reset them."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
@@ -58,14 +58,14 @@ class StepMeans:
 
 
 class HeldOutLog:
-    """Accuracy and alignment on a fixed choice of held-out images; the model's random state and modes stay.
+    """Accuracy and alignment on fixed held-out images; the model's random state and training modes do not change.
 
     Args:
         images: the held-out set; ``None`` logs nothing.
         model: the classifier.
-        attention: its maps; ``None`` logs accuracy alone.
-        camal: which maps.
-        log: how many images.
+        attention: its maps; ``None`` logs only accuracy.
+        camal: defines the maps.
+        log: the numbers of images.
     """
 
     def __init__(

@@ -249,7 +249,7 @@ def test_continuous_actions_are_explained_and_several_discrete_ones_except_by_th
     assert explain(policy, frames(1), "perturbation", "value").max() == 1
     assert explain(policy, frames(1), "perturbation", "policy").max() == 1
     several = policy_of(CamPolicy, spaces.MultiDiscrete([3, 2]), encoder="compact")
-    with pytest.raises(ValueError, match="need one discrete action, or continuous ones, got MultiDiscrete"):
+    with pytest.raises(ValueError, match="need Discrete or continuous actions, got MultiDiscrete"):
         explain(several, frames(1), "perturbation", "policy")
 
 
@@ -273,10 +273,10 @@ def test_guided_backprop_sees_the_functional_relus_of_our_encoders(policy):
         ({"rectify": "square"}, "unknown rectification 'square'"),
         ({"chunk_size": 0}, "chunk_size must be at least 1"),
         ({"images": frames()[:, ::2]}, r"expected images of shape \(B, 3, 16, 16\), got \(3, 8, 16, 3\)"),
-        ({"images": channels_first(frames()).float() / 255}, "holds uint8 images in 0 .. 255, got torch.float32 in 0"),
+        ({"images": channels_first(frames()).float() / 255}, "has uint8 images in 0 .. 255, got torch.float32 in 0"),
         ({"images": frames()[:0]}, "one or more images"),
-        ({"method": "perturbation", "layer": "cnn.0"}, "perturbation knows neither layer nor rectify"),
-        ({"method": "guided_backprop", "rectify": "absolute"}, "guided_backprop knows neither"),
+        ({"method": "perturbation", "layer": "cnn.0"}, "perturbation has no options layer and rectify"),
+        ({"method": "guided_backprop", "rectify": "absolute"}, "guided_backprop has no options layer and rectify"),
     ],
 )
 def test_bad_input(policy, change, match):

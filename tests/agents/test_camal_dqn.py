@@ -92,7 +92,7 @@ def test_what_a_checkpoint_holds_of_the_buffer_gives_the_same_samples(options, s
 
 def test_a_stored_buffer_of_another_shape_is_refused():
     stored = agent(CountingEnv(size=24)).learn(8).replay_buffer.stored()
-    with pytest.raises(ValueError, match="its replay buffer holds uint8"):
+    with pytest.raises(ValueError, match="its replay buffer has uint8"):
         agent().replay_buffer.restore_stored(stored)
 
 

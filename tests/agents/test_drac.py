@@ -207,7 +207,7 @@ def test_drac_needs_no_masks():
 
 
 def test_observations_that_are_no_images_are_refused():
-    with pytest.raises(ValueError, match="DrAC augments images, and the observations are Box"):
+    with pytest.raises(ValueError, match="DrAC augments images, but the observations are Box"):
         trained(env=gym.make("CartPole-v1"), policy="MlpPolicy", policy_kwargs=None)
 
 

@@ -65,7 +65,7 @@ def test_arguments_of_an_agent(arguments, error, message):
 
 
 def test_a_buffer_of_images_is_refused_for_policies_that_have_no_maps():
-    with pytest.raises(ValueError, match="CamalRolloutBuffer holds images for CamPolicy, got policy ActorCriticPolicy"):
+    with pytest.raises(ValueError, match="CamalRolloutBuffer requires a CamPolicy, got policy ActorCriticPolicy"):
         CAMALPPO("MlpPolicy", "CartPole-v1", camal={"weight": 0}, rollout_buffer_class=CamalRolloutBuffer)
 
 

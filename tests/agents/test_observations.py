@@ -72,7 +72,7 @@ def test_images_of_floats_keep_their_scale():
     policy = CamPolicy(space, spaces.Discrete(3), lambda _: 1e-3, encoder=Convolutions, normalize_images=False)
     images = channels_first(frames()).float() / 255
     assert policy.attention(images)["value"].shape == (3, 4, 4)
-    with pytest.raises(TypeError, match=r"the observation space holds float32 images, got torch.uint8"):
+    with pytest.raises(TypeError, match=r"the observation space has float32 images, got torch.uint8"):
         policy.attention(frames())
 
 

@@ -160,5 +160,5 @@ def test_what_shows_single_decisions_says_which_actions_it_is_for():
     with pytest.raises(ValueError, match="decisions are shown only for discrete and continuous actions, got MultiB"):
         policy_outputs(policy_of(actions=spaces.MultiBinary(2)), frames())
     policy = policy_of(actions=spaces.Box(-1, 1, (2,)))
-    with pytest.raises(ValueError, match="only discrete actions have one probability each, got Box"):
+    with pytest.raises(ValueError, match="action probabilities need a Discrete action space, got Box"):
         policy_probabilities(policy, channels_first(frames()))

@@ -72,7 +72,7 @@ def test_observations_have_the_shape_of_the_stock_buffers(rolled_out):
 
 def test_minibatches_before_the_end_of_a_rollout_are_refused(rolled_out):
     rolled_out.rollout_buffer.reset()
-    with pytest.raises(RuntimeError, match="not complete"):
+    with pytest.raises(RuntimeError, match="must be complete"):
         next(rolled_out.rollout_buffer.get(4))
 
 

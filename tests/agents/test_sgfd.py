@@ -196,13 +196,13 @@ def test_a_comparison_knows_the_method():
 
 
 def test_observations_that_are_no_images_are_refused():
-    with pytest.raises(ValueError, match="SGFD changes the colors of images, and the observations are Box"):
+    with pytest.raises(ValueError, match="SGFD changes the colors of images, but the observations are Box"):
         trained(env=gym.make("CartPole-v1"), policy="MlpPolicy", policy_kwargs=None)
 
 
 def test_an_encoder_of_one_feature_is_refused():
     kwargs = {"encoder": "compact", "features_extractor_kwargs": {"features_dim": 1}}
-    with pytest.raises(ValueError, match=r"SGFD needs an encoder of at least 2 features.*got 1"):
+    with pytest.raises(ValueError, match=r"SGFD needs an encoder with at least 2 features.*got 1"):
         trained(policy_kwargs=kwargs)
 
 
@@ -211,7 +211,7 @@ def test_an_encoder_of_one_feature_is_refused():
     [
         ({"weight": 2}, ValueError, r"sgfd.weight must be in \[0, 1\], got 2"),
         ({"weight": "1"}, TypeError, "sgfd.weight must be a number, got '1'"),
-        ({"clip_range": 0}, ValueError, "sgfd.clip_range is above 0, got 0"),
+        ({"clip_range": 0}, ValueError, "sgfd.clip_range must be above 0, got 0"),
         ({"vf_coef": math.nan}, ValueError, r"sgfd.vf_coef must be in \[0, .*\], got nan"),
         ({"normalize_advantage": 1}, TypeError, "sgfd.normalize_advantage must be true or false, got 1"),
         ({"changed_fraction": 1}, ValueError, r"sgfd.changed_fraction must be in \(0, 1\), got 1"),

@@ -174,7 +174,7 @@ def test_a_comparison_knows_the_method():
 
 
 def test_observations_that_are_no_images_are_refused():
-    with pytest.raises(ValueError, match="SGQN masks images, and the observations are Box"):
+    with pytest.raises(ValueError, match="SGQN masks images, but the observations are Box"):
         trained(env=gym.make("CartPole-v1"), policy="MlpPolicy", policy_kwargs=None)
 
 

@@ -250,7 +250,7 @@ def test_two_terms_that_store_under_one_name_are_refused():
         def rollout_columns(self, env):
             return {TARGET_MASKS: np.zeros((env.num_envs, 1))}
 
-    with pytest.raises(ValueError, match="two terms store a column 'target_masks', 'pull' the second"):
+    with pytest.raises(ValueError, match="two terms store a column 'target_masks', the second is 'pull'"):
         model_of(terms=[Masks(PullConfig())]).learn(16)
 
 

@@ -130,9 +130,9 @@ def test_a_masked_policy_is_not_trained_on_in_another_view(tmp_path):
     model = trained(masked(), camal={"weight": 0})
     model.save(tmp_path / "m.zip")
     bare, other = make_vec("toy_grid/default", 2, seed=0), masked("relevant_mask")
-    for env, words in ((bare, "images as they are"), (other, "images masked by 'relevant_mask'")):
+    for env, words in ((bare, "unmasked images"), (other, "images masked by 'relevant_mask'")):
         with pytest.raises(
-            ValueError, match=f"acts on images masked by 'object_mask', and this environment gives {words}"
+            ValueError, match=f"acts on images masked by 'object_mask', but this environment gives {words}"
         ):
             CAMALPPO.load(tmp_path / "m.zip", env=env, device="cpu")
         with pytest.raises(ValueError, match="wrap it as in training"):

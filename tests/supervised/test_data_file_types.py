@@ -110,20 +110,20 @@ REFUSED = {
     "Lab TIFF": (encoded(Image.fromarray(COLOR).convert("LAB"), "TIFF"), "stores CIE Lab colors"),
     "five channels": (tiff(np.dstack([COLOR, COLOR[..., :2]]), 1), "stores 5 channels"),
     "gray TIFF with opacity": (tiff(np.dstack([GRAY, GRAY]), 1, tag338=2), "stores 2 channels"),
-    "TIFF of three pages": (tiff(GRAY, 1, pages=3), "holds 3 pages"),
-    "turned TIFF": (tiff(GRAY, 1, tag274=6), "has a note to turn it"),
+    "TIFF of three pages": (tiff(GRAY, 1, pages=3), "contains 3 pages"),
+    "turned TIFF": (tiff(GRAY, 1, tag274=6), "has an orientation tag"),
     "cut TIFF": (tiff(GRAY, 1)[:-40], "is cut off"),
     "CMYK JPEG": (encoded(Image.fromarray(COLOR).convert("CMYK"), "JPEG"), "stores CMYK colors"),
     "cut JPEG": (encoded(COLOR, "JPEG")[:-9], "is cut off"),
     "cut PNG": (encoded(COLOR, "PNG")[:-30], "is cut off"),
-    "transparent PNG": (encoded(opaque(COLOR, 99), "PNG"), "is transparent in places"),
-    "gray PNG with opacity": (encoded(Image.fromarray(np.dstack([GRAY, GRAY]), "LA"), "PNG"), "is transparent"),
+    "transparent PNG": (encoded(opaque(COLOR, 99), "PNG"), "is partly transparent"),
+    "gray PNG with opacity": (encoded(Image.fromarray(np.dstack([GRAY, GRAY]), "LA"), "PNG"), "is partly transparent"),
     "transparent palette": (
         palette_png(np.zeros((4, 4)), [(9, 9, 9)], chunk(b"tRNS", b"\x00")),
-        "is transparent in places",
+        "is partly transparent",
     ),
-    "transparent WebP": (encoded(opaque(COLOR, 99), "WEBP", lossless=True), "is transparent in places"),
-    "transparent TIFF": (tiff(opaque(COLOR, 99), 1, photometric=2, tag338=2), "is transparent in places"),
+    "transparent WebP": (encoded(opaque(COLOR, 99), "WEBP", lossless=True), "is partly transparent"),
+    "transparent TIFF": (tiff(opaque(COLOR, 99), 1, photometric=2, tag338=2), "is partly transparent"),
     "12 bits in 16": (
         cv2.imencode(".png", GRAY.astype(np.uint16) * 16)[1].tobytes(),
         f"at most {GRAY.max() * 16} of 65535",
@@ -209,7 +209,12 @@ def test_the_size_of_a_mask_says_whether_it_was_drawn_on_the_turned_picture(tmp_
             expected = COLOR if height == 6 else upright
             np.testing.assert_array_equal(images[0].image.numpy(), expected.transpose(2, 0, 1))
         elif height == 6:
-            refused(lambda images=images: images[0], str(path), f"EXIF orientation {orientation}", "without the note")
+            refused(
+                lambda images=images: images[0],
+                str(path),
+                f"EXIF orientation ({orientation})",
+                "without the EXIF orientation",
+            )
 
 
 def test_a_square_turned_picture_with_a_mask_is_refused(tmp_path):
@@ -217,7 +222,7 @@ def test_a_square_turned_picture_with_a_mask_is_refused(tmp_path):
     path = tmp_path / "images" / "ant" / "000.png"
     path.write_bytes(turned(photograph(8, 8), 6, "PNG"))
     write(tmp_path / "masks" / "ant" / "000.png", marked(8, 8, slice(1, 2), slice(1, 2)))
-    refused(lambda: ImageFolder(tmp_path)[0], str(path), "its mask fits with and without the turn")
+    refused(lambda: ImageFolder(tmp_path)[0], str(path), "its mask fits with and without the rotation")
 
 
 LABELS = np.array([[0, 0, 1, 1], [2, 2, 0, 0]])
@@ -233,7 +238,7 @@ MASKS = {
 BAD_MASKS = {
     "number 0 is not black": (palette_png(LABELS, [(255, 255, 255), (0, 0, 0), (9, 0, 0)]), "has a palette in which"),
     "two numbers are black": (palette_png(LABELS, [(0, 0, 0), (0, 0, 0), (9, 0, 0)]), "has a palette in which"),
-    "drawn as opacity": (encoded(opaque(np.zeros((2, 4, 3), np.uint8), 0), "PNG"), "is transparent in places"),
+    "drawn as opacity": (encoded(opaque(np.zeros((2, 4, 3), np.uint8), 0), "PNG"), "is partly transparent"),
     "JPEG": (encoded(np.zeros((2, 4), np.uint8), "JPEG"), "is a JPEG file, whose compression"),
     "float": (tiff(LABELS.astype(np.float32), 3), "stores floating-point samples"),
     "signed": (tiff(LABELS.astype(np.int16), 2), "stores signed integer samples"),

@@ -123,7 +123,7 @@ def test_missing_folders_name_the_layout(tmp_path):
     refused(lambda: ImageFolder(tmp_path / "none"), "there is no folder", "images/<class>/<name>.jpg")
     refused(lambda: ImageFolder(tmp_path), "there is no folder", "images", "masks/<class>/<name>.png")
     (tmp_path / "images" / "ant").mkdir(parents=True)
-    refused(lambda: ImageFolder(tmp_path), "holds no images (.jpg, ")
+    refused(lambda: ImageFolder(tmp_path), "contains no images (.jpg, ")
 
 
 def test_hidden_files_and_folders_are_none_of_ours(tmp_path):

@@ -64,7 +64,7 @@ def test_junk_of_systems_is_quiet(root, junk):
 )
 def test_what_is_not_used_is_named_in_a_warning(root, unused, named):
     put(root / unused)
-    assert warned(lambda: ImageFolder(root)) == f"not used of {root}: {named}"
+    assert warned(lambda: ImageFolder(root)) == f"unused in {root}: {named}"
     assert len(warned(lambda: image_sets("folder", root=root, validation_fraction=0)).splitlines()) == 1
 
 
@@ -72,7 +72,7 @@ def test_many_unused_files_are_still_one_line(root):
     for number in range(9):
         put(root / f"{number}.txt")
     message = warned(lambda: ImageFolder(root))
-    assert message == f"not used of {root}: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more"
+    assert message == f"unused in {root}: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more"
 
 
 @pytest.mark.parametrize("held", [None, "a.gif", "inner/a.txt"])
@@ -80,14 +80,16 @@ def test_a_class_without_images_is_an_error(root, held):
     (root / "images" / "cow").mkdir()
     if held:
         put(root / "images" / "cow" / held)
-    refused(lambda: ImageFolder(root), f"class folder {root / 'images' / 'cow'} holds no images", "remove it")
+    refused(lambda: ImageFolder(root), f"class folder {root / 'images' / 'cow'} has no images", "remove it")
 
 
 def test_images_in_a_wrong_place_are_an_error(root):
     write(root / "images" / "ant" / "more" / "a.png", photograph())
-    refused(lambda: ImageFolder(root), "1 images lie too deep", str(root / "images/ant/more/a.png"))
+    refused(
+        lambda: ImageFolder(root), "1 images are in subfolders that are not read", str(root / "images/ant/more/a.png")
+    )
     (root / "images" / "ant" / "more" / "a.png").rename(root / "images" / "a.png")
-    refused(lambda: ImageFolder(root), "1 images lie in no class folder", str(root / "images/a.png"))
+    refused(lambda: ImageFolder(root), "1 images are not in a class folder", str(root / "images/a.png"))
 
 
 def test_a_folder_with_the_name_of_an_image_is_none(root):
@@ -106,7 +108,7 @@ def test_a_split_that_is_not_read_is_an_error(tmp_path, root, name):
 
 def test_a_split_beside_images_is_an_error(root):
     put(root / "val" / "ant" / "a.jpg")
-    refused(lambda: ImageFolder(root), f"folder {root / 'val'} is not read, as images come from {root / 'images'}")
+    refused(lambda: ImageFolder(root), f"folder {root / 'val'} is not read, because images come from {root / 'images'}")
 
 
 def test_a_file_beside_splits_is_named(tmp_path, root):
@@ -114,7 +116,7 @@ def test_a_file_beside_splits_is_named(tmp_path, root):
     make_folder(tmp_path / "test", {"ant": 1, "bee": 1})
     put(tmp_path / "notes.txt")
     message = warned(lambda: image_sets("folder", root=tmp_path, validation_fraction=0))
-    assert message == f"not used of {tmp_path}: notes.txt"
+    assert message == f"unused in {tmp_path}: notes.txt"
 
 
 def test_a_test_set_may_lack_a_class_but_says_so(tmp_path, root):
@@ -122,7 +124,7 @@ def test_a_test_set_may_lack_a_class_but_says_so(tmp_path, root):
     make_folder(tmp_path / "test", {"ant": 1})
     (tmp_path / "test" / "images" / "bee").mkdir()
     message = warned(lambda: image_sets("folder", root=tmp_path, validation_fraction=0))
-    assert f"class folder {tmp_path / 'test' / 'images' / 'bee'} holds no images" in message
+    assert f"class folder {tmp_path / 'test' / 'images' / 'bee'} has no images" in message
 
 
 def test_a_mask_of_another_name_is_pointed_at(root):

@@ -60,10 +60,10 @@ def test_pets_errors(pets):
     with pytest.raises(ValueError, match="split must be one of 'trainval', 'test', got 'train'"):
         OxfordPets(pets, split="train")
     write(pets / "annotations" / "trimaps" / "Abyssinian_1.png", marked(value=255))
-    with pytest.raises(ValueError, match=r"Abyssinian_1.png is no trimap: expected one channel with 1 \(pet\)"):
+    with pytest.raises(ValueError, match=r"Abyssinian_1.png is not a trimap: expected one channel with 1 \(pet\)"):
         OxfordPets(pets, split="trainval")[0]
     lines(pets / "annotations" / "trainval.txt", "Abyssinian_1 one 1 1")
-    with pytest.raises(ValueError, match=r"trainval.txt holds 'one' where a number in \[1, 1000\] was expected"):
+    with pytest.raises(ValueError, match=r"trainval.txt contains 'one', expected a number in \[1, 1000\]"):
         OxfordPets(pets, split="trainval")
     (pets / "annotations" / "trainval.txt").unlink()
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_cub_errors(cub):
     with pytest.raises(ValueError, match=r"there is no file .*Gull_1.png"):
         CUB200(cub, split="train")[0]
     lines(cub / "image_class_labels.txt", "1 1", "2 1", "3 9")
-    with pytest.raises(ValueError, match=r"image_class_labels.txt holds '9' where a number in \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"image_class_labels.txt contains '9', expected a number in \[1, 2\]"):
         CUB200(cub, split="train")
     lines(cub / "train_test_split.txt", "1 1")
     with pytest.raises(ValueError, match=r"image 2 of .* has no class or no split"):
@@ -166,13 +166,13 @@ def test_voc_reads_numbers_too(voc):
 @pytest.mark.parametrize("color", [(1, 0, 0), (64, 128, 192), (224, 224, 224)])
 def test_voc_refuses_other_colors(voc, color):
     write(voc / "SegmentationClass" / "c.png", voc_map((slice(0, 4), slice(0, 4), color)))
-    with pytest.raises(ValueError, match=r"c.png is no segmentation of Pascal VOC"):
+    with pytest.raises(ValueError, match=r"c.png is not a segmentation of Pascal VOC"):
         PascalVOC(voc, split="val")
 
 
 def test_voc_errors(voc):
     write(voc / "SegmentationClass" / "c.png", voc_map((slice(0, 4), slice(0, 4), VOID)))
-    with pytest.raises(ValueError, match=r"c.png shows no object of the 20 classes"):
+    with pytest.raises(ValueError, match=r"c.png contains no object of the 20 classes"):
         PascalVOC(voc, split="val")
     with pytest.raises(ValueError, match="split must be one of 'train', 'val', 'trainval', got 'test'"):
         PascalVOC(voc, split="test")
@@ -216,7 +216,7 @@ def test_waterbirds_errors(waterbirds):
     with pytest.raises(ValueError, match=r"there is no folder .*segmentations; expected CUB's"):
         Waterbirds(root, split="train")
     lines(root / "metadata.csv", "img_filename,y,place,split", "a.jpg,2,0,0")
-    with pytest.raises(ValueError, match=r"metadata.csv holds '2' where a number in \[0, 1\] was expected"):
+    with pytest.raises(ValueError, match=r"metadata.csv contains '2', expected a number in \[0, 1\]"):
         Waterbirds(root, split="train", segmentations=masks)
     lines(root / "metadata.csv", "img_filename,y", "a.jpg,1")
     with pytest.raises(ValueError, match=r"metadata.csv lacks the columns place, split; expected Waterbirds"):

@@ -73,9 +73,9 @@ def test_other_delimiters_are_named(waterbirds, sign, words):  # noqa: F811
     [
         ("9,x.jpg,0,0", "line 4 has 4 cells, the header has 6"),
         ("9,x.jpg,0,0,0,p,q", "line 4 has 7 cells, the header has 6"),
-        ('9,"x.jpg,0,0,0,p', "is no row of a table with commas"),
-        ("9,x.jpg,,0,0,p", "metadata.csv holds '' where a number in [0, 1] was expected (line 4)"),
-        ("9,x.jpg,\u0661,0,0,p", "was expected (line 4)"),
+        ('9,"x.jpg,0,0,0,p', "is not a row of a comma-separated table"),
+        ("9,x.jpg,,0,0,p", "metadata.csv contains '', expected a number in [0, 1] (line 4)"),
+        ("9,x.jpg,\u0661,0,0,p", "expected a number in [0, 1] (line 4)"),
         ("9,gone.jpg,0,0,0,p", "there is no file"),
         ("9,000.Bird/Bird_0.jpg,0,0,0,p", "is listed twice"),
     ],
@@ -111,32 +111,32 @@ def test_lists_that_do_not_fit_each_other(cub):  # noqa: F811
     refused(lambda: CUB200(cub, split="train"), "image_class_labels.txt, line 4 is of image 4", "does not list")
     lines(cub / "image_class_labels.txt", "1 1", "2 1", "3 2")
     lines(cub / "train_test_split.txt", "1 1", "2 yes", "3 1")
-    refused(lambda: CUB200(cub, split="train"), "train_test_split.txt holds 'yes'", "(line 2)")
+    refused(lambda: CUB200(cub, split="train"), "train_test_split.txt contains 'yes'", "(line 2)")
     lines(cub / "train_test_split.txt", "1 1", "2 0 1", "3 1")
     refused(lambda: CUB200(cub, split="train"), "train_test_split.txt, line 2 is '2 0 1'; expected 2 words")
     lines(cub / "classes.txt", "2 002.Wren", "1 001.Gull")
-    refused(lambda: CUB200(cub, split="train"), "classes.txt holds '2' where a number in [1, 1]")
+    refused(lambda: CUB200(cub, split="train"), "classes.txt contains '2', expected a number in [1, 1]")
 
 
 def test_missing_files_are_counted(voc):  # noqa: F811
     (voc / "JPEGImages" / "b.jpg").unlink()
-    refused(lambda: PascalVOC(voc, split="train"), "there is no file", "b.jpg; of 2 images that", "1 are missing")
+    refused(lambda: PascalVOC(voc, split="train"), "there is no file", "b.jpg; of 2 images in", "1 are missing")
     write(voc / "SegmentationClass" / "b.png", voc_map())
 
 
 def test_pets_that_no_list_names_are_told(pets):  # noqa: F811
     write(pets / "images" / "Birman_3.jpg", photograph())
-    with pytest.warns(UnusedDataWarning, match=r"images: 1 images that .* does not name, first .*Birman_3.jpg"):
+    with pytest.warns(UnusedDataWarning, match=r"images: 1 images that .* does not list, first .*Birman_3.jpg"):
         OxfordPets(pets, split="test")
 
 
 def test_birds_that_no_list_names_are_told(cub):  # noqa: F811
     write(cub / "images" / "003.Owl" / "Owl_1.jpg", photograph())
-    with pytest.warns(UnusedDataWarning, match=r"images: 1 images that .* does not name, first .*Owl_1.jpg"):
+    with pytest.warns(UnusedDataWarning, match=r"images: 1 images that .* does not list, first .*Owl_1.jpg"):
         CUB200(cub, split="train")
 
 
 def test_waterbirds_that_no_list_names_are_told(waterbirds):  # noqa: F811
     write(waterbirds / "waterbirds" / "000.Bird" / "Bird_9.jpg", photograph())
-    with pytest.warns(UnusedDataWarning, match=r"1 images that .* does not name, first .*Bird_9.jpg"):
+    with pytest.warns(UnusedDataWarning, match=r"1 images that .* does not list, first .*Bird_9.jpg"):
         load_waterbirds(waterbirds)

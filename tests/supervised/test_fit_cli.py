@@ -204,7 +204,9 @@ def test_every_file_of_a_run_has_the_permissions_of_a_new_one(runs):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize(("size", "message"), [((16, 16), "a mask has its image's size"), ((32, 32), "marks no pixel")])
+@pytest.mark.parametrize(
+    ("size", "message"), [((16, 16), "a mask must have its image's size"), ((32, 32), "marks no pixel")]
+)
 def test_a_bad_mask_found_in_training_is_one_line_and_leaves_no_run_folder(in_tmp, capsys, workers, size, message):
     for name in ("cat", "dog"):
         for kind, pixels in (("images", np.full((32, 32, 3), 99, np.uint8)), ("masks", np.eye(32, dtype=np.uint8))):

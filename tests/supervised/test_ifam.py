@@ -198,7 +198,7 @@ def test_it_learns_32_images():
         ({"parts": 0}, "parts and temperature must be positive, got 0"),
         ({"temperature": 0.0}, "parts and temperature must be positive"),
         ({"mask_dropout": 1.0}, r"must be in \[0, 1\), got 0.3 and 1.0"),
-        ({"warmup": 1.0}, r"warmup is a share of training, in \[0, 1\), got 1.0"),
+        ({"warmup": 1.0}, r"warmup must be a share of training in \[0, 1\), got 1.0"),
         ({"weights": {"presense": 1.0}}, "unknown iFAM weight 'presense'; did you mean 'presence'?"),
         ({"weights": {"presence": -1.0}}, "'presence' must be finite and at least 0, got -1.0"),
     ],

@@ -15,7 +15,7 @@ from camal_rl.supervised.data.listing import Listing, check_index, listing_of
 from camal_rl.supervised.data.samples import ImageSet, Sample
 
 CROP_ATTEMPTS = 10
-_ASPECT = 4 / 3  # Widest crop, as width over height; the narrowest is its inverse.
+_ASPECT = 4 / 3  # Largest ratio of width to height of a crop; the smallest is its inverse.
 _GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Luma of Rec. 601.
 
 
@@ -33,7 +33,7 @@ class Augmentation:
     """Strength of the augmentation of training images.
 
     Attributes:
-        crop_area: least share of the image's area in a random crop, in (0, 1]; 1 keeps the whole image.
+        crop_area: smallest share of the image's area in a random crop, in (0, 1]; 1 keeps the whole image.
         flip: probability of a horizontal flip.
         jitter: brightness, contrast and saturation are each multiplied by a number in [1 - jitter, 1 + jitter].
     """
@@ -50,15 +50,14 @@ class Augmentation:
 
 
 class Resized:
-    """An image set at one size: the whole image, squeezed into a square, so nothing of the mask is cut off.
+    """An image set resized to squares of one size; whole images, so nothing of the mask is cut off.
 
-    Images are averaged over what they lose and interpolated where they grow; a mask takes the nearest pixel. A mask
-    too small to survive that counts as none (``has_mask`` is False), never as an empty one; :meth:`lost_masks` says
-    how many did not.
+    Images are averaged if they shrink and interpolated if they grow; masks use the nearest pixel. A mask that has no
+    pixel left counts as missing (``has_mask`` is False), not as empty; :meth:`lost_masks` counts such masks.
     """
 
     def __init__(self, images: ImageSet, size: int) -> None:
-        """Bring ``images`` to ``size`` x ``size`` pixels."""
+        """Resize ``images`` to ``size`` x ``size`` pixels."""
         check_integer("image_size", size, 8, 4096)
         self.classes, self.groups, self.images, self._size = images.classes, images.groups, images, size
         self.lost_flags = _no_flags(len(images))
@@ -80,7 +79,7 @@ class Resized:
         return resized
 
     def lost_masks(self) -> int:
-        """Return how many of the masks that were read so far had no pixel left at the new size."""
+        """Return how many of the masks read so far had no pixel left at the new size."""
         return int(self.lost_flags.sum())
 
     def listing(self) -> Listing:
@@ -89,20 +88,20 @@ class Resized:
 
 
 class Augmented:
-    """An image set for training: random crops, flips and colors, the same for the same seed, epoch and index.
+    """An image set for training: random crops, flips and colors, determined by seed, epoch and index.
 
-    A crop is drawn up to :data:`CROP_ATTEMPTS` times until some of the mask lies in it; where none does, the whole
-    image is taken. If a mask then is too small for the new size, ``has_mask`` is False for this drawing. So
-    ``has_mask`` always says whether the mask has a pixel. An image without a mask takes the first crop.
+    A crop is drawn up to :data:`CROP_ATTEMPTS` times until it contains some of the mask; if none does, the whole image
+    is used. If the mask is then too small for the new size, ``has_mask`` is False in this epoch, so ``has_mask`` always
+    says whether the mask has a pixel. An image without a mask uses the first crop.
     """
 
     def __init__(self, images: ImageSet, size: int, seed: int = 0, augmentation: Augmentation = Augmentation()) -> None:
-        """Vary ``images`` and bring them to ``size`` x ``size`` pixels."""
+        """Augment ``images`` and resize them to ``size`` x ``size`` pixels."""
         check_integer("image_size", size, 8, 4096)
         check_seed("seed", seed)
         self.classes, self.groups, self.images = images.classes, images.groups, images
         self._size, self._seed, self._augmentation = size, seed, augmentation
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self.lost_flags = _no_flags(len(images))
 
@@ -111,12 +110,12 @@ class Augmented:
         return len(self.images)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw anew: the samples of another epoch. Call it before each pass over the set."""
+        """Select the samples of another epoch; call this before each pass over the set."""
         check_integer("epoch", epoch, 0, 2**31)
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return this epoch's drawing of the sample at ``index``."""
+        """Return this epoch's augmentation of the sample at ``index``."""
         check_index(index, len(self.images))
         sample = self.images[index]
         generator = np.random.default_rng((self._seed, int(self._epoch), index, 3))
@@ -129,7 +128,7 @@ class Augmented:
         return drawn
 
     def lost_masks(self) -> int:
-        """Return how many masks had no pixel left at the new size in at least one drawing so far."""
+        """Return how many masks had no pixel left at the new size in at least one epoch so far."""
         return int(self.lost_flags.sum())
 
     def listing(self) -> Listing:
@@ -149,12 +148,12 @@ class Augmented:
 
 
 def _no_flags(count: int) -> torch.Tensor:
-    """Return ``bool (count,)``, all False, in shared memory: processes that load images set flags for all to see."""
+    """Return ``bool (count,)``, all False, in shared memory, so that flags set by workers are visible to all."""
     return torch.zeros(count, dtype=torch.bool).share_memory_()
 
 
 def _random_window(shape: tuple[int, ...], least_area: float, generator: np.random.Generator) -> _Window:
-    """Draw a crop: area uniform, aspect log-uniform and relative to the image's, place uniform."""
+    """Draw a crop: uniform area, log-uniform aspect ratio relative to the image's, uniform position."""
     area = generator.uniform(least_area, 1)
     # Neither side may be longer than the image's, so |log aspect| is at most |log area|.
     bound = min(np.log(_ASPECT), abs(np.log(area)))
@@ -170,8 +169,8 @@ def _cut(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Return a window of image ``(H, W, 3)`` and mask ``(H, W)`` at the new size.
 
-    The exact nearest neighbor has its pixel centers where the image's interpolation has them; OpenCV's plain one is
-    off by up to half a pixel.
+    OpenCV's exact nearest neighbor has the same pixel centers as the image's interpolation; its plain one is off by up
+    to half a pixel.
     """
     rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
     image, mask = image[rows, columns], mask[rows, columns]
@@ -193,18 +192,18 @@ def _jittered(image: npt.NDArray[np.uint8], strength: float, generator: np.rando
     gray = values @ _GRAY
     mean = gray.mean()
     pale = (gray - mean) * contrast + mean
-    # Contrast is affine and the same in all channels, so a pixel's distance from its gray just scales.
+    # Contrast is affine and the same in all channels, so it only scales a pixel's distance from its gray.
     values = pale[..., None] + (values - gray[..., None]) * (contrast * saturation)
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
 def _pixels(sample: Sample) -> npt.NDArray[np.uint8]:
-    """Return a sample's image as ``(H, W, 3)``, as OpenCV wants it."""
+    """Return a sample's image as ``(H, W, 3)``, the format of OpenCV."""
     return np.ascontiguousarray(sample.image.numpy().transpose(1, 2, 0))
 
 
 def _with(sample: Sample, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> Sample:
-    """Return the sample with another image ``(H, W, 3)`` and mask ``(H, W)``; it has a mask if a pixel is marked."""
+    """Return the sample with another image ``(H, W, 3)`` and mask ``(H, W)``; ``has_mask`` if a pixel is marked."""
     planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     mask = np.ascontiguousarray(mask)
     return sample._replace(image=planes, mask=torch.from_numpy(mask), has_mask=bool(mask.any()))

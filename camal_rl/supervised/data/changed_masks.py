@@ -10,18 +10,18 @@ from camal_rl.supervised.data.samples import ImageSet, Sample
 
 
 class ChangedMasks:
-    """An image set whose masks are changed as :func:`camal_rl.mask_changes.changed_masks` says."""
+    """An image set whose masks are changed by :func:`camal_rl.mask_changes.changed_masks`."""
 
     def __init__(self, images: ImageSet, change: MaskChange, amount: float = 0.0) -> None:
         """Wrap an image set.
 
         Args:
             images: the set.
-            change: what is wrong with its masks.
-            amount: how much, in [0, 1].
+            change: the change of its masks.
+            amount: the amount of this change, in [0, 1].
 
         Raises:
-            TypeError, ValueError: an unknown change, or an amount out of range.
+            TypeError, ValueError: the change is unknown, or the amount is out of range.
         """
         check_mask_change(change, amount)
         self.classes, self.groups, self.images = images.classes, images.groups, images

@@ -19,13 +19,13 @@ LAYOUT = (
     "CUB-200-2011: images/<class>/<name>.jpg, segmentations/<class>/<name>.png, images.txt, image_class_labels.txt, "
     "train_test_split.txt, classes.txt"
 )
-SEGMENTATIONS_LAYOUT = "CUB's segmentations (an archive of its own): <class>/<name>.png"
+SEGMENTATIONS_LAYOUT = "CUB's segmentations (a separate archive): <class>/<name>.png"
 
 _MAJORITY = 128  # A segmentation's gray is the share of annotators who marked a pixel, 255 for all of them.
 
 
 class CUB200(ImageFiles):
-    """CUB-200-2011 in its published layout. Relevant is what most annotators marked as bird."""
+    """CUB-200-2011 in its published layout. Pixels that most annotators marked as bird are relevant."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class CUB200(ImageFiles):
             root: folder with ``images`` and the text files.
             split: ``train`` or ``test``.
             segmentations: folder of the segmentations; by default ``segmentations`` in ``root``.
-            empty_masks: what a mask without a relevant pixel is, see :class:`ImageFiles`.
+            empty_masks: how to treat a mask without a relevant pixel, see :class:`ImageFiles`.
 
         Raises:
-            ValueError: an unknown argument, a missing folder or file, or a list that is not of this layout.
+            ValueError: an argument is unknown, a folder or file is missing, or a list has another layout.
         """
         check_choice("split", split, SPLITS)
         top = existing_folder(root, LAYOUT)
@@ -66,30 +66,30 @@ class CUB200(ImageFiles):
 
 
 def cub_mask(masks: Path, image: str) -> Path:
-    """Return the segmentation of an image: the same class folder and name, as PNG."""
+    """Return the path of an image's segmentation: the same class folder and name, as PNG."""
     return masks / Path(image).with_suffix(".png")
 
 
 def read_cub_mask(file: ImageFile) -> npt.NDArray[np.bool_]:
-    """Read a segmentation of CUB: what most annotators marked."""
+    """Read a segmentation of CUB: the pixels that most annotators marked."""
     assert file.mask is not None
     return read_gray(file.mask) >= _MAJORITY
 
 
 def _by_image(path: Path) -> dict[str, Words]:
-    """Return the lines of two words by the first, an image's number."""
+    """Return the lines of a list, each of two words, by the first word, an image's number."""
     lines = read_lines(path, LAYOUT, 2)
     check_distinct("image", [(line.words[0], line.place) for line in lines])
     return {line.words[0]: line for line in lines}
 
 
 def _number(line: Words, low: int, high: int) -> int:
-    """Return the second word of a line."""
+    """Return the number in the second word of a line."""
     return as_number(line.words[1], line.place, low, high)
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes, whose numbers count from 1 in the order of the file."""
+    """Return the names of the classes, which must be numbered from 1 in the order of the file."""
     lines = read_lines(path, LAYOUT, 2)
     for number, line in enumerate(lines, start=1):
         as_number(line.words[0], line.place, number, number)

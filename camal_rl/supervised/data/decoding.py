@@ -1,4 +1,4 @@
-"""Pixels of image and mask files, or one line that says why a file would be read wrongly and what to do."""
+"""Reads the pixels of image and mask files; a file that would be read wrongly is refused with a remedy in one line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from camal_rl.supervised.data.image_header import PNG_SIGNATURE, Header, image_h
 Pixels = npt.NDArray[np.uint8]
 Stored = npt.NDArray[np.unsignedinteger[Any]]
 
-_DARK = 4096  # 12-bit samples in 16-bit files: nothing would be left of them in 8 bits.
+_DARK = 4096  # 12-bit samples in 16-bit files would be almost 0 in 8 bits.
 _QUARTER_TURNS = (5, 6, 7, 8)
 
 
 class StoredImage(NamedTuple):
-    """An image as it is stored, RGB, ``uint8 (H, W, 3)``, and how EXIF says it is turned (1: upright)."""
+    """An image as it is stored, RGB, ``uint8 (H, W, 3)``, and its EXIF orientation (1: upright)."""
 
     pixels: Pixels
     orientation: int
@@ -31,42 +31,42 @@ class StoredImage(NamedTuple):
         pixels = self.pixels
         if self.orientation in _QUARTER_TURNS:
             pixels = pixels.transpose(1, 0, 2)
-        # After the transposition: mirrored in rows where 3, 4, 7, 8; in columns where 2, 3, 6, 7.
+        # After the transposition, 3, 4, 7, 8 are mirrored in rows and 2, 3, 6, 7 in columns.
         rows = slice(None, None, -1 if self.orientation in (3, 4, 7, 8) else 1)
         columns = slice(None, None, -1 if self.orientation in (2, 3, 6, 7) else 1)
         return pixels[rows, columns]
 
     def fitting(self, size: tuple[int, ...]) -> Pixels:
-        """Return the image as a mask of ``size`` was drawn on it: as it is stored, or upright.
+        """Return the image in the orientation of its mask of ``size``: as it is stored, or upright.
 
         Raises:
-            ValueError: the mask's size does not tell.
+            ValueError: the mask's size fits both.
         """
         stored, upright = self.pixels.shape[:2], self.upright().shape[:2]
         if self.orientation == 1 or (stored == size and upright != size):
             return self.pixels
         if stored == size:
             raise ValueError(
-                f"has a camera's note to turn it (EXIF orientation {self.orientation}), and its mask fits with and "
-                "without the turn; save the image as its mask was drawn, without the note"
+                f"has an EXIF orientation ({self.orientation}), and its mask fits with and without the rotation; save "
+                "the image in the orientation of its mask, without the EXIF orientation"
             )
         return self.upright()
 
 
 class StoredMask(NamedTuple):
-    """A mask as it is stored: ``(H, W)``, or ``(H, W, 3)`` in RGB; ``numbers (H, W)`` of a file with a palette."""
+    """A mask as it is stored: ``(H, W)``, or ``(H, W, 3)`` in RGB; ``numbers (H, W)`` are the indices of a palette."""
 
     pixels: Stored
     numbers: Stored | None
 
 
 def read_image(path: Path) -> StoredImage:
-    """Return an image file in RGB, 8 bits for each sample, as it is stored.
+    """Return an image file as it is stored, in RGB with 8 bits per sample.
 
     Samples of 16 bits are scaled to 8.
 
     Raises:
-        ValueError: the file is missing, no image, or one that would be read wrongly.
+        ValueError: the file is missing, is not an image, or would be read wrongly.
     """
     data, header = _opened(path)
     if header.opacity:
@@ -76,13 +76,13 @@ def read_image(path: Path) -> StoredImage:
 
 
 def read_mask(path: Path) -> StoredMask:
-    """Return what a mask file stores.
+    """Return a mask file as it is stored.
 
-    OpenCV gives a file with a palette in its colors; the numbers are those that the file holds. Gray samples of less
-    than 8 bits come as the numbers that they are.
+    OpenCV returns the colors of a file with a palette; ``numbers`` are the indices in the file. Gray samples of less
+    than 8 bits keep their values.
 
     Raises:
-        ValueError: the file is missing, no image, or one that would be read wrongly.
+        ValueError: the file is missing, is not an image, or would be read wrongly.
     """
     data, header = _opened(path)
     if header.format == "JPEG":
@@ -108,7 +108,7 @@ def read_gray(path: Path) -> Pixels:
     """Return an image file in shades of gray, ``uint8 (H, W)``.
 
     Raises:
-        ValueError: the file is missing, no image, or one that would be read wrongly.
+        ValueError: the file is missing, is not an image, or would be read wrongly.
     """
     data, _ = _opened(path)
     return _decoded(path, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION).astype(np.uint8, copy=False)
@@ -126,13 +126,13 @@ def _opened(path: Path) -> tuple[bytes, Header]:
 
 def _decoded(path: Path, data: bytes, flags: int) -> npt.NDArray[Any]:
     level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # The error below says it in one line.
+    cv2.setLogLevel(0)  # The error below replaces OpenCV's messages.
     try:
         pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if data else None
     finally:
         cv2.setLogLevel(level)
     if pixels is None:
-        raise ValueError(f"cannot read {path} as an image; is it complete, and of a format that OpenCV knows?")
+        raise ValueError(f"cannot read {path} as an image; is it complete, and in a format that OpenCV supports?")
     return np.asarray(pixels)
 
 
@@ -144,7 +144,7 @@ def _eight_bits(path: Path, pixels: npt.NDArray[Any]) -> Pixels:
     highest = int(pixels.max())
     if 0 < highest < _DARK:
         raise ValueError(
-            f"{path} stores 16-bit samples of at most {highest} of 65535, almost black in 8 bits; scale it to 8 bits"
+            f"{path} stores 16-bit samples of at most {highest} of 65535, almost black in 8 bits; scale them to 8 bits"
         )
     return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
 
@@ -152,12 +152,12 @@ def _eight_bits(path: Path, pixels: npt.NDArray[Any]) -> Pixels:
 def _check_opaque(path: Path, pixels: npt.NDArray[Any]) -> None:
     if pixels.ndim == 3 and pixels.shape[2] == 4 and (pixels[..., 3] != np.iinfo(pixels.dtype).max).any():
         raise ValueError(
-            f"{path} is transparent in places, and nothing says what is seen there; save it without opacity (flattened)"
+            f"{path} is partly transparent, so its colors are undefined; save it without transparency (flattened)"
         )
 
 
 def _with_numbers(data: bytes) -> bytes:
-    """Return a PNG file whose palette gives each number a gray of that value."""
+    """Return a PNG file whose palette maps each index to the gray of that value."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
     parts = [PNG_SIGNATURE]
     for name, start, end in png_chunks(data):

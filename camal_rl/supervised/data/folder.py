@@ -32,8 +32,8 @@ LAYOUT = "images/<class>/<name>.jpg and masks/<class>/<name>.png, in the root or
 class ImageFolder(ImageFiles):
     """``images/<class>/<name>.*`` with ``masks/<class>/<name>.png``; a pixel of a mask that is not 0 is relevant.
 
-    Classes are the folders in ``images``, by name. Whatever else lies in the folder is named: an image that cannot be
-    used, or a class without images, by an error; other files by a warning (:class:`UnusedDataWarning`).
+    Classes are the folders in ``images``, sorted by name. An image that cannot be used or a class without images is an
+    error; other unused files cause a warning (:class:`UnusedDataWarning`).
     """
 
     def __init__(
@@ -48,14 +48,15 @@ class ImageFolder(ImageFiles):
 
         Args:
             root: the folder.
-            split: ``train``, ``validation`` or ``test``: a folder in ``root`` that holds ``images`` and ``masks``;
-                None: ``root`` does.
-            require_masks: whether an image without a mask file is an error; otherwise it only classifies.
-            empty_masks: what a mask without a relevant pixel is, see :class:`ImageFiles`.
+            split: ``train``, ``validation`` or ``test``: a folder in ``root`` that contains ``images`` and ``masks``;
+                None if ``root`` itself contains them.
+            require_masks: whether an image without a mask file is an error; otherwise it is used for classification
+                only.
+            empty_masks: how to treat a mask without a relevant pixel, see :class:`ImageFiles`.
 
         Raises:
-            ValueError: a missing folder, an unknown split, a class without images, images in a wrong place, or images
-                without a mask.
+            ValueError: a folder is missing, the split is unknown, a class has no images, or images are in the wrong
+                place or have no mask.
         """
         check_flag("require_masks", require_masks)
         top = existing_folder(root, LAYOUT)
@@ -68,9 +69,9 @@ class ImageFolder(ImageFiles):
         files = [file for label, name in enumerate(classes) for file in _class_files(top, name, label, require_masks)]
         check_no_stray_images(images, {file.image for file in files})
         if not files:
-            raise ValueError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)}); expected {LAYOUT}")
+            raise ValueError(f"{images} contains no images ({', '.join(IMAGE_SUFFIXES)}); expected {LAYOUT}")
         counts = Counter(file.label for file in files)
-        # A part to measure on may lack a class, but says so with an empty folder: all parts have the same classes.
+        # An evaluation split may have an empty class folder, since all splits must have the same classes.
         empty = [images / name for label, name in enumerate(classes) if not counts[label]]
         if empty and split in (None, "train"):
             raise ValueError(_no_images(empty[0]))
@@ -81,7 +82,7 @@ class ImageFolder(ImageFiles):
 
 
 def split_folders(root: str | Path) -> tuple[str, ...]:
-    """Return which of :data:`SPLIT_FOLDERS` a folder has; none where it holds ``images`` itself."""
+    """Return which of :data:`SPLIT_FOLDERS` a folder has; none if it contains ``images`` itself."""
     top = existing_folder(root, LAYOUT)
     if (top / "images").is_dir():
         return ()
@@ -96,7 +97,7 @@ def check_splits(top: Path) -> None:
         if folder.name not in (*read, *NOT_CLASSES) and is_split:
             own = (top / "images").is_dir()
             reason = f"images come from {top / 'images'}" if own else f"splits are called {', '.join(SPLIT_FOLDERS)}"
-            raise ValueError(f"folder {folder} is not read, as {reason}; rename it, or move it out of {top}")
+            raise ValueError(f"folder {folder} is not read, because {reason}; rename it, or move it out of {top}")
 
 
 def _split_folder(top: Path, split: str) -> Path:
@@ -112,9 +113,7 @@ def _no_images(folder: Path) -> str:
     """Return the line about a class folder without images."""
     others = sorted({path.suffix.lower() or path.name for path in files_below(folder)})
     held = f", only {', '.join(others)}" if others else ""
-    return (
-        f"class folder {folder} holds no images{held}; expected {', '.join(IMAGE_SUFFIXES)}: add images, or remove it"
-    )
+    return f"class folder {folder} has no images{held}; expected {', '.join(IMAGE_SUFFIXES)}: add images, or remove it"
 
 
 def _class_files(top: Path, name: str, label: int, require_masks: bool) -> list[ImageFile]:
@@ -131,7 +130,7 @@ def _class_files(top: Path, name: str, label: int, require_masks: bool) -> list[
     ]
     missing = [file.image for file in files if file.mask is None]
     if require_masks and missing:
-        remedy = "add masks, or set require_masks=false to use such images without"
+        remedy = "add masks, or set require_masks=false to use such images without masks"
         if not masks.is_dir():
             raise ValueError(f"class folder {name!r} has images but no masks: there is no folder {masks}; {remedy}")
         first = masks / f"{missing[0].stem}.png"
@@ -143,23 +142,23 @@ def _class_files(top: Path, name: str, label: int, require_masks: bool) -> list[
 
 
 def _instead(masks: Path, stem: str) -> str:
-    """Return, for a message, what lies where a mask was looked for and may be meant."""
+    """Return text for a message: a file that may be the missing mask under another name."""
     near = sorted(path.name for path in masks.iterdir() if path.stem.startswith(stem) and not is_junk(path))
-    return f" (there is {near[0]}, but a mask has its image's name and ends in .png)" if near else ""
+    return f" (there is {near[0]}, but a mask must have its image's name and end in .png)" if near else ""
 
 
 def _nonzero(file: ImageFile) -> npt.NDArray[np.bool_]:
     """Read a mask: a pixel is relevant if any of its colors is not 0.
 
     Raises:
-        ValueError: a file with a palette whose numbers and colors do not say the same.
+        ValueError: index 0 and black are not the same pixels in a file with a palette.
     """
     assert file.mask is not None
     pixels, numbers = read_mask(file.mask)
     marked = np.asarray(pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2))
     if numbers is not None and not np.array_equal(numbers != 0, marked):
         raise ValueError(
-            f"{file.mask} has a palette in which number 0 is not black, or another number is; nothing says which of "
-            "both is background: save it in gray, with 0 as background"
+            f"{file.mask} has a palette in which index 0 is not black, or another index is black, so the background is "
+            "ambiguous; save it in gray, with 0 as background"
         )
     return marked

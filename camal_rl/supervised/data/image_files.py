@@ -1,4 +1,4 @@
-"""Image sets in files: what all layouts share is reading, lazily, and saying in one line what is wrong with a file."""
+"""Image sets in files: lazy reading and one-line errors for unusable files, shared by all layouts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EMPTY_MASKS: tuple[str, ...] = get_args(EmptyMasks)
 
 
 class ImageFile(NamedTuple):
-    """Where an image and its mask lie; ``mask`` is None for an image that nobody marked."""
+    """The files of an image and its mask; ``mask`` is None for an image without a mask."""
 
     image: Path
     mask: Path | None
@@ -32,7 +32,7 @@ MaskReader = Callable[[ImageFile], npt.NDArray[np.bool_]]
 
 
 class ImageFiles:
-    """Images in files, each read when it is asked for, at its own size."""
+    """Images in files, each read when it is needed, at its own size."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class ImageFiles:
         *,
         turn: bool = False,
     ) -> None:
-        """Keep the list of files.
+        """Store the list of files.
 
         Args:
             files: images, masks, labels, groups.
             classes: names of the labels.
             groups: names of the groups.
             read_mask: reads the mask ``bool (H, W)`` of a file that has one.
-            empty_masks: what a mask without a relevant pixel is: an ``error``, or ``no_mask``, as if it were not there.
-            turn: whether a camera's note to turn the picture (EXIF) is followed, unless the mask was drawn on the
-                stored pixels; otherwise all images are taken as they are stored.
+            empty_masks: how to treat a mask without a relevant pixel: ``error``, or ``no_mask``, like a missing mask.
+            turn: whether to rotate images by their EXIF orientation, unless the mask was drawn on the stored pixels;
+                otherwise all images are used as they are stored.
         """
         check_choice("empty_masks", empty_masks, EMPTY_MASKS)
         self.classes, self.groups = tuple(classes), tuple(groups)
@@ -68,7 +68,7 @@ class ImageFiles:
         """Read the sample at ``index``.
 
         Raises:
-            BadImageFile: a file that cannot be read, a mask of another size than its image, or an empty mask.
+            BadImageFile: a file cannot be read, or a mask is empty or has another size than its image.
         """
         check_index(index, len(self.files))
         file = self.files[index]
@@ -80,7 +80,7 @@ class ImageFiles:
         return Sample(planes, file.label, torch.from_numpy(mask), bool(mask.any()), file.group)
 
     def listing(self) -> Listing:
-        """Return labels and which images have a mask file; whether one is empty shows when it is read."""
+        """Return labels and which images have a mask file; an empty mask is detected only when it is read."""
         labels = np.array([file.label for file in self.files], dtype=np.int64)
         return Listing(labels, np.array([file.mask is not None for file in self.files], dtype=np.bool_))
 
@@ -104,16 +104,16 @@ class ImageFiles:
         if mask.shape != size:
             raise ValueError(
                 f"mask {file.mask} is {mask.shape[1]} x {mask.shape[0]} pixels but its image {file.image} is "
-                f"{size[1]} x {size[0]}; a mask has its image's size"
+                f"{size[1]} x {size[0]}; a mask must have its image's size"
             )
         if self._empty_masks == "error" and not mask.any():
             raise ValueError(
-                f"mask {file.mask} marks no pixel; mend it, or set empty_masks='no_mask' to use its image without"
+                f"mask {file.mask} marks no pixel; correct it, or set empty_masks='no_mask' to use its image without it"
             )
 
 
 def existing_folder(path: str | Path, layout: str) -> Path:
-    """Return a folder; raise a ValueError with the layout that was expected unless it is there."""
+    """Return a folder; raise a ValueError with the expected layout if it does not exist."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; expected {layout}")
@@ -121,11 +121,11 @@ def existing_folder(path: str | Path, layout: str) -> Path:
 
 
 def check_present(files: Sequence[ImageFile], source: Path) -> None:
-    """Raise a ValueError unless every image and mask that a list names is there.
+    """Raise a ValueError unless every image and mask of a list exists.
 
     Args:
-        files: what the list names.
-        source: the list.
+        files: the files of the list.
+        source: the file of the list.
     """
     for kind, paths in (
         ("images", [file.image for file in files]),
@@ -134,6 +134,6 @@ def check_present(files: Sequence[ImageFile], source: Path) -> None:
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise ValueError(
-                f"there is no file {missing[0]}; of {len(paths)} {kind} that {source} asks for, {len(missing)} are "
-                "missing; add them, or take them off the list"
+                f"there is no file {missing[0]}; of {len(paths)} {kind} in {source}, {len(missing)} are missing; add "
+                "them, or remove them from the list"
             )

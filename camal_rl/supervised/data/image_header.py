@@ -1,4 +1,4 @@
-"""What the header of an image file tells: whether OpenCV reads it as it is meant, and how it is turned."""
+"""The header of an image file: whether OpenCV reads the file correctly, and its orientation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_GRAY, PNG_PALETTE = 0, 3
 
 _CUT_OFF = "is cut off; copy it again"
-_FRAMES = "is an animation of {} frames; save the one that is meant as a file of its own"
+_FRAMES = "is an animation of {} frames; save the right one as a separate file"
 _EXIF = b"Exif\x00\x00"
 _JPEG_NOTES, _JPEG_SCAN, _JPEG_END = 0xE1, 0xDA, b"\xff\xd9"
 _JPEG_BARE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD8)})  # No segment follows.
-# Markers that begin a frame: C0 to CF without those of tables and of arithmetic conditioning.
+# Markers that begin a frame: C0 to CF except those of tables and of arithmetic conditioning.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CMYK_CHANNELS = 4
 _WEBP_ANIMATION = 0x02
@@ -26,14 +26,14 @@ _BMP_ALPHA_HEADER, _BMP_ALPHA_BITS = 56, 32
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's header tells.
+    """The content of a file's header.
 
     Attributes:
         format: such as ``PNG``.
-        orientation: of EXIF: 1 is upright, 5 to 8 are turned by a quarter.
-        opacity: whether the file may hold a channel of opacity.
-        bits: of a PNG file, for each sample.
-        palette: whether it is a PNG file of numbers into a list of colors.
+        orientation: EXIF orientation: 1 is upright, 5 to 8 include a quarter turn.
+        opacity: whether the file may have an alpha channel.
+        bits: bits per sample of a PNG file.
+        palette: whether it is a PNG file with a palette.
         gray: whether it is a PNG file of one gray channel.
     """
 
@@ -46,13 +46,13 @@ class Header:
 
 
 def image_header(data: bytes) -> Header:
-    """Return what the header of an image file tells.
+    """Return the header of an image file.
 
     Args:
-        data: the whole file. A format that is not known here passes; decoding will tell.
+        data: the whole file. An unknown format is accepted here; decoding refuses it if necessary.
 
     Raises:
-        ValueError: the file would be read wrongly; the message is the words that follow the file's name.
+        ValueError: the file would be read wrongly; the message follows the file's name.
     """
     for signature, read in _READERS.items():
         if data.startswith(signature):
@@ -64,7 +64,7 @@ def image_header(data: bytes) -> Header:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of the content of each chunk of a PNG file, up to and with the last one, IEND."""
+    """Yield name, start and end of the content of each chunk of a PNG file, up to and including the last one, IEND."""
     start, name = len(PNG_SIGNATURE), b""
     while name != b"IEND":
         length, name = struct.unpack_from(">I4s", data, start)
@@ -102,7 +102,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the content of each segment, up to and with the header of the first scan."""
+    """Yield marker, start and end of the content of each segment, up to and including the header of the first scan."""
     place, marker = 2, 0
     while marker != _JPEG_SCAN:
         # Between segments there may be fill bytes, which readers skip.
@@ -136,7 +136,7 @@ def _bmp(data: bytes) -> Header:
     if size >= _BMP_ALPHA_HEADER and struct.unpack_from("<H", data, 28)[0] == _BMP_ALPHA_BITS:
         (mask,) = struct.unpack_from("<I", data, 66)
         if mask:
-            raise ValueError("is a BMP file with a channel of opacity; save it as 24-bit RGB")
+            raise ValueError("is a BMP file with an alpha channel; save it as 24-bit RGB")
     return Header("BMP")
 
 
@@ -145,7 +145,7 @@ def _tiff(data: bytes) -> Header:
 
 
 def _gif(_: bytes) -> Header:
-    raise ValueError("is a GIF file; save the frame that is meant as PNG")
+    raise ValueError("is a GIF file; save the right frame as PNG")
 
 
 _READERS: Mapping[bytes, Callable[[bytes], Header]] = {

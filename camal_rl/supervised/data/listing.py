@@ -12,7 +12,7 @@ from camal_rl.supervised.data.samples import ImageSet
 
 
 class Listing(NamedTuple):
-    """Labels ``int64 (N,)`` and, of each image, whether somebody marked it, ``bool (N,)``."""
+    """Labels ``int64 (N,)``, and whether each image has a mask, ``bool (N,)``."""
 
     labels: npt.NDArray[np.int64]
     has_mask: npt.NDArray[np.bool_]
@@ -20,7 +20,7 @@ class Listing(NamedTuple):
 
 @runtime_checkable
 class HasListing(Protocol):
-    """An image set that knows its listing; every set of this package does."""
+    """An image set with a listing; every set of this package has one."""
 
     def listing(self) -> Listing:
         """Return the listing without reading an image."""
@@ -28,30 +28,30 @@ class HasListing(Protocol):
 
 @runtime_checkable
 class CountsLostMasks(Protocol):
-    """An image set that resizes, and knows how many masks were too small for that."""
+    """An image set that resizes images and counts the masks that were too small."""
 
     def lost_masks(self) -> int:
-        """Return how many of the masks that were read so far had no pixel left."""
+        """Return how many of the masks read so far had no pixel left."""
 
 
 @runtime_checkable
 class RemembersLostMasks(Protocol):
-    """An image set that knows which masks were too small: a checkpoint holds that too.
+    """An image set that records which masks were too small, for checkpoints.
 
     Attributes:
-        lost_flags: ``bool (N,)``, of each image whether its mask had no pixel left so far.
+        lost_flags: ``bool (N,)``, whether the mask of each image had no pixel left so far.
     """
 
     lost_flags: Tensor
 
 
 def lost_masks(images: ImageSet) -> int:
-    """Return how many masks of a set vanished so far when they were resized; 0 for a set that does not resize."""
+    """Return how many masks of a set were too small for resizing so far; 0 for a set that does not resize."""
     return images.lost_masks() if isinstance(images, CountsLostMasks) else 0
 
 
 def lost_masks_line(images: ImageSet) -> str | None:
-    """Return a line about the masks that vanished when they were resized, ``None`` where all are there."""
+    """Return a line about the masks that were too small for resizing, ``None`` if there are none."""
     lost = lost_masks(images)
     if not lost:
         return None
@@ -62,7 +62,7 @@ def lost_masks_line(images: ImageSet) -> str | None:
 
 
 def listing_of(images: ImageSet) -> Listing:
-    """Return the listing of any image set; one that does not know it is read through once."""
+    """Return the listing of any image set; a set without one is read once as a whole."""
     if isinstance(images, HasListing):
         return images.listing()
     samples = [(sample.label, sample.has_mask) for sample in (images[index] for index in range(len(images)))]
@@ -71,6 +71,6 @@ def listing_of(images: ImageSet) -> Listing:
 
 
 def check_index(index: int, length: int) -> None:
-    """Raise an IndexError unless ``index`` is in [0, length): also what ends a ``for`` loop over an image set."""
+    """Raise an IndexError unless ``index`` is in [0, length); this also ends a ``for`` loop over an image set."""
     if not 0 <= index < length:
         raise IndexError(f"index {index} is not in [0, {length})")

@@ -14,9 +14,9 @@ from camal_rl.supervised.data.subset import share_of
 class MaskFraction:
     """An image set in which only a share of the images keep their masks; the others are only used for classification.
 
-    Of ``n`` images of a class ``round(fraction n)`` keep theirs, at least one where ``fraction > 0``, chosen by
-    ``seed`` among those that have one. The choices are nested: with the same seed, images that keep their mask at 1 %
-    also keep it at 10 %.
+    Of ``n`` images of a class, ``round(fraction n)`` keep their masks, at least one if ``fraction > 0``. They are
+    chosen by ``seed`` among those that have one. The choices are nested: with the same seed, images that keep their
+    mask at 1 % also keep it at 10 %.
     """
 
     def __init__(self, images: ImageSet, fraction: float, seed: int = 0) -> None:
@@ -25,10 +25,10 @@ class MaskFraction:
         Args:
             images: the set.
             fraction: share of the images, in [0, 1].
-            seed: of the choice.
+            seed: seed of the choice.
 
         Raises:
-            TypeError, ValueError: a fraction or seed out of range.
+            TypeError, ValueError: the fraction or the seed is out of range.
         """
         check_number("mask_fraction", fraction, 0.0, 1.0)
         check_seed("seed", seed)

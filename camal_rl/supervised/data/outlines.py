@@ -1,4 +1,4 @@
-"""Shapes as polygons, all of one area, and their pixels in an image."""
+"""Shapes as polygons of the same area, and their pixels in an image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SUBPIXEL_BITS = 6
 def shape_pixels(
     name: str, side: int, center: tuple[float, float], radius: float, angle: float
 ) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a shape, ``bool (side, side)``, without anti-aliasing: each is wholly in or out.
+    """Return the pixels of a shape, ``bool (side, side)``, without anti-aliasing: each pixel is inside or outside.
 
     Args:
         name: one of :data:`SHAPES`.
         side: height and width of the image.
         center: ``(x, y)`` in pixels.
-        radius: that of the disc of the same area, in pixels.
+        radius: radius of the disc of the same area, in pixels.
         angle: rotation in radians.
     """
     sine, cosine = np.sin(angle), np.cos(angle)
@@ -42,7 +42,7 @@ def _regular(corners: int, radius: float = 1.0) -> Outline:
 
 
 def _star() -> Outline:
-    """Return a star of five points, whose inner corners lie at .45 of the outer ones."""
+    """Return a star with five points, whose inner corners have .45 of the radius of the outer ones."""
     points = _regular(10)
     points[1::2] *= 0.45
     return points
@@ -80,4 +80,4 @@ _OUTLINES: Mapping[str, tuple[Outline, ...]] = MappingProxyType(
 )
 SHAPES: tuple[str, ...] = tuple(_OUTLINES)
 REACH = max(float(np.linalg.norm(outline, axis=1).max()) for shape in _OUTLINES.values() for outline in shape)
-"""How far the farthest corner of any shape is from its center, in radii of the disc of the same area."""
+"""Largest distance of a corner of any shape from its center, in radii of the disc of the same area."""

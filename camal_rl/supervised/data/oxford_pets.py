@@ -26,7 +26,7 @@ _PET, _BACKGROUND, _BORDER = 1, 2, 3
 
 
 class OxfordPets(ImageFiles):
-    """Oxford-IIIT Pet in its published layout. A trimap holds 1 for the pet, 2 for background, 3 for the border."""
+    """Oxford-IIIT Pet in its published layout. A trimap is 1 for the pet, 2 for background, 3 for the border."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class OxfordPets(ImageFiles):
             split: ``trainval`` or ``test``.
             target: the class is the ``breed`` (37) or the ``species`` (cat, dog).
             border: whether the border, a few pixels on either side of the outline, counts as ``outside`` or ``inside``.
-            empty_masks: what a mask without a relevant pixel is, see :class:`ImageFiles`.
+            empty_masks: how to treat a mask without a relevant pixel, see :class:`ImageFiles`.
 
         Raises:
-            ValueError: an unknown argument, a missing folder or file, or a list that is not of this layout.
+            ValueError: an argument is unknown, a folder or file is missing, or a list has another layout.
         """
         check_choice("split", split, SPLITS)
         check_choice("target", target, TARGETS)
@@ -56,7 +56,7 @@ class OxfordPets(ImageFiles):
         images, trimaps = (existing_folder(top / part, LAYOUT) for part in ("images", "annotations/trimaps"))
         lists = {part: top / "annotations" / f"{part}.txt" for part in SPLITS}
         lines = {part: read_lines(path, LAYOUT, 3, 4) for part, path in lists.items()}
-        # The classes are those of both lists: a split of a trimmed copy may lack some.
+        # The classes are those of both lists, since a split of an incomplete copy may lack some.
         everything = [line for part in SPLITS for line in lines[part]]
         check_distinct("image", [(line.words[0], line.place) for line in everything])
         classes = _breeds(everything) if target == "breed" else SPECIES
@@ -75,7 +75,9 @@ class OxfordPets(ImageFiles):
         trimap = read_stored(file.mask)
         known = trimap.ndim == 2 and np.isin(trimap, (_PET, _BACKGROUND, _BORDER)).all()
         if not known:
-            raise ValueError(f"{file.mask} is no trimap: expected one channel with 1 (pet), 2 (background), 3 (border)")
+            raise ValueError(
+                f"{file.mask} is not a trimap: expected one channel with 1 (pet), 2 (background), 3 (border)"
+            )
         return np.isin(trimap, self._relevant)
 
 

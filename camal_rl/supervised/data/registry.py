@@ -1,4 +1,4 @@
-"""Image sets by name, split and wrapped for training: what the section ``data:`` of a configuration asks for."""
+"""Image sets by name, split and prepared for training, from the section ``data`` of a configuration."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def image_sets(
     augment: bool | Mapping[str, float] | None = None,
     **options: Any,
 ) -> ImageSets:
-    """Return the image sets ``train``, ``validation`` and ``test`` of a data set, all at one size.
+    """Return the image sets ``train``, ``validation`` and ``test`` of a data set, resized to one size.
 
-    What a data set has no split for is held out of its training images, by class and by ``seed``.
+    A missing split is held out from the training images, by class and with ``seed``.
 
     Args:
         name: one of :data:`IMAGE_SETS`.
         root: folder of the local copy; None for a generated set.
-        image_size: height and width that images are brought to.
-        seed: of generated images, of what is held out, of which masks are kept, and of the augmentation.
+        image_size: height and width of the resized images.
+        seed: seed of generated images, of held-out images, of the choice of masks, and of the augmentation.
         mask_fraction: share of the training images that keep their mask; validation and test keep all of theirs.
-        mask_change: what is wrong with the masks of the training images (:class:`ChangedMasks`).
-        mask_amount: how much, in [0, 1].
-        augment: whether training images vary (:class:`Augmentation`), or its settings; None: photographs do, generated
-            images, which vary already, do not.
-        options: of the data set; :func:`known_options` lists them.
+        mask_change: the change of the masks of the training images (:class:`ChangedMasks`).
+        mask_amount: the amount of this change, in [0, 1].
+        augment: whether to augment training images, or settings of :class:`Augmentation`; None augments photographs but
+            not generated images, which vary already.
+        options: options of the data set, see :func:`known_options`.
 
     Raises:
-        TypeError, ValueError: an unknown name or option, a value out of range, or files that are not as expected.
+        TypeError, ValueError: a name or option is unknown, a value is out of range, or files are not as expected.
     """
     check_names([name], IMAGE_SETS, "image set")
     check_names(options, known_options(name), f"option of {name}")
@@ -67,7 +67,7 @@ def image_sets(
     check_mask_change(mask_change, mask_amount)
     if name == "spurious_shapes":
         if root is not None:
-            raise ValueError(f"spurious_shapes is generated and reads no folder; leave root={str(root)!r} out")
+            raise ValueError(f"spurious_shapes is generated and reads no folder; omit root={str(root)!r}")
         sets = _spurious_shapes(image_size, seed, **options)
     else:
         if root is None:
@@ -82,21 +82,21 @@ def image_sets(
 
 
 def known_options(name: str) -> tuple[str, ...]:
-    """Return the options of a data set beside those that :func:`image_sets` names itself."""
+    """Return the options of a data set besides the named arguments of :func:`image_sets`."""
     build = _spurious_shapes if name == "spurious_shapes" else _FROM_FILES[name]
     parameters = inspect.signature(build).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
 def _augmentation(augment: bool | Mapping[str, float] | None, photographs: bool) -> Augmentation | None:
-    """Return how training images vary, None where they do not."""
+    """Return the augmentation of training images, None without augmentation."""
     if isinstance(augment, Mapping):
         check_names(augment, inspect.signature(Augmentation).parameters, "option of augment")
         return Augmentation(**augment)
     if augment is None:
         return Augmentation() if photographs else None
     if not isinstance(augment, bool):
-        raise TypeError(f"augment is true, false or its settings as a mapping, got {augment!r}")
+        raise TypeError(f"augment must be true, false or a mapping of settings, got {augment!r}")
     return Augmentation() if augment else None
 
 
@@ -111,7 +111,7 @@ def _spurious_shapes(
     validation_length: int = LENGTHS["validation"],
     test_length: int = LENGTHS["test"],
 ) -> ImageSets:
-    """``correlation`` is that of training and validation; in the test set textures are independent of the class."""
+    """``correlation`` applies to training and validation; in the test set the texture is independent of the class."""
     looks: dict[str, Any] = {
         "image_size": image_size,
         "seed": seed,
@@ -134,7 +134,7 @@ def _folder(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.2,
 ) -> ImageSets:
-    """Take the folders train, validation and test where they are; hold the rest out of the training images."""
+    """Use the folders train, validation and test if they exist; hold out missing ones from the training images."""
     check_flag("require_masks", require_masks)
     options: dict[str, Any] = {"require_masks": require_masks, "empty_masks": empty_masks}
     parts = split_folders(root)
@@ -155,7 +155,7 @@ def _folder(
             others = sorted({*sets[part].classes} ^ {*sets["train"].classes})
             raise ValueError(
                 f"{Path(root) / part} has other class folders than train: {', '.join(others)} "
-                f"{'is' if len(others) == 1 else 'are'} in one of both; every split needs the same ones"
+                f"{'is' if len(others) == 1 else 'are'} in only one of them; every split needs the same folders"
             )
     return sets
 
@@ -191,7 +191,7 @@ def _cub(
 
 
 def _voc(root: str | Path, seed: int, *, validation_fraction: float = 0.1) -> ImageSets:
-    """The published test set has no public masks: ``val`` is the test set here."""
+    """The published test set has no public masks, so ``val`` is the test set here."""
     train, test = (PascalVOC(root, split=split) for split in ("train", "val"))
     return _with_validation(train, test, validation_fraction, seed)
 
@@ -199,7 +199,7 @@ def _voc(root: str | Path, seed: int, *, validation_fraction: float = 0.1) -> Im
 def _waterbirds(
     root: str | Path, seed: int, *, segmentations: str | None = None, empty_masks: EmptyMasks = "error"
 ) -> ImageSets:
-    """All splits are published ones; ``seed`` chooses nothing here."""
+    """All splits are published; ``seed`` is unused."""
     return {
         split: Waterbirds(root, split=split, segmentations=segmentations, empty_masks=empty_masks)
         for split in ("train", "validation", "test")

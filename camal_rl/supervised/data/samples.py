@@ -38,7 +38,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples of a size: ``uint8 (B, 3, H, W)``, ``int64 (B,)``, ``bool (B, H, W)``, ``bool (B,)``, ``int64 (B,)``."""
+    """Samples, stacked: ``uint8 (B, 3, H, W)``, ``int64 (B,)``, ``bool (B, H, W)``, ``bool (B,)``, ``int64 (B,)``."""
 
     images: Tensor
     labels: Tensor
@@ -50,8 +50,8 @@ class Batch(NamedTuple):
 class ImageSet(Protocol):
     """Images of fixed classes, as a map-style dataset for :class:`torch.utils.data.DataLoader`.
 
-    ``groups`` names the subsets that results are reported for, ``("all",)`` where there is just one: for data with a
-    spurious correlation, the combinations of class and background.
+    ``groups`` names the subsets for which results are reported, ``("all",)`` if there is only one. For data with a
+    spurious correlation these are the combinations of class and background.
     """
 
     classes: tuple[str, ...]

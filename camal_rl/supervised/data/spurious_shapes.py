@@ -1,4 +1,4 @@
-"""A generated benchmark with a shortcut: the class is the shape, which the texture predicts only in training."""
+"""A generated benchmark with a shortcut: the class is the shape; the texture predicts the class only in training."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)
 LENGTHS: Mapping[str, int] = MappingProxyType({"train": 8000, "validation": 1000, "test": 2000})
 TRAINING_CORRELATION = 0.95
 
-_SCENE, _BACKGROUND, _SWAP = 1, 2, 3  # Streams of random numbers of one image. The last word of a key is never padding.
-_STEP = (18, 30)  # From a texture's mean color to either of its two, in RGB.
-_CENTER_RANGE = (30, 225)  # A step off it stays in 0 .. 255.
+_SCENE, _BACKGROUND, _SWAP = 1, 2, 3  # Random streams of one image; not 0, so that keys do not end like padding.
+_STEP = (18, 30)  # Distance of a texture's two colors from their mean, in RGB.
+_CENTER_RANGE = (30, 225)  # Colors within a step stay in 0 .. 255.
 _CENTER_CANDIDATES = 16
 
 
 class _Look(NamedTuple):
-    """Sizes (radius over side, of the disc of the same area) and RGB distances of the shape from the background."""
+    """Ranges of the shape's size (radius of the disc of equal area / side) and RGB distance from the background."""
 
     radius: tuple[float, float]
     contrast: tuple[float, float]
@@ -48,7 +48,7 @@ _LOOKS: Mapping[str, _Look] = MappingProxyType(
 
 @dataclass(frozen=True)
 class _Scene:
-    """One image but for the drawing of its background."""
+    """One image without the drawing of its background."""
 
     background: int
     pixels: npt.NDArray[np.bool_]
@@ -58,12 +58,12 @@ class _Scene:
 class SpuriousShapes:
     """Shapes on textured backgrounds, generated on the fly, deterministic for each seed, split and index.
 
-    The shape is the class; of all images of a class the share ``correlation`` has the class's own texture, the rest
-    one of the others, each equally often. The mask is the shape's pixels, exactly: edges are not anti-aliased.
-    Shapes vary in position, size and rotation; all classes have the same distribution of areas, and none touches the
-    border. An image has three colors, the shape's and the two of the texture, drawn independently of class and
-    texture. Over all images, pixels of shapes and of backgrounds have the same distribution of colors, so color alone
-    predicts neither the class nor the mask.
+    The shape is the class. A share ``correlation`` of the images of a class has the class's own texture; the others
+    have one of the other textures, each equally often. The mask is exactly the shape's pixels: edges are not
+    anti-aliased. Shapes vary in position, size and rotation; all classes have the same distribution of areas, and none
+    touches the border. An image has three colors, the shape's and the two of the texture, drawn independently of class
+    and texture. Over all images, pixels of shapes and of backgrounds have the same distribution of colors, so color
+    alone predicts neither the class nor the mask.
 
     Attributes:
         classes: the shapes.
@@ -82,20 +82,20 @@ class SpuriousShapes:
         difficulty: Difficulty = "medium",
         seed: int = 0,
     ) -> None:
-        """Describe the set; images are drawn when asked for.
+        """Store the settings; images are drawn when they are needed.
 
         Args:
             split: ``train``, ``validation`` or ``test``: three disjoint streams of images.
-            length: number of images; by default :data:`LENGTHS`. Classes take turns, so they are balanced.
+            length: number of images; by default that in :data:`LENGTHS`. Classes alternate, so they are balanced.
             image_size: height and width in pixels.
-            num_classes: the first so many of :data:`~camal_rl.supervised.data.outlines.SHAPES`.
+            num_classes: number of first shapes of :data:`~camal_rl.supervised.data.outlines.SHAPES`.
             correlation: probability that the background is the class's own texture. By default .95 in ``train`` and
-                ``validation`` (which is as training is), ``1 / num_classes`` in ``test``: the texture says nothing.
-            difficulty: size of the shapes and distance of the colors.
-            seed: of all images.
+                ``validation``, and ``1 / num_classes`` in ``test``, where the texture is independent of the class.
+            difficulty: determines the size of the shapes and the distance of the colors.
+            seed: seed of all images.
 
         Raises:
-            TypeError, ValueError: an argument out of range; one line.
+            TypeError, ValueError: an argument is out of range; one line.
         """
         check_choice("split", split, SPLITS)
         check_choice("difficulty", difficulty, DIFFICULTIES)
@@ -123,13 +123,13 @@ class SpuriousShapes:
     def on_background(self, index: int, texture: int, texture_seed: int) -> Sample:
         """Return the image at ``index`` with another background: the counterfactual of the shortcut.
 
-        The shape stays, pixel for pixel, as do the texture's two colors; what changes is the texture.
+        Only the texture changes; the shape's pixels and the texture's two colors stay the same.
 
         Args:
-            index: which image.
-            texture: index into :attr:`textures`; the image's own gives another drawing of the same texture, the
-                control for what redrawing alone does.
-            texture_seed: of the drawing.
+            index: index of the image.
+            texture: index into :attr:`textures`; the image's own texture gives another drawing of it, the control for
+                the effect of redrawing alone.
+            texture_seed: seed of the drawing.
         """
         check_integer("texture", texture, 0, len(self.textures) - 1)
         check_seed("texture_seed", texture_seed)
@@ -144,7 +144,7 @@ class SpuriousShapes:
         return Listing(np.arange(self._length) % len(self.classes), np.ones(self._length, dtype=np.bool_))
 
     def _generator(self, index: int, stream: int, texture_seed: int = 0) -> np.random.Generator:
-        """Return the random numbers of one image's stream. Keys have one length: a shorter one is padded with 0."""
+        """Return a generator for a stream of an image. All keys have one length, since NumPy pads short ones with 0."""
         check_index(index, self._length)
         return np.random.default_rng((self.seed, SPLITS.index(self.split), index, texture_seed, stream))
 
@@ -154,7 +154,7 @@ class SpuriousShapes:
         return label if own else (label + other) % count
 
     def _scene(self, index: int) -> _Scene:
-        """Draw everything but the background's pattern. The background is picked first: see :meth:`background`."""
+        """Draw everything but the background's pattern. The background is drawn first, as in :meth:`background`."""
         generator = self._generator(index, _SCENE)
         background = self._pick_background(index, generator)
         look = _LOOKS[self.difficulty]
@@ -178,8 +178,8 @@ class SpuriousShapes:
 def _three_colors(contrast: tuple[float, float], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return an image's colors ``uint8 (3 channels, 3 colors)``: the texture's two and the shape's.
 
-    Two centers are drawn alike, at a distance in the range ``contrast``. The texture's colors lie on either side of
-    the first, the shape's beside the second by a step of the same distribution.
+    Two centers are drawn from the same distribution, at a distance in the range ``contrast``. The texture's colors are
+    the first center plus and minus a step; the shape's is the second center plus a step of the same distribution.
     """
     low, high = contrast[0] ** 2, contrast[1] ** 2
     steps = generator.standard_normal((2, 3))

@@ -1,4 +1,4 @@
-"""Parts of an image set: a choice of its images, and a split of every class in two."""
+"""Parts of an image set: a selection of its images, and a split of every class in two."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Subset:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return the sample at ``index`` of the choice."""
+        """Return the sample at ``index`` of the selection."""
         check_index(index, len(self.indices))
         return self.images[int(self.indices[index])]
 
     def listing(self) -> Listing:
-        """Return labels and masks of the choice."""
+        """Return labels and masks of the selection."""
         labels, has_mask = listing_of(self.images)
         return Listing(labels[self.indices], has_mask[self.indices])
 
@@ -38,16 +38,16 @@ class Subset:
 def held_out(images: ImageSet, fraction: float, seed: int, name: str = "fraction") -> tuple[Subset, Subset]:
     """Split a set in two by class: ``(kept, held out)``, both in the order of the set.
 
-    Of ``n`` images of a class ``round(fraction n)`` are held out, at least one where ``fraction > 0``, and never all.
+    Of ``n`` images of a class, ``round(fraction n)`` are held out, at least one if ``fraction > 0``, and never all.
 
     Args:
         images: the set.
-        fraction: share to hold out, in [0, 1).
-        seed: of the choice.
-        name: what the user calls ``fraction``, for messages.
+        fraction: share to hold out, in [0, .9].
+        seed: seed of the choice.
+        name: the user's name of ``fraction``, for messages.
 
     Raises:
-        TypeError, ValueError: a fraction or seed out of range, or a class with one image to split.
+        TypeError, ValueError: the fraction or the seed is out of range, or a class has only one image.
     """
     check_number(name, fraction, 0.0, 0.9)
     check_seed("seed", seed)
@@ -64,5 +64,5 @@ def held_out(images: ImageSet, fraction: float, seed: int, name: str = "fraction
 
 
 def share_of(fraction: float, count: int) -> int:
-    """Return how many of ``count`` a fraction is, rounded; at least one where both are more than 0."""
+    """Return ``fraction * count``, rounded; at least one if both are above 0."""
     return min(count, max(1, round(fraction * count))) if fraction > 0 else 0

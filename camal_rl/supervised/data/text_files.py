@@ -1,4 +1,4 @@
-"""Lists and tables that come with images, as text in UTF-8: read, or refused in one line that names file and line."""
+"""Reads lists and tables of image sets in UTF-8; errors are one line that names the file and the line."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Place(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        """Return words for the middle of a sentence."""
+        """Return text for the middle of a sentence."""
         return f"{self.path}, line {self.line}"
 
 
 class Row(NamedTuple):
-    """A row of a table: its cells by column, and where it is."""
+    """A row of a table: its cells by column, and its place."""
 
     cells: dict[str, str]
     place: Place
 
 
 class Words(NamedTuple):
-    """A line of a list: its words, and where it is."""
+    """A line of a list: its words, and its place."""
 
     words: tuple[str, ...]
     place: Place
@@ -43,7 +43,7 @@ def read_text(path: Path, layout: str) -> str:
     """Return a text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: there is no such file, with the layout that was expected; or it is in another encoding.
+        ValueError: the file does not exist (the message gives the expected layout) or has another encoding.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}; expected {layout}")
@@ -51,16 +51,16 @@ def read_text(path: Path, layout: str) -> str:
 
 
 def read_lines(path: Path, layout: str, columns: int = 1, most: int | None = None) -> list[Words]:
-    """Return the lines of a list that are not blank, as words between spaces or tabs.
+    """Return the lines of a list that are not blank, as words separated by spaces or tabs.
 
     Args:
         path: the file.
-        layout: what was expected, for messages.
-        columns: words of a line.
-        most: words that a line may have; None: ``columns``. With one column, a line is one word, spaces and all.
+        layout: the expected layout, for messages.
+        columns: number of words of a line. With one column, a line is one word, including its spaces.
+        most: largest number of words of a line; None means ``columns``.
 
     Raises:
-        ValueError: the file is missing or in another encoding, or a line has another number of words.
+        ValueError: the file is missing or has another encoding, or a line has another number of words.
     """
     lines = []
     for number, text in enumerate(read_text(path, layout).splitlines(), start=1):
@@ -70,19 +70,19 @@ def read_lines(path: Path, layout: str, columns: int = 1, most: int | None = Non
             continue
         if not columns <= len(words) <= (columns if most is None else most):
             raise ValueError(
-                f"{place} is {text.strip()!r}; expected {columns} words between spaces, and names without any"
+                f"{place} is {text.strip()!r}; expected {columns} words separated by spaces, and names without spaces"
             )
         lines.append(Words(words, place))
     return lines
 
 
 def read_csv(path: Path, columns: Sequence[str], layout: str) -> list[Row]:
-    """Return the rows of a table with commas between its cells, without the blank ones.
+    """Return the rows of a comma-separated table, without blank ones.
 
-    Spaces around a cell do not count; columns beside those that are asked for may be there.
+    Spaces around a cell are removed. The table may have further columns.
 
     Raises:
-        ValueError: the file is missing or in another encoding, lacks a column, or a row has another number of cells
+        ValueError: the file is missing, has another encoding or lacks a column, or a row has another number of cells
             than the header.
     """
     reader = csv.reader(io.StringIO(read_text(path, layout), newline=""), skipinitialspace=True, strict=True)
@@ -92,7 +92,7 @@ def read_csv(path: Path, columns: Sequence[str], layout: str) -> list[Row]:
             if any(cell.strip() for cell in cells):
                 rows.append((reader.line_num, [cell.strip() for cell in cells]))
     except csv.Error as error:
-        raise ValueError(f"{Place(path, reader.line_num)} is no row of a table with commas: {error}") from error
+        raise ValueError(f"{Place(path, reader.line_num)} is not a row of a comma-separated table: {error}") from error
     header = rows[0][1] if rows else []
     _check_header(path, header, columns, layout)
     found = []
@@ -105,19 +105,17 @@ def read_csv(path: Path, columns: Sequence[str], layout: str) -> list[Row]:
 
 
 def as_number(text: str, place: Place, low: int, high: int) -> int:
-    """Return a number that a text file holds; raise a ValueError that names the place unless it is in [low, high]."""
+    """Convert text to a number; raise a ValueError that names the place unless it is in [low, high]."""
     if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
-        raise ValueError(
-            f"{place.path} holds {text!r} where a number in [{low}, {high}] was expected (line {place.line})"
-        )
+        raise ValueError(f"{place.path} contains {text!r}, expected a number in [{low}, {high}] (line {place.line})")
     return int(text)
 
 
 def check_distinct(what: str, names: Iterable[tuple[str, Place]]) -> None:
-    """Raise a ValueError where a name occurs twice.
+    """Raise a ValueError if a name occurs twice.
 
     Args:
-        what: what the names are of, for the message.
+        what: the kind of names, for the message.
         names: each name and its place.
     """
     places: dict[str, list[Place]] = {}
@@ -126,7 +124,7 @@ def check_distinct(what: str, names: Iterable[tuple[str, Place]]) -> None:
     twice = {name: found for name, found in places.items() if len(found) > 1}
     if twice:
         name, found = next(iter(twice.items()))
-        others = f" ({len(twice)} such in all)" if len(twice) > 1 else ""
+        others = f" ({len(twice)} names are listed twice)" if len(twice) > 1 else ""
         raise ValueError(
             f"{what} {name!r} is listed twice: {found[0]} and {found[1]}{others}; delete all lines but one"
         )

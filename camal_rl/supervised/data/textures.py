@@ -1,4 +1,4 @@
-"""Two-colored background textures of clearly different statistics, each drawn anew from a generator."""
+"""Two-colored background textures with clearly different statistics, drawn from a random generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Pattern = npt.NDArray[np.bool_]
 
-_PERIOD = (0.10, 0.14)  # Of the image's side: finer than every shape, coarser than a pixel.
+_PERIOD = (0.10, 0.14)  # Relative to the image's side: finer than every shape, coarser than a pixel.
 _FINE_CELLS = 32
 _COARSE_CELLS = 9
 
@@ -20,7 +20,7 @@ _COARSE_CELLS = 9
 def texture_pattern(name: str, side: int, generator: np.random.Generator) -> Pattern:
     """Return which of its two colors each pixel of a texture has, ``bool (side, side)``.
 
-    Orientation, period and phase are random, so no two draws are alike.
+    Orientation, period and phase are random, so every drawing differs.
     """
     return _TEXTURES[name](side, generator)
 
@@ -38,13 +38,13 @@ def _checks(side: int, generator: np.random.Generator) -> Pattern:
 
 
 def _dots(side: int, generator: np.random.Generator) -> Pattern:
-    """Round dots on a square lattice, about a fifth of the area."""
+    """Round dots on a square lattice, which cover about a fifth of the area."""
     along, across = _waves(side, generator, 1.0)
     return np.cos(along) + np.cos(across) > 0.8
 
 
 def _coarse_noise(side: int, generator: np.random.Generator) -> Pattern:
-    """Blobs without orientation, some of the size of a shape."""
+    """Blobs without orientation, some as large as a shape."""
     noise = generator.standard_normal((_COARSE_CELLS, _COARSE_CELLS), dtype=np.float32)
     return cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC) > 0
 

@@ -1,4 +1,4 @@
-"""The header of a TIFF file, which is also that of a camera's notes (EXIF): what its samples are, how it is turned."""
+"""The header of a TIFF file, which is also that of EXIF data: the type of its samples and its orientation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tiff_pages(data: bytes) -> list[Tags]:
     """Return the whole-number tags of each page.
 
     Raises:
-        struct.error: the header is cut off.
+        struct.error: the header is truncated.
     """
     order, big = _SIGNATURES[data[:4]]
     layout = _Layout(order, "Q", "Q") if big else _Layout(order, "I", "H")
@@ -57,7 +57,7 @@ def tiff_pages(data: bytes) -> list[Tags]:
 
 
 def exif_orientation(block: bytes) -> int:
-    """Return how a camera's notes say that the picture is turned: 1 is upright, up to 8; 1 for a broken block."""
+    """Return the orientation in EXIF data, in 1 .. 8, where 1 is upright; 1 for damaged data."""
     if block[:4] not in SIGNATURES:
         return UPRIGHT
     try:
@@ -68,15 +68,15 @@ def exif_orientation(block: bytes) -> int:
 
 
 def check_tiff(data: bytes) -> bool:
-    """Check that OpenCV reads a TIFF file as it is meant; return whether it has an opacity channel.
+    """Check that OpenCV reads a TIFF file correctly; return whether it has an alpha channel.
 
     Raises:
-        ValueError: why not, and what to do, as words that follow the file's name.
-        struct.error: the header is cut off.
+        ValueError: it does not; the message says why and what to do, and follows the file's name.
+        struct.error: the header is truncated.
     """
     pages = [page for page in tiff_pages(data) if not _one(page, _SUBFILE, 0) & 1]
     if len(pages) != 1:
-        raise ValueError(f"holds {len(pages)} pages; save the one that is meant as a file of its own")
+        raise ValueError(f"contains {len(pages)} pages; save the right one as a separate file")
     (page,) = pages
     bits, samples, photometric = _one(page, _BITS, 1), _one(page, _SAMPLES, 1), _one(page, _PHOTOMETRIC, 1)
     kind = _FORMATS.get(_one(page, _FORMAT, 1))
@@ -91,7 +91,7 @@ def check_tiff(data: bytes) -> bool:
     if samples not in (1, 3, 4):
         raise ValueError(f"stores {samples} channels; {remedy}")
     if _one(page, ORIENTATION, UPRIGHT) != UPRIGHT:
-        raise ValueError("has a note to turn it (orientation tag); save it turned, without the note")
+        raise ValueError("has an orientation tag; save it rotated, without the tag")
     return samples == max(1, 3, 4)
 
 
@@ -101,7 +101,7 @@ def _one(page: Tags, tag: int, default: int) -> int:
 
 
 def _values(data: bytes, place: int, layout: _Layout) -> tuple[int, ...]:
-    """Return the values of the entry at ``place``, none for one that holds no whole numbers."""
+    """Return the values of the entry at ``place``; no values if they are not whole numbers."""
     kind = _INTEGERS.get(layout.number(data, "H", place + 2))
     count, width = layout.number(data, layout.offset, place + 4), struct.calcsize(layout.offset)
     if kind is None or count > _MOST_VALUES:

@@ -46,26 +46,26 @@ class PascalVOC(ImageFiles):
     """Pascal VOC's segmentation part in its published layout, with one class for each image.
 
     The class is the one with the largest area; of two with the same area, the first in the list of classes. The mask
-    is that class's pixels. Other classes' pixels are not relevant, nor is the void along outlines (255).
+    is that class's pixels. Pixels of other classes and void pixels along outlines (255) are not relevant.
     """
 
     def __init__(self, root: str | Path, *, split: str) -> None:
-        """List the files of a split. This reads all its segmentations once: only they tell the class.
+        """List the files of a split. This reads all its segmentations once, since they determine the classes.
 
         Args:
             root: folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets``.
             split: ``train``, ``val`` or ``trainval``.
 
         Raises:
-            ValueError: an unknown split, a missing folder or file, a segmentation in colors that are not VOC's, or
-                without an object.
+            ValueError: the split is unknown, a folder or file is missing, or a segmentation has colors that are not
+                VOC's or contains no object.
         """
         check_choice("split", split, SPLITS)
         top = existing_folder(root, LAYOUT)
         images, masks = (existing_folder(top / part, LAYOUT) for part in ("JPEGImages", "SegmentationClass"))
         lists = {part: top / "ImageSets" / "Segmentation" / f"{part}.txt" for part in SPLITS}
         lines = read_lines(lists[split], LAYOUT)
-        # An image in training and in test would make the test worthless.
+        # An image in both training and test would invalidate the test.
         other = {"train": "val", "val": "train"}.get(split, "")
         others = read_lines(lists[other], LAYOUT) if other and lists[other].is_file() else []
         check_distinct("image", [(line.words[0], line.place) for line in (*lines, *others)])
@@ -82,20 +82,20 @@ def read_class_map(path: Path) -> npt.NDArray[np.uint8]:
     The file stores colors (a palette that OpenCV resolves) or the numbers themselves.
 
     Raises:
-        ValueError: the file is unreadable, or holds something else.
+        ValueError: the file is unreadable, or contains something else.
     """
     stored = read_stored(path)
     labels = stored if stored.ndim == 2 else _numbers(stored)
     if labels is None or not ((labels <= len(CLASSES)) | (labels == VOID)).all():
-        raise ValueError(f"{path} is no segmentation of Pascal VOC: expected its palette of 21 colors and void")
+        raise ValueError(f"{path} is not a segmentation of Pascal VOC: expected its palette of 21 colors and void")
     return labels.astype(np.uint8, copy=False)
 
 
 def _numbers(colors: Stored) -> npt.NDArray[np.uint8] | None:
-    """Return the numbers of VOC's colors ``(H, W, 3)``, None where another color occurs.
+    """Return the numbers of VOC's colors ``(H, W, 3)``, None if another color occurs.
 
-    The palette deals the bits of a number out to red, green and blue in turn, from each color's highest bit down:
-    bit ``3 j + c`` of the number is bit ``7 - j`` of color ``c``. Eight bits reach down to bit 5.
+    The palette assigns the bits of a number to red, green and blue in turn, starting with each color's highest bit:
+    bit ``3 j + c`` of the number is bit ``7 - j`` of color ``c``. The lowest bit in use is bit 5.
     """
     bits = colors.astype(np.uint8)
     if colors.dtype != np.uint8 or (bits & 31).any():
@@ -110,7 +110,7 @@ def _largest_class(path: Path) -> int:
     counts = np.bincount(read_class_map(path).ravel(), minlength=VOID + 1)[1 : len(CLASSES) + 1]
     if not counts.any():
         raise ValueError(
-            f"{path} shows no object of the {len(CLASSES)} classes; take its name off the list of the split"
+            f"{path} contains no object of the {len(CLASSES)} classes; remove its name from the list of the split"
         )
     return int(counts.argmax())
 

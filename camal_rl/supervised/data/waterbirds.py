@@ -18,11 +18,11 @@ PLACES = ("land", "water")
 
 
 class Waterbirds(ImageFiles):
-    """Waterbirds in its published layout, with masks from CUB's segmentations, whose images it was made of.
+    """Waterbirds in its published layout, with masks from CUB's segmentations; its birds come from CUB.
 
-    In training 95 % of the birds are where their kind lives; in validation and test half of them are. The group of
-    class ``y`` at ``place`` is ``2 y + place``: landbird on land, landbird on water, waterbird on land, waterbird on
-    water.
+    In training 95 % of the birds are on the background of their class; in validation and test half of them are. The
+    group of class ``y`` at ``place`` is ``2 y + place``: landbird on land, landbird on water, waterbird on land,
+    waterbird on water.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Waterbirds(ImageFiles):
             root: folder with ``metadata.csv``.
             split: ``train``, ``validation`` or ``test`` (0, 1 and 2 in the file).
             segmentations: folder of CUB-200-2011's segmentations; by default ``segmentations`` in ``root``.
-            empty_masks: what a mask without a relevant pixel is, see :class:`ImageFiles`.
+            empty_masks: how to treat a mask without a relevant pixel, see :class:`ImageFiles`.
 
         Raises:
-            ValueError: an unknown argument, a missing folder or file, or a table that is not of this layout.
+            ValueError: an argument is unknown, a folder or file is missing, or the table has another layout.
         """
         check_choice("split", split, SPLITS)
         top = existing_folder(root, LAYOUT)
@@ -57,7 +57,7 @@ class Waterbirds(ImageFiles):
                 name = cells["img_filename"]
                 files.append(ImageFile(top / name, cub_mask(masks, name), label, label * len(PLACES) + place))
         check_present(files, path)
-        # CUB's segmentations, which may lie in the same folder, are of more images than these.
+        # CUB's segmentations may be in the same folder, and they are of more images than these.
         known = {top / row.cells["img_filename"] for row in rows}
         for folder in {image.parent for image in known if image.parent != top}:
             warn_unlisted(folder, known, path)

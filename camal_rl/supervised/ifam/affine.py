@@ -12,33 +12,33 @@ MAX_DEGREES = 90.0
 MAX_SHIFT = 0.11
 MIN_ZOOM = 0.8
 MAX_ZOOM = 1.4
-"""Rotation either way, shift as a fraction of the image, zoom: the ranges of the released settings of iFAM."""
+"""Largest rotation and shift (a fraction of the image) in each direction, and zoom, as in iFAM's released settings."""
 
 
 def random_affine(count: int, image_size: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
-    """Draw rotations, shifts and zooms, one of each for every image, uniformly.
+    """Draw a rotation, a shift and a zoom for every image, uniformly.
 
     Args:
         count: number of transforms, B.
-        image_size: ``(H, W)``: a rotation is one in pixels, also in images that are not square.
-        generator: where the numbers come from; torch's default, as for dropout, without one.
+        image_size: ``(H, W)``, so that rotations do not shear images that are not square.
+        generator: source of the random numbers; by default torch's default generator, as for dropout.
 
     Returns:
-        ``(B, 2, 3)`` on the CPU: where each place of the result is read from in the image, in coordinates of -1 to 1.
+        ``(B, 2, 3)`` on the CPU: maps a position in the result to its position in the image, in coordinates of -1 to 1.
     """
     angle, shift_x, shift_y, zoom = torch.rand(4, count, generator=generator)
     angle = (2 * angle - 1) * math.radians(MAX_DEGREES)
     scale = 1 / (MIN_ZOOM + zoom * (MAX_ZOOM - MIN_ZOOM))
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     ratio = image_size[0] / image_size[1]
-    # The coordinates span 2, the image 1.
+    # The coordinates of an image span 2, and the shift is a fraction of the image.
     shift = 2 * MAX_SHIFT * torch.stack([2 * shift_x - 1, 2 * shift_y - 1])
     rows = (torch.stack([cosine, -sine * ratio, shift[0]], dim=1), torch.stack([sine / ratio, cosine, shift[1]], dim=1))
     return torch.stack(rows, dim=1)
 
 
 def warp(images: Tensor, affine: Tensor) -> Tensor:
-    """Return ``images (B, C, H, W)`` transformed by ``affine (B, 2, 3)``, bilinear; 0 where nothing is seen."""
+    """Return ``images (B, C, H, W)`` transformed by ``affine (B, 2, 3)``, bilinear; 0 outside of the image."""
     grid = _grid(affine.to(images), images)
     return functional.grid_sample(images, grid, align_corners=False)
 
@@ -48,10 +48,10 @@ def warp_back(maps: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         maps: ``(B, C, h, w)``.
-        affine: ``(B, 2, 3)`` that :func:`warp` was given.
+        affine: ``(B, 2, 3)``, the argument of :func:`warp`.
 
     Returns:
-        The maps where they were, and ``bool (B, h, w)``, which cells the transform has left in the image.
+        The maps at their original positions, and ``bool (B, h, w)``, the cells that the transform kept in the image.
     """
     affine = affine.to(maps)
     linear = torch.linalg.inv(affine[:, :, :2])

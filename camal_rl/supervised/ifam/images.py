@@ -1,4 +1,4 @@
-"""What goes into a network: images in [0, 1], checked and normalized."""
+"""The input of a network: images in [0, 1], checked and normalized."""
 
 from __future__ import annotations
 

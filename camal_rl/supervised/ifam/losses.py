@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 PROBABILITY_FLOOR = 1e-6
-"""Under logarithms: bounds their gradients."""
+"""Lower bound of probabilities in logarithms, which bounds their gradients."""
 
 
 def orthogonality_loss(features: Tensor) -> Tensor:
     """``mean over images and pairs (i, j) of (cos(f_i, f_j) - [i = j])^2``, in [0, 1].
 
     Args:
-        features: ``(B, K + 1, C)``, one vector for each part, background included.
+        features: ``(B, K + 1, C)``, one vector for each part, including the background.
     """
     unit = functional.normalize(features, dim=2)
     identity = torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
@@ -31,9 +31,9 @@ def equivariance_loss(maps: Tensor, returned: Tensor, visible: Tensor) -> Tensor
     The cosine is that of the two maps as vectors over the visible cells.
 
     Args:
-        maps: ``p (B, K + 1, h, w)``, of the images.
-        returned: ``q``, of the transformed images, brought back to where they were.
-        visible: ``bool (B, h, w)``, the cells that the transform has not moved out of the image.
+        maps: ``p (B, K + 1, h, w)``, the maps of the images.
+        returned: ``q``, the maps of the transformed images, transformed back.
+        visible: ``bool (B, h, w)``, the cells that the transform kept in the image.
     """
     kept = visible.unsqueeze(1)
     first = (maps[:, :-1] * kept).flatten(2)
@@ -44,7 +44,7 @@ def equivariance_loss(maps: Tensor, returned: Tensor, visible: Tensor) -> Tensor
 def presence_loss(maps: Tensor) -> Tensor:
     """``1 - mean over foreground parts of max over images and cells of p'_k``, in [0, 1].
 
-    ``p'`` is the mean over 3x3 cells, without padding: a single cell is no part.
+    ``p'`` is the mean over 3x3 cells, without padding, so that a single cell does not count as a part.
 
     Args:
         maps: ``(B, K + 1, h, w)`` with at least 3x3 cells.
@@ -55,8 +55,9 @@ def presence_loss(maps: Tensor) -> Tensor:
 def background_loss(maps: Tensor) -> Tensor:
     """``-mean over images of log(max over cells of r^2 p'_bg)``: every image has background near its border.
 
-    ``p'`` as in :func:`presence_loss`; ``r^2`` is the squared distance from the center of the grid of ``p'``, 1 in its
-    corners. 0 where a corner is all background; at most ``-log(PROBABILITY_FLOOR)``, where the gradient is 0.
+    ``p'`` is as in :func:`presence_loss`; ``r^2`` is the squared distance from the center of the grid of ``p'``, 1 in
+    its corners. The loss is 0 if a corner is entirely background. It is at most ``-log(PROBABILITY_FLOOR)``, where its
+    gradient is 0.
 
     Args:
         maps: ``(B, K + 1, h, w)`` with at least 4x4 cells.
@@ -75,5 +76,5 @@ def total_variation_loss(maps: Tensor) -> Tensor:
 
 
 def entropy_loss(maps: Tensor) -> Tensor:
-    """``-mean over images and cells of sum_k p_k log p_k``, in [0, log(K + 1)]: each patch belongs to one part."""
+    """``-mean over images and cells of sum_k p_k log p_k``, in [0, log(K + 1)]; 0 if each patch belongs to one part."""
     return torch.special.entr(maps.clamp_min(PROBABILITY_FLOOR)).sum(dim=1).mean()

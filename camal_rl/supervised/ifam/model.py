@@ -1,4 +1,4 @@
-"""iFAM, both stages together."""
+"""The iFAM classifier, with both stages."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from camal_rl.supervised.ifam.weights import IfamWeights, ifam_weights
 from camal_rl.supervised.model_protocols import TrainingLosses
 
 SMALLEST_GRID = 4
-"""Patches in a row or column that the presence of background needs."""
+"""Smallest number of patches in a row or column, needed by the loss on the background."""
 
 
 class Ifam(nn.Module):
-    """Inherently faithful attention maps (arXiv 2506.08915): stage 1 chooses patches, stage 2 classifies by them alone.
+    """Inherently faithful attention maps (arXiv 2506.08915): stage 1 chooses patches, stage 2 classifies only by them.
 
-    Given the mask, nothing outside it can change the prediction: there the patches' tokens are replaced by zeros, and
-    in every block of stage 2 they are no keys. Stage 1 sees the whole image when it chooses. An image whose mask is
-    empty is classified from the class token alone, which is the same prediction for all such images.
+    For a given mask, patches outside the mask cannot change the prediction: their tokens are replaced by zeros and are
+    not keys in any block of stage 2. Stage 1 sees the whole image when it chooses. An image with an empty mask is
+    classified from the class token alone, so the prediction is the same for all such images.
 
     Attributes:
         cam_layer: the first normalization of stage 2's last block.
@@ -62,12 +62,12 @@ class Ifam(nn.Module):
         self.prefix_tokens = 1
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(B, K)`` of images ``(B, 3, H, W)`` in [0, 1]; without noise, also in training mode."""
+        """Return logits ``(B, K)`` of images ``(B, 3, H, W)`` in [0, 1]; without noise, even in training mode."""
         return self.predict_with_mask(images, self.foreground_mask(images))
 
     @torch.no_grad()
     def foreground_mask(self, images: Tensor) -> Tensor:
-        """Return stage 1's choice, ``bool (B, h, w)``: a foreground part is nearer than the background."""
+        """Return stage 1's choice ``bool (B, h, w)``: patches nearer to a foreground part than to the background."""
         return foreground_mask(self.stage1.part_logits(self.normalize(images))[0])
 
     def built_in_attention(self, images: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Ifam(nn.Module):
 
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
-            mask: ``bool (B, h, w)``, the patches that may be seen.
+            mask: ``bool (B, h, w)``, the patches that stage 2 may see.
 
         Raises:
             TypeError: the mask is not boolean.
@@ -91,24 +91,24 @@ class Ifam(nn.Module):
             raise ValueError(f"mask must be {(len(images), *self.token_grid)}, (B, h, w), got {tuple(mask.shape)}")
         kept = mask.flatten(1)
         patches = self.stage2.embed(self.normalize(images))
-        # Zeros, and not just no attention: 0 times a NaN or an infinity outside the mask would still be seen.
+        # Masked attention alone is not enough, since 0 times NaN or infinity is NaN.
         patches = torch.where(kept.unsqueeze(2), patches, torch.zeros_like(patches))
         return self._classify(patches, kept.to(patches.dtype))
 
     def training_losses(self, images: Tensor, labels: Tensor, progress: float = 1.0) -> TrainingLosses:
         """Return the prediction and the weighted losses of a batch.
 
-        In training mode the mask is drawn (:func:`camal_rl.supervised.ifam.parts.sampled_mask`), and the loss of stage
-        2 reaches stage 1 through it; parts drop out of stage 1's prediction and of the mask.
+        In training mode the mask is drawn at random (:func:`camal_rl.supervised.ifam.parts.sampled_mask`), and the
+        loss of stage 2 reaches stage 1 through the mask. Parts drop out of stage 1's prediction and of the mask.
 
-        While ``progress < warmup``, classes come before parts: with ``u = progress / warmup``, all losses but the two
-        cross-entropies count ``u`` times their weight, and in training mode stage 2 sees an image as a whole with
+        While ``progress < warmup``, training emphasizes classes over parts. With ``u = progress / warmup``, all losses
+        except the two cross-entropies are multiplied by ``u``. In training mode stage 2 sees the whole image with
         probability ``1 - u``, without a gradient to stage 1.
 
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
             labels: ``int64 (B,)``.
-            progress: share of training that is done, in [0, 1].
+            progress: the finished share of training, in [0, 1].
         """
         pixels = self.normalize(images)
         warmth = min(progress / self.warmup, 1.0) if self.warmup else 1.0
@@ -170,25 +170,25 @@ def build_ifam(
     warmup: float = 0.4,
     weights: IfamWeights | Mapping[str, float] | None = None,
 ) -> Ifam:
-    """Build an :class:`Ifam` from scratch, with the same size of transformer in both stages.
+    """Build an untrained :class:`Ifam` with transformers of the same size in both stages.
 
     Args:
         num_classes: number of classes.
         image_size: ``(H, W)``, a multiple of the patch size, with at least 4 patches each way.
         patch_size: side of a patch in pixels.
         dim: width of the tokens, a multiple of ``heads``.
-        depth: blocks in each stage.
-        heads: attention heads.
-        parts: K, foreground parts.
-        temperature: of the Gumbel-softmax.
+        depth: number of blocks in each stage.
+        heads: number of attention heads.
+        parts: number K of foreground parts.
+        temperature: temperature of the Gumbel-softmax, above 0.
         part_dropout: probability that a part drops out of stage 1's prediction.
         mask_dropout: probability that a part drops out of an image's mask, in training.
-        warmup: share of training in which classes come before parts (:meth:`Ifam.training_losses`); 0 for none.
-        weights: of the losses, or those that differ from :class:`IfamWeights`' defaults.
+        warmup: share of training, in [0, 1), that emphasizes classes over parts (:meth:`Ifam.training_losses`).
+        weights: weights of the losses; a mapping changes some of the defaults of :class:`IfamWeights`.
 
     Raises:
-        TypeError: weights that are no numbers.
-        ValueError: sizes that do not fit, probabilities or a warm-up outside [0, 1), or unknown weights.
+        TypeError: a weight is not a number.
+        ValueError: sizes do not fit, a probability or the warm-up is not in [0, 1), or a weight is unknown or negative.
     """
     _check_grid(check_vit(image_size, patch_size, dim, depth, heads))
     _check_numbers(parts, temperature, part_dropout, mask_dropout, warmup)
@@ -210,4 +210,4 @@ def _check_numbers(parts: int, temperature: float, part_dropout: float, mask_dro
     if not (0 <= part_dropout < 1 and 0 <= mask_dropout < 1):
         raise ValueError(f"part_dropout and mask_dropout must be in [0, 1), got {part_dropout} and {mask_dropout}")
     if not 0 <= warmup < 1:
-        raise ValueError(f"warmup is a share of training, in [0, 1), got {warmup}")
+        raise ValueError(f"warmup must be a share of training in [0, 1), got {warmup}")

@@ -1,4 +1,4 @@
-"""Stage 1 of iFAM: a vision transformer over the whole image, and prototypes that share its patches out."""
+"""Stage 1 of iFAM: a vision transformer over the whole image, and prototypes to which its patches are assigned."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional
 from camal_rl.supervised.ifam.vit import MaskedViT
 
 PART_STD = 0.02
-"""Of the part classifiers' initial weights."""
+"""Standard deviation of the initial weights of the part classifiers."""
 
 
 class Parts(NamedTuple):
-    """What stage 1 finds in a batch; the last of the K + 1 parts is the background.
+    """Output of stage 1 for a batch; the last of the K + 1 parts is the background.
 
     Attributes:
         part_logits: ``(B, K + 1, h, w)``, negative squared distances to the prototypes.
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
 
 class PartStage(nn.Module):
-    """Patches go to the nearest of K foreground prototypes and one background prototype; every part classifies."""
+    """Assigns patches to K foreground prototypes and one background prototype; every foreground part classifies."""
 
     def __init__(
         self, vit: MaskedViT, num_classes: int, *, parts: int, temperature: float, part_dropout: float
@@ -41,7 +41,7 @@ class PartStage(nn.Module):
         self.vit = vit
         self.temperature = temperature
         self.part_dropout = part_dropout
-        # Prototypes of about unit length: the patches, normalized, are at different but not decisive distances.
+        # About unit length, so that the distances to normalized patches differ, but not too much.
         self.prototypes = nn.Parameter(torch.randn(parts + 1, dim) * dim**-0.5)
         self.scale = nn.Parameter(torch.ones(parts + 1, dim))
         self.shift = nn.Parameter(torch.zeros(parts + 1, dim))
@@ -68,7 +68,7 @@ class PartStage(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Return the mean over the foreground parts of ``W_k f_k`` for ``features (B, K + 1, C)``.
 
-        In training mode whole parts drop out, and the others count for more.
+        In training mode whole parts drop out, and the others are scaled up.
         """
         kept = functional.dropout1d(features[:, :-1], self.part_dropout, self.training)
         return torch.einsum("bkc,knc->bn", kept, self.classifiers) / len(self.classifiers)
@@ -78,9 +78,9 @@ class PartStage(nn.Module):
 
 
 def part_maps(part_logits: Tensor, temperature: float, *, noisy: bool) -> Tensor:
-    """Return the soft assignment ``(B, K + 1, h, w)`` of each patch: softmax, with Gumbel noise where ``noisy``.
+    """Return the soft assignment ``(B, K + 1, h, w)`` of each patch: softmax, with Gumbel noise if ``noisy``.
 
-    The noise (Jang et al. 2017, arXiv 1611.01144) comes from torch's default generator, as that of dropout does.
+    The noise (Jang et al. 2017, arXiv 1611.01144) comes from torch's default generator, as in dropout.
     """
     logits = part_logits.float() if part_logits.dtype != torch.float64 else part_logits
     if noisy:
@@ -95,22 +95,22 @@ def part_features(tokens: Tensor, maps: Tensor) -> Tensor:
 
 
 def foreground_mask(part_logits: Tensor) -> Tensor:
-    """Return ``bool (B, h, w)``: where the best foreground logit is above that of the background."""
+    """Return ``bool (B, h, w)``: where the largest foreground logit is above that of the background."""
     return part_logits[:, :-1].amax(dim=1) > part_logits[:, -1]
 
 
 def sampled_mask(part_logits: Tensor, temperature: float, mask_dropout: float) -> Tensor:
     """Draw a mask for training: a two-way hard Gumbel-softmax, foreground against background.
 
-    With ``f`` the largest logit of the foreground parts that do not drop out and ``b`` that of the background, the soft
-    mask is ``sigma((f - b + g) / temperature)``, ``g`` the difference of two Gumbel variables, which is logistic. The
-    result is 1 where that is above a half and 0 elsewhere, exactly; gradients are those of the soft mask
+    The soft mask is ``sigma((f - b + g) / temperature)``, where ``f`` is the largest logit of the foreground parts that
+    do not drop out, ``b`` that of the background, and ``g`` the difference of two Gumbel variables, which is logistic.
+    The result is exactly 1 where the soft mask is above .5, and 0 elsewhere; gradients are those of the soft mask
     (straight-through, arXiv 1611.01144). An image whose parts all drop out has an empty mask.
 
     Args:
         part_logits: ``(B, K + 1, h, w)``.
-        temperature: of the softmax, above 0.
-        mask_dropout: probability that a part is left out of an image's mask.
+        temperature: temperature of the softmax, above 0.
+        mask_dropout: probability that a part drops out of an image's mask.
 
     Returns:
         ``(B, h, w)`` in {0, 1}.
@@ -124,9 +124,9 @@ def sampled_mask(part_logits: Tensor, temperature: float, mask_dropout: float) -
 
 
 def straight_through(soft: Tensor) -> Tensor:
-    """Return 1 where ``soft`` is above a half and 0 elsewhere, with the gradient of ``soft``.
+    """Return 1 where ``soft`` is above .5 and 0 elsewhere, with the gradient of ``soft``.
 
-    ``soft + (hard - soft)`` is exact: a number and its negative cancel, and for numbers from a half to 1 the
+    ``soft + (hard - soft)`` is exact: a number and its negative cancel, and for numbers from .5 to 1 the
     difference to 1 has no rounding error.
     """
     hard = (soft > 0.5).to(soft.dtype)

@@ -1,4 +1,4 @@
-"""From patches of pixels to tokens."""
+"""Embeds patches of pixels as tokens."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SMALLEST_VARIANCE = 1e-3
-"""Added to a patch's variance: for images of :class:`~camal_rl.supervised.ifam.images.Normalize`, steps of less than
-2 of 255 gray levels are not blown up to full contrast."""
+"""Added to a patch's variance, so that steps of less than 2 of 255 gray levels are not amplified to full contrast (for
+images of :class:`~camal_rl.supervised.ifam.images.Normalize`)."""
 
 
 class PatchEmbedding(nn.Module):
-    """Pattern and color of each patch apart: ``t = W_2 GELU(W_1 z) + V mean``, with biases.
+    """Embeds pattern and color of each patch separately: ``t = W_2 GELU(W_1 z) + V mean``, with biases.
 
     ``z = (x - mean) / sqrt(var + SMALLEST_VARIANCE)``, with the mean of each channel over the patch and one variance
-    for all channels. So the pattern does not depend on how strong and on how bright a patch is, which a linear
-    embedding has to learn from examples of every color. A patch of one color has ``z = 0``. Patches are embedded
-    one by one: a token depends on the pixels of its own patch and on no others.
+    for all channels. The pattern therefore does not depend on a patch's contrast and brightness; a linear embedding has
+    to learn this from examples of every color. A patch of one color has ``z = 0``. A token depends only on the pixels
+    of its own patch.
     """
 
     def __init__(self, patch_size: int, dim: int) -> None:

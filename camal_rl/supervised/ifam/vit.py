@@ -1,4 +1,4 @@
-"""A vision transformer whose attention can leave patches out, differentiably in the choice."""
+"""A vision transformer whose attention can leave out patches, with a gradient for the choice."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.nn import functional
 from camal_rl.supervised.ifam.patches import PatchEmbedding
 
 EXPONENT_LIMIT = 10.0
-"""Bounds the score of a left-out key relative to the largest one kept, and with it the gradient of the choice."""
+"""Largest excess of a left-out key's score over the largest kept one; bounds the gradient of the choice."""
 
 
 def masked_softmax(scores: Tensor, keep: Tensor) -> Tensor:
     r"""Softmax over the keys that are kept: ``a_j = m_j exp(s_j) / sum_k m_k exp(s_k)``.
 
-    With ``m`` of zeros and ones this is the softmax over the kept keys, the others get exactly 0. It is also
-    differentiable in ``m``: ``d a / d m_j`` at ``m_j = 0`` says what taking key ``j`` in would change, which is how a
-    straight-through mask learns from the network behind it. (The logarithm of a mask as a bias has an infinite
-    derivative there, a boolean mask none.)
+    If ``m`` is zeros and ones, this is the softmax over the kept keys, and the others get exactly 0. It is also
+    differentiable in ``m``: ``d a / d m_j`` at ``m_j = 0`` is the effect of including key ``j``, from which a
+    straight-through mask learns. (The logarithm of a mask as a bias has an infinite derivative there, and a boolean
+    mask has none.)
 
     Args:
         scores: ``(..., N)``.
@@ -37,7 +37,7 @@ def check_vit(image_size: tuple[int, int], patch_size: int, dim: int, depth: int
     """Check the sizes of a vision transformer and return its grid of patches ``(h, w)``.
 
     Raises:
-        ValueError: sizes that are not positive, or do not divide.
+        ValueError: a size is not positive, or not a multiple of another one as required.
     """
     if min(patch_size, dim, depth, heads) < 1:
         raise ValueError(
@@ -62,7 +62,7 @@ class MaskedAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, keep: Tensor | None) -> Tensor:
-        """Return ``(B, N, C)`` of ``tokens (B, N, C)``; ``keep (B, N)`` in {0, 1}, None for all of them."""
+        """Return ``(B, N, C)`` of ``tokens (B, N, C)``; ``keep (B, N)`` in {0, 1}, None keeps all."""
         batch, count, dim = tokens.shape
         qkv = self.qkv(tokens).view(batch, count, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -89,7 +89,7 @@ class MaskedBlock(nn.Module):
 
 
 class MaskedViT(nn.Module):
-    """Patches, positions, a class token and blocks.
+    """A vision transformer: patch embedding, class token, positions and blocks.
 
     Attributes:
         grid: ``(h, w)`` patches.
@@ -119,8 +119,8 @@ class MaskedViT(nn.Module):
 
         Args:
             patches: ``(B, h w, C)`` of :meth:`embed`.
-            keep: ``(B, h w)`` in {0, 1}, the patches that others may attend to; None for all. The class token
-                always stays.
+            keep: ``(B, h w)`` in {0, 1}, the patches that others may attend to; None keeps all. The class token
+                is always kept.
         """
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1).to(patches.dtype), patches], dim=1)
         tokens = tokens + self.positions

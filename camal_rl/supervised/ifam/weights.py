@@ -15,13 +15,13 @@ class IfamWeights:
 
     Attributes:
         stage1: cross-entropy of the mean of the parts' predictions.
-        stage2: cross-entropy of the prediction.
-        orthogonality: of the parts' features.
-        equivariance: of the part maps under affine transforms; 0 saves the second run of stage 1.
-        presence: of each part somewhere in the batch.
+        stage2: cross-entropy of the final prediction.
+        orthogonality: orthogonality of the parts' features.
+        equivariance: equivariance of the part maps under affine transforms; 0 saves the second run of stage 1.
+        presence: presence of each part somewhere in the batch.
         background: presence of background near the border of each image.
-        total_variation: of the part maps.
-        entropy: of each patch's parts.
+        total_variation: total variation of the part maps.
+        entropy: entropy of each patch's assignment to parts.
     """
 
     stage1: float = 1.0
@@ -34,7 +34,7 @@ class IfamWeights:
     entropy: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse weights that are not numbers of at least 0."""
+        """Raise a TypeError or ValueError unless every weight is a finite number of at least 0."""
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"iFAM's weight {name!r} must be a number, got {value!r}")
@@ -43,11 +43,11 @@ class IfamWeights:
 
 
 def ifam_weights(weights: IfamWeights | Mapping[str, float] | None) -> IfamWeights:
-    """Return the weights that a configuration asks for; those that it does not name keep their default.
+    """Return the weights of a configuration; omitted ones have their default.
 
     Raises:
-        TypeError: neither weights nor a mapping, or a value that is not a number.
-        ValueError: an unknown name, or a negative weight.
+        TypeError: the argument is neither weights nor a mapping, or a value is not a number.
+        ValueError: a name is unknown, or a weight is negative or not finite.
     """
     if isinstance(weights, IfamWeights):
         return weights

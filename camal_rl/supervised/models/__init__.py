@@ -1,4 +1,4 @@
-"""Image classifiers by name, each with the layer whose maps are looked at by default."""
+"""Image classifiers by name, each with a default layer for maps."""
 
 from camal_rl.supervised.models.build import build_model, model_names
 

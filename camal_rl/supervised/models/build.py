@@ -1,4 +1,4 @@
-"""Classifiers by name."""
+"""Builds image classifiers by name."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ _FAMILIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names that :func:`build_model` takes, with ``<...>`` for what the user fills in."""
+    """Return the names that :func:`build_model` takes, with ``<...>`` as placeholders."""
     return (*_NAMED, "transformers:<folder>", "torchvision:<name>", "timm:<name>")
 
 
 def build_model(name: str, num_classes: int, image_size: int | tuple[int, int], **options: Any) -> nn.Module:
     """Build a classifier: float images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, num_classes)``.
 
-    Every model normalizes its images itself and has ``cam_layer``, the dotted name of the layer for maps. Where that
-    layer gives tokens, the model has ``token_grid``, ``(h, w)``, and ``prefix_tokens``, the number of tokens before
-    the patches. All can be differentiated twice, so that maps can be trained on.
+    Every model normalizes its images itself and has ``cam_layer``, the dotted name of the layer for maps. If the output
+    of that layer is tokens, the model also has ``token_grid``, ``(h, w)``, and ``prefix_tokens``, the number of tokens
+    before the patches. All models have second derivatives, so that maps can be trained.
 
     Args:
-        name: ``compact``, ``resnet``, ``vit`` and ``ifam`` are built from scratch; ``transformers:<folder>`` is read
-            from a local folder; ``torchvision:<name>`` and ``timm:<name>`` need that library.
+        name: ``compact``, ``resnet``, ``vit`` and ``ifam`` are built untrained; ``transformers:<folder>`` is read from
+            a local folder; ``torchvision:<name>`` and ``timm:<name>`` need that library.
         num_classes: number of classes, at least 2.
         image_size: ``(H, W)``, or the side of a square.
-        options: what the model's builder takes: ``width``, ``halvings``; ``channels``, ``depths``, ``stem_pooling``;
-            ``patch_size``, ``dim``, ``depth``, ``heads`` and, for ``ifam``, ``parts``, ``temperature``,
-            ``part_dropout``, ``mask_dropout``, ``weights``; ``pretrained`` for the two libraries.
+        options: options of the model: ``width``, ``halvings`` of ``compact``; ``channels``, ``depths``,
+            ``stem_pooling`` of ``resnet``; ``patch_size``, ``dim``, ``depth``, ``heads`` of ``vit`` and ``ifam``;
+            ``parts``, ``temperature``, ``part_dropout``, ``mask_dropout``, ``warmup``, ``weights`` of ``ifam``;
+            ``pretrained`` of ``torchvision`` and ``timm``.
 
     Raises:
-        ImportError: a library is missing; the message holds the line that installs it.
-        TypeError: an unknown option, or a value of the wrong type.
-        ValueError: an unknown name, or sizes that do not fit.
+        ImportError: a library is missing; the message contains the install command.
+        TypeError: an option is unknown, or a value has the wrong type.
+        ValueError: the name is unknown, or sizes do not fit.
     """
     size = _checked_size(image_size)
     _check_integer("num_classes", num_classes, 2)
@@ -59,12 +60,12 @@ def build_model(name: str, num_classes: int, image_size: int | tuple[int, int], 
     if family in _FAMILIES and variant:
         _check_options(name, _FAMILIES[family], options)
         return _FAMILIES[family](variant, num_classes, size, **options)
-    hint = f"something must follow the colon of {family}:; " if family in _FAMILIES else did_you_mean(family, known)
+    hint = f"a name must follow {family}:; " if family in _FAMILIES else did_you_mean(family, known)
     raise ValueError(f"unknown model {name!r}; {hint}the models are {', '.join(model_names())}")
 
 
 def _check_options(name: str, builder: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
-    """Refuse options that the builder does not know, and values of another type than its default."""
+    """Raise a TypeError for an unknown option, or a value of another type than the option's default."""
     parameters = inspect.signature(builder).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     for option, value in options.items():

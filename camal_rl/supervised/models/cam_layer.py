@@ -19,9 +19,9 @@ class CamLayer(NamedTuple):
     """A layer for maps.
 
     Attributes:
-        name: dotted, as ``network.get_submodule`` takes it.
-        token_grid: ``(h, w)`` where the output is tokens, None where it is ``(B, C, h, w)`` or ``(B, h, w, C)``.
-        prefix_tokens: class and register tokens before the patches.
+        name: dotted name, for ``network.get_submodule``.
+        token_grid: ``(h, w)`` if the output is tokens, None if it is ``(B, C, h, w)`` or ``(B, h, w, C)``.
+        prefix_tokens: number of class and register tokens before the patches.
     """
 
     name: str
@@ -30,15 +30,15 @@ class CamLayer(NamedTuple):
 
 
 def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
-    """Return the last layer whose output has positions, most of which reach the prediction.
+    """Return the last layer whose output has positions, most of which affect the prediction.
 
-    A convolutional network gives its last feature map, channels first or last. A vision transformer that reads its
-    class token gives the first normalization of its last block: after that block's attention the patches no longer
-    matter. Of layers that give tokens only normalizations count. The head's weights are left out of the test: some
-    libraries start at zero.
+    In a convolutional network this is the last feature map, channels first or last. In a vision transformer that
+    classifies by its class token it is the first normalization of the last block, since the other tokens have no effect
+    after that block's attention. Of layers with tokens as output, only normalizations are considered. The test
+    excludes the weights of the head, which some libraries initialize to zero.
 
     Args:
-        network: maps images ``(B, 3, H, W)`` to logits; modes and ``.grad`` fields stay as they are.
+        network: maps images ``(B, 3, H, W)`` to logits; training modes and ``.grad`` do not change.
         image_size: ``(H, W)``.
 
     Raises:
@@ -49,7 +49,7 @@ def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
     logits = logits_of(trace.output)
     generator = torch.Generator().manual_seed(0)
     score_of = _head_input(trace.calls, logits)
-    # A random projection: the plain sum of a normalized vector is constant.
+    # A random projection, since the plain sum of a normalized vector is constant.
     with recording_gradients():
         score = (score_of * torch.randn(score_of.shape, generator=generator).to(score_of)).sum()
     candidates = [
@@ -62,19 +62,19 @@ def find_cam_layer(network: nn.Module, image_size: tuple[int, int]) -> CamLayer:
         if layout is not None and gradient is not None and _reaches(gradient, layout):
             return CamLayer(layout.layer, layout.token_grid, layout.prefix_tokens)
     raise ValueError(
-        f"found no layer for maps in {type(network).__name__}: none gives (B, C, h, w), (B, h, w, C) or tokens that "
-        "reach the prediction; name a layer yourself"
+        f"found no layer for maps in {type(network).__name__}: no output is (B, C, h, w), (B, h, w, C) or tokens that "
+        "affect the prediction; give the name of a layer"
     )
 
 
 def _head_input(calls: Sequence[LayerCall], logits: Tensor) -> Tensor:
-    """Return what the last linear layer on whole images was given, or the logits where there is none."""
+    """Return the input of the last linear layer on whole images, or the logits if there is none."""
     inputs = [each.input for each in calls if isinstance(each.module, nn.Linear) and each.input is not None]
     return next((given for given in reversed(inputs) if given.dim() == 2 and given.requires_grad), logits)
 
 
 def _layout(trace: LayerTrace, index: int) -> FeatureLayout | None:
-    """Return the layout of an output of more than one position, ``None`` where it is none to make maps of."""
+    """Return the layout of an output with more than one position, ``None`` if it is not suitable for maps."""
     _, module, _, output = trace.calls[index]
     if output is None or output.dim() == 2 or (output.dim() == 3 and "norm" not in type(module).__name__.lower()):
         return None
@@ -86,12 +86,12 @@ def _layout(trace: LayerTrace, index: int) -> FeatureLayout | None:
 
 
 def _positions(tensor: Tensor, layout: FeatureLayout) -> Tensor:
-    """Return a layer's output, or the gradient there, as ``(B, h, w, C)``."""
+    """Return a layer's output or its gradient as ``(B, h, w, C)``."""
     if layout.token_grid is not None:
         return tensor[:, layout.prefix_tokens :].unflatten(1, layout.token_grid)
     return tensor if layout.channels_last else tensor.permute(0, 2, 3, 1)
 
 
 def _reaches(gradient: Tensor, layout: FeatureLayout) -> bool:
-    """Return whether most positions have a gradient."""
+    """Return whether most positions have a gradient that is not zero."""
     return _positions(gradient, layout).abs().amax(dim=3).gt(0).float().mean().item() > 0.5

@@ -21,11 +21,11 @@ NO_OPTIONS: Mapping[str, bool] = MappingProxyType({})
 
 
 class ImageClassifier(nn.Module):
-    """A network of some library behind the interface of ours.
+    """A network of another library with the common interface.
 
     Attributes:
-        cam_layer: dotted name of the layer whose output ``(B, C, h, w)`` maps are made of by default.
-        call_options: what the network is called with beside the images.
+        cam_layer: dotted name of the default layer for maps, whose output is ``(B, C, h, w)``.
+        call_options: arguments of the network's forward pass besides the images.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ImageClassifier(nn.Module):
 
 
 class TokenClassifier(ImageClassifier):
-    """An :class:`ImageClassifier` whose ``cam_layer`` gives tokens ``(B, prefix + h w, C)``, row by row.
+    """An :class:`ImageClassifier` whose ``cam_layer`` has tokens ``(B, prefix + h w, C)`` as output, row by row.
 
     Attributes:
         token_grid: ``(h, w)``.
@@ -69,7 +69,7 @@ class TokenClassifier(ImageClassifier):
 def classifier_around(
     network: nn.Module, normalize: Normalize, layer: CamLayer, call_options: Mapping[str, bool] = NO_OPTIONS
 ) -> ImageClassifier:
-    """Return ``network`` with ``normalize`` before it and ``layer`` as the one for maps."""
+    """Return ``network`` with ``normalize`` before it and ``layer`` as its layer for maps."""
     if layer.token_grid is None:
         return ImageClassifier(network, normalize, layer.name, call_options)
     return TokenClassifier(
@@ -83,14 +83,14 @@ def probed_classifier(
     image_size: tuple[int, int],
     call_options: Mapping[str, bool] = NO_OPTIONS,
 ) -> ImageClassifier:
-    """As :func:`classifier_around`, for a network of unknown architecture: a trial run finds the layer."""
+    """Like :func:`classifier_around`, for a network of unknown architecture: a trial run finds the layer."""
     layer = find_cam_layer(ImageClassifier(network, normalize, "", call_options), image_size)
     inner = layer._replace(name=layer.name.removeprefix("network."))
     return classifier_around(network, normalize, inner, call_options)
 
 
 def _differentiable_attention() -> AbstractContextManager[None]:
-    """Keep to attention that can be differentiated twice: the fused kernels have no second derivative."""
+    """Select attention that can be differentiated twice; the fused kernels have no second derivative."""
     return cast(
         "AbstractContextManager[None]", sdpa_kernel(SDPBackend.MATH) if torch.is_grad_enabled() else nullcontext()
     )

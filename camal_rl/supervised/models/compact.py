@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from camal_rl.supervised.ifam.images import Normalize
 
 GROUPS = 8
-"""Of the group normalization: unlike batch normalization it mixes no samples, so that maps are exact."""
+"""Groups of the group normalization, which does not mix samples like batch normalization, so that maps are exact."""
 
 
 class CompactClassifier(nn.Module):
     """3x3 convolutions with group normalization, global average pooling and a linear head.
 
-    The channels double with each halving of the resolution; two more convolutions at the last resolution widen
-    the receptive field. At the defaults 64x64 images give a map of 16x16.
+    The channels double with each halving of the resolution. Two more convolutions at the last resolution enlarge the
+    receptive field. With the defaults, 64x64 images have a map of 16x16 cells.
 
     Attributes:
         cam_layer: ``"features"``, the last feature map.
@@ -50,7 +50,7 @@ def compact(num_classes: int, image_size: tuple[int, int], *, width: int = 16, h
         halvings: how often the resolution halves: 2 gives 16x16 for 64x64 images, 3 gives 8x8.
 
     Raises:
-        ValueError: a width that the groups do not divide, or more halvings than the image has room for.
+        ValueError: the width is not a multiple of 8, or the image is too small for the halvings.
     """
     if width < GROUPS or width % GROUPS:
         raise ValueError(f"width must be a positive multiple of {GROUPS}, got {width}")

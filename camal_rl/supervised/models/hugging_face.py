@@ -35,18 +35,18 @@ def resnet(
     depths: Sequence[int] = (1, 1, 1),
     stem_pooling: bool = False,
 ) -> ImageClassifier:
-    """Build a ResNet with basic blocks; at the defaults 64x64 images give a map of 8x8.
+    """Build a ResNet with basic blocks; with the defaults, 64x64 images have a map of 8x8 cells.
 
     Args:
         num_classes: number of classes.
         image_size: ``(H, W)``.
-        channels: of each stage; each stage but the first halves the resolution.
+        channels: number of channels of each stage; each stage but the first halves the resolution.
         depths: number of blocks of each stage.
         stem_pooling: whether the first layers halve the resolution twice, as in the published networks for
-            224x224, and not once.
+            224x224, instead of once.
 
     Raises:
-        ValueError: stages that do not match, or an image that is too small for them.
+        ValueError: the numbers of stages differ, or the image is too small for them.
     """
     _check_stages(image_size, channels, depths, halvings=len(channels) + int(stem_pooling))
     transformers = _transformers()
@@ -74,8 +74,8 @@ def vit(
 ) -> ImageClassifier:
     """Build a vision transformer that classifies by its class token.
 
-    Its layer for maps is the first normalization of the last block: what comes after that block's attention reaches
-    the prediction through the class token alone, so that maps of it would be zero.
+    Its layer for maps is the first normalization of the last block. After that block's attention, only the class token
+    affects the prediction, so maps of later layers would be zero.
 
     Args:
         num_classes: number of classes.
@@ -83,10 +83,10 @@ def vit(
         patch_size: side of a patch in pixels.
         dim: width of the tokens, a multiple of ``heads``.
         depth: number of blocks.
-        heads: attention heads.
+        heads: number of attention heads.
 
     Raises:
-        ValueError: sizes that do not divide.
+        ValueError: a size is not a multiple of another one as required.
     """
     grid = check_vit(image_size, patch_size, dim, depth, heads)
     transformers = _transformers()
@@ -105,10 +105,10 @@ def vit(
 
 
 def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> ImageClassifier:
-    """Read a classifier from a folder that ``save_pretrained`` wrote; nothing is downloaded.
+    """Read a classifier from a folder written by ``save_pretrained``; nothing is downloaded.
 
-    The head is kept where it has ``num_classes`` outputs and is new otherwise. Images are normalized as
-    ``preprocessor_config.json`` says, with ImageNet's mean and standard deviation where the folder has none.
+    The head is kept if it has ``num_classes`` outputs, and is new otherwise. Images are normalized as in
+    ``preprocessor_config.json``, or by ImageNet's mean and standard deviation if the folder has none.
 
     Args:
         folder: path of the folder.
@@ -116,7 +116,7 @@ def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> I
         image_size: ``(H, W)``.
 
     Raises:
-        ValueError: there is no model in the folder, none that classifies images, or one whose weights are not in
+        ValueError: the folder contains no model, its model does not classify images, or its weights are not in
             safetensors.
     """
     path = Path(folder)
@@ -128,7 +128,7 @@ def from_folder(folder: str, num_classes: int, image_size: tuple[int, int]) -> I
             num_labels=num_classes,
             ignore_mismatched_sizes=True,
             local_files_only=True,
-            # Neither pickled weights nor code that lies in the folder.
+            # Load neither pickled weights nor code from the folder.
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation=ATTENTION,
@@ -146,19 +146,19 @@ def _check_stages(image_size: tuple[int, int], channels: Sequence[int], depths: 
         )
     if min(image_size) >> halvings < 2:
         raise ValueError(
-            f"{len(channels)} stages leave less than 2x2 of images of {image_size[0]}x{image_size[1]}; use fewer"
+            f"images of {image_size[0]}x{image_size[1]} are too small for {len(channels)} stages; use fewer stages"
         )
 
 
 def _folder_normalize(path: Path) -> Normalize:
-    """Return the normalization that a folder asks for."""
+    """Return the normalization in a folder's configuration."""
     file = path / "preprocessor_config.json"
     settings = json.loads(read_utf8(file)) if file.is_file() else {}
     return Normalize(settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD))
 
 
 def _size_options(network: Any, image_size: tuple[int, int]) -> dict[str, bool]:
-    """Return what a model must be called with for images of another size than it was made for."""
+    """Return the arguments that a model needs for images of another size than its own."""
     own = getattr(network.config, "image_size", image_size)
     own = (own, own) if isinstance(own, int) else tuple(own)
     interpolates = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
@@ -166,7 +166,7 @@ def _size_options(network: Any, image_size: tuple[int, int]) -> dict[str, bool]:
 
 
 def _transformers() -> Any:
-    """Import the library on use."""
+    """Import the library when it is needed."""
     try:
         import transformers
     except ImportError as error:

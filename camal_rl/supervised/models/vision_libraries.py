@@ -1,4 +1,4 @@
-"""Classifiers of torchvision and timm, for those who have them: neither is among our dependencies."""
+"""Classifiers of torchvision and timm, which are not dependencies of this package."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def torchvision_model(
     """Build ``torchvision.models.get_model(name)`` with ``num_classes`` outputs.
 
     Args:
-        name: as torchvision calls it.
+        name: name of the model in torchvision.
         num_classes: number of classes.
         image_size: ``(H, W)``.
-        pretrained: start from torchvision's default weights, with a new head where the number of classes differs.
-            torchvision downloads them where they are not in its cache.
+        pretrained: start from torchvision's default weights, with a new head if the number of classes differs.
+            torchvision downloads them if they are not in its cache.
 
     Raises:
         ImportError: torchvision is not installed.
-        ValueError: unknown name, or a network without a linear head to replace.
+        ValueError: the name is unknown, or the network has no linear head to replace.
     """
     models = _library("torchvision.models", "torchvision")
     _check_name("torchvision", name, models.list_models())
@@ -48,17 +48,17 @@ def torchvision_model(
 def timm_model(
     name: str, num_classes: int, image_size: tuple[int, int], *, pretrained: bool = False
 ) -> ImageClassifier:
-    """Build ``timm.create_model(name)`` with ``num_classes`` outputs, normalized as its configuration says.
+    """Build ``timm.create_model(name)`` with ``num_classes`` outputs, normalized as in its configuration.
 
     Args:
-        name: as timm calls it.
+        name: name of the model in timm.
         num_classes: number of classes.
         image_size: ``(H, W)``.
-        pretrained: start from timm's weights, which timm downloads where they are not in its cache.
+        pretrained: start from timm's weights, which timm downloads if they are not in its cache.
 
     Raises:
         ImportError: timm is not installed.
-        ValueError: unknown name.
+        ValueError: the name is unknown.
     """
     timm = _library("timm", "timm")
     # "resnet18.a1_in1k" is the architecture resnet18 with the weights a1_in1k.
@@ -66,7 +66,7 @@ def timm_model(
     try:
         network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, img_size=image_size)
     except TypeError as error:
-        # Convolutional networks take any size and have no such option.
+        # Convolutional networks accept any size and do not have this option.
         if "img_size" not in str(error):
             raise
         network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes)
@@ -76,7 +76,7 @@ def timm_model(
 
 
 def _library(module: str, package: str) -> Any:
-    """Import a library on use."""
+    """Import a library when it is needed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -91,7 +91,7 @@ def _check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def _replace_head(network: nn.Module, num_classes: int) -> None:
-    """Put a new last linear layer in, unless the network has ``num_classes`` outputs already."""
+    """Replace the last linear layer, unless it has ``num_classes`` outputs already."""
     linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(f"{type(network).__name__} has no linear head to replace; use pretrained=False")
