@@ -22,6 +22,8 @@ _UNITS = {
     "q": "changes the Q-value of the preferred action by {} standard deviations",
 }
 _CLASS_UNIT = "lowers the probability of the class by {}"
+_DENSITY_UNIT = "lowers the density of the preferred action by {} of itself"
+_DENSITY = "density"
 _FURTHER = {
     "worst_group_accuracy": "The accuracy of the worst group of {}",
     "accuracy_swapped": "On other backgrounds the accuracy of {}",
@@ -210,12 +212,21 @@ def _faithfulness(group: Group, method: str, only_without: bool = False) -> list
             continue
         effect, chance = number(own.mean, 2), number(random.mean, 2)
         verdict = "no more than" if own.mean <= random.mean else "about as much as" if effect == chance else "more than"
-        costs = _UNITS.get(target, _CLASS_UNIT).format(effect)
+        costs = _unit(group, method, target).format(effect)
         told.append(
             f"Removing the pixels that the {target_words(target)} of {method} marks {costs}, {verdict} removing a "
             f"random map's pixels ({chance})."
         )
     return told
+
+
+def _unit(group: Group, method: str, target: str) -> str:
+    """Return the words on an effect; policies with continuous actions have a density in place of probabilities."""
+    described = (run.metrics.maps.get(target) for run in group.of(method) if run.metrics is not None)
+    scores = [each.score or "" for each in described if each is not None]
+    if target == "policy" and any(score.startswith(_DENSITY) for score in scores):
+        return _DENSITY_UNIT
+    return _UNITS.get(target, _CLASS_UNIT)
 
 
 def _certainty(group: Group, method: str, base: str) -> list[str]:

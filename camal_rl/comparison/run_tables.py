@@ -155,8 +155,8 @@ def faithfulness_table(results: Results) -> Table:
         ["level set", "map"],
         ["own map ↑", "random map", "mask as map", "insertion, own ↓"],
         rows,
-        "Policy and class: drop in probability of the preferred action or of the class; value: change in std of V; "
-        "q: change in std of Q of the preferred action.",
+        "Policy and class: drop in probability of the preferred action or of the class (of continuous actions: drop in "
+        "density, as a share of it); value: change in std of V; q: change in std of Q of the preferred action.",
     )
 
 

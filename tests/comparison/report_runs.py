@@ -110,13 +110,14 @@ def full_group(path):
     return read_groups(path)[0]
 
 
-def made_group(figures, errors=None, methods=("ppo", "camal")):
+def made_group(figures, errors=None, methods=("ppo", "camal"), maps=None):
     """Return a group without files.
 
     Args:
         figures: by key the values of every method, in their order: a list with one for each seed.
         errors: by key the standard error of each value.
         methods: their names.
+        maps: how their maps were computed, by target.
     """
     config, errors, runs = load_config("toy_grid"), errors or {}, []
     for place, method in enumerate(methods):
@@ -127,7 +128,7 @@ def made_group(figures, errors=None, methods=("ppo", "camal")):
                 for key, each in figures.items()
                 if len(each) > place and len(each[place]) > seed
             ]
-            measured = RunMetrics({}, "quick", SETTINGS, Results(found), {})
+            measured = RunMetrics({}, "quick", SETTINGS, Results(found), maps or {})
             folder = RunFolder(Path(f"{method}-seed{seed}"))
             runs.append(FoundRun(method, seed, config, folder, measured, None, None, None))
     return Group("toy_grid/default", tuple(methods), tuple(runs), ())

@@ -2,6 +2,7 @@ import pytest
 
 from camal_rl.comparison.findings import findings
 from camal_rl.comparison.significance import significance_note
+from camal_rl.runs.metrics_file import MapDescription
 from camal_rl.runs.results import ResultKey
 from tests.comparison.report_runs import made_group
 
@@ -14,7 +15,9 @@ def returned(name):
     return ResultKey("return", name, control="stochastic")
 
 
-def comparison(train, held_out, epg=(0.2, 0.998), effect=(0.47, 0.67), random=0.16, seeds=1, methods=2, **more):
+def comparison(
+    train, held_out, epg=(0.2, 0.998), effect=(0.47, 0.67), random=0.16, seeds=1, methods=2, maps=None, **more
+):
     """Return a group of ppo and camal; returns are measured with an error of .05, seeds differ by .01."""
     figures = {
         returned("train"): train,
@@ -27,7 +30,7 @@ def comparison(train, held_out, epg=(0.2, 0.998), effect=(0.47, 0.67), random=0.
     }
     errors = {key: 0.05 for key in figures if key.figure == "return"}
     values = {key: [[each + 0.01 * seed for seed in range(seeds)] for each in pair] for key, pair in figures.items()}
-    return made_group({key: each[:methods] for key, each in values.items()}, errors, ("ppo", "camal")[:methods])
+    return made_group({key: each[:methods] for key, each in values.items()}, errors, ("ppo", "camal")[:methods], maps)
 
 
 def test_a_win_is_told_with_what_is_lost_on_new_levels_and_where_both_look():
@@ -48,6 +51,13 @@ def test_a_win_is_told_with_what_is_lost_on_new_levels_and_where_both_look():
     assert text.endswith("With 1 against 1 seed no test is possible: the spread over seeds is unknown.")
     assert "worse" not in text
     assert "behind" not in text
+
+
+def test_continuous_actions_have_a_density():
+    maps = {"policy": MapDescription("hirescam, absolute", "density of the preferred action, as a share of it")}
+    (text,) = findings(comparison(train=(0.93, 0.94), held_out=(0.7, 0.79), maps=maps))
+    assert "lowers the density of the preferred action by 0.67 of itself, more than removing" in text
+    assert "probability" not in text
 
 
 def test_a_loss_is_told_as_a_loss():
