@@ -73,7 +73,8 @@ def test_every_action_space_trains(space):
             self.action_space = space
 
     log = trained(env=Actions()).logger.name_to_value
-    assert 0 <= log["drac/policy"] < math.inf
+    # A divergence near 0 can be negative by rounding.
+    assert -1e-6 < log["drac/policy"] < math.inf
 
 
 def test_the_target_is_a_constant():
