@@ -165,15 +165,15 @@ def test_readmes_lines_train_what_its_first_row_shows(monkeypatch, tmp_path, cap
     exec(compile(block.text, README, "exec"), {"__name__": "__main__"})
 
     title, *_ = first_row()
-    row = comparison("toy_grid")
-    assert "toy grid, 5 seeds: return on held-out levels" in title
+    row = comparison("toy_grid_methods")
+    assert "toy grid, 8 seeds: return on held-out levels" in title
     assert sorted((config.method_name, config.seed) for config in trained) == [
         (method, seed) for method in ("camal", "ppo") for seed in row["seeds"]
     ]
-    measured_with = load_config("toy_grid", ["policy.encoder=compact", "algorithm.batch_size=512"])
+    measured_with = load_config("toy_grid", ["policy.precision=float32"])
     assert all(replace(config, seed=0) == measured_with.for_method(config.method_name) for config in trained)
     assert {config.length for config in trained} == {row["length"]}
-    assert capsys.readouterr().out.splitlines()[-1] == "camal 4 0.5"
+    assert capsys.readouterr().out.splitlines()[-1] == "camal 7 0.5"
 
 
 def comparison(name):
