@@ -18,8 +18,9 @@ ORIENTATIONS: Mapping[str, Callable[[LabelMap], LabelMap]] = {
     "flipped upside down": lambda labels: labels[::-1],
     "turned by 180 degrees": lambda labels: labels[::-1, ::-1],
     "transposed": lambda labels: labels.T,
-    "turned by 90 degrees to the left": lambda labels: np.rot90(labels),
-    "turned by 90 degrees to the right": lambda labels: np.rot90(labels, -1),
+    # np.rot90 turns to the left, which corrects a turn to the right.
+    "turned by 90 degrees to the left": lambda labels: np.rot90(labels, -1),
+    "turned by 90 degrees to the right": lambda labels: np.rot90(labels),
     "transposed and turned by 180 degrees": lambda labels: labels.T[::-1, ::-1],
 }
 """Orientations that label maps can have by mistake, and the function that corrects a square label map."""

@@ -181,8 +181,8 @@ TURNS = {
     "flipped upside down": lambda labels: labels[::-1],
     "transposed": np.transpose,
     "turned by 180 degrees": lambda labels: labels[::-1, ::-1],
-    "turned by 90 degrees to the left": lambda labels: np.rot90(labels, -1),
-    "turned by 90 degrees to the right": np.rot90,
+    "turned by 90 degrees to the left": np.rot90,
+    "turned by 90 degrees to the right": lambda labels: np.rot90(labels, -1),
 }
 
 
