@@ -15,9 +15,11 @@ from tests.docs.pages import ROOT
 FOLDER = ROOT / "benchmarks"
 NAMES = [path.stem for path in FOLDER.glob("*.py")]
 PROGRAM = """
-import json, os, sys
+import json, os, sys, time
 os.setpgrp()
 print(json.dumps({"layers": [[2, 3]]}), flush=True)
+while int(sys.argv[1]) and not os.path.exists(os.path.join(os.path.dirname(__file__), "go")):
+    time.sleep(0.01)
 for update in range(int(sys.argv[1])):
     print(json.dumps({"cpu_seconds": 2.0 * (update + 1)}), flush=True)
 if sys.argv[2:]:
@@ -81,10 +83,11 @@ def test_the_floor_counts_each_thread(load, monkeypatch):
     assert floor.floors(multiplications_of_a_step=10, threads=2) == {"bfloat16": 120.0, "float32": 40.0}
 
 
-def test_a_program_stands_still_until_it_is_its_turn_and_ends_by_itself(started):
+def test_a_program_stands_still_until_it_is_its_turn_and_ends_by_itself(started, tmp_path):
     with started(2) as process:
         assert process.description == {"layers": [[2, 3]]}
         os.waitid(os.P_PID, process._process.pid, os.WSTOPPED)  # returns when it has stopped
+        (tmp_path / "go").touch()
         for _ in range(2):
             process.send("any")
             wall, cpu = process.recv()
