@@ -6,10 +6,10 @@ in a kept comparison. Each row is a figure on a level set. The effect is CAMAL's
 the conclusion says whether its 95 % interval contains 0. The last column is the difference between the two effects.
 Intervals are Welch's: standard errors of each group's own, with Satterthwaite's degrees of freedom.
 
-    python benchmarks/second_implementation.py toy_grid runs/second_implementation            # 10 runs of 1 to 3 minutes
+    python benchmarks/second_implementation.py toy_grid runs/second_implementation         # 10 runs of 1 to 3 minutes
     python benchmarks/second_implementation.py starpilot runs/second_starpilot --jobs 2
 
-Runs that are there already are not repeated.
+Runs that are there already are not repeated; with other --arguments, name another folder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import argparse
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +178,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of the example's runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default 0 to 4, on StarPilot 0 and 1")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    help_text = "other arguments of the example, in one word: --arguments='--bootstrap-timeouts'"
+    parser.add_argument("--arguments", type=shlex.split, default=[], help=help_text)
     parser.add_argument("--comparison", type=Path, help="a kept comparison other than the setting's own")
     parser.add_argument("--out", type=Path, help="by default in benchmarks/results")
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.setting]
+    setting = replace(setting, arguments=(*setting.arguments, *arguments.arguments))
     seeds = arguments.seeds or list(range(5 if arguments.setting == "toy_grid" else 2))
     comparison = arguments.comparison or FILES / f"{setting.comparison}.json"
     if len(set(seeds)) < 2:
@@ -202,6 +206,7 @@ def main() -> None:
         **made_by,
         "command": plain_command(made_by["command"]),
         "setting": arguments.setting,
+        "arguments": list(setting.arguments),
         "seeds": seeds,
         "steps": found["ppo", seeds[0]]["training"]["steps"],
         "comparison": comparison.name,

@@ -5,7 +5,6 @@ CAMAL adds, ``CAMAL 1`` to ``CAMAL 5`` below, and lists the differences from ``C
 
     python examples/ppo_camal.py                      # the toy grid with the hyperparameters of configs/toy_grid.yaml
     python examples/ppo_camal.py --camal-weight 0     # plain PPO
-    python examples/ppo_camal.py --env-id procgen/coinrun --env-options distribution_mode easy --encoder impala
 """
 
 from __future__ import annotations
@@ -72,6 +71,8 @@ class Args:
     """lower the learning rate linearly to 0"""
     gamma: Share = 0.95
     gae_lambda: Share = 0.95
+    bootstrap_timeouts: bool = False
+    """add the value of the last observation to the last reward where a time limit cuts an episode off"""
     num_minibatches: Count = 8
     update_epochs: Count = 3
     norm_adv: bool = True
@@ -192,28 +193,28 @@ def train(args: Args, camal: CamalConfig, env: SegmentedVecEnv, agent: Agent, wr
     dones, values = (torch.zeros(args.num_steps + 1, args.num_envs, device=device) for _ in range(2))
     masks = torch.zeros((*rollout, *agent.cam_grid), dtype=torch.uint8, device=device)  # CAMAL 2
     relevant = env.spec.relevant_lookup()
-
     episodes: deque[float] = deque(maxlen=100)
     started, global_step = time.perf_counter(), 0
     for iteration in range(1, num_iterations + 1):
         if args.anneal_lr:
             optimizer.param_groups[0]["lr"] = args.learning_rate * (1 - (iteration - 1) / num_iterations)
-
-        for step in range(args.num_steps):
-            global_step += args.num_envs
-            obs[step], dones[step] = next_obs, next_done
-            if camal.weight > 0:  # CAMAL 3: the masks of the images that the agent is about to act on
-                masks[step] = torch.from_numpy(grid_target(env.segmentation(), relevant, agent.cam_grid))
-            with torch.no_grad():
+        with torch.no_grad():
+            for step in range(args.num_steps):
+                global_step += args.num_envs
+                obs[step], dones[step] = next_obs, next_done
+                if camal.weight > 0:  # CAMAL 3: the masks of the images that the agent is about to act on
+                    masks[step] = torch.from_numpy(grid_target(env.segmentation(), relevant, agent.cam_grid))
                 _, policy, values[step] = agent(next_obs)
                 actions[step] = policy.sample()
                 logprobs[step] = policy.log_prob(actions[step])
-            images, reward, done, infos = venv.step(actions[step].cpu().numpy())
-            rewards[step] = torch.from_numpy(reward)
-            next_obs, next_done = torch.tensor(images, device=device), torch.tensor(done, device=device)
-            episodes.extend(info["episode"]["r"] for info in infos if "episode" in info)
-
-        with torch.no_grad():
+                images, reward, done, infos = venv.step(actions[step].cpu().numpy())
+                rewards[step] = torch.from_numpy(reward)
+                cut = [i for i, info in enumerate(infos) if args.bootstrap_timeouts and info.get("TimeLimit.truncated")]
+                if cut:
+                    last_obs = np.stack([infos[i]["terminal_observation"] for i in cut])
+                    rewards[step, cut] += args.gamma * agent(torch.tensor(last_obs, device=device))[2]
+                next_obs, next_done = torch.tensor(images, device=device), torch.tensor(done, device=device)
+                episodes.extend(info["episode"]["r"] for info in infos if "episode" in info)
             values[-1], dones[-1] = agent(next_obs)[2], next_done
         advantages, last = torch.zeros_like(rewards), torch.zeros(args.num_envs, device=device)
         for t in reversed(range(args.num_steps)):
@@ -230,13 +231,12 @@ def train(args: Args, camal: CamalConfig, env: SegmentedVecEnv, agent: Agent, wr
                 features, policy, value = agent(b_obs[rows])
                 log_prob = policy.log_prob(b_actions[rows])
                 log_ratio = log_prob - b_logprobs[rows]
-                ratio = log_ratio.exp()
-                approx_kl = ((ratio - 1) - log_ratio).mean().detach()
+                ratio, approx_kl = log_ratio.exp(), (log_ratio.exp() - 1 - log_ratio).mean()
                 advantage = b_advantages[rows]
                 if args.norm_adv:
                     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-                clipped = ratio.clamp(1 - args.clip_coef, 1 + args.clip_coef)
-                pg_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
+                clipped = -advantage * ratio.clamp(1 - args.clip_coef, 1 + args.clip_coef)
+                pg_loss = torch.max(-advantage * ratio, clipped).mean()
                 v_loss = (value - b_returns[rows]).square()
                 if args.clip_vloss:
                     change = (value - b_values[rows]).clamp(-args.clip_coef, args.clip_coef)

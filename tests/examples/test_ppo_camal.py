@@ -82,6 +82,17 @@ def test_the_term_lowers_attention_outside_the_masks(example, runs, tmp_path):
     assert epg[0] > epg[1]
 
 
+def test_a_time_limit_counts_as_an_end_unless_the_last_value_is_added(example, tmp_path):
+    cut_off = (*("--camal-weight", "0"), "--env-options", "max_steps", "4")
+    _, plain = run(example, tmp_path / "plain", *cut_off)
+    _, added = run(example, tmp_path / "added", *cut_off, "--bootstrap-timeouts")
+    assert not torch.equal(plain["critic.weight"], added["critic.weight"])
+    never = ("--camal-weight", "0", "--total-timesteps", "16", "--env-options", "max_steps", "50")
+    _, plain = run(example, tmp_path / "plain_without_limit", *never)
+    _, added = run(example, tmp_path / "added_without_limit", *never, "--bootstrap-timeouts")
+    assert torch.equal(plain["critic.weight"], added["critic.weight"])
+
+
 @pytest.mark.parametrize(
     "options",
     [
