@@ -1,0 +1,100 @@
+"""Claim: with IMPALA's network, PPO of this package returns what the published PPO returns after 1,000,000 steps.
+
+The program puts the runs of ``ppo_baseline.py`` beside the curves that the authors of Procgen published with their code
+(github.com/openai/train-procgen, results/easy-200-run0 to run2: easy mode, 200 levels, three runs). Those figures are
+means over the last 100 episodes at the time, averaged over the ten logged rows before the step count; ``train`` are the
+200 levels, ``held_out`` all levels. A run is within the published spread if it lies within two standard deviations of
+the mean.
+
+    python benchmarks/ppo_baseline_table.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PUBLISHED = {
+    "bigfish": {"train": (1.88, 0.13), "held_out": (1.52, 0.18)},
+    "coinrun": {"train": (7.67, 0.40), "held_out": (7.32, 0.36)},
+    "starpilot": {"train": (7.00, 0.36), "held_out": (6.23, 0.48)},
+}
+"""Mean and standard deviation over the three published runs at 1,000,000 steps."""
+PUBLISHED_STEPS = 1_000_000
+SPREADS = 2.0
+
+
+def setting(settings: list[str], key: str) -> str | None:
+    """Return the last value of a key among settings ``key=value``."""
+    found = [text.partition("=")[2] for text in settings if text.partition("=")[0] == key]
+    return found[-1] if found else None
+
+
+def within(value: float, published: tuple[float, float]) -> str:
+    """Return whether a return lies in the published spread, or on which side of it."""
+    mean, deviation = published
+    if abs(value - mean) <= SPREADS * deviation:
+        return "within"
+    return "above" if value > mean else "below"
+
+
+def row(run: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return a run beside the published figures of its game.
+
+    Raises:
+        ValueError: the run has another length, or its game has no published figures here.
+    """
+    game = (setting(run["settings"], "env.id") or "").removeprefix("procgen/")
+    if game not in PUBLISHED:
+        raise ValueError(f"{file}: there are no published figures of {game!r}; known: {', '.join(PUBLISHED)}")
+    if not PUBLISHED_STEPS <= run["steps"] < 1.05 * PUBLISHED_STEPS:
+        raise ValueError(f"{file}: the published figures are those of {PUBLISHED_STEPS:,} steps, got {run['steps']:,}")
+    figures = PUBLISHED[game]
+    return {
+        "game": game,
+        "encoder": setting(run["settings"], "policy.encoder") or "compact",
+        "precision": setting(run["settings"], "policy.precision") or "auto",
+        "parts": ", ".join(run["parts"]) or "none",
+        "seed": run["seed"],
+        "steps": run["steps"],
+        "steps_per_second": run["steps"] / run["seconds"],
+        "last_100_episodes": run["last_100_episodes"],
+        "train": run["train"]["mean"],
+        "held_out": run["held_out"]["mean"],
+        "published": {name: {"mean": mean, "std": std} for name, (mean, std) in figures.items()},
+        "train_is": within(run["last_100_episodes"], figures["train"]),
+        "held_out_is": within(run["held_out"]["mean"], figures["held_out"]),
+        "file": file,
+    }
+
+
+def main() -> None:
+    """Read the runs, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=HERE / "results", help="folder of ppo_baseline_*.json")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "published_ppo.json")
+    arguments = parser.parse_args()
+    paths = sorted(arguments.runs.glob("ppo_baseline_*.json"))
+    if not paths:
+        parser.error(f"--runs: {arguments.runs} has no ppo_baseline_*.json; benchmarks/ppo_baseline.py writes them")
+    runs = [json.loads(path.read_text()) for path in paths]
+    try:
+        rows = [row(run, path.name) for run, path in zip(runs, paths, strict=True)]
+    except ValueError as error:
+        parser.error(str(error))
+    rows.sort(key=lambda each: (each["game"], each["encoder"] != "impala", each["seed"]))
+    newest = max(runs, key=lambda run: run["date"])
+    made_by = {key: newest[key] for key in ("git_revision", "date", "machine") if key in newest}
+    result = {"command": "python benchmarks/ppo_baseline_table.py", **made_by, "rows": rows}
+    for each in rows:
+        print(f"{each['game']:10} {each['encoder']:8} seed {each['seed']:3} train {each['last_100_episodes']:.2f} "
+              f"({each['train_is']}), held-out {each['held_out']:.2f} ({each['held_out_is']})")  # fmt: skip
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The table of PPO beside the published returns."""
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+FOLDER = ROOT / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Return the program as a module."""
+    sys.path.insert(0, str(FOLDER))
+    yield importlib.import_module("ppo_baseline_table")
+    sys.path.remove(str(FOLDER))
+
+
+def run(**changes):
+    own = {
+        "settings": ["env.id=procgen/bigfish", "policy.encoder=compact", "policy.encoder=impala"],
+        "parts": [],
+        "seed": 3,
+        "steps": 1_015_808,
+        "seconds": 4000.0,
+        "last_100_episodes": 1.70,
+        "train": {"mean": 1.9},
+        "held_out": {"mean": 1.10},
+        "date": "2026-01-02",
+        "git_revision": "abc",
+    }
+    return own | changes
+
+
+def test_a_row_says_on_which_side_of_the_published_spread_a_run_lies(program):
+    # Published: 1.88 +- .13 on training levels, 1.52 +- .18 on all levels; two deviations below are 1.62 and 1.16.
+    row = program.row(run(), "one.json")
+    assert (row["game"], row["encoder"], row["precision"], row["parts"]) == ("bigfish", "impala", "auto", "none")
+    assert (row["train_is"], row["held_out_is"]) == ("within", "below")
+    assert row["steps_per_second"] == pytest.approx(253.952)
+    assert program.row(run(last_100_episodes=2.2), "one.json")["train_is"] == "above"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": ["env.id=procgen/ninja"]}, "no published figures of 'ninja'"),
+        ({"steps": 400_000}, "1,000,000 steps, got 400,000"),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_refused(program, changes, message):
+    with pytest.raises(ValueError, match=message):
+        program.row(run(**changes), "one.json")
+
+
+def test_the_table_is_written_with_the_newest_origin(program, tmp_path, monkeypatch, capsys):
+    for name, changes in (("a", {}), ("b", {"seed": 1, "date": "2026-01-03", "git_revision": "def"})):
+        (tmp_path / f"ppo_baseline_{name}.json").write_text(json.dumps(run(**changes)))
+    out = tmp_path / "table.json"
+    monkeypatch.setattr(sys, "argv", ["program", "--runs", str(tmp_path), "--out", str(out)])
+    program.main()
+    table = json.loads(out.read_text())
+    assert [row["seed"] for row in table["rows"]] == [1, 3]
+    assert (table["date"], table["git_revision"]) == ("2026-01-03", "def")
+    assert "bigfish" in capsys.readouterr().out
+
+
+def test_a_folder_without_runs_is_refused(program, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["program", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    assert end.value.code == 2
+    assert "ppo_baseline.py writes them" in capsys.readouterr().err
