@@ -14,7 +14,7 @@ from camal_rl.comparison.significance import SIGNIFICANT, significance_note
 from camal_rl.runs.results import ResultKey
 from camal_rl.statistics import holm
 
-# Results that differ by no more than this number of standard errors are called equal.
+# Of results that differ by no more than this number of standard errors, no difference is claimed.
 _ERRORS = 2.0
 _UNITS = {
     "value": "changes the value by {} standard deviations",
@@ -60,8 +60,8 @@ Pairs = Mapping[str, _Pair]
 def findings(group: Group) -> list[str]:
     """Return one paragraph for each method after the first: results, attention, faithfulness, significance.
 
-    Two results are called the same if they differ by no more than twice the standard error, over seeds or over the
-    measured episodes or images, whichever is larger. A single method gets a paragraph with its figures.
+    No difference is claimed between two results within twice the standard error, over seeds or over the measured
+    episodes or images, whichever is larger. That does not show that they are equal. A single method gets a paragraph with its figures.
     """
     present = [method for method in group.methods if group.evaluated(method)]
     if not present:
@@ -139,7 +139,7 @@ def _verdict(kind: str, name: str, pair: _Pair, method: str, base: str) -> str:
     where = f"{'levels' if kind == 'return' else 'images'} that were not trained on ({name})"
     numbers = f"{kind} {pair.text(method, base)}"
     if pair.sign == 0:
-        return f"On {where} {method} and {base} do equally well, within twice the standard error: {numbers}."
+        return f"On {where} no difference is shown: {numbers}, within twice the standard error."
     better = "better" if pair.sign > 0 else "worse"
     return f"On {where} {method} does {better} than {base}: {numbers}."
 
@@ -154,7 +154,7 @@ def _on_training(kind: str, pairs: Pairs, new: list[str], method: str, base: str
             "show whether longer training closes that gap"
         )
     else:
-        told = f"On the {where} {'the two are equal' if pair.sign == 0 else f'{method} is ahead'} ({numbers})"
+        told = f"On the {where} {'no difference is shown' if pair.sign == 0 else f'{method} is ahead'} ({numbers})"
     if kind == "return" and new:
         lost_base = number(pair.base.mean - pairs[new[0]].base.mean, 2)
         lost_own = number(pair.own.mean - pairs[new[0]].own.mean, 2)
@@ -165,7 +165,7 @@ def _on_training(kind: str, pairs: Pairs, new: list[str], method: str, base: str
 def _other_sets(subject: str, pairs: Pairs, method: str, base: str) -> list[str]:
     if not pairs:
         return []
-    words = {1: "better", -1: "worse", 0: "the same"}
+    words = {1: "better", -1: "worse", 0: "not shown to differ"}
     parts = []
     for sign, word in words.items():
         of_sign = [f"{name} ({pair.text(method, base)})" for name, pair in pairs.items() if pair.sign == sign]
