@@ -223,9 +223,11 @@ class SegmentedGymVecEnv(AttributeState, Copyable, VecEnvWrapper, SegmentedVecEn
         return self._observations.copy()
 
     def _with_envs(self) -> VecEnv:
-        if type(self.venv) not in (DummyVecEnv, WorkerVecEnv) or isinstance(self.observation_space, spaces.Dict):
+        of_parts = isinstance(self.observation_space, spaces.Dict)
+        if of_parts or type(self.venv) not in (DummyVecEnv, WorkerVecEnv):
+            what = "observations of several parts (Dict)" if of_parts else f"a {type(self.venv).__name__}"
             raise ValueError(
-                f"get_state() and set_state() do not support this {type(self.venv).__name__}; "
+                f"get_state() and set_state() do not support {what}; "
                 "camal_rl.envs.saved_states.save_env() saves environments with all of their wrappers"
             )
         return self.venv

@@ -215,3 +215,27 @@ def test_make_asks_for_what_it_needs():
 )
 def test_image_size_by_hand(space, size):
     assert image_size(space) == size
+
+
+class WithStep(Counter):
+    """A counter whose observation also holds the step."""
+
+    observation_space = spaces.Dict({"image": Counter.observation_space, "step": spaces.Discrete(100)})
+
+    def frame(self):
+        image, info = super().frame()
+        return {"image": image, "step": self.count}, info
+
+
+@pytest.mark.parametrize(
+    ("venv", "named"),
+    [
+        (lambda: DummyVecEnv([WithStep]), "observations of several parts"),
+        (lambda: VecMonitor(DummyVecEnv([Counter])), "a VecMonitor"),
+    ],
+)
+def test_states_that_cannot_be_saved_are_refused_by_their_reason(venv, named):
+    wrapped = wrap_vec(venv(), SPEC)
+    wrapped.reset()
+    with pytest.raises(ValueError, match=f"do not support {named}.*saves environments with all"):
+        wrapped.get_state()
