@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,18 @@ PUBLISHED = {
     "starpilot": {"train": (7.00, 0.36), "held_out": (6.23, 0.48)},
 }
 """Mean and standard deviation over the three published runs at 1,000,000 steps."""
+PUBLISHED_CURVE = {
+    "starpilot": {
+        200_000: (2.65, 2.49, 2.20),
+        400_000: (3.73, 3.85, 3.55),
+        600_000: (4.56, 4.49, 5.14),
+        800_000: (5.45, 5.45, 6.43),
+        1_000_000: (7.11, 6.60, 7.30),
+    }
+}
+"""Return of each published run on training levels: the mean of the ten rows before a number of steps."""
 PUBLISHED_STEPS = 1_000_000
+ROWS = 10
 SPREADS = 2.0
 
 
@@ -40,6 +52,11 @@ def within(value: float, published: tuple[float, float]) -> str:
     if abs(value - mean) <= SPREADS * deviation:
         return "within"
     return "above" if value > mean else "below"
+
+
+def return_at(rows: list[list[float]], steps: int) -> float:
+    """Return the mean of the last ten rows, steps and return, that are logged up to a number of steps."""
+    return statistics.mean([value for step, value in rows if step <= steps][-ROWS:])
 
 
 def row(run: Mapping[str, Any], file: str) -> dict[str, Any]:
@@ -68,8 +85,24 @@ def row(run: Mapping[str, Any], file: str) -> dict[str, Any]:
         "published": {name: {"mean": mean, "std": std} for name, (mean, std) in figures.items()},
         "train_is": within(run["last_100_episodes"], figures["train"]),
         "held_out_is": within(run["held_out"]["mean"], figures["held_out"]),
+        "during_training": {str(at): return_at(run["rows"], at) for at in PUBLISHED_CURVE.get(game, ())},
         "file": file,
     }
+
+
+def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the returns during training, ours and the published ones, of the games with published curves."""
+    found = []
+    for game, published in PUBLISHED_CURVE.items():
+        for number in range(3):
+            returns = {str(at): values[number] for at, values in published.items()}
+            found.append({"game": game, "run": f"published, run {number}", "returns": returns})
+        for each in rows:
+            if each["game"] == game:
+                parts = "" if each["parts"] == "none" else ", published parts"
+                name = f"{each['encoder']}, seed {each['seed']}{parts}"
+                found.append({"game": game, "run": name, "returns": each["during_training"]})
+    return found
 
 
 def main() -> None:
@@ -89,7 +122,7 @@ def main() -> None:
     rows.sort(key=lambda each: (each["game"], each["encoder"] != "impala", each["seed"]))
     newest = max(runs, key=lambda run: run["date"])
     made_by = {key: newest[key] for key in ("git_revision", "date", "machine") if key in newest}
-    result = {"command": "python benchmarks/ppo_baseline_table.py", **made_by, "rows": rows}
+    result = {"command": "python benchmarks/ppo_baseline_table.py", **made_by, "rows": rows, "curves": curves(rows)}
     for each in rows:
         print(f"{each['game']:10} {each['encoder']:8} seed {each['seed']:3} train {each['last_100_episodes']:.2f} "
               f"({each['train_is']}), held-out {each['held_out']:.2f} ({each['held_out_is']})")  # fmt: skip

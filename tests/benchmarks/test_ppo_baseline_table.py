@@ -29,6 +29,7 @@ def run(**changes):
         "last_100_episodes": 1.70,
         "train": {"mean": 1.9},
         "held_out": {"mean": 1.10},
+        "rows": [[16_384, 1.0], [32_768, 2.0], [1_015_808, 3.0]],
         "date": "2026-01-02",
         "git_revision": "abc",
     }
@@ -42,6 +43,26 @@ def test_a_row_says_on_which_side_of_the_published_spread_a_run_lies(program):
     assert (row["train_is"], row["held_out_is"]) == ("within", "below")
     assert row["steps_per_second"] == pytest.approx(253.952)
     assert program.row(run(last_100_episodes=2.2), "one.json")["train_is"] == "above"
+
+
+def test_returns_during_training_are_means_of_the_ten_rows_before(program):
+    rows = [[step, float(step)] for step in range(1, 31)]
+    assert program.return_at(rows, 20) == pytest.approx(15.5)  # 11 to 20
+    assert program.return_at(rows, 4) == pytest.approx(2.5)
+
+
+def test_curves_begin_with_the_published_runs(program):
+    starpilot = run(settings=["env.id=procgen/starpilot"], parts=["glorot"], last_100_episodes=7.0)
+    rows = [program.row(starpilot, "a.json"), program.row(run(), "b.json")]
+    curves = program.curves(rows)
+    assert [each["run"] for each in curves] == [
+        "published, run 0",
+        "published, run 1",
+        "published, run 2",
+        "compact, seed 3, published parts",
+    ]
+    assert curves[2]["returns"]["1000000"] == 7.30
+    assert curves[3]["returns"] == {"200000": 1.5, "400000": 1.5, "600000": 1.5, "800000": 1.5, "1000000": 1.5}
 
 
 @pytest.mark.parametrize(
