@@ -61,7 +61,8 @@ def findings(group: Group) -> list[str]:
     """Return one paragraph for each method after the first: results, attention, faithfulness, significance.
 
     No difference is claimed between two results within twice the standard error, over seeds or over the measured
-    episodes or images, whichever is larger. That does not show that they are equal. A single method gets a paragraph with its figures.
+    episodes or images, whichever is larger. That does not show that they are equal. A single method gets a paragraph
+    with its figures.
     """
     present = [method for method in group.methods if group.evaluated(method)]
     if not present:
