@@ -152,6 +152,7 @@ def _read_arguments():
         return parse
 
     argparse.ArgumentParser.parse_args = ends_after(argparse.ArgumentParser.parse_args)
+    argparse.ArgumentParser.parse_intermixed_args = ends_after(argparse.ArgumentParser.parse_intermixed_args)
     with contextlib.suppress(ImportError):
         import tyro
 
