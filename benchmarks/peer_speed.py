@@ -58,7 +58,6 @@ from camal_rl.agents.cam_encoder import resolve_precision
 from camal_rl.envs.procgen.libraries import MODULE
 from camal_rl.runs.allocator import keep_freed_memory
 from camal_rl.runs.loading import load_config
-from camal_rl.runs.origin import plain_command
 from camal_rl.runs.provenance import program_provenance
 
 HERE = Path(__file__).resolve().parent
@@ -311,8 +310,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the result."""
     arguments = parse(words)
     settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "sample_factory", "titles")}
-    made_by = program_provenance()
-    result = {**made_by, "command": plain_command(made_by["command"]), "settings": settings}
+    result: dict[str, Any] = {**program_provenance(), "settings": settings}
     arguments.env, arguments.device = ENV, "cpu"
     space = spaces.Box(0, 255, (3, NUM_PIXELS, NUM_PIXELS))
     of_a_frame = multiplications(Plain(space, ENCODER), torch.zeros(1, *space.shape))

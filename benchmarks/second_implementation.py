@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from camal_rl.runs.origin import plain_command
 from camal_rl.runs.provenance import program_provenance
 
 HERE = Path(__file__).resolve().parent
@@ -201,10 +200,8 @@ def main() -> None:
         found = dict(zip(jobs, pool.map(lambda job: train(setting, *job, arguments.runs), jobs), strict=True))
     runs = {method: [dict(figures(found[method, seed])) for seed in seeds] for method in METHODS}
     rows = table(runs, kept, seeds)
-    made_by = program_provenance()
     result = {
-        **made_by,
-        "command": plain_command(made_by["command"]),
+        **program_provenance(),
         "setting": arguments.setting,
         "arguments": list(setting.arguments),
         "seeds": seeds,

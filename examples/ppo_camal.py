@@ -231,7 +231,7 @@ def train(args: Args, camal: CamalConfig, env: SegmentedVecEnv, agent: Agent, wr
                 features, policy, value = agent(b_obs[rows])
                 log_prob = policy.log_prob(b_actions[rows])
                 log_ratio = log_prob - b_logprobs[rows]
-                ratio, approx_kl = log_ratio.exp(), (log_ratio.exp() - 1 - log_ratio).mean()
+                ratio = log_ratio.exp()
                 advantage = b_advantages[rows]
                 if args.norm_adv:
                     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
@@ -241,7 +241,7 @@ def train(args: Args, camal: CamalConfig, env: SegmentedVecEnv, agent: Agent, wr
                 if args.clip_vloss:
                     change = (value - b_values[rows]).clamp(-args.clip_coef, args.clip_coef)
                     v_loss = torch.max(v_loss, (b_values[rows] + change - b_returns[rows]).square())
-                v_loss, entropy = 0.5 * v_loss.mean(), policy.entropy().mean()
+                v_loss, entropy, kl = 0.5 * v_loss.mean(), policy.entropy().mean(), (ratio - 1 - log_ratio).mean()
                 loss = pg_loss - args.ent_coef * entropy + args.vf_coef * v_loss
                 if camal.weight > 0:  # CAMAL 4: the maps of some frames of the minibatch, compared with their masks
                     some = rows[: camal.num_attention_frames(len(rows))]
@@ -255,7 +255,7 @@ def train(args: Args, camal: CamalConfig, env: SegmentedVecEnv, agent: Agent, wr
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), args.max_grad_norm)
                 optimizer.step()
-                for name, number in (("policy", pg_loss), ("value", v_loss), ("entropy", entropy), ("kl", approx_kl)):
+                for name, number in (("policy", pg_loss), ("value", v_loss), ("entropy", entropy), ("kl", kl)):
                     logs[f"losses/{name}"].append(number.detach())
 
         scalars = {name: torch.stack(numbers).mean().item() for name, numbers in logs.items()}

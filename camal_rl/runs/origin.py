@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from camal_rl.runs.json_files import read_provenance
+from camal_rl.runs.provenance import plain_command
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.utf8 import read_utf8
 
@@ -29,23 +29,6 @@ def origin(command: str | None, provenance: Mapping[str, Any] | None) -> dict[st
     """
     known = {"command": plain_command(command or ""), **(provenance or {})}
     return {name: known.get(name) for name in FACTS}
-
-
-def plain_command(command: str) -> str | None:
-    """Return a command line without the folders of this machine; None if it is invalid.
-
-    The program and every absolute path are reduced to their last part.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return None
-    return shlex.join([Path(words[0]).name, *map(_without_folders, words[1:])]) if words else None
-
-
-def _without_folders(word: str) -> str:
-    key, equals, value = word.rpartition("=")
-    return f"{key}{equals}{Path(value).name}" if value.startswith(("/", "~/")) else word
 
 
 def _optional(file: Path, read: Callable[[Path], Any]) -> Any:

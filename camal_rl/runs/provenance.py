@@ -32,8 +32,25 @@ def provenance() -> dict[str, Any]:
 
 
 def program_provenance() -> dict[str, Any]:
-    """Return :func:`provenance` with the command line of the running program, for benchmarks."""
-    return {"command": shlex.join(["python", *sys.argv]), **provenance()}
+    """Return :func:`provenance` with the plain command line of the running program, for benchmarks."""
+    return {"command": plain_command(shlex.join(["python", *sys.argv])), **provenance()}
+
+
+def plain_command(command: str) -> str | None:
+    """Return a command line without the folders of this machine; None if it is invalid.
+
+    The program and every absolute path are reduced to their last part.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    return shlex.join([Path(words[0]).name, *map(_without_folders, words[1:])]) if words else None
+
+
+def _without_folders(word: str) -> str:
+    key, equals, value = word.rpartition("=")
+    return f"{key}{equals}{Path(value).name}" if value.startswith(("/", "~/")) else word
 
 
 def package_versions() -> dict[str, str]:

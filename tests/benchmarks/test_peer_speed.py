@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import importlib
 import os
 import sys
 
@@ -10,10 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.docs.pages import ROOT
+from tests.benchmarks.conftest import FOLDER, NAMES
 
-FOLDER = ROOT / "benchmarks"
-NAMES = [path.stem for path in FOLDER.glob("*.py")]
 PROGRAM = """
 import json, os, sys, time
 os.setpgrp()
@@ -25,17 +22,6 @@ for update in range(int(sys.argv[1])):
 if sys.argv[2:]:
     sys.exit(sys.argv[2])
 """
-
-
-@pytest.fixture(scope="module")
-def load():
-    """Return how to import a module of benchmarks/, whose modules import each other by their own names."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    for name in {*NAMES, "ppo_camal"} & set(sys.modules) - before:
-        del sys.modules[name]
 
 
 @pytest.fixture

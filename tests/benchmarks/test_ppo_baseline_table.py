@@ -1,22 +1,15 @@
 """The table of PPO beside the published returns."""
 
-import importlib
 import json
 import sys
 
 import pytest
 
-from tests.docs.pages import ROOT
 
-FOLDER = ROOT / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def program():
+@pytest.fixture
+def program(load):
     """Return the program as a module."""
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("ppo_baseline_table")
-    sys.path.remove(str(FOLDER))
+    return load("ppo_baseline_table")
 
 
 def run(**changes):

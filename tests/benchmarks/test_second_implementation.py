@@ -1,23 +1,16 @@
 """The comparison of two implementations: its intervals by hand, its rows from small results."""
 
-import importlib
 import json
 import sys
 
 import pytest
 from scipy import stats
 
-from tests.docs.pages import ROOT
 
-FOLDER = ROOT / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def program():
+@pytest.fixture
+def program(load):
     """Return the program as a module."""
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("second_implementation")
-    sys.path.remove(str(FOLDER))
+    return load("second_implementation")
 
 
 def result(sampled, preferred, value, policy):

@@ -5,8 +5,8 @@ import pytest
 
 from camal_rl import __version__
 from camal_rl.runs import provenance
-from camal_rl.runs.origin import FACTS, origin, plain_command, run_origin
-from camal_rl.runs.provenance import package_versions, program_provenance, required_packages
+from camal_rl.runs.origin import FACTS, origin, run_origin
+from camal_rl.runs.provenance import package_versions, plain_command, program_provenance, required_packages
 from camal_rl.runs.run_folder import RunFolder
 
 REQUIRED = {
@@ -71,6 +71,11 @@ def test_what_a_program_measures_names_its_command_and_the_day(monkeypatch):
     found = program_provenance()
     assert found["command"] == "python benchmarks/speed.py --out 'a file.json'"
     assert datetime.date.fromisoformat(found["date"])
+
+
+def test_what_a_program_measures_names_no_folder_of_the_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/home/me/project/speed.py", "--runs", "/home/me/runs", "--out=/home/me/speed.json"])
+    assert program_provenance()["command"] == "python speed.py --runs runs --out=speed.json"
 
 
 def test_a_run_keeps_the_facts_of_its_folder_and_null_for_what_cannot_be_read(tmp_path):

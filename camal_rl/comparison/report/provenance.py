@@ -9,7 +9,7 @@ from camal_rl.comparison.groups import FoundRun, Group
 from camal_rl.comparison.report.document import Folded
 from camal_rl.comparison.table import Cell, Table
 from camal_rl.runs.loading import dump_yaml
-from camal_rl.runs.origin import plain_command
+from camal_rl.runs.provenance import plain_command
 
 # These differ between any two runs and are shown elsewhere.
 _NO_DIFFERENCE = ("seed", "name")

@@ -14,7 +14,8 @@ from camal_rl.comparison.results.sources import comparison_text
 from camal_rl.runs.checks import check_folder_name
 from camal_rl.runs.json_files import read_json, with_sum
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics
-from camal_rl.runs.origin import plain_command, run_origin
+from camal_rl.runs.origin import run_origin
+from camal_rl.runs.provenance import plain_command
 from camal_rl.runs.results import Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.yaml_text import write_yaml
