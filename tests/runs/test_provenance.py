@@ -74,7 +74,7 @@ def test_what_a_program_measures_names_its_command_and_the_day(monkeypatch):
 
 
 def test_what_a_program_measures_names_no_folder_of_the_machine(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["/home/me/project/speed.py", "--runs", "/home/me/runs", "--out=/home/me/speed.json"])
+    monkeypatch.setattr("sys.argv", ["/home/me/speed.py", "--runs", "/home/me/runs", "--out=/home/me/speed.json"])
     assert program_provenance()["command"] == "python speed.py --runs runs --out=speed.json"
 
 
