@@ -76,6 +76,7 @@ class Cells:
         self.waiting = deque(index for index, planned in enumerate(runs) if not planned.is_finished())
         self.failures: dict[int, RunFailure] = {}
         self._lost: Counter[tuple[int, str]] = Counter()
+        self._shares: dict[int, float] = {}
         for index in set(range(len(runs))) - set(self.waiting):
             on_progress(index, 1.0, "done before")
 
@@ -83,6 +84,7 @@ class Cells:
         """Handle a message of a run's process other than its final one."""
         kind, *content = message
         if kind == PROGRESS:
+            self._shares[index] = content[0]
             self._on_progress(index, *content)
         elif kind == WARNING:
             self._tell(f"warning: {self.runs[index].label}: {content[0]}")
@@ -108,6 +110,7 @@ class Cells:
         self._lost[index, ending.then] += 1
         if self._lost[index, ending.then] < ending.attempts:
             self._tell(f"{self.runs[index].label}: its process {ending.how}; {ending.then}")
+            self._on_progress(index, self._shares.get(index, 0.0), "waiting")
             self.waiting.appendleft(index)
         else:
             self._fail(index, CellFailure(f"its process {ending.how}, again; run the same command to retry", BUG))

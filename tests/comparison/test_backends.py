@@ -11,7 +11,7 @@ from camal_rl.comparison.backends import BACKENDS, make_backend
 from camal_rl.comparison.local import LocalBackend
 from camal_rl.comparison.outcomes import Cells, Ending, Outcome
 from camal_rl.comparison.ray_backend import RayBackend
-from camal_rl.comparison.worker import DONE
+from camal_rl.comparison.worker import DONE, PROGRESS
 from tests.command_line import refusal, run_main
 from tests.conftest import TINY
 
@@ -137,6 +137,16 @@ def test_a_run_that_loses_its_machines_is_tried_more_often_than_one_whose_proces
     again.settle(0, (DONE,), killed)
     assert shares[-1] == (0, 1.0, "done")
     assert again.failures == {}
+
+
+def test_a_run_that_is_tried_again_waits_where_it_was_lost():
+    run = type("Run", (), {"label": "a", "is_finished": lambda self: False})()
+    told = []
+    cells = Cells([run], lambda *progress: told.append(progress), lambda line: None)
+    cells.waiting.popleft()
+    cells.receive(0, (PROGRESS, 0.75, "evaluation"))
+    cells.settle(0, (), Ending("was lost"))
+    assert told == [(0, 0.75, "evaluation"), (0, 0.75, "waiting")]
 
 
 def test_nothing_is_tried_again_when_the_comparison_is_being_ended():
