@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.endurance.cluster import killed_machines
 from tests.endurance.files import damaged_checkpoints, damaged_models, damaged_results
 from tests.endurance.full_disk import full_disks
+from tests.endurance.grid import interrupted_grid
 from tests.endurance.kills import KINDS, KillTest
 from tests.endurance.settings import drawn_commands, drawn_configurations
 
@@ -40,6 +41,7 @@ ATTACKS: dict[str, tuple[Callable[[Path, int, int], list[str]], int]] = {
     "commands": (drawn_commands, 500),
     "disk": (full_disks, 10),
     "cluster": (killed_machines, 3),
+    "grid": (interrupted_grid, 8),
 }
 """Attacks by name, with default counts. An attack takes a folder, a count and a seed, and returns the problems."""
 

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from camal_rl.comparison.ray_cluster import import_ray
 from camal_rl.runs.checkpoints import checkpoint_folders
@@ -21,6 +24,7 @@ _COMPARE = (
     *("algorithm.batch_size=64", "total_timesteps=1280", "log.checkpoint_every=128", "log.overlay_every=0"),
     *("log.held_out_every=0", "evaluation.episodes=4", "evaluation.frames=8", "evaluation.num_envs=2"),
 )
+CAMAL_RL = (sys.executable, "-m", "camal_rl.cli.main")
 _LIMIT = 1800.0
 _MACHINES = 2
 
@@ -43,7 +47,7 @@ class _Compare:
     """A comparison in a process of its own."""
 
     def __init__(self, out: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "camal_rl.cli.main", *_COMPARE, "--out", str(out), *options]
+        command = [*CAMAL_RL, *_COMPARE, "--out", str(out), *options]
         self.started = time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -63,6 +67,24 @@ class _Compare:
 
 def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
     """Run the comparison on two machines; kill the second one ``seconds`` after both have a run with a checkpoint."""
+    with two_machines() as (cluster, second):
+        comparison = _Compare(out, "--backend", "ray", "--address", cluster.address)
+        try:
+            while comparison.process.poll() is None and under_way(out) < _MACHINES:
+                time.sleep(0.05)
+            time.sleep(seconds)
+            cluster.remove_node(second, allow_graceful=False)
+            comparison.wait_for_end()
+        except RuntimeError as error:
+            return [str(error)]
+        finally:
+            comparison.process.kill()
+    return []
+
+
+@contextmanager
+def two_machines() -> Iterator[tuple[Any, Any]]:
+    """Start a Ray cluster of two machines with one CPU each; yield the cluster and its second machine."""
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
@@ -70,26 +92,14 @@ def _with_a_killed_machine(out: Path, seconds: float) -> list[str]:
         os.environ |= {"RAY_TMPDIR": temporary, "RAY_raylet_start_wait_time_s": "300"}
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
-            second = cluster.add_node(num_cpus=1)
-            comparison = _Compare(out, "--backend", "ray", "--address", cluster.address)
-            try:
-                while comparison.process.poll() is None and _under_way(out) < _MACHINES:
-                    time.sleep(0.05)
-                time.sleep(seconds)
-                cluster.remove_node(second, allow_graceful=False)
-                comparison.wait_for_end()
-            except RuntimeError as error:
-                return [str(error)]
-            finally:
-                comparison.process.kill()
+            yield cluster, cluster.add_node(num_cpus=1)
         finally:
             ray.shutdown()
             cluster.shutdown()
             del os.environ["RAY_TMPDIR"]
-    return []
 
 
-def _under_way(out: Path) -> int:
+def under_way(out: Path) -> int:
     """Return how many runs have a checkpoint and have not finished training."""
     folders = [path for path in out.glob("*-seed*") if checkpoint_folders(path / "checkpoints")]
     return sum(not (path / "train.json").exists() for path in folders)

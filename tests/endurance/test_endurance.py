@@ -1,5 +1,6 @@
 """A small, fixed part of each attack; ``python -m tests.endurance`` runs hundreds of each."""
 
+import json
 import signal
 import subprocess
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.endurance.files import damaged_checkpoints, damaged_models, damaged_results
 from tests.endurance.full_disk import full_disks
+from tests.endurance.grid import KEPT, differences
 from tests.endurance.kills import KillTest
 from tests.endurance.settings import drawn_commands, drawn_configurations
 
@@ -40,3 +42,13 @@ def mounts_in_its_own_name_space():
 @pytest.mark.skipif(not mounts_in_its_own_name_space(), reason="this user may not mount file systems here")
 def test_a_training_on_a_full_disk_is_resumed_when_there_is_room(tmp_path):
     assert full_disks(tmp_path, 1, seed=4) == []
+
+
+def test_a_grid_is_compared_with_the_kept_one_in_every_figure(tmp_path):
+    kept = json.loads(KEPT.read_text())
+    (tmp_path / "comparison.json").write_text(KEPT.read_text())
+    assert differences(kept, tmp_path, 8) == []
+    kept["figures"]["return/held_out"]["camal"]["seeds"]["7"] += 1e-15
+    assert differences(kept, tmp_path, 7) == []
+    (problem,) = differences(kept, tmp_path, 8)
+    assert problem.startswith("camal seed 7: return/held_out is ")
