@@ -115,7 +115,7 @@ class MalformedError(RunFailure, ValueError):
     """``reset`` or ``step`` of an environment returned something malformed; the message says how to fix it."""
 
 
-class TellingEnv(_Transparent):
+class ReportingEnv(_Transparent):
     """In a worker process: reports failures to the parent in ``info``, because an exception would end the worker."""
 
     def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
@@ -138,11 +138,11 @@ class TellingEnv(_Transparent):
 
     def check_chain(self, saved: dict[str, Any]) -> str | None:
         """Return why a state belongs to another environment, or ``None``."""
-        return _told(lambda: check_chain(self, saved))
+        return _error_message(lambda: check_chain(self, saved))
 
     def restore_chain(self, saved: dict[str, Any], exact: bool) -> str | None:
         """Restore a state; return why that failed, or ``None``."""
-        return _told(lambda: restore_chain(self, saved, exact))
+        return _error_message(lambda: restore_chain(self, saved, exact))
 
     def _nothing(self) -> Any:
         space = self.env.observation_space
@@ -153,7 +153,7 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _told(call: Callable[[], None]) -> str | None:
+def _error_message(call: Callable[[], None]) -> str | None:
     try:
         call()
     except ValueError as error:

@@ -150,12 +150,12 @@ def check_same(what: str, saved: Any, present: Any) -> None:
     """Raise a ``ValueError`` if a property differs between a saved state and the present environment."""
     if saved != present:
         raise ValueError(
-            f"the saved state belongs to another environment: {what} {_told(saved)} in the saved state and "
-            f"{_told(present)} here; make the environment as it was when it was saved"
+            f"the saved state belongs to another environment: {what} {_shortened(saved)} in the saved state and "
+            f"{_shortened(present)} here; make the environment as it was when it was saved"
         )
 
 
-def _told(value: Any) -> str:
+def _shortened(value: Any) -> str:
     told = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return told if len(told) <= 200 else f"{told[:200]}..."
 

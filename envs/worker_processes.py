@@ -17,7 +17,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import SubprocVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from camal_rl.envs.guarded_env import FAILURE, EnvironmentFailure, TellingEnv, guarded
+from camal_rl.envs.guarded_env import FAILURE, EnvironmentFailure, ReportingEnv, guarded
 from camal_rl.failures import RunFailure
 from camal_rl.processes import ending, let_signals_through, signals_held_back
 
@@ -58,7 +58,7 @@ class WorkerVecEnv(SubprocVecEnv):
         """Reset every environment."""
         with ending_with_a_worker(self):
             observations = super().reset()
-        self._check_told(self.reset_infos)
+        self._raise_reported(self.reset_infos)
         return observations
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
@@ -70,8 +70,8 @@ class WorkerVecEnv(SubprocVecEnv):
         """Return the results of the step."""
         with ending_with_a_worker(self):
             result = super().step_wait()
-        self._check_told(result[3])
-        self._check_told(self.reset_infos)
+        self._raise_reported(result[3])
+        self._raise_reported(self.reset_infos)
         return result
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
@@ -96,7 +96,7 @@ class WorkerVecEnv(SubprocVecEnv):
         except (EOFError, OSError):
             _abandon(self)
 
-    def _check_told(self, infos: Sequence[Any]) -> None:
+    def _raise_reported(self, infos: Sequence[Any]) -> None:
         """Raise a failure that a worker has reported, after all environments are closed."""
         for info in infos:
             if info and FAILURE in info:
@@ -230,7 +230,7 @@ class _Reporting:
     def __call__(self) -> gymnasium.Env[Any, Any]:
         _ignore_interrupts()
         try:
-            return TellingEnv(guarded(self._make(), self._index))
+            return ReportingEnv(guarded(self._make(), self._index))
         except Exception as error:
             return _NotMade(f"{type(error).__name__}: {error}")
 

@@ -31,12 +31,12 @@ def checking_input(config: str | None = None, overrides: Sequence[str] | None = 
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        message = " ".join(_told(error).split()) or type(error).__name__
+        message = " ".join(_error_message(error).split()) or type(error).__name__
         note = "" if config is None or isinstance(error, ImportError) else _note(config, overrides or (), message)
         raise BadInput(message + (f"; {note}" if note else "")) from error
 
 
-def _told(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     """Return the message of an error; an OSError begins with the file, whose name is shortened if it is long."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         name = str(error.filename)

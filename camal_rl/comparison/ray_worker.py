@@ -143,15 +143,15 @@ class _Post:
         self.number, self.mailbox, self.own = number, mailbox, own
         self.last: tuple[Any, ...] = ()
         self.archive: bytes | None = None
-        self._told = float("-inf")
+        self._progress_sent = float("-inf")
         self._copied = 0 if own is None else _newest_step(own)
 
     def send(self, message: tuple[Any, ...]) -> None:
         """Send a message."""
         kind = message[0]
         if kind == PROGRESS:
-            if time.monotonic() - self._told >= SECONDS_BETWEEN_PROGRESS:
-                self._told = time.monotonic()
+            if time.monotonic() - self._progress_sent >= SECONDS_BETWEEN_PROGRESS:
+                self._progress_sent = time.monotonic()
                 self.mailbox.put.remote(self.number, message)
                 self._copy()
         elif kind == FAILED or len(message) == 1:

@@ -47,7 +47,7 @@ class WandbLog(ScalarLog):
                 settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True),
             )
         except (wandb.errors.Error, OSError) as error:
-            raise RunFailure(f"Weights & Biases: {_told(error)}; {_REMEDY}") from error
+            raise RunFailure(f"Weights & Biases: {_error_message(error)}; {_REMEDY}") from error
         self._sent = -1 if former is None else int(former["step"])
         self._present = self._sent
         self._remember()
@@ -66,7 +66,7 @@ class WandbLog(ScalarLog):
         try:
             known = wandb.login()
         except wandb.errors.Error as error:
-            raise ValueError(f"log.loggers: Weights & Biases: {_told(error)}; {_REMEDY}") from error
+            raise ValueError(f"log.loggers: Weights & Biases: {_error_message(error)}; {_REMEDY}") from error
         if not known:
             raise ValueError(f"log.loggers: Weights & Biases has no account here; {_REMEDY}")
 
@@ -99,7 +99,7 @@ class WandbLog(ScalarLog):
         write_text(self._file, json.dumps({"id": self.run.id, "step": self._sent}) + "\n")
 
 
-def _told(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

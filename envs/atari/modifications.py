@@ -23,7 +23,7 @@ Change = Literal["appearance", "behavior"]
 
 
 @dataclass(frozen=True)
-class Moment:
+class RamState:
     """The input of an effect.
 
     Attributes:
@@ -47,7 +47,7 @@ class Effect(ABC):
         """All addresses that the effect may write to."""
 
     @abstractmethod
-    def writes(self, moment: Moment) -> Mapping[int, int]:
+    def writes(self, state: RamState) -> Mapping[int, int]:
         """Return the new values, in [0, 255], by address; may be empty."""
 
 
@@ -66,7 +66,7 @@ class Hold(Effect):
         """All addresses that the effect writes to."""
         return frozenset(self.values)
 
-    def writes(self, moment: Moment) -> Mapping[int, int]:
+    def writes(self, state: RamState) -> Mapping[int, int]:
         """Return the fixed values."""
         return self.values
 
@@ -97,12 +97,12 @@ class Drift(Effect):
         """The address of the coordinate."""
         return frozenset((self.address,))
 
-    def writes(self, moment: Moment) -> Mapping[int, int]:
+    def writes(self, state: RamState) -> Mapping[int, int]:
         """Return the moved coordinate, or nothing between moves, outside the range and off the screen."""
-        now = int(moment.ram[self.address])
-        if moment.frame % self.every or not self.least <= now <= self.most:
+        now = int(state.ram[self.address])
+        if state.frame % self.every or not self.least <= now <= self.most:
             return {}
-        if self.in_sight is not None and moment.ram[self.in_sight[0]] > self.in_sight[1]:
+        if self.in_sight is not None and state.ram[self.in_sight[0]] > self.in_sight[1]:
             return {}
         return {self.address: now + self.by}
 
@@ -124,11 +124,11 @@ class StandStill(Effect):
         """The address of the coordinate that is kept."""
         return frozenset((self.address,))
 
-    def writes(self, moment: Moment) -> Mapping[int, int]:
+    def writes(self, state: RamState) -> Mapping[int, int]:
         """Return the coordinate of the previous frame, or nothing if the other coordinate has not grown."""
-        if moment.ram[self.while_grows] <= moment.previous[self.while_grows]:
+        if state.ram[self.while_grows] <= state.previous[self.while_grows]:
             return {}
-        return {self.address: int(moment.previous[self.address])}
+        return {self.address: int(state.previous[self.address])}
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class Follow(Effect):
         """The address of the coordinate that is written."""
         return frozenset((self.address,))
 
-    def writes(self, moment: Moment) -> Mapping[int, int]:
+    def writes(self, state: RamState) -> Mapping[int, int]:
         """Return the value of the other coordinate."""
-        return {self.address: int(moment.ram[self.leader])}
+        return {self.address: int(state.ram[self.leader])}
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Modifier:
         new = ram.copy()
         previous = ram if self._previous is None else self._previous
         for effect in self._effects:
-            for address, value in effect.writes(Moment(new, previous, frame)).items():
+            for address, value in effect.writes(RamState(new, previous, frame)).items():
                 new[address] = value
         self._previous = new
         return [(int(address), int(new[address])) for address in np.flatnonzero(new != ram)]
