@@ -37,6 +37,7 @@ def interrupted_grid(folder: Path, count: int, seed: int) -> list[str]:
     """
     kept = read_json(KEPT)
     out, runs = folder / "toy_grid", len(kept["methods"]) * count
+    folder.mkdir(parents=True, exist_ok=True)
     with two_machines() as (cluster, second), (folder / "compare.log").open("a") as log:
         command = [*_command(kept, out, count), "--backend", "ray", "--address", cluster.address]
         comparison = _start(command, log)
