@@ -53,7 +53,7 @@ $(LOWEST)/.ready: setup.cfg constraints.txt
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt \
-	  -e '.[procgen,minigrid,vizdoom,crafter,dm_control,supervised,onnx,video,explain]' ale-py scikit-image termcolor torchcam pytest pytest-xdist
+	  -e '.[procgen,minigrid,vizdoom,crafter,dm-control,supervised,onnx,video,explain]' ale-py scikit-image termcolor torchcam pytest pytest-xdist
 	$(call detectors_and_opencv,$(LOWEST)/bin,$(LOWEST)/constraints.txt)
 	@touch $@
 

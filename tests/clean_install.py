@@ -26,7 +26,7 @@ USED = {
     "atari": "import sys; from camal_rl.envs import make_vec; masks = {} if sys.version_info < (3, 13) else "
     "{'segmentation': None}; make_vec('atari/Pong', num_envs=1, seed=0, **masks).reset()",
     "crafter": "from camal_rl.envs import make_vec; make_vec('crafter/Reward', num_envs=1, seed=0).reset()",
-    "dm_control": "from camal_rl.envs import make_vec; make_vec('dm_control/walker-walk', num_envs=1, seed=0).reset()",
+    "dm-control": "from camal_rl.envs import make_vec; make_vec('dm_control/walker-walk', num_envs=1, seed=0).reset()",
     "supervised": "import camal_rl.supervised, accelerate, transformers",
     "vision": "import timm, torchvision",
     "onnx": "import onnx, onnxscript",

@@ -44,7 +44,7 @@ def segmentation_spec(name: str) -> SegmentationSpec:
 
 def info(name: str) -> EnvInfo:
     """Return how exact the masks are, the license and the extra."""
-    return EnvInfo("exact", "Apache-2.0", extra="dm_control", module="dm_control")
+    return EnvInfo("exact", "Apache-2.0", extra="dm-control", module="dm_control")
 
 
 def level_sets(name: str) -> Mapping[str, Mapping[str, Any]]:

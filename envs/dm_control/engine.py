@@ -44,7 +44,7 @@ def import_suite() -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mujoco", "dm_control"):
             raise
-        raise MissingExtraError("The DeepMind Control Suite", "dm_control") from error
+        raise MissingExtraError("The DeepMind Control Suite", "dm-control") from error
     except (ImportError, AttributeError, RuntimeError) as error:
         # PyOpenGL raises an AttributeError of None if a library is missing.
         raise NoRendererError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} does not work here") from error
