@@ -23,14 +23,16 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from camal_rl.aggregates import improvement_interval
+from camal_rl.aggregates import CONFIDENCE, improvement_interval
+from camal_rl.comparison.significance import SIGNIFICANT, corrected
 from camal_rl.runs.provenance import program_provenance
-from camal_rl.statistics import holm, mann_whitney_p, smallest_p
+from camal_rl.statistics import mann_whitney_p, smallest_p
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parent / "docs" / "results" / "files"
@@ -39,13 +41,17 @@ METHOD = "camal"
 GUIDED = ("energy", "l1", "ppce", "rrr", "mse")
 """Attention losses of others that use the same masks."""
 WANTED_RATIO = 1.35
-SIGNIFICANT = 0.05
-CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SHOWN, CONTRARY, FEW = ("yes", "above"), ("no", "no: the contrary", "below"), "too few seeds"
 """Verdicts of a row: what shows a claim, what shows the contrary, what can show neither."""
 LEAST_RUNS = 3
 """With fewer runs of a method, a bootstrap over runs says nothing."""
+
+
+@cache
+def kept_figures(path: Path) -> Any:
+    """Return the figures of a kept comparison, by name and method."""
+    return json.loads(path.read_text())["figures"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,7 @@ class Setting:
 
     def values(self, figure: str, method: str) -> list[float] | None:
         """Return a figure of every seed, or nothing if the comparison has no such figure or method."""
-        kept = json.loads((FILES / f"{self.file}.json").read_text())
-        found = kept["figures"].get(figure, {}).get(method)
+        found = kept_figures(FILES / f"{self.file}.json").get(figure, {}).get(method)
         values = [] if found is None else list(found["seeds"].values())
         return values if values and None not in values else None
 
@@ -125,36 +130,34 @@ def tested(rows: list[dict[str, Any]], higher: bool) -> list[dict[str, Any]]:
         rows: each with ``values`` of :data:`METHOD` and of ``baseline``, numbers by seed.
         higher: whether the claim is that CAMAL's are higher.
     """
-    p_values = {}
-    for number, row in enumerate(rows):
-        first, second = row["values"][METHOD], row["values"][row["baseline"]]
-        if min(len(first), len(second)) > 1 and smallest_p(len(first), len(second)) < SIGNIFICANT:
-            p_values[number] = mann_whitney_p(first, second)
-    corrected = dict(zip(p_values, holm(list(p_values.values())) if p_values else (), strict=True))
-    for number, row in enumerate(rows):
-        first, second = (float(np.mean(row["values"][name])) for name in (METHOD, row["baseline"]))
-        in_favour = first > second if higher else first < second
-        if number not in corrected:
+    p_values = []
+    for row in rows:
+        pair = row["values"][METHOD], row["values"][row["baseline"]]
+        runs = [len(each) for each in pair]
+        enough = min(runs) > 1 and smallest_p(*runs) < SIGNIFICANT
+        p_values.append(mann_whitney_p(*pair) if enough else None)
+    for row, p in zip(rows, corrected(p_values), strict=True):
+        if p is None:
             row |= {"p": "none", "verdict": FEW}
         else:
-            shown = corrected[number] < SIGNIFICANT
-            verdict = ("yes" if in_favour else "no: the contrary") if shown else "not shown"
-            row |= {"p": f"{corrected[number]:.4f}", "verdict": verdict}
+            effect = row["means"][METHOD] - row["means"]["baseline"]
+            in_favour = effect > 0 if higher else effect < 0
+            verdict = ("yes" if in_favour else "no: the contrary") if p < SIGNIFICANT else "not shown"
+            row |= {"p": f"{p:.4f}", "verdict": verdict}
     return rows
 
 
 def comparison_row(setting: Setting, figure: str, **told: str) -> dict[str, Any] | None:
     """Return a row with the values of CAMAL and of the method without attention loss, or nothing without them."""
-    values = {method: setting.values(figure, method) for method in (METHOD, setting.baseline)}
-    if any(each is None for each in values.values()):
+    own, other = (setting.values(figure, method) for method in (METHOD, setting.baseline))
+    if own is None or other is None:
         return None
     return {
         **{"setting": setting.title, "figure": figure, "file": f"{setting.file}.json", "baseline": setting.baseline},
         **told,
-        "values": values,
-        "means": {name: float(np.mean(each)) for name, each in values.items() if each is not None}
-        | {"baseline": float(np.mean(values[setting.baseline]))},  # type: ignore[arg-type]
-        "runs": f"{len(values[METHOD] or ())} and {len(values[setting.baseline] or ())}",
+        "values": {METHOD: own, setting.baseline: other},
+        "means": {METHOD: float(np.mean(own)), "baseline": float(np.mean(other))},
+        "runs": f"{len(own)} and {len(other)}",
     }
 
 
@@ -184,13 +187,12 @@ def ratio_interval(first: Sequence[float], second: Sequence[float], rng: np.rand
 
 def faithfulness() -> list[dict[str, Any]]:
     """Return the rows of the claim that the attended region drives the decision more than with the best peer."""
-    rows = []
-    for setting in SETTINGS:
-        for target in setting.targets:
-            for name, effect in EFFECTS.items():
-                row = _faithfulness_row(setting, target, name, f"{effect}/{target}/{setting.level_set}")
-                rows += [] if row is None else [row]
-    return rows
+    return present(
+        _faithfulness_row(setting, target, name, f"{effect}/{target}/{setting.level_set}")
+        for setting in SETTINGS
+        for target in setting.targets
+        for name, effect in EFFECTS.items()
+    )
 
 
 def _faithfulness_row(setting: Setting, target: str, effect: str, figure: str) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ def interrupted_grid(folder: Path, count: int, seed: int) -> list[str]:
 
     It runs on a cluster of two machines. The command is killed with SIGKILL and given again with ``--resume``; later
     the second machine is killed, and a new one joins after a minute. The results are equal only on the same kind of
-    processor. 120 runs take two and a half hours on two cores.
+    processor. 120 runs take two hours and a quarter on two cores.
 
     Args:
         folder: gets the runs in ``toy_grid`` and the command's output in ``compare.log``.
