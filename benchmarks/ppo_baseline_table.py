@@ -38,12 +38,28 @@ PUBLISHED_CURVE = {
 PUBLISHED_STEPS = 1_000_000
 ROWS = 10
 SPREADS = 2.0
+PUBLISHED_PARTS = ("algorithm.clip_range_vf=0.2", "glorot", "pessimistic_value", "reward_gamma")
+"""What ``ppo_baseline.py --published`` changes in training, beside the encoder."""
+USUAL = ("env.id", "env.segmentation", "camal.weight", "threads", "policy.encoder", "policy.precision", "seed")
+"""Settings of every run of ``ppo_baseline.py``, or with a column of their own."""
 
 
 def setting(settings: list[str], key: str) -> str | None:
     """Return the last value of a key among settings ``key=value``."""
     found = [text.partition("=")[2] for text in settings if text.partition("=")[0] == key]
     return found[-1] if found else None
+
+
+def changes(run: Mapping[str, Any]) -> list[str]:
+    """Return in which parts and settings of training a run differs from the shipped configuration."""
+    return sorted([*run["parts"], *(text for text in run["settings"] if text.partition("=")[0] not in USUAL)])
+
+
+def named(changed: list[str]) -> str:
+    """Return changes as words."""
+    if set(PUBLISHED_PARTS) <= set(changed):
+        changed = ["published parts", *(each for each in changed if each not in PUBLISHED_PARTS)]
+    return ", ".join(changed) or "none"
 
 
 def within(value: float, published: tuple[float, float]) -> str:
@@ -75,7 +91,7 @@ def row(run: Mapping[str, Any], file: str) -> dict[str, Any]:
         "game": game,
         "encoder": setting(run["settings"], "policy.encoder") or "compact",
         "precision": setting(run["settings"], "policy.precision") or "auto",
-        "parts": ", ".join(run["parts"]) or "none",
+        "changes": named(changes(run)),
         "seed": run["seed"],
         "steps": run["steps"],
         "steps_per_second": run["steps"] / run["seconds"],
@@ -99,8 +115,8 @@ def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             found.append({"game": game, "run": f"published, run {number}", "returns": returns})
         for each in rows:
             if each["game"] == game:
-                parts = "" if each["parts"] == "none" else ", published parts"
-                name = f"{each['encoder']}, seed {each['seed']}{parts}"
+                changed = "" if each["changes"] == "none" else f", {each['changes']}"
+                name = f"{each['encoder']}, seed {each['seed']}{changed}"
                 found.append({"game": game, "run": name, "returns": each["during_training"]})
     return found
 

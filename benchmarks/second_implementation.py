@@ -91,7 +91,8 @@ def train(setting: Setting, method: str, seed: int, folder: Path) -> dict[str, A
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{run_dir}: {done.stderr.strip().splitlines()[-1]}")
+            why = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise RuntimeError(f"{run_dir.name} failed: {why[-1]}")
         print(f"{run_dir.name}\n{done.stdout}", flush=True)
     return json.loads(result.read_text())
 
@@ -197,7 +198,11 @@ def main() -> None:
         parser.error(f"--seeds: {comparison.name} has the seeds {there}, got {seeds}")
     with ThreadPoolExecutor(arguments.jobs) as pool:
         jobs = [(method, seed) for seed in seeds for method in METHODS]
-        found = dict(zip(jobs, pool.map(lambda job: train(setting, *job, arguments.runs), jobs), strict=True))
+        try:
+            found = dict(zip(jobs, pool.map(lambda job: train(setting, *job, arguments.runs), jobs), strict=True))
+        except RuntimeError as error:
+            pool.shutdown(cancel_futures=True)
+            parser.exit(1, f"{parser.prog}: {error}\n")
     runs = {method: [dict(figures(found[method, seed])) for seed in seeds] for method in METHODS}
     rows = table(runs, kept, seeds)
     result = {

@@ -32,7 +32,7 @@ def run(**changes):
 def test_a_row_says_on_which_side_of_the_published_spread_a_run_lies(program):
     # Published: 1.88 +- .13 on training levels, 1.52 +- .18 on all levels; two deviations below are 1.62 and 1.16.
     row = program.row(run(), "one.json")
-    assert (row["game"], row["encoder"], row["precision"], row["parts"]) == ("bigfish", "impala", "auto", "none")
+    assert (row["game"], row["encoder"], row["precision"], row["changes"]) == ("bigfish", "impala", "auto", "none")
     assert (row["train_is"], row["held_out_is"]) == ("within", "below")
     assert row["steps_per_second"] == pytest.approx(253.952)
     assert program.row(run(last_100_episodes=2.2), "one.json")["train_is"] == "above"
@@ -45,14 +45,16 @@ def test_returns_during_training_are_means_of_the_ten_rows_before(program):
 
 
 def test_curves_begin_with_the_published_runs(program):
-    starpilot = run(settings=["env.id=procgen/starpilot"], parts=["glorot"], last_100_episodes=7.0)
+    settings = ["env.id=procgen/starpilot", "algorithm.clip_range_vf=0.2", "algorithm.vf_coef=0.25"]
+    parts = ["glorot", "pessimistic_value", "reward_gamma"]
+    starpilot = run(settings=settings, parts=parts, last_100_episodes=7.0)
     rows = [program.row(starpilot, "a.json"), program.row(run(), "b.json")]
     curves = program.curves(rows)
     assert [each["run"] for each in curves] == [
         "published, run 0",
         "published, run 1",
         "published, run 2",
-        "compact, seed 3, published parts",
+        "compact, seed 3, published parts, algorithm.vf_coef=0.25",
     ]
     assert curves[2]["returns"]["1000000"] == 7.30
     assert curves[3]["returns"] == {"200000": 1.5, "400000": 1.5, "600000": 1.5, "800000": 1.5, "1000000": 1.5}

@@ -97,3 +97,16 @@ def test_wrong_arguments_are_refused_before_training(program, tmp_path, monkeypa
         program.main()
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_that_fails_ends_the_program_with_one_line(program, tmp_path, monkeypatch, capsys):
+    example = tmp_path / "example.py"
+    example.write_text("import sys\nsys.exit('no room on the device')\n")
+    monkeypatch.setattr(program, "EXAMPLE", example)
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(sys, "argv", ["program", "toy_grid", str(tmp_path / "runs"), "--out", str(out)])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err.strip() == "program: ppo-seed0 failed: no room on the device"
+    assert not out.exists()
