@@ -79,7 +79,9 @@ def register_metric(
         higher_is_better: ``None`` if neither direction is better.
         source: paper or convention it follows.
         formula: how it is computed; by default the first line of the function's docstring.
-        random: value for a random map. Raises:
+        random: value for a random map.
+
+    Raises:
         ValueError: the name is taken or invalid, the range is empty, or the function does not meet the requirements.
 
     Example:
