@@ -70,6 +70,7 @@ SETTINGS = {
             *("--env-id", "procgen/starpilot", "--norm-reward", "--encoder", "compact"),
             *("--total-timesteps", "400000", "--learning-rate", "0.0005", "--num-steps", "256", "--gamma", "0.999"),
             *("--camal-method", "gradcam", "--camal-inside-weight", "0.6", "--camal-frame-fraction", "0.25"),
+            *("--camal-value-rectification", "relu"),
             *("--eval-frames", "512", "--eval-frame-every", "25"),
         ),
     ),

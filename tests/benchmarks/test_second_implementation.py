@@ -6,6 +6,10 @@ import sys
 import pytest
 from scipy import stats
 
+from camal_rl.rl.config import agent_config
+from camal_rl.runs.loading import load_config
+from tests.docs.pages import ROOT
+
 
 @pytest.fixture
 def program(load):
@@ -110,3 +114,49 @@ def test_a_run_that_fails_ends_the_program_with_one_line(program, tmp_path, monk
     assert end.value.code == 1
     assert capsys.readouterr().err.strip() == "program: ppo-seed0 failed: no room on the device"
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "same_steps"), [("toy_grid", "toy_grid", True), ("starpilot", "procgen/starpilot", False)]
+)
+def test_the_example_trains_as_the_configuration_does(program, load, monkeypatch, setting, name, same_steps):
+    tyro = pytest.importorskip("tyro", reason="the extra examples")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    chosen = program.SETTINGS[setting]
+    args = tyro.cli(load("ppo_camal").Args, args=["--camal-weight", str(chosen.weight), *chosen.arguments])
+    config = agent_config(load_config(name, []))
+    algorithm, camal, env, evaluation = config.algorithm, config.camal, config.env, config.evaluation
+    pairs = {
+        "env_id": env.id,
+        "num_envs": env.num_envs,
+        "norm_reward": env.normalize_reward,
+        "encoder": config.policy.encoder,
+        "num_steps": algorithm.n_steps,
+        "num_minibatches": algorithm.n_steps * env.num_envs // algorithm.batch_size,
+        "update_epochs": algorithm.n_epochs,
+        "learning_rate": algorithm.learning_rate,
+        "anneal_lr": algorithm.anneal_learning_rate,
+        "gamma": algorithm.gamma,
+        "gae_lambda": algorithm.gae_lambda,
+        "clip_coef": algorithm.clip_range,
+        "clip_vloss": algorithm.clip_range_vf is not None,
+        "ent_coef": algorithm.ent_coef,
+        "vf_coef": 2 * algorithm.vf_coef,  # the example has half of the squared error
+        "max_grad_norm": algorithm.max_grad_norm,
+        "norm_adv": algorithm.normalize_advantage,
+        "camal_weight": camal.weight,
+        "camal_targets": camal.targets,
+        "camal_method": camal.method,
+        "camal_loss": camal.loss,
+        "camal_inside_weight": camal.inside_weight,
+        "camal_frame_fraction": camal.frame_fraction,
+        "camal_value_rectification": camal.value_rectification,
+        "camal_policy_rectification": camal.policy_rectification,
+        "eval_sets": evaluation.sets,
+        "eval_episodes": evaluation.episodes,
+        "eval_frames": evaluation.frames,
+        "eval_frame_every": evaluation.frame_every,
+        "eval_seed": evaluation.seed,
+    }
+    assert {each: getattr(args, each) for each in pairs} == pairs
+    assert (args.total_timesteps == config.total_timesteps) is same_steps
