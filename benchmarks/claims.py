@@ -111,6 +111,14 @@ SETTINGS = (
         {"other appearance": "return/held_out_appearance"},
     ),
     Setting(
+        *("Dynamic-Obstacles, DQN", "dqn_minigrid", "dqn", "held_out", ("q",), "return/held_out"),
+        {"other appearance": "return/held_out_appearance"},
+    ),
+    Setting(
+        *("Asterix, DQN", "dqn_asterix", "dqn", "held_out", ("q",), "return/held_out"),
+        {"other appearance": "return/held_out_appearance"},
+    ),
+    Setting(
         *("shapes on textures", "spurious_shapes", "vanilla", "test", ("class",), "accuracy/test"),
         {"the texture misleads, worst group": "worst_group_accuracy/test"},
     ),
