@@ -202,7 +202,6 @@ def main() -> None:
         try:
             found = dict(zip(jobs, pool.map(lambda job: train(setting, *job, arguments.runs), jobs), strict=True))
         except RuntimeError as error:
-            pool.shutdown(cancel_futures=True)
             parser.exit(1, f"{parser.prog}: {error}\n")
     runs = {method: [dict(figures(found[method, seed])) for seed in seeds] for method in METHODS}
     rows = table(runs, kept, seeds)

@@ -20,3 +20,17 @@ def load():
     sys.path.remove(str(FOLDER))
     for name in {*NAMES, "ppo_camal"} & set(sys.modules) - before:
         del sys.modules[name]
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """Return how to run a program that refuses its arguments: the last line that it prints, after exit code 2."""
+
+    def refused(program, *arguments):
+        monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            program.main()
+        assert end.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return refused

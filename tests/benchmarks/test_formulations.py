@@ -73,9 +73,5 @@ def test_the_program_reads_each_setting(program, tmp_path, monkeypatch, capsys):
     assert "toy_grid" in capsys.readouterr().out
 
 
-def test_without_reports_one_line_says_what_is_missing(program, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["formulations.py", "--files", str(tmp_path)])
-    with pytest.raises(SystemExit) as end:
-        program.main()
-    assert end.value.code == 2
-    assert "formulations_*.json" in capsys.readouterr().err.splitlines()[-1]
+def test_without_reports_one_line_says_what_is_missing(program, tmp_path, refusal):
+    assert "formulations_*.json" in refusal(program, "--files", tmp_path)

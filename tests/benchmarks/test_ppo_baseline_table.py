@@ -84,9 +84,5 @@ def test_the_table_is_written_with_the_newest_origin(program, tmp_path, monkeypa
     assert "bigfish" in capsys.readouterr().out
 
 
-def test_a_folder_without_runs_is_refused(program, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["program", "--runs", str(tmp_path)])
-    with pytest.raises(SystemExit) as end:
-        program.main()
-    assert end.value.code == 2
-    assert "ppo_baseline.py writes them" in capsys.readouterr().err
+def test_a_folder_without_runs_is_refused(program, tmp_path, refusal):
+    assert "ppo_baseline.py writes them" in refusal(program, "--runs", tmp_path)
