@@ -225,6 +225,8 @@ class AttentivePolicy(BasePolicy):
     ) -> dict[AttentionTarget, Tensor]:
         """Return the non-negative, unnormalized map ``(B, h, w)`` of each target, for the attention frames.
 
+        Maps have the precision of the scores, float32 also where the encoder computes in bfloat16.
+
         The scores are those of the evaluation. Maps use the closed form where it applies, and autograd otherwise; the
         two agree (``tests/agents/test_policy.py``). Targets, method and rectification are by default those of
         ``map_settings``.
@@ -251,7 +253,7 @@ class AttentivePolicy(BasePolicy):
                 features = evaluation.cam_features(target)
                 score = evaluation.score(target)[: len(features)]
                 every = class_activation_map(features, score, method, create_graph, rectify[target])
-                maps[target] = every[evaluation.attention_frames]
+                maps[target] = every[evaluation.attention_frames].to(score.dtype)
         return {target: maps[target] for target in wanted}
 
     def has_closed_form(self, target: AttentionTarget) -> bool:

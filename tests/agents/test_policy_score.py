@@ -9,7 +9,7 @@ from torch import nn
 from camal_rl.agents import CAMALPPO, CamalConfig
 from camal_rl.agents.attributions import explain, policy_scores, preferred_actions
 from camal_rl.agents.policy_score import gaussian_score
-from camal_rl.attention import class_activation_map, normalize_cam
+from camal_rl.attention import CAM_METHODS, class_activation_map, normalize_cam
 
 from .fakes import CountingEnv
 from .policies import BOX, DISTRIBUTIONS, channels_first, frames, policy_of, squashed
@@ -40,6 +40,18 @@ def test_no_policy_map_is_zero_whatever_the_actions_are(name, layer):
     policy = DISTRIBUTIONS[name]()
     assert bool((policy.attention(frames())["policy"].amax(dim=(1, 2)) == 1).all())
     assert bool((explain(policy, frames(), "gradcam", "policy", layer=layer).amax(dim=(1, 2)) == 1).all())
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_maps_are_float32_whatever_the_encoder_computes_in(name, method):
+    exact = DISTRIBUTIONS[name]()
+    policy = DISTRIBUTIONS[name](precision="bfloat16")
+    policy.load_state_dict(exact.state_dict())
+    for target, cam in policy.attention(frames(), method=method, rectification="absolute").items():
+        expected = exact.attention(frames(), method=method, rectification="absolute")[target]
+        assert cam.dtype == expected.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(cam.flatten(1), expected.flatten(1)).min() > 0.9
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
