@@ -24,6 +24,7 @@ from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.encoded_images import EncodedImages, cam_layout, encode_captured, encode_linear_relu
 from camal_rl.agents.encoder_fit import fitting_extractor
 from camal_rl.agents.encoders import encoder_class, encoder_kwargs, encoder_name, is_shipped
+from camal_rl.agents.initialization import INITIALIZATIONS, Initialization, initialize_glorot
 from camal_rl.agents.map_settings import MapSettings, check_targets
 from camal_rl.agents.observations import Actions, Images, action_batch, image_batch
 from camal_rl.attention import CamMethod, Rectification, class_activation_map, normalize_cam, zero_maps
@@ -52,6 +53,9 @@ class AttentivePolicy(BasePolicy):
             ``policy_rectification`` (:class:`camal_rl.agents.map_settings.MapSettings`). They are saved with the
             policy; a CAMAL algorithm sets them to those of training.
         masking: how its input images are masked (:class:`camal_rl.envs.MaskedVecEnv`); only recorded in files.
+        initialization: of the encoder's convolutions and linear layers. ``stock`` is SB3's (orthogonal in PPO,
+            PyTorch's own in DQN); ``glorot`` draws from a uniform distribution with variance 2 / (fan in + fan out) and
+            sets biases to 0 (Glorot and Bengio 2010, eq. 16), as TensorFlow does.
         **kwargs: further arguments of SB3's policy.
     """
 
@@ -68,8 +72,12 @@ class AttentivePolicy(BasePolicy):
         cam_layer: str | None = None,
         maps: MapSettings | Mapping[str, Any] | None = None,
         masking: str | None = None,
+        initialization: Initialization = "stock",
         **kwargs: Any,
     ) -> None:
+        if initialization not in INITIALIZATIONS:
+            raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}, got {initialization!r}")
+        self._initialization = initialization
         if "features_extractor_class" in kwargs:
             raise ValueError(
                 f"{type(self).__name__} takes its features extractor as `encoder`, a name or a class: write "
@@ -88,6 +96,13 @@ class AttentivePolicy(BasePolicy):
         # SB3's class, the next one in the order of bases, takes the learning rate.
         more: dict[str, Any] = {"lr_schedule": lr_schedule, **kwargs}
         super().__init__(observation_space, action_space, features_extractor_class=extractor, **more)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Create the network like SB3, and initialize the encoders."""
+        super()._build(lr_schedule)  # type: ignore[misc]
+        if self._initialization == "glorot":
+            for extractor in self.feature_encoders():
+                initialize_glorot(extractor)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Create the encoder, and check that it accepts the images.

@@ -58,6 +58,10 @@ class PPOWithTerms(ImagePPO):
         *args: as in ``stable_baselines3.PPO``.
         terms: names, pairs of name and settings, terms; or a mapping of names to settings
             (:func:`camal_rl.agents.terms.make_terms`).
+        pessimistic_value_loss: with ``clip_range_vf``, the value loss is the mean of the larger of the squared errors
+            with and without clipping, as in OpenAI's baselines and CleanRL (``clip_vloss``), which also halve it. SB3
+            takes the error with clipping alone, whose gradient vanishes where the value has moved too far in either
+            direction.
         **kwargs: as in ``stable_baselines3.PPO``.
 
     Attributes:
@@ -65,7 +69,8 @@ class PPOWithTerms(ImagePPO):
         auxiliary_terms: the term objects.
 
     Raises:
-        ValueError: a term or setting is unknown; or a weight is above 0 with an unsuitable policy or environment.
+        ValueError: a term or setting is unknown; or a weight is above 0 with an unsuitable policy or environment; or
+            ``pessimistic_value_loss`` without ``clip_range_vf`` or with a policy that SB3's own update trains.
         TypeError: ``terms`` is none of these.
         DivergedError: in training, numbers that are not finite (:class:`camal_rl.failures.DivergedError`).
     """
@@ -73,6 +78,7 @@ class PPOWithTerms(ImagePPO):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "CamPolicy": CamPolicy}
     # Default for files of stock PPO: load() creates an instance and then sets the attributes from the file.
     terms: Any = MappingProxyType({})
+    pessimistic_value_loss: bool = False
     _saved_modules: str | None = None
 
     def __init__(
@@ -81,10 +87,12 @@ class PPOWithTerms(ImagePPO):
         env: GymEnv | str | None,
         *args: Any,
         terms: Terms | None = None,
+        pessimistic_value_loss: bool = False,
         **kwargs: Any,
     ) -> None:
         if terms is not None or kwargs.get("_init_setup_model", True):
             self.terms = terms
+        self.pessimistic_value_loss = pessimistic_value_loss
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
@@ -96,6 +104,7 @@ class PPOWithTerms(ImagePPO):
         check_settings(self)
         super()._setup_model()
         check_optimizer(self)
+        self._check_value_loss()
         for term in self.auxiliary_terms:
             if term.config.weight > 0 or term in self.participants:
                 term.setup(self.policy, self.env)
@@ -105,6 +114,17 @@ class PPOWithTerms(ImagePPO):
         if self._saved_modules is not None:
             self.term_modules.load(self._saved_modules)
             self._saved_modules = None
+
+    def _check_value_loss(self) -> None:
+        if not self.pessimistic_value_loss:
+            return
+        if self.clip_range_vf is None:
+            raise ValueError("pessimistic_value_loss needs clip_range_vf, the largest change of a value, such as 0.2")
+        if not isinstance(self.rollout_buffer, CamalRolloutBuffer):
+            raise ValueError(
+                f'pessimistic_value_loss needs policy="CamPolicy", got {type(self.policy).__name__} with '
+                f"{type(self.rollout_buffer).__name__}, which SB3's own update trains"
+            )
 
     def _make_terms(self) -> tuple[AuxiliaryTerm, ...]:
         """Create the terms, and convert ``terms`` (load() stores its argument unchanged) to plain data."""
@@ -326,6 +346,9 @@ class PPOWithTerms(ImagePPO):
         if clip_range_vf is not None:
             values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
         value_loss = F.mse_loss(batch.returns, values)
+        if self.pessimistic_value_loss:
+            errors = ((batch.returns - each).square() for each in (values, evaluation.value))
+            value_loss = torch.max(*errors).mean()
         surprise = -evaluation.log_prob if evaluation.entropy is None else evaluation.entropy
         entropy_loss = -torch.mean(surprise)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
@@ -48,6 +49,10 @@ class CamQPolicy(AttentivePolicy, DQNPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "exploration": self.exploration}
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        self.q_net_target.load_state_dict(self.q_net.state_dict())
 
     def make_q_net(self) -> QNetwork:
         """Create a Q-network like SB3; the algorithm moves the whole policy to its device."""

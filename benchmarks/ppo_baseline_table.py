@@ -38,8 +38,21 @@ PUBLISHED_CURVE = {
 PUBLISHED_STEPS = 1_000_000
 ROWS = 10
 SPREADS = 2.0
-PUBLISHED_PARTS = ("algorithm.clip_range_vf=0.2", "glorot", "pessimistic_value", "reward_gamma")
-"""What ``ppo_baseline.py --published`` changes in training, beside the encoder."""
+PUBLISHED_PARTS = (
+    "algorithm.clip_range_vf=0.2",
+    "algorithm.pessimistic_value_loss=true",
+    "algorithm.vf_coef=0.25",
+    "env.normalize_reward_gamma=0.99",
+    "policy.initialization=glorot",
+)
+"""What ``ppo_baseline.py --published`` (``configs/procgen_impala.yaml``) changes in training, beside the encoder."""
+OLD_PARTS = {
+    "glorot": PUBLISHED_PARTS[-1:],
+    "pessimistic_value": PUBLISHED_PARTS[1:3],
+    "reward_gamma": PUBLISHED_PARTS[3:4],
+}
+"""Names in files from before there were settings."""
+ENCODERS = {"procgen": "compact", "procgen_impala": "impala"}
 USUAL = ("env.id", "env.segmentation", "camal.weight", "threads", "policy.encoder", "policy.precision", "seed")
 """Settings of every run of ``ppo_baseline.py``, or with a column of their own."""
 
@@ -52,7 +65,9 @@ def setting(settings: list[str], key: str) -> str | None:
 
 def changes(run: Mapping[str, Any]) -> list[str]:
     """Return in which parts and settings of training a run differs from the shipped configuration."""
-    return sorted([*run["parts"], *(text for text in run["settings"] if text.partition("=")[0] not in USUAL)])
+    changed = [setting for part in run.get("parts", ()) for setting in OLD_PARTS[part]]
+    changed += PUBLISHED_PARTS if run.get("config") == "procgen_impala" else ()
+    return sorted({*changed, *(text for text in run["settings"] if text.partition("=")[0] not in USUAL)})
 
 
 def named(changed: list[str]) -> str:
@@ -89,7 +104,7 @@ def row(run: Mapping[str, Any], file: str) -> dict[str, Any]:
     figures = PUBLISHED[game]
     return {
         "game": game,
-        "encoder": setting(run["settings"], "policy.encoder") or "compact",
+        "encoder": setting(run["settings"], "policy.encoder") or ENCODERS[run.get("config", "procgen")],
         "precision": setting(run["settings"], "policy.precision") or "auto",
         "changes": named(changes(run)),
         "seed": run["seed"],

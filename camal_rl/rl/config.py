@@ -12,6 +12,7 @@ from pydantic import Field
 from camal_rl.agents.cam_encoder import Precision
 from camal_rl.agents.config import CamalConfig
 from camal_rl.agents.encoders import encoder_class
+from camal_rl.agents.initialization import Initialization
 from camal_rl.envs.registry import is_function
 from camal_rl.foreign_code import ForeignCode, no_code_from, of_this_project
 from camal_rl.rl.algorithms import DEFAULT_ALGORITHM, find_algorithm, settings_of
@@ -47,11 +48,14 @@ class PolicyConfig:
         precision: floating-point precision of the encoder; ``auto`` is bfloat16 where it is fast.
         cam_layer: dotted name of the layer inside the encoder from whose output maps are computed, such as ``cnn.4``;
             ``null`` is ``cnn`` for a CamEncoder, such as those named above, and the last ``Conv2d`` for any other.
+        initialization: of the encoder's weights: ``stock`` is SB3's, ``glorot`` that of TensorFlow's layers (Glorot and
+            Bengio 2010), with which published PPO on Procgen was trained.
     """
 
     encoder: str = "compact"
     precision: Precision = "float32"
     cam_layer: str | None = None
+    initialization: Initialization = "stock"
 
     def __post_init__(self) -> None:
         """Check that the encoder exists."""

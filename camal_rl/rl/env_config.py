@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from camal_rl.envs.masking import find_masking
-from camal_rl.runs.checks import Copies, check_section
+from camal_rl.runs.checks import Copies, Share, check_section
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class EnvConfig:
             (only for weight 0).
         relevant: names of the classes that are relevant for the decision; ``None`` uses the environment's default.
         normalize_reward: divide rewards by the running standard deviation of the discounted return.
+        normalize_reward_gamma: the discount of that return; ``None`` is the algorithm's own, ``algorithm.gamma``.
         masking: how images are masked for an agent that sees only objects, in training and whenever it acts: a name
             from :data:`camal_rl.envs.MASKINGS` or a path; ``None`` leaves images unmodified.
     """
@@ -32,11 +33,14 @@ class EnvConfig:
     segmentation: Literal["default", "silhouette", "box"] | None = "default"
     relevant: tuple[str, ...] | None = None
     normalize_reward: bool = False
+    normalize_reward_gamma: Share | None = None
     masking: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges, that no setting is given twice, and that the masking exists and has masks."""
         check_section(self, "env")
+        if self.normalize_reward_gamma is not None and not self.normalize_reward:
+            raise ValueError("env.normalize_reward_gamma needs env.normalize_reward=true")
         if self.masking is not None:
             try:
                 find_masking(self.masking)

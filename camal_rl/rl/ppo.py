@@ -35,6 +35,8 @@ class PPOConfig:
         gae_lambda: lambda of generalized advantage estimation.
         clip_range: clipping of the probability ratio.
         clip_range_vf: clipping of the change of the value, above 0; ``None`` disables it.
+        pessimistic_value_loss: with ``clip_range_vf``, take the larger of the value's errors with and without clipping,
+            as in OpenAI's baselines and CleanRL; not in SB3, which takes the error with clipping.
         normalize_advantage: standardize the advantages of each minibatch.
         ent_coef: weight of the entropy bonus.
         vf_coef: weight of the value loss.
@@ -54,6 +56,7 @@ class PPOConfig:
     gae_lambda: Share = 0.95
     clip_range: Amount = 0.2
     clip_range_vf: PositiveAmount | None = None
+    pessimistic_value_loss: bool = False
     normalize_advantage: bool = True
     ent_coef: Amount = 0.01
     vf_coef: Amount = 0.5
@@ -65,6 +68,8 @@ class PPOConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_section(self, "algorithm")
+        if self.pessimistic_value_loss and self.clip_range_vf is None:
+            raise ValueError("algorithm.pessimistic_value_loss needs algorithm.clip_range_vf, for example 0.2")
 
 
 def ppo_arguments(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
@@ -89,6 +94,7 @@ def ppo_arguments(config: ExperimentConfig, folder: RunFolder) -> dict[str, Any]
         "gae_lambda": algorithm.gae_lambda,
         "clip_range": algorithm.clip_range,
         "clip_range_vf": algorithm.clip_range_vf,
+        "pessimistic_value_loss": algorithm.pessimistic_value_loss,
         "normalize_advantage": algorithm.normalize_advantage,
         "ent_coef": algorithm.ent_coef,
         "vf_coef": algorithm.vf_coef,

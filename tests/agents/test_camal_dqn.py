@@ -165,7 +165,7 @@ def test_the_default_targets_stand_for_q():
 @pytest.mark.parametrize("stock", [False, True])
 def test_every_kind_of_map_explains_a_q_network_also_one_of_stock_dqns(method, stock):
     if stock:
-        policy = DQN("CnnPolicy", CountingEnv(size=40), buffer_size=4, device="cpu").policy
+        policy = DQN("CnnPolicy", CountingEnv(size=40), buffer_size=4, seed=0, device="cpu").policy
         images = frames(2, 40, 40)
     else:
         policy, images = q_policy(), frames(2)

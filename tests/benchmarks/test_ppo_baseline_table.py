@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from camal_rl.runs.loading import load_config
+
 
 @pytest.fixture
 def program(load):
@@ -44,8 +46,19 @@ def test_returns_during_training_are_means_of_the_ten_rows_before(program):
     assert program.return_at(rows, 4) == pytest.approx(2.5)
 
 
+def test_the_published_parts_are_those_of_the_configuration(program):
+    ours, published = load_config("procgen", ["policy.encoder=impala"]), load_config("procgen_impala")
+    assert load_config("procgen", ["policy.encoder=impala", *program.PUBLISHED_PARTS]) == published != ours
+    by_config = run(config="procgen_impala", settings=["env.id=procgen/bigfish"], parts=[])
+    by_parts = run(parts=["glorot", "pessimistic_value", "reward_gamma"])
+    by_parts["settings"].append("algorithm.clip_range_vf=0.2")
+    for each in (by_config, by_parts):
+        row = program.row(each, "one.json")
+        assert (row["encoder"], row["changes"]) == ("impala", "published parts")
+
+
 def test_curves_begin_with_the_published_runs(program):
-    settings = ["env.id=procgen/starpilot", "algorithm.clip_range_vf=0.2", "algorithm.vf_coef=0.25"]
+    settings = ["env.id=procgen/starpilot", "algorithm.clip_range_vf=0.2", "algorithm.gamma=0.9"]
     parts = ["glorot", "pessimistic_value", "reward_gamma"]
     starpilot = run(settings=settings, parts=parts, last_100_episodes=7.0)
     rows = [program.row(starpilot, "a.json"), program.row(run(), "b.json")]
@@ -54,7 +67,7 @@ def test_curves_begin_with_the_published_runs(program):
         "published, run 0",
         "published, run 1",
         "published, run 2",
-        "compact, seed 3, published parts, algorithm.vf_coef=0.25",
+        "compact, seed 3, published parts, algorithm.gamma=0.9",
     ]
     assert curves[2]["returns"]["1000000"] == 7.30
     assert curves[3]["returns"] == {"200000": 1.5, "400000": 1.5, "600000": 1.5, "800000": 1.5, "1000000": 1.5}

@@ -139,7 +139,7 @@ def test_the_example_trains_as_the_configuration_does(program, load, monkeypatch
         "gamma": algorithm.gamma,
         "gae_lambda": algorithm.gae_lambda,
         "clip_coef": algorithm.clip_range,
-        "clip_vloss": algorithm.clip_range_vf is not None,
+        "clip_vloss": algorithm.pessimistic_value_loss,
         "ent_coef": algorithm.ent_coef,
         "vf_coef": 2 * algorithm.vf_coef,  # the example has half of the squared error
         "max_grad_norm": algorithm.max_grad_norm,

@@ -108,6 +108,8 @@ def test_the_snippet_has_the_settings_of_the_command_above_the_table(asked, monk
     expected = dict(reference.settings)
     # What is taken where nothing is said.
     assert not expected.pop("terms")
+    assert not expected.pop("pessimistic_value_loss")
+    assert expected["policy_kwargs"].pop("initialization") == "stock"
     assert expected["policy_kwargs"].pop("optimizer_kwargs") == {"eps": 1e-5}
     assert asked.settings == expected
     assert asked.steps == config.total_timesteps

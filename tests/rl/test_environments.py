@@ -71,6 +71,19 @@ def test_training_returns_are_raw_and_training_rewards_normalized():
     assert find_segmented(normalized) is not None
 
 
+def test_rewards_are_normalized_by_returns_of_the_discount_that_is_asked_for():
+    small = ["env.normalize_reward=true", "env.num_envs=4", "algorithm.batch_size=64", "algorithm.gamma=0.9"]
+    for more, gamma in ([], 0.9), (["env.normalize_reward_gamma=0.5"], 0.5):
+        assert make_training_env(load_config("toy_grid", [*small, *more])).gamma == gamma
+    with pytest.raises(ValueError, match=r"env\.normalize_reward_gamma needs env\.normalize_reward=true"):
+        load_config("toy_grid", ["env.normalize_reward_gamma=0.5"])
+
+
+def test_the_pessimistic_value_loss_needs_a_range():
+    with pytest.raises(ValueError, match=r"algorithm\.pessimistic_value_loss needs algorithm\.clip_range_vf"):
+        load_config("toy_grid", ["algorithm.pessimistic_value_loss=true"])
+
+
 def test_masks_and_relevant_classes_follow_the_configuration():
     config = load_config("toy_grid", ["env.relevant=[goal]", "env.segmentation=box"])
     venv = make_level_set_env(config, "held_out", 3, 0, masks=True)
