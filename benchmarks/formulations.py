@@ -5,8 +5,9 @@ each setting, ``docs/results/files/formulations_<setting>.json``, made from runs
 
     camal-rl sweep toy_grid camal.method=gradcam,hirescam evaluation.suite=full --seeds 3 --out runs/formulations/maps
     camal-rl train toy_grid camal.weight=0 seed=100 evaluation.suite=full --run-dir runs/formulations/ppo-seed100
+    camal-rl evaluate runs/formulations/ppo-seed100
     camal-rl report runs/formulations
-    camal-rl results add runs/formulations/report.json --name formulations_toy_grid
+    camal-rl results add runs/formulations/report/report.json --name formulations_toy_grid
     python benchmarks/formulations.py
 """
 
@@ -66,12 +67,14 @@ def ranked(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
         figures: those of a kept report, by name and method.
 
     Raises:
-        ValueError: there is no baseline, or a method lacks a figure.
+        ValueError: there is no baseline, its return is not above 0, or a method lacks a figure.
     """
     if BASELINE not in figures.get(RETURN, {}):
         raise ValueError(f"the report needs runs of {BASELINE} (camal.weight=0)")
     seeds = set(figures[RETURN][BASELINE]["seeds"])
     returns = means(figures, RETURN, seeds)
+    if not returns[BASELINE] > 0:
+        raise ValueError(f"no share of {BASELINE}'s return on training levels, {returns[BASELINE]:.3g}; train longer")
     known = {name: means(figures, name, seeds) for name in (*HIGH, *LOW)}
     for name, found in known.items():
         if missing := sorted(set(returns) - set(found)):

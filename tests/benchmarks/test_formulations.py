@@ -39,6 +39,11 @@ def test_a_candidate_that_returns_less_gets_no_rank_and_takes_none(program):
     assert rows[-1]["returns_enough"] == "no"
 
 
+def test_a_baseline_that_has_not_learned_is_refused(program):
+    with pytest.raises(ValueError, match=r"no share of ppo's return on training levels, -0\.2; train longer"):
+        program.ranked(report(program, ppo=(-0.2, 0.1, 0.9), a=(1.0, 0.1, 0.9)))
+
+
 def test_equal_figures_share_their_ranks(program):
     rows = program.ranked(report(program, ppo=(1.0, 0.1, 0.9), a=(1.0, 0.1, 0.9)))
     assert [row["mean_rank"] for row in rows] == [1.5, 1.5]
