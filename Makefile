@@ -16,10 +16,10 @@ help:
 	@echo "make dist   build and check the source distribution and the wheel of a release"
 	@echo "make clean  remove .venv and build products (not runs/)"
 
-# $(call detectors_and_opencv,FOLDER,CONSTRAINTS): install OCAtari without requirements that its detectors do not need,
-# and an OpenCV that loads on this machine.
-define detectors_and_opencv
-	$(1)/python -m pip install --quiet --no-deps -c constraints.txt ocatari
+# $(call simulators_and_opencv,FOLDER,CONSTRAINTS): install OCAtari and dm_control without requirements that are not needed
+# and cannot be installed on every Python, and an OpenCV that loads on this machine.
+define simulators_and_opencv
+	$(1)/python -m pip install --quiet --no-deps -c constraints.txt ocatari dm_control
 	@$(1)/python -c 'import cv2' 2>/dev/null || { \
 	  echo "OpenCV cannot load (libGL or glib is missing: apt-get install libgl1 libglib2.0-0); installing its headless build instead"; \
 	  $(1)/python -m pip uninstall --quiet --yes opencv-python && \
@@ -35,7 +35,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(call detectors_and_opencv,$(BIN),constraints.txt)
+	$(call simulators_and_opencv,$(BIN),constraints.txt)
 	@touch $@
 
 demo: $(STAMP)
@@ -54,7 +54,7 @@ $(LOWEST)/.ready: setup.cfg constraints.txt
 	$(PYTHON) tests/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt \
 	  -e '.[procgen,minigrid,vizdoom,crafter,dm-control,supervised,onnx,video,explain]' ale-py scikit-image termcolor torchcam pytest pytest-xdist
-	$(call detectors_and_opencv,$(LOWEST)/bin,$(LOWEST)/constraints.txt)
+	$(call simulators_and_opencv,$(LOWEST)/bin,$(LOWEST)/constraints.txt)
 	@touch $@
 
 lowest: $(LOWEST)/.ready

@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = "base"
 # What serves work on a checkout, not the installed package.
 OF_A_CHECKOUT = ("docs", "examples", "dev")
+# docs/install.md, Python 3.13.
+WITHOUT_REQUIREMENTS = """
+import subprocess, sys
+if sys.version_info >= (3, 13):
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "dm_control==1.0.50"], check=True)
+"""
 USED = {
     BASE: "import camal_rl.agents",
     "procgen": "from camal_rl.envs import make_vec; make_vec('procgen/coinrun', num_envs=1, seed=0).reset()",
@@ -26,7 +32,8 @@ USED = {
     "atari": "import sys; from camal_rl.envs import make_vec; masks = {} if sys.version_info < (3, 13) else "
     "{'segmentation': None}; make_vec('atari/Pong', num_envs=1, seed=0, **masks).reset()",
     "crafter": "from camal_rl.envs import make_vec; make_vec('crafter/Reward', num_envs=1, seed=0).reset()",
-    "dm-control": "from camal_rl.envs import make_vec; make_vec('dm_control/walker-walk', num_envs=1, seed=0).reset()",
+    "dm-control": WITHOUT_REQUIREMENTS
+    + "from camal_rl.envs import make_vec; make_vec('dm_control/walker-walk', num_envs=1, seed=0).reset()",
     "supervised": "import camal_rl.supervised, accelerate, transformers",
     "vision": "import timm, torchvision",
     "onnx": "import onnx, onnxscript",
@@ -35,7 +42,8 @@ USED = {
     "ray": "import ray",
     "tune": "import optuna",
     "wandb": "import wandb",
-    "all": "import accelerate, av, captum, crafter, dm_control, minigrid, onnx, optuna, ray, vizdoom, wandb; "
+    "all": WITHOUT_REQUIREMENTS
+    + "import accelerate, av, captum, crafter, dm_control, minigrid, onnx, optuna, ray, vizdoom, wandb; "
     "from camal_rl.envs import make_vec; make_vec('procgen/coinrun', num_envs=1, seed=0)",
 }
 """What must work with an extra, by its name."""

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from camal_rl.envs.registry import MissingExtraError
+from camal_rl.extras import install_command
 
 _LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 _REMEDY = (
@@ -26,6 +27,14 @@ class NoRendererError(ImportError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"dm_control cannot draw: {what}; {_REMEDY}")
+
+
+def _install() -> str:
+    """Return the install command, or nothing where it is that of the extra."""
+    if sys.version_info < (3, 13):
+        return ""
+    # It requires labmaze, which has no wheel for Python 3.13, and which the suite does not import.
+    return f"{install_command('dm-control')} && pip install --no-deps dm_control==1.0.50"
 
 
 def import_suite() -> Any:
@@ -44,7 +53,7 @@ def import_suite() -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mujoco", "dm_control"):
             raise
-        raise MissingExtraError("The DeepMind Control Suite", "dm-control") from error
+        raise MissingExtraError("The DeepMind Control Suite", "dm-control", _install()) from error
     except (ImportError, AttributeError, RuntimeError) as error:
         # PyOpenGL raises an AttributeError of None if a library is missing.
         raise NoRendererError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} does not work here") from error
