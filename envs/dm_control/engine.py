@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 from camal_rl.envs.registry import MissingExtraError
@@ -44,6 +46,7 @@ def import_suite() -> Any:
         MissingExtraError: the suite is not installed.
         NoRendererError: no OpenGL backend works.
     """
+    _load_triton()
     _choose_renderer()
     # Mesa draws small images fastest in the calling thread.
     os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -77,6 +80,16 @@ def open_context(side: int) -> Any:
         told = " ".join(str(error).split()) or type(error).__name__
         raise NoRendererError(f"no OpenGL context with MUJOCO_GL={name or 'unset'} ({told})") from error
     return context
+
+
+def _load_triton() -> None:
+    """Load Triton, if it is installed, before Mesa's drivers: loaded after them it crashes the process.
+
+    Both contain LLVM. PyTorch's CUDA builds install Triton, and import it with the first optimizer.
+    """
+    if importlib.util.find_spec("triton") is not None:
+        with suppress(Exception):  # a broken Triton is no reason not to draw
+            importlib.import_module("triton")
 
 
 def _choose_renderer() -> None:

@@ -47,6 +47,19 @@ def test_nothing_is_imported_before_it_is_needed():
     assert done.stdout == "False False None\n"
 
 
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_triton_is_loaded_before_the_drivers_whose_llvm_it_cannot_follow(tmp_path, broken):
+    drawing = "any(word in open('/proc/self/maps').read() for word in ('EGL', 'OSMesa', 'LLVM', 'gallium'))"
+    (tmp_path / "triton.py").write_text(f"print('drawing:', {drawing})\n" + "raise OSError\n" * broken)
+    code = (
+        f"from camal_rl.envs import make_vec; make_vec('dm_control/cartpole-swingup', 1, 0).reset(); print({drawing})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    first, *_, last = done.stdout.splitlines()
+    assert (first, last) == ("drawing: False", "True")
+
+
 def test_a_missing_simulator_gives_its_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "dm_control", None)
     monkeypatch.delitem(sys.modules, "dm_control.suite", raising=False)
