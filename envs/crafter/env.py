@@ -82,7 +82,7 @@ class CrafterEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action must be in [0, {len(ACTION_NAMES) - 1}], got {action!r}")
+            raise ValueError(f"the action must be in [0, {len(ACTION_NAMES) - 1}], got {action}")
         reward = self._game.play(int(action))
         terminated = self._game.dead
         truncated = self._game.over and not terminated

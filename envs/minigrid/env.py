@@ -90,7 +90,7 @@ class MiniGridEnv(AttributeState, Copyable, gymnasium.Env[Image, np.int64]):
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action must be in [0, {self.options.group.num_actions - 1}], got {action!r}")
+            raise ValueError(f"the action must be in [0, {self.options.group.num_actions - 1}], got {action}")
         _, reward, terminated, truncated, _ = self._game.step(int(action))
         self._episode.end(terminated or truncated)
         image, info = self._show()

@@ -66,7 +66,7 @@ class ToyGridEnv(AttributeState, Copyable, gymnasium.Env[Any, np.int64]):
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action must be in [0, 3], got {action!r}")
+            raise ValueError(f"the action must be in [0, 3], got {action}")
         outcome = self._games.step(np.array([action], dtype=np.int64))
         ended, cut = bool(outcome.terminated[0]), bool(outcome.truncated[0])
         self._episode.end(ended or cut)

@@ -80,7 +80,7 @@ class VizdoomEnv(AttributeState, CopyableUntilStarted, gymnasium.Env[Image, np.i
         """
         self._episode.require()
         if not self.action_space.contains(action):
-            raise ValueError(f"the action must be in [0, {len(self.action_names) - 1}], got {action!r}")
+            raise ValueError(f"the action must be in [0, {len(self.action_names) - 1}], got {action}")
         tics_left = self._last_tic - self._game.get_episode_time()
         buttons = self._presses[self.action_names[int(action)]]
         reward = self._game.make_action(buttons, int(min(self.options.frame_skip, tics_left)))

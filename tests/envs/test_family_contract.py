@@ -84,7 +84,13 @@ def test_gymnasiums_and_sb3s_checks_pass_without_a_warning_about_what_is_returne
         check_gymnasium(env.unwrapped)
         check_sb3(env.unwrapped)
     env.close()
-    texts = [str(each.message) for each in caught if not issubclass(each.category, (ResourceWarning,))]
+    texts = [
+        str(each.message)
+        for each in caught
+        if not issubclass(each.category, ResourceWarning)
+        # The suite sets shapes of arrays, which NumPy 2.5 discourages.
+        and not (issubclass(each.category, DeprecationWarning) and "/dm_control/mujoco/" in each.filename)
+    ]
     assert [text for text in texts if "render" not in text and "wrapper" not in text] == []
 
 
