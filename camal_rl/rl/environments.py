@@ -49,12 +49,12 @@ def make_training_env(config: ExperimentConfig) -> VecEnv:
 
     Every environment reports its episodes, with raw returns, in ``info["episode"]``.
     """
-    masks, normalize = config.env.segmentation is not None, config.env.normalize_reward
     discount = config.env.normalize_reward_gamma
-    if normalize and discount is None:
+    if config.env.normalize_reward and discount is None:
         discount = find_algorithm(config.algorithm_name).discount(config.algorithm)
+    masks = config.env.segmentation is not None
     venv: VecEnv = make_level_set_env(config, "train", config.env.num_envs, config.seed, masks)
-    return VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=discount) if normalize else venv
+    return venv if discount is None else VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=discount)
 
 
 def make_level_set_env(config: ExperimentConfig, name: str, num_envs: int, seed: int, masks: bool) -> SegmentedVecEnv:
