@@ -345,10 +345,11 @@ class PPOWithTerms(ImagePPO):
         values = evaluation.value
         if clip_range_vf is not None:
             values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
-        value_loss = F.mse_loss(batch.returns, values)
         if self.pessimistic_value_loss:
             errors = ((batch.returns - each).square() for each in (values, evaluation.value))
             value_loss = torch.max(*errors).mean()
+        else:
+            value_loss = F.mse_loss(batch.returns, values)
         surprise = -evaluation.log_prob if evaluation.entropy is None else evaluation.entropy
         entropy_loss = -torch.mean(surprise)
 

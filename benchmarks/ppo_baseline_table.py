@@ -38,20 +38,14 @@ PUBLISHED_CURVE = {
 PUBLISHED_STEPS = 1_000_000
 ROWS = 10
 SPREADS = 2.0
-PUBLISHED_PARTS = (
-    "algorithm.clip_range_vf=0.2",
-    "algorithm.pessimistic_value_loss=true",
-    "algorithm.vf_coef=0.25",
-    "env.normalize_reward_gamma=0.99",
-    "policy.initialization=glorot",
-)
-"""What ``ppo_baseline.py --published`` (``configs/procgen_impala.yaml``) changes in training, beside the encoder."""
 OLD_PARTS = {
-    "glorot": PUBLISHED_PARTS[-1:],
-    "pessimistic_value": PUBLISHED_PARTS[1:3],
-    "reward_gamma": PUBLISHED_PARTS[3:4],
+    "glorot": ("policy.initialization=glorot",),
+    "pessimistic_value": ("algorithm.pessimistic_value_loss=true", "algorithm.vf_coef=0.25"),
+    "reward_gamma": ("env.normalize_reward_gamma=0.99",),
 }
-"""Names in files from before there were settings."""
+"""Names of parts in files from before there were settings."""
+PUBLISHED_PARTS = ("algorithm.clip_range_vf=0.2", *(text for part in OLD_PARTS.values() for text in part))
+"""What ``ppo_baseline.py --published`` (``configs/procgen_impala.yaml``) changes in training, beside the encoder."""
 ENCODERS = {"procgen": "compact", "procgen_impala": "impala"}
 USUAL = ("env.id", "env.segmentation", "camal.weight", "threads", "policy.encoder", "policy.precision", "seed")
 """Settings of every run of ``ppo_baseline.py``, or with a column of their own."""
@@ -65,7 +59,7 @@ def setting(settings: list[str], key: str) -> str | None:
 
 def changes(run: Mapping[str, Any]) -> list[str]:
     """Return in which parts and settings of training a run differs from the shipped configuration."""
-    changed = [setting for part in run.get("parts", ()) for setting in OLD_PARTS[part]]
+    changed = [text for part in run.get("parts", ()) for text in OLD_PARTS[part]]
     changed += PUBLISHED_PARTS if run.get("config") == "procgen_impala" else ()
     return sorted({*changed, *(text for text in run["settings"] if text.partition("=")[0] not in USUAL)})
 

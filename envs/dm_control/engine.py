@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import importlib.util
 import os
 import sys
 from contextlib import suppress
@@ -87,9 +86,8 @@ def _load_triton() -> None:
 
     Both contain LLVM. PyTorch's CUDA builds install Triton, and import it with the first optimizer.
     """
-    if importlib.util.find_spec("triton") is not None:
-        with suppress(Exception):  # a broken Triton is no reason not to draw
-            importlib.import_module("triton")
+    with suppress(Exception):  # neither a missing nor a broken Triton is a reason not to draw
+        importlib.import_module("triton")
 
 
 def _choose_renderer() -> None:
