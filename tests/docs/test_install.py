@@ -97,5 +97,32 @@ def test_the_citation_has_this_version():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_extras_that_a_page_names_exist(page):
-    named = re.findall(r"(?:\.|\.whl)\[([\w,]+)\]'", read(page))
+    named = re.findall(r"(?:\.|\.whl)\[([\w,-]+)\]'", read(page))
     assert {extra for group in named for extra in group.split(",")} <= {*declared()}
+
+
+def canonical(name):
+    return name.lower().replace("_", "-")
+
+
+PINNED = {
+    canonical(name): version
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+}
+NAMING = [
+    *SOURCES,
+    *(ROOT / "tests").glob("*.py"),
+    *(ROOT / page for page in PAGES),
+    ROOT / "setup.cfg",
+    ROOT / "Makefile",
+]
+
+
+def test_a_version_that_is_named_elsewhere_is_the_pinned_one():
+    named = [
+        (canonical(name), version, path.name)
+        for path in NAMING
+        for name, version in re.findall(r"(?<![\w.-])([A-Za-z][\w-]*)==(\d[\w.]*\w)", path.read_text())
+    ]
+    assert {name for name, _, _ in named} & {*PINNED} >= {"dm-control", "ocatari", "procgen-mirror"}
+    assert [each for each in named if PINNED.get(each[0], each[1]) != each[1]] == []
