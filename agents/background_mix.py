@@ -15,12 +15,12 @@ from torch import Tensor
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
 from camal_rl.agents.consistency import check_images, consistency_loss
-from camal_rl.agents.label_maps import SEGMENTATION_NEEDED, current_label_maps, masks_of, observed_size
+from camal_rl.agents.label_maps import observed_size
 from camal_rl.agents.policy import CamPolicy
+from camal_rl.agents.relevant_pixels import packed_relevant, segmented_env, unpacked
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.term_settings import check_choice, check_share, check_weight
 from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
-from camal_rl.envs.segmentation import SegmentedVecEnv
 
 Placement = Literal["surroundings", "random"]
 
@@ -71,14 +71,11 @@ class BackgroundMixTerm(AuxiliaryTerm):
         check_images(policy, self.name, "background_mix mixes")
         self._policy = policy
         if env is not None:
-            _segmented(env)
+            segmented_env(env, self.name)
 
     def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
         """Return which pixels of the current observations are relevant, eight in a byte."""
-        segmented = _segmented(env)
-        labels = current_label_maps(segmented, self._own_policy())
-        relevant = segmented.spec.relevant_lookup()[labels]
-        return {RELEVANT_PIXELS: np.packbits(relevant.reshape(len(relevant), -1), axis=1)}
+        return {RELEVANT_PIXELS: packed_relevant(segmented_env(env, self.name), self._own_policy())}
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return the disagreement between the minibatch's first frames and their mixed copies."""
@@ -97,13 +94,6 @@ class BackgroundMixTerm(AuxiliaryTerm):
         if self._policy is None:
             raise RuntimeError("call setup() first")
         return cast(CamPolicy, self._policy)
-
-
-def unpacked(packed: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the masks ``bool (B, H, W)`` that ``np.packbits`` packed into ``uint8 (B, ceil(H W / 8))``."""
-    height, width = size
-    bits = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
-    return ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, : height * width].view(-1, height, width)
 
 
 def other_rows(count: int, total: int, generator: torch.Generator) -> Tensor:
@@ -136,11 +126,3 @@ def shifted(places: Tensor, generator: torch.Generator) -> Tensor:
     )
     index = torch.arange(count, device=places.device)[:, None, None]
     return places[index, rows[:, :, None], columns[:, None]]
-
-
-def _segmented(env: VecEnv) -> SegmentedVecEnv:
-    """Return the environment that gives masks, or raise a ValueError."""
-    segmented = masks_of(env)
-    if segmented is None:
-        raise ValueError(f"background_mix needs {SEGMENTATION_NEEDED}")
-    return segmented

@@ -32,6 +32,11 @@ class CamalRolloutSamples(NamedTuple):
         """CAMAL's masks ``uint8 (B, h, w)``; ``None`` without masks."""
         return self.columns.get(TARGET_MASKS)
 
+    def first(self, count: int) -> CamalRolloutSamples:
+        """Return the first ``count`` samples; minibatches are drawn at random."""
+        tensors = {name: value[:count] for name, value in self._asdict().items() if name != "columns"}
+        return CamalRolloutSamples(**tensors, columns={name: each[:count] for name, each in self.columns.items()})
+
 
 class CamalRolloutBuffer(RolloutBuffer):
     """SB3's rollout buffer with the observations and the data of terms on the device, in their original dtype.

@@ -88,7 +88,7 @@ class SGQNTerm(AuxiliaryTerm):
         if self._policy is None or self.module is None:
             raise RuntimeError("call setup() before loss()")
         policy, count = cast(CamPolicy, self._policy), len(minibatch.observations)
-        chosen = first_samples(minibatch, math.ceil(self.config.frame_fraction * count))
+        chosen = minibatch.first(math.ceil(self.config.frame_fraction * count))
         images = chosen.observations
         original, saliency = saliency_maps(policy, chosen)
         mask = salient_pixels(saliency, self.config.quantile)
@@ -129,19 +129,6 @@ class AttributionDecoder(nn.Module):
         maps = torch.relu(self.linear(features)).unflatten(1, (16, *self.grid))
         logits = functional.pixel_shuffle(self.last(torch.relu(self.middle(maps))), DECODER_STRIDE)
         return logits[:, :, : self.size[0], : self.size[1]]
-
-
-def first_samples(samples: CamalRolloutSamples, count: int) -> CamalRolloutSamples:
-    """Return the first ``count`` samples; minibatches are drawn at random."""
-    return CamalRolloutSamples(
-        observations=samples.observations[:count],
-        actions=samples.actions[:count],
-        old_values=samples.old_values[:count],
-        old_log_prob=samples.old_log_prob[:count],
-        advantages=samples.advantages[:count],
-        returns=samples.returns[:count],
-        columns={name: column[:count] for name, column in samples.columns.items()},
-    )
 
 
 def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[ActionEvaluation, Tensor]:

@@ -125,6 +125,7 @@ TERMS: Registry[type[Any]] = Registry(
         "drac": "camal_rl.agents.drac:DrACTerm",
         "ucb_drac": "camal_rl.agents.ucb_drac:UCBDrACTerm",
         "background_mix": "camal_rl.agents.background_mix:BackgroundMixTerm",
+        "input_gradients": "camal_rl.agents.input_gradients:InputGradientsTerm",
         "sgqn": "camal_rl.agents.sgqn:SGQNTerm",
         "sgfd": "camal_rl.agents.sgfd:SGFDTerm",
     },

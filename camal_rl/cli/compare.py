@@ -35,9 +35,9 @@ def compare(
         str | None,
         typer.Option(
             help="Comma-separated: ppo (image classifiers: vanilla, ifam), camal, a peer's loss on maps (energy, l1, "
-            "ppce, rrr, mse), a term (drac, ucb_drac, background_mix, sgqn, sgfd), objects only (object_mask, "
-            "binary_mask, class_mask), several (camal+drac), or your own (package.module:name). "
-            "By default ppo,camal or vanilla,camal."
+            "ppce, rrr, mse), a term (drac, ucb_drac, background_mix, input_gradients, sgqn, sgfd), "
+            "objects only (object_mask, binary_mask, class_mask), several (camal+drac), or your own "
+            "(package.module:name). By default ppo,camal or vanilla,camal."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for each method.")] = 3,

@@ -16,8 +16,8 @@ from camal_rl.agents.background_mix import (
     mixed,
     other_rows,
     shifted,
-    unpacked,
 )
+from camal_rl.agents.relevant_pixels import unpacked
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.state_tree import from_bytes, to_bytes
 

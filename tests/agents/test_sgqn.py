@@ -14,7 +14,6 @@ from camal_rl.agents.sgqn import (
     AttributionDecoder,
     SGQNConfig,
     SGQNTerm,
-    first_samples,
     masked_images,
     per_frame,
     saliency_maps,
@@ -143,7 +142,7 @@ def test_a_fraction_of_the_minibatch_is_its_first_frames(agent):
     whole = SGQNTerm(SGQNConfig(), seed=1)
     whole.setup(model.policy, None)
     whole._generator.manual_seed(5)
-    expected = whole.loss(first_samples(samples, 4), evaluate_samples(model.policy, first_samples(samples, 4), 0), 0.0)
+    expected = whole.loss(samples.first(4), evaluate_samples(model.policy, samples.first(4), 0), 0.0)
     assert found.total.item() == pytest.approx(expected.total.item(), rel=1e-5)
 
 

@@ -17,7 +17,7 @@ UPDATES, ENVS, STEPS = 8, 2, 4
 # 8 samples of a rollout do not divide by 3.
 SETTINGS = {"n_steps": STEPS, "batch_size": 3, "n_epochs": 1, "seed": 3, "learning_rate": 1e-3, "device": "cpu"}
 OFF = {"weight": 0.0}
-TERMS_OFF = dict.fromkeys(("drac", "ucb_drac", "background_mix"), OFF)
+TERMS_OFF = dict.fromkeys(("drac", "ucb_drac", "background_mix", "input_gradients"), OFF)
 LAST, FIRST = (36, 36, 3), (3, 36, 36)
 
 

@@ -23,7 +23,7 @@ SETTINGS = (
     *("log.overlay_every=32", "log.held_out_every=64", "log.held_out_episodes=2", "evaluation.num_envs=2"),
     *("env.normalize_reward=true", "device=cpu"),
 )
-ALL_TERMS = "camal+drac+ucb_drac+background_mix"
+ALL_TERMS = "camal+drac+ucb_drac+background_mix+input_gradients"
 MASKED = "camal+object_mask"
 pytestmark = pytest.mark.filterwarnings("ignore:the CAM grid of encoder")
 
