@@ -14,6 +14,9 @@ from torch import Tensor
 
 Change = Callable[[Tensor, Tensor], Tensor]
 """Computes a change ``(F, N)`` from unperturbed outputs ``(N, K)`` and perturbed outputs ``(F, N, K)``."""
+LEAST_SPREAD = 1e-3
+"""Least standard deviation of values over frames that is a unit, as a share of the largest magnitude. A bfloat16 number
+is rounded by up to 2e-3 of its magnitude."""
 
 
 def preferred_action_drop(reference: Tensor, perturbed: Tensor) -> Tensor:
@@ -67,14 +70,15 @@ def value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
         perturbed: values ``(F, N, 1)``.
 
     Returns:
-        ``(F, N)``, non-negative; NaN if the value is the same on every frame (there is no scale).
+        ``(F, N)``, non-negative; NaN if there is no scale: the standard deviation is less than :data:`LEAST_SPREAD`
+        of the largest ``|V(x)|``, as for values that are the same on every frame but for rounding.
     """
     _check_outputs(reference, perturbed)
     if reference.shape[1] != 1:
         raise ValueError(f"values must be (N, 1), got shape {tuple(reference.shape)}")
     scale = reference.std(correction=0)
     change = (reference - perturbed).abs().squeeze(2) / scale
-    return torch.where(scale > 0, change, torch.nan)
+    return torch.where(scale > LEAST_SPREAD * reference.abs().max(), change, torch.nan)
 
 
 def q_value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ def q_value_change(reference: Tensor, perturbed: Tensor) -> Tensor:
         perturbed: Q-values ``(F, N, A)``.
 
     Returns:
-        ``(F, N)``, non-negative; NaN if the largest Q-value is the same on every frame.
+        ``(F, N)``, non-negative; NaN if the largest Q-value is the same on every frame, in the same sense.
     """
     _check_outputs(reference, perturbed)
     best = reference.argmax(dim=1, keepdim=True)

@@ -53,6 +53,13 @@ def test_value_change_by_hand():
     assert value_change(torch.ones(2, 1), torch.rand(3, 2, 1)).isnan().all()
 
 
+def test_rounding_is_no_unit_of_changes():
+    after = torch.tensor([[[2.5], [3.0]]])
+    assert value_change(torch.tensor([[2.0], [2.003]]), after).isnan().all()  # deviation .0015, of 2.003
+    found = value_change(torch.tensor([[2.0], [2.006]]), after)
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.994]]) / 0.003, rtol=1e-3, atol=0)
+
+
 def test_class_score_drop_by_hand():
     drop = ClassScoreDrop(torch.tensor([0]))
     torch.testing.assert_close(drop(BEFORE, AFTER), torch.tensor([[0.0], [-0.4], [0.1]]))
