@@ -28,8 +28,8 @@ _LATER = 4
 def attention_grid(runs: Mapping[str, AnyRun], count: int) -> AttentionGrid:
     """Return image | segmentation | every method's maps, target by target, on frames of the last attention set.
 
-    The frames come from the first run's model: one from each of ``count`` environments after a fixed number of sampled
-    actions. Frames are not selected by content.
+    The frames come from the first run's model: one from each of ``count`` environments, in each a fixed number of
+    sampled actions later than in the one before it. Frames are not selected by content.
 
     Args:
         runs: one run for each method, in the order of the columns.
@@ -85,14 +85,20 @@ def _frames(
     wanted = dict.fromkeys(each for each in maskings if each is not None)
     bare = replace(config, env=replace(config.env, masking=next(iter(wanted), None)))
     venv = make_level_set_env(bare, settings.attention_sets[-1], count, settings.seed, masks=True)
-    seen: dict[str | None, npt.NDArray[np.uint8]] = {}
+    images: dict[str | None, list[npt.NDArray[np.uint8]]] = {each: [] for each in (None, *wanted)}
+    labels: list[npt.NDArray[np.uint8]] = []
 
     def visit(observations: npt.NDArray[np.uint8]) -> None:
-        seen.update({each: images_seen(venv, observations, each) for each in (None, *wanted)})
+        """Keep the frame of the next environment."""
+        place = len(labels)
+        for each, kept in images.items():
+            kept.append(images_seen(venv, observations, each)[place].copy())
+        labels.append(venv.segmentation()[place].copy())
 
     try:
-        visit_frames(_Seeing(model, venv, own), venv, count, _steps(config), settings.seed, visit)
-        return seen, FrameSet(seen[None], venv.segmentation(), venv.spec.relevant_lookup())
+        visit_frames(_Seeing(model, venv, own), venv, count * count, _steps(config), settings.seed, visit)
+        seen = {each: np.stack(kept) for each, kept in images.items()}
+        return seen, FrameSet(seen[None], np.stack(labels), venv.spec.relevant_lookup())
     finally:
         venv.close()
 
@@ -115,9 +121,9 @@ def _steps(config: ExperimentConfig) -> int:
 
 def _caption(config: ExperimentConfig, label: str, count: int) -> str:
     return (
-        f"Level set {config.evaluation.attention_sets[-1]}, one frame from each of {count} environments after "
-        f"{_steps(config)} sampled actions of {label}, seed {config.evaluation.seed}; no frame is chosen by what it "
-        "shows."
+        f"Level set {config.evaluation.attention_sets[-1]}, one frame from each of {count} environments, the first "
+        f"after {_steps(config)} sampled actions of {label}, every other {_steps(config)} later than the one before; "
+        f"seed {config.evaluation.seed}; no frame is chosen by what it shows."
     )
 
 

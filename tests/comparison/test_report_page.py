@@ -15,6 +15,7 @@ from camal_rl.comparison.report.sections import document
 from camal_rl.comparison.report.write import render, write_report
 from camal_rl.comparison.table import Cell, Table
 from camal_rl.overlays import heatmap_overlay
+from camal_rl.rl import attention_grid
 from camal_rl.rl.model_file import load_model
 from camal_rl.runs.loading import dump_yaml
 from tests.command_line import run_main
@@ -165,6 +166,23 @@ def test_pictures_show_both_methods_on_the_frames_of_the_first(trained, tmp_path
             (tmp_path / name / model).unlink()
     with pytest.raises(FileNotFoundError, match="holds a model"):
         frame_grid(group)
+
+
+def test_each_frame_is_later_than_the_one_before(trained, tmp_path, monkeypatch):
+    asked = []
+
+    def visit_frames(model, venv, frames, every, seed, visit):
+        venv.reset()
+        asked.append((venv.num_envs, frames))
+        for moment in range(frames // venv.num_envs):
+            visit(np.full((venv.num_envs, *venv.observation_space.shape), moment, dtype=np.uint8))
+
+    monkeypatch.setattr(attention_grid, "visit_frames", visit_frames)
+    shutil.copytree(trained.path, tmp_path / "camal")
+    (group,) = read_groups(tmp_path)
+    grid = frame_grid(group)
+    assert [np.unique(decoded(png)).tolist() for png in grid.columns["image"]] == [[moment] for moment in range(6)]
+    assert asked == [(6, 36)]
 
 
 def test_the_verb_writes_into_the_folder_that_is_given(trained, tmp_path, capsys):
