@@ -18,7 +18,7 @@ def check_option_names(owner: str, given: Iterable[str], known: Sequence[str]) -
     for key in given:
         if key not in known:
             hint = did_you_mean(key, known)
-            raise TypeError(f"unknown {owner} option {key!r}; {hint}Options: {', '.join(known)}")
+            raise TypeError(f"unknown {owner} option {key!r}; {hint}options are {', '.join(known)}")
 
 
 def class_names(relevant: object) -> tuple[str, ...] | None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from camal_rl.agents import HParamCallback, OverlayCallback, PPOWithTerms, UpdateLogCallback
 from camal_rl.agents.arithmetic import computing
 from camal_rl.agents.divergence import replay
+from camal_rl.envs import level_sets
 from camal_rl.failures import DivergedError
 from camal_rl.rl.algorithms import Agent, attentive_policy, checked_agent, find_algorithm
 from camal_rl.rl.checkpointing import (
@@ -126,7 +127,11 @@ def prepare(config: ExperimentConfig, folder: RunFolder, resume: bool = False, o
 
 
 def _check_level_sets(config: ExperimentConfig) -> None:
-    """Raise a ValueError that names the setting if the environment does not have a level set."""
+    """Raise a ValueError that names the setting if there is no such environment, or it does not have a level set."""
+    try:
+        level_sets(config.env.id)
+    except ValueError as error:
+        raise ValueError(f"env.id: {error}") from error
     for key in ("sets", "attention_sets"):
         for name in getattr(config.evaluation, key):
             try:

@@ -26,6 +26,7 @@ from tests.conftest import TINY
         (["train", "toy_grid", "camal.weight=-1"], "camal.weight must be a finite number of at least 0, got -1"),
         (["train", "toy_grid", "camal.weight=nan"], "camal.weight must be a finite number of at least 0, got nan"),
         (["train", "toy_grid", "env.id=toy_grid/defualt"], "did you mean 'toy_grid/default'"),
+        (["train", "toy_grid", "env.id=toy_grid/defualt"], "env.id: unknown environment 'toy_grid/defualt'"),
         (["train", "toy_grid", "env.segmentation=null"], "camal.weight above 0 needs masks"),
         (["train"], "Missing argument"),
         (["trian"], "No such command 'trian'"),

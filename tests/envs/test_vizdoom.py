@@ -78,7 +78,7 @@ def test_what_is_known_without_the_simulator(monkeypatch):
     ("options", "error", "message"),
     [
         ({"frameskip": 4}, TypeError, "did you mean 'frame_skip'"),
-        ({"xyz": 4}, TypeError, "Options: start_level"),
+        ({"xyz": 4}, TypeError, "options are start_level"),
         ({"frame_skip": 0}, ValueError, r"\[1, 35\], got 0"),
         ({"frame_skip": "4"}, TypeError, "must be an integer"),
         ({"max_buttons_pressed": 9}, ValueError, r"\[1, 3\], got 9"),

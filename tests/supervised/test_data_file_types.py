@@ -126,7 +126,7 @@ REFUSED = {
     "transparent TIFF": (tiff(opaque(COLOR, 99), 1, photometric=2, tag338=2), "is partly transparent"),
     "12 bits in 16": (
         cv2.imencode(".png", GRAY.astype(np.uint16) * 16)[1].tobytes(),
-        f"at most {GRAY.max() * 16} of 65535",
+        f"at most {int(GRAY.max()) * 16} of 65535",
     ),
     "GIF": (encoded(COLOR, "GIF"), "is a GIF file"),
     "animated GIF": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "is a GIF file"),
