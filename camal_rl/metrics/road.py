@@ -39,7 +39,7 @@ def impute(images: Tensor, removed: Tensor, noise: Tensor) -> Tensor:
         ``(N, C, H, W)`` of the images' dtype; uint8 is rounded and clipped to 0 .. 255.
     """
     real = images.double()
-    solved = np.array(real.cpu(), copy=True)
+    solved = real.cpu().numpy().copy()
     for image, mask in zip(solved, removed.cpu().numpy(), strict=True):
         _solve(image, mask)
     spread = real.amax(dim=(1, 2, 3), keepdim=True) - real.amin(dim=(1, 2, 3), keepdim=True)
