@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
-from camal_rl.agents.consistency import check_images
-from camal_rl.agents.label_maps import observed_size
 from camal_rl.agents.policy import CamPolicy
-from camal_rl.agents.relevant_pixels import packed_relevant, segmented_env, unpacked
+from camal_rl.agents.relevant_pixels import RelevantPixelsTerm
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.agents.term_settings import check_choice, check_share, check_weight
-from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
+from camal_rl.agents.terms import TermLoss
 
 Penalty = Literal["square", "share"]
-
-RELEVANT_PIXELS = "input_gradients_relevant"
-"""The column of the relevant pixels, eight in a byte: ``uint8 (num_envs, ceil(H W / 8))``."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class InputGradientsConfig:
         check_share("input_gradients.fraction", self.fraction)
 
 
-class InputGradientsTerm(AuxiliaryTerm):
+class InputGradientsTerm(RelevantPixelsTerm):
     """``sum over scores of sum of (1 - t) g^2``, means over frames: g is the score's gradient, t 1 where relevant.
 
     Scores are ``V(s)`` and the policy's score of the action taken (:func:`camal_rl.agents.policy_score.policy_score`).
@@ -62,30 +52,18 @@ class InputGradientsTerm(AuxiliaryTerm):
 
     name: ClassVar[str] = "input_gradients"
     config_type: ClassVar[type[Any]] = InputGradientsConfig
+    does: ClassVar[str] = "input_gradients needs gradients at the pixels of"
     config: InputGradientsConfig
 
     def __init__(self, config: InputGradientsConfig | None = None, seed: int = 0) -> None:
         super().__init__(InputGradientsConfig() if config is None else config, seed)
-        self._policy: ActorCriticPolicy | None = None
-
-    def setup(self, policy: ActorCriticPolicy, env: VecEnv | None) -> None:
-        """Check that observations are images and that the environment has masks."""
-        check_images(policy, self.name, "input_gradients needs gradients at the pixels of")
-        self._policy = policy
-        if env is not None:
-            segmented_env(env, self.name)
-
-    def rollout_columns(self, env: VecEnv) -> Mapping[str, npt.NDArray[np.uint8]]:
-        """Return which pixels of the current observations are relevant, eight in a byte."""
-        return {RELEVANT_PIXELS: packed_relevant(segmented_env(env, self.name), self._own_policy())}
 
     def loss(self, minibatch: CamalRolloutSamples, evaluation: ActionEvaluation, progress: float) -> TermLoss:
         """Return the gradients' energy at irrelevant pixels, on the minibatch's first frames."""
-        policy = self._own_policy()
         chosen = minibatch.first(math.ceil(self.config.fraction * len(minibatch.observations)))
-        relevant = unpacked(chosen.columns[RELEVANT_PIXELS], observed_size(policy))
+        relevant = self.relevant_pixels(chosen)
         parts = {}
-        for target, gradient in input_gradients(policy, chosen).items():
+        for target, gradient in input_gradients(self.policy, chosen).items():
             energy = pixel_energy(gradient, relevant.shape[-2:])
             outside = (energy * ~relevant).sum(dim=(1, 2))
             if self.config.penalty == "share":
@@ -94,11 +72,6 @@ class InputGradientsTerm(AuxiliaryTerm):
             parts[target] = outside.mean()
         total = torch.stack([*parts.values()]).sum()
         return TermLoss(total, {name: part.detach() for name, part in parts.items()})
-
-    def _own_policy(self) -> CamPolicy:
-        if self._policy is None:
-            raise RuntimeError("call setup() first")
-        return cast(CamPolicy, self._policy)
 
 
 def input_gradients(policy: CamPolicy, samples: CamalRolloutSamples) -> dict[str, Tensor]:

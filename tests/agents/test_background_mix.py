@@ -10,7 +10,6 @@ from stable_baselines3 import PPO
 
 from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.agents.background_mix import (
-    RELEVANT_PIXELS,
     BackgroundMixConfig,
     BackgroundMixTerm,
     mixed,
@@ -23,6 +22,7 @@ from camal_rl.state_tree import from_bytes, to_bytes
 
 from .fakes import CountingEnv, WrongShapeEnv, unsegmented_env
 
+RELEVANT_PIXELS = "background_mix_relevant"
 SETTINGS = {
     **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
     "policy_kwargs": {"encoder": "compact"},

@@ -9,7 +9,6 @@ from stable_baselines3 import PPO
 
 from camal_rl.agents import CAMALPPO, CamPolicy
 from camal_rl.agents.input_gradients import (
-    RELEVANT_PIXELS,
     InputGradientsConfig,
     InputGradientsTerm,
     input_gradients,
@@ -20,6 +19,7 @@ from camal_rl.agents.sample_evaluation import evaluate_samples
 
 from .fakes import CountingEnv, unsegmented_env
 
+RELEVANT_PIXELS = "input_gradients_relevant"
 SETTINGS = {
     **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
     "policy_kwargs": {"encoder": "compact"},
