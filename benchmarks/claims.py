@@ -107,8 +107,20 @@ SETTINGS = (
         {"other appearance": "return/held_out_appearance"},
     ),
     Setting(
-        *("Freeway", "atari", "ppo", "held_out", AGENT, "return/held_out"),
+        *("Freeway, action repeat of 8", "atari", "ppo", "held_out", AGENT, "return/held_out"),
         {"other appearance": "return/held_out_appearance"},
+    ),
+    Setting(
+        *("Freeway, action repeat of 12", "freeway", "ppo", "held_out_levels", AGENT, "return/held_out_levels"),
+        {"all cars black": "return/held_out_object_colors"},
+    ),
+    Setting(
+        *("Crafter", "crafter", "ppo", "held_out", AGENT, "score/held_out"),
+        {"other appearance": "score/held_out_appearance", "night": "score/held_out_night"},
+    ),
+    Setting(
+        *("cartpole-swingup", "dm_control", "ppo", "held_out", AGENT, "return/held_out"),
+        {"other colors": "return/held_out_color_hard", "videos": "return/held_out_video_hard"},
     ),
     Setting(
         *("Dynamic-Obstacles, DQN", "dqn_minigrid", "dqn", "held_out", ("q",), "return/held_out"),
