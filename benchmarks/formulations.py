@@ -94,6 +94,7 @@ def ranked(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             "share_of_return": returns[method] / returns[BASELINE],
             "returns_enough": "yes" if method in total else "no",
             "mean_rank": total[method] / sum(weights.values()) if method in total else None,
+            "rank": f"{total[method] / sum(weights.values()):.2f}" if method in total else "returns less",
             "seeds": sorted(seeds),
             "figures": {words: known[name][method] for name, words in (HIGH | LOW).items()},
         }
@@ -120,8 +121,7 @@ def main() -> None:
     for setting, rows in settings.items():
         print(setting)
         for row in rows:
-            rank = "returns less" if row["mean_rank"] is None else f"{row['mean_rank']:.2f}"
-            print(f"  {rank:>12}  {row['share_of_return']:.3f} of the return  {row['candidate']}")
+            print(f"  {row['rank']:>12}  {row['share_of_return']:.3f} of the return  {row['candidate']}")
     arguments.out.write_text(json.dumps({**program_provenance(), "settings": settings}, indent=1) + "\n")
 
 
