@@ -19,6 +19,7 @@ from camal_rl.agents.encoders import (
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.ppo_with_terms import PPOWithTerms
 from camal_rl.agents.q_policy import CamQPolicy
+from camal_rl.agents.relevant_pixels import RelevantPixelsTerm
 from camal_rl.agents.replay_buffer import CamalReplayBuffer
 from camal_rl.agents.rollout_buffer import CamalRolloutBuffer
 from camal_rl.agents.terms import TERMS, AuxiliaryTerm, TermLoss, register_term
@@ -48,6 +49,7 @@ __all__ = [
     "OverlayCallback",
     "PPOWithTerms",
     "PatchEncoder",
+    "RelevantPixelsTerm",
     "TermLoss",
     "UpdateLogCallback",
     "camal_term",

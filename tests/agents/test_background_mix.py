@@ -63,15 +63,6 @@ def test_frames_show_others_where_they_may():
     assert last.movedim(-1, 1).tolist() == [[expected, expected]]
 
 
-def test_packed_masks_come_back():
-    masks = torch.rand(3, 5, 7, generator=generator()) < 0.5
-    packed = np.packbits(masks.numpy().reshape(3, -1), axis=1)
-    assert packed.shape == (3, 5)
-    assert torch.equal(unpacked(torch.from_numpy(packed), (5, 7)), masks)
-    # The first pixel is the highest bit: 0b10100000.
-    assert unpacked(torch.tensor([[160]], dtype=torch.uint8), (2, 2)).tolist() == [[[True, False], [True, False]]]
-
-
 def test_the_other_frame_is_any_other_one():
     drawn = [other_rows(2, 4, generator(seed)).tolist() for seed in range(60)]
     assert {first for first, _ in drawn} == {1, 2, 3}
