@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -40,9 +41,13 @@ Send = Callable[[tuple[Any, ...]], None]
 def work(planned: PlannedRun, command: Sequence[str], messages: connection.Connection) -> None:
     """Train and evaluate a run; the main function of a worker process on this machine.
 
-    Signals after the first are handled by the main process; the worker always ends with it.
+    Signals after the first are handled by the main process; the worker always ends with it. So that a signal has no
+    effect after the run either, while this process ends, the handlers that the run leaves behind do nothing. (Ignoring
+    a signal would discard one that is held back until the run can handle it.)
     """
     end_with_parent()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     execute_run(planned, command, messages.send, lambda: let_signals_through(*SIGNALS))
 
 

@@ -1,6 +1,7 @@
 """The processes of a comparison: one that dies takes no other along, and interrupted ones are gone on with."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -135,6 +136,27 @@ def test_no_worker_and_no_file_outlives_a_comparison_that_is_ended_at_once(tmp_p
     assert parent.returncode == -numbers[0]
     wait_until(lambda: ended(int(file.read_text())))
     assert [path.name for path in temporary.iterdir() if path.name.startswith("pymp-")] == []
+
+
+def ending_run(planned, command, messages):
+    """The main function of a worker process that gets signals while it ends."""
+    worker.execute_run = lambda *_: None
+    worker.work(planned, command, messages)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    messages.send("ends by itself")
+
+
+def test_a_signal_after_its_run_does_not_interrupt_a_worker():
+    """Ctrl-C reaches a worker from the terminal and, a moment later, from the main process."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=ending_run, args=(None, [], sender))
+    process.start()
+    sender.close()
+    assert receiver.recv() == "ends by itself"
+    process.join()
+    assert process.exitcode == 0
 
 
 GRID = [
