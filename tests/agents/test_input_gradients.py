@@ -132,13 +132,19 @@ def test_both_axis_orders_have_the_same_energy():
     assert torch.allclose(pixel_energy(gradient.movedim(1, -1), (5, 7)), expected)
 
 
-@pytest.mark.parametrize("encoder", ["nature", "impala", "compact", "patch"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"encoder": "impala"},
+        {"encoder": "compact"},
+        {"encoder": "compact", "share_features_extractor": False},
+        {"encoder": "patch"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_encoder_trains_in_every_precision(encoder, precision):
-    policy = {"encoder": encoder, "precision": precision}
-    if encoder == "nature":
-        policy = {"encoder": "compact", "precision": precision, "share_features_extractor": False}
-    log = trained(policy_kwargs=policy).logger.name_to_value
+def test_encoders_train_in_every_precision(policy, precision):
+    log = trained(policy_kwargs={**policy, "precision": precision}).logger.name_to_value
     assert 0 < log["input_gradients/loss"] < math.inf
 
 
