@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from camal_rl.agents.action_evaluation import ActionEvaluation
+from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.relevant_pixels import RelevantPixelsTerm
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
-from camal_rl.agents.sample_evaluation import evaluate_samples
+from camal_rl.agents.sample_evaluation import image_gradients
 from camal_rl.agents.term_settings import check_choice, check_share, check_weight
 from camal_rl.agents.terms import TermLoss
 
@@ -62,7 +63,7 @@ class InputGradientsTerm(RelevantPixelsTerm):
         """Return the gradients' energy at irrelevant pixels, on the minibatch's first frames."""
         chosen = minibatch.first(math.ceil(self.config.fraction * len(minibatch.observations)))
         relevant = self.relevant_pixels(chosen)
-        parts = {}
+        parts: dict[str, Tensor] = {}
         for target, gradient in input_gradients(self.policy, chosen).items():
             energy = pixel_energy(gradient, relevant.shape[-2:])
             outside = (energy * ~relevant).sum(dim=(1, 2))
@@ -74,7 +75,7 @@ class InputGradientsTerm(RelevantPixelsTerm):
         return TermLoss(total, {name: part.detach() for name, part in parts.items()})
 
 
-def input_gradients(policy: CamPolicy, samples: CamalRolloutSamples) -> dict[str, Tensor]:
+def input_gradients(policy: CamPolicy, samples: CamalRolloutSamples) -> dict[AttentionTarget, Tensor]:
     """Return each score's gradient with respect to the images in [0, 1], with a graph.
 
     Args:
@@ -84,15 +85,9 @@ def input_gradients(policy: CamPolicy, samples: CamalRolloutSamples) -> dict[str
     Returns:
         ``(B, C, H, W)`` or ``(B, H, W, C)`` for each attention target.
     """
-    given = samples.observations
-    scale = 1.0 if given.is_floating_point() else 255.0
-    images = given.float().detach().requires_grad_()
-    evaluation = evaluate_samples(policy, samples._replace(observations=images), 0)
-    found: dict[str, Tensor] = {}
-    for target in policy.attention_targets:
-        (gradient,) = torch.autograd.grad(evaluation.score(target).sum(), images, create_graph=True)
-        found[target] = scale * gradient
-    return found
+    _, gradients = image_gradients(policy, samples, create_graph=True)
+    scale = 1.0 if samples.observations.is_floating_point() else 255.0
+    return {target: scale * gradient for target, gradient in gradients.items()}
 
 
 def pixel_energy(gradient: Tensor, size: tuple[int, ...]) -> Tensor:

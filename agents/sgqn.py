@@ -17,7 +17,7 @@ from camal_rl.agents.augmentations import random_crop
 from camal_rl.agents.consistency import check_images, consistency_loss
 from camal_rl.agents.policy import CamPolicy
 from camal_rl.agents.rollout_buffer import CamalRolloutSamples
-from camal_rl.agents.sample_evaluation import evaluate_samples
+from camal_rl.agents.sample_evaluation import evaluate_samples, image_gradients
 from camal_rl.agents.terms import AuxiliaryTerm, TermLoss
 from camal_rl.argument_checks import check_number
 from camal_rl.camal_config import MAX_WEIGHT
@@ -145,14 +145,10 @@ def saliency_maps(policy: CamPolicy, samples: CamalRolloutSamples) -> tuple[Acti
     Returns:
         The evaluation, and the maps ``(B, frames, H, W)`` in [0, 2], detached; zero if no score has a gradient.
     """
-    given = samples.observations
-    images = (given if given.is_floating_point() else given.float()).detach().clone().requires_grad_()
     with evaluating(policy):
-        evaluation = evaluate_samples(policy, samples._replace(observations=images), 0)
-    total = torch.zeros((), device=images.device)
-    for target in policy.attention_targets:
-        score = evaluation.score(target).sum()
-        (gradient,) = torch.autograd.grad(score, images, retain_graph=True)
+        evaluation, gradients = image_gradients(policy, samples)
+    total = torch.zeros((), device=samples.observations.device)
+    for gradient in gradients.values():
         total = total + per_frame(gradient)
     return evaluation, total
 

@@ -87,14 +87,15 @@ def ranked(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
         ranks = rankdata([sign * known[name][method] for method in enough])
         for method, rank in zip(enough, ranks, strict=True):
             total[method] += weight * float(rank)
+    mean_ranks = {method: ranks / sum(weights.values()) for method, ranks in total.items()}
     rows = [
         {
             "candidate": method,
             "return": returns[method],
             "share_of_return": returns[method] / returns[BASELINE],
-            "returns_enough": "yes" if method in total else "no",
-            "mean_rank": total[method] / sum(weights.values()) if method in total else None,
-            "rank": f"{total[method] / sum(weights.values()):.2f}" if method in total else "returns less",
+            "returns_enough": "yes" if method in mean_ranks else "no",
+            "mean_rank": mean_ranks.get(method),
+            "rank": f"{mean_ranks[method]:.2f}" if method in mean_ranks else "returns less",
             "seeds": sorted(seeds),
             "figures": {words: known[name][method] for name, words in (HIGH | LOW).items()},
         }
