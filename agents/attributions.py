@@ -34,7 +34,7 @@ from camal_rl.feature_layout import LayerTrace, NotAFeatureMapError, find_layout
 from camal_rl.layer_capture import FeatureLayout, captured, single
 from camal_rl.saliency.attribution import CAPTUM_METHODS, CaptumMethod, Score, captum_map
 from camal_rl.saliency.guided_backprop import guided_backprop_map
-from camal_rl.saliency.perturbation_maps import perturbation_map
+from camal_rl.saliency.perturbation_maps import perturbation_map, window_for
 from camal_rl.training_modes import evaluating, recording_gradients
 
 ExplainMethod = Literal[
@@ -144,8 +144,7 @@ def explain(
 
 def _pixel_map(policy: BasePolicy, images: Tensor, method: str, target: AttentionTarget, chunk_size: int) -> Tensor:
     head = heads(policy)[target]
-    window = max(1, min(images.shape[2:]) // 8)
-    stride = max(1, window // 2)
+    window, stride = window_for(images)
     if method == "perturbation":
         # In floating point the mean color is not rounded, so uint8 images and floats have the same map.
         return perturbation_map(images.float(), head.output, head.change, window, stride, chunk_size=chunk_size)

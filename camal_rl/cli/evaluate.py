@@ -21,7 +21,8 @@ def evaluate(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="quick, or full: every faithfulness figure, neutral maps, counterfactuals; by default that of the run."
+            help="quick, or full: every faithfulness figure, neutral maps, and counterfactuals of an agent; by default "
+            "that of the run."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -34,7 +34,7 @@ from camal_rl.runs.folders import portable_name
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.scalar_logs import check_loggers
 from camal_rl.runs.sections import KEY, check_keys, known_keys, read_section
-from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings
+from camal_rl.runs.settings import NAME, CheckpointSettings, Device, RunSettings, Suite
 from camal_rl.runs.tuning import Tuning, check_not_tuned_on
 
 
@@ -63,10 +63,6 @@ class PolicyConfig:
             encoder_class(self.encoder)
         except ValueError as error:
             raise ValueError(f"policy.encoder: {error}") from error
-
-
-Suite = Literal["quick", "full"]
-SUITES: tuple[Suite, ...] = get_args(Suite)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from camal_rl.registry import import_modules
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Device = Literal["auto", "cpu", "cuda"]
+Suite = Literal["quick", "full"]
+"""What an evaluation measures, see :mod:`camal_rl.runs.faithfulness_suite`."""
+SUITES: tuple[Suite, ...] = get_args(Suite)
 NAME = "name"
 """The key by which a section selects its dataclass, see :attr:`RunSettings.sections_by_name`."""
 

@@ -15,6 +15,12 @@ WINDOW = 8
 STRIDE = 4
 
 
+def window_for(images: Tensor) -> tuple[int, int]:
+    """Return window and stride for images ``(N, C, H, W)``: an eighth of the smaller side, and half of that."""
+    window = max(1, min(images.shape[2:]) // 8)
+    return window, max(1, window // 2)
+
+
 def perturbation_map(
     images: Tensor,
     evaluate: Callable[[Tensor], Tensor],

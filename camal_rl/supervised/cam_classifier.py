@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,6 +83,12 @@ class CamClassifier:
     def restore_closed_form(self, decided: bool | None) -> None:
         """Restore :attr:`closed_form` from before an interruption of training."""
         self._closed_form = decided
+
+    def of(self, network: nn.Module) -> CamClassifier:
+        """Return the maps, of the same layer, of another network with the same modules, such as a copy."""
+        other = copy.copy(self)
+        other.model, other._closed_form, other._head = network, None, None
+        return other
 
     @contextmanager
     def capture(self) -> Iterator[list[Tensor]]:

@@ -26,7 +26,7 @@ from camal_rl.runs.checks import (
 )
 from camal_rl.runs.folders import portable_name
 from camal_rl.runs.scalar_logs import check_loggers
-from camal_rl.runs.settings import CheckpointSettings, Device, RunSettings
+from camal_rl.runs.settings import CheckpointSettings, Device, RunSettings, Suite
 from camal_rl.runs.tuning import Tuning, check_not_tuned_on
 from camal_rl.spelling import did_you_mean
 from camal_rl.targets import Coverage
@@ -186,12 +186,15 @@ class EvaluationConfig:
             and background swaps use all images.
         grid: cells per side of the grid on which every model's maps are compared with the masks.
         seed: seed of control maps, of the order of ties and of redrawn backgrounds.
+        suite: ``quick``, or ``full`` for every faithfulness figure and maps that no method is trained on. ``full``
+            takes much longer per image and needs the extra ``explain``.
     """
 
     sets: tuple[str, ...] = ("test",)
     images: CountOrNone = 256
     grid: Annotated[int, Field(ge=1, le=1024)] = 16
     seed: Seed = 10_000
+    suite: Suite = "quick"
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -6,15 +6,17 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from camal_rl.runs.faithfulness_suite import check_suite
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.origin import run_origin
 from camal_rl.runs.results import Result, Results
 from camal_rl.runs.run_folder import RunFolder
+from camal_rl.runs.task import OWN_SETTINGS, EvaluationOptions
 from camal_rl.supervised.attention_report import attention_report
 from camal_rl.supervised.background_swap import RedrawsBackground, background_swap
 from camal_rl.supervised.batches import load_batch, to_unit_range
@@ -30,9 +32,17 @@ CHUNK_SIZE = 128
 OnStage = Callable[[str], None]
 
 
-def evaluation_settings(config: SupervisedConfig, images: int | None) -> EvaluationConfig:
-    """Return a run's evaluation settings, with the given number of images replacing its own."""
-    return config.evaluation if images is None else replace(config.evaluation, images=images)
+def evaluation_settings(config: SupervisedConfig, options: EvaluationOptions = OWN_SETTINGS) -> EvaluationConfig:
+    """Return a run's evaluation settings, with number of images and suite of the options replacing its own.
+
+    Raises:
+        ValueError: there is no such suite.
+        ImportError: the suite needs a package that is not installed; the message contains the install command.
+    """
+    given: dict[str, Any] = {"images": options.frames, "suite": options.suite}
+    given = {name: value for name, value in given.items() if value is not None}
+    check_suite(given.get("suite", config.evaluation.suite))
+    return replace(config.evaluation, **given)
 
 
 def stages(settings: EvaluationConfig) -> list[str]:
@@ -103,7 +113,7 @@ def evaluate_classifier(
     made = {"training": folder.training(), "provenance": run_origin(folder)}
     asked = {**asdict(settings), "sets": list(settings.sets)}
     results = accuracies + masks + swaps + looks
-    metrics = RunMetrics({**facts, **made}, "quick", asked, results, maps)
+    metrics = RunMetrics({**facts, **made}, asked.pop("suite"), asked, results, maps)
     write_metrics(folder.metrics_file, metrics)
     return metrics
 

@@ -47,7 +47,8 @@ class ClassifierTask:
         return replace(config.for_method(method), seed=seed, threads=1)
 
     def prepare(self, config: SupervisedConfig, folder: RunFolder, resume: bool = False) -> Trial:
-        """Create images and model."""
+        """Check the evaluation settings, and create images and model."""
+        evaluation_settings(config)
         return prepare(config, folder, resume)
 
     def why_unknown(self, key: str, data: Mapping[str, Any]) -> str | None:
@@ -66,13 +67,9 @@ class ClassifierTask:
         Raises:
             ValueError: options that are for agents.
         """
-        for option, given in (
-            ("--episodes", options.episodes is not None),
-            ("--suite", options.suite not in (None, "quick")),
-        ):
-            if given:
-                raise ValueError(f"{option} is for agents, but {folder.path} is a run on images; omit it")
-        settings = evaluation_settings(config, options.frames)
+        if options.episodes is not None:
+            raise ValueError(f"--episodes is for agents, but {folder.path} is a run on images; omit it")
+        settings = evaluation_settings(config, options)
         folder.check_metrics_writable()
         trained = load_trained(folder, config)
         return Evaluation(

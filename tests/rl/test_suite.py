@@ -13,12 +13,12 @@ from camal_rl.comparison.plan import PlannedRun
 from camal_rl.comparison.run_tables import counterfactual_table
 from camal_rl.envs import make_vec
 from camal_rl.metrics import FAITHFULNESS_METRICS
-from camal_rl.rl.evaluate import faithfulness as faithfulness_suite
 from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
 from camal_rl.rl.frames import sample_frames
 from camal_rl.rl.model_file import load_model
+from camal_rl.runs import faithfulness_suite
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import RunMetrics, read_metrics, write_metrics
 from camal_rl.runs.results import ResultKey, Results

@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from camal_rl.agents import AttentivePolicy, CamalConfig
-from camal_rl.agents.config import AttentionTarget
 from camal_rl.agents.heads import AnswerKind, heads
 from camal_rl.attention import upsample_cam
 from camal_rl.metrics import (
     AlignmentSummary,
     Change,
-    deletion_effect,
     gaussian_action_drop,
     preferred_action_drop,
     q_value_change,
     random_saliency,
     value_change,
 )
-from camal_rl.rl.config import Suite
-from camal_rl.rl.evaluate.faithfulness import faithfulness_suite, neutral_maps, stability
+from camal_rl.rl.evaluate.faithfulness import head_decision, head_stability, neutral_maps
 from camal_rl.rl.frames import FrameSet
-from camal_rl.rl.policy_outputs import CHUNK_SIZE, attention_maps, head_output
-from camal_rl.runs.attention_results import alignment_results, faithfulness_results
+from camal_rl.rl.policy_outputs import attention_maps
+from camal_rl.runs.attention_results import alignment_results
+from camal_rl.runs.faithfulness_suite import deletion_results, faithfulness_suite
 from camal_rl.runs.metrics_file import MapDescription
 from camal_rl.runs.results import Result, Results
+from camal_rl.runs.settings import Suite
 from camal_rl.targets import grid_target, target_tensor
 
 _HEADS: dict[AnswerKind, tuple[str, Change]] = {
@@ -62,7 +60,7 @@ def attention_report(
     Faithfulness removes pixels in the order of three maps: the model's ``own``, a ``random`` one of the same
     resolution, and the ``mask`` of the relevant pixels itself. The full suite adds maps on which no method is trained,
     more figures, fills and changes, and the stability of the model's own map
-    (:mod:`camal_rl.rl.evaluate.faithfulness`).
+    (:mod:`camal_rl.runs.faithfulness_suite`).
 
     Args:
         policy: the policy.
@@ -94,31 +92,11 @@ def attention_report(
         maps[name] = MapDescription(f"{camal.method}, {camal.rectification[name]}", score, grid)
         found += alignment_results(AlignmentSummary.of(cam, target), level_set, name)
         saliency = {"own": upsample_cam(cam, size), **controls}
+        decision = head_decision(policy, name, change)
         if suite == "quick":
-            for key, each in saliency.items():
-                found += _effect(policy, name, images, each, seed, (level_set, key))
+            found += deletion_results(decision, images, saliency, seed, level_set)
         else:
             neutral = neutral_maps(policy, name, images)
-            found += faithfulness_suite(policy, name, change, images, saliency, neutral, seed, level_set)
-            found += stability(policy, name, images, camal, seed, level_set)
+            found += faithfulness_suite(decision, images, saliency, neutral, seed, level_set)
+            found += head_stability(policy, name, images, camal, seed, level_set)
     return AttentionReport(Results(found), maps)
-
-
-def _effect(
-    policy: AttentivePolicy,
-    head: AttentionTarget,
-    images: Tensor,
-    saliency: Tensor,
-    seed: int,
-    place: tuple[str | None, str],
-) -> list[Result]:
-    effect = deletion_effect(
-        images,
-        saliency,
-        head_output(policy, head),
-        _HEADS[heads(policy)[head].kind][1],
-        chunk_size=CHUNK_SIZE,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    level_set, map_ = place
-    return faithfulness_results(effect.means(), effect.counts(), level_set, head, map_)

@@ -13,14 +13,14 @@ import torch
 
 from camal_rl.envs import SegmentedVecEnv, family_of
 from camal_rl.rl.algorithms import TrainedAgent, attentive_policy
-from camal_rl.rl.config import SUITES, EvaluationConfig, ExperimentConfig, agent_run_config
+from camal_rl.rl.config import EvaluationConfig, ExperimentConfig, agent_run_config
 from camal_rl.rl.env_config import EnvConfig
 from camal_rl.rl.environments import level_set_options, make_level_set_env
 from camal_rl.rl.evaluate.attention import AttentionReport, attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
-from camal_rl.rl.evaluate.faithfulness import check_suite_support
 from camal_rl.rl.evaluate.returns import EpisodeReturns, IsDuplicate, play_episodes
 from camal_rl.rl.frames import sample_frames
+from camal_rl.runs.faithfulness_suite import check_suite
 from camal_rl.runs.metrics_file import MapDescription, RunMetrics, write_metrics
 from camal_rl.runs.origin import run_origin
 from camal_rl.runs.results import Result, Results
@@ -39,12 +39,8 @@ def evaluation_settings(config: ExperimentConfig, options: EvaluationOptions = O
         ImportError: the suite needs a package that is not installed; the message contains the install command.
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
-    if given.get("suite", "quick") not in SUITES:
-        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {given['suite']!r}")
-    settings = replace(config.evaluation, **given)
-    if settings.suite == "full":
-        check_suite_support()
-    return settings
+    check_suite(given.get("suite", config.evaluation.suite))
+    return replace(config.evaluation, **given)
 
 
 def stages(settings: EvaluationConfig) -> list[str]:
