@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from camal_rl.agents import CAMALPPO
 from camal_rl.envs import SegmentationSpec, SegmentedVecEnv
 
 
@@ -66,3 +67,16 @@ class WrongShapeEnv(CountingEnv):
 def unsegmented_env() -> VecEnv:
     """Return an image environment that knows no segmentation."""
     return DummyVecEnv([lambda: FakeImageEnv(screen_height=16, screen_width=16, n_channels=3, discrete=True)])
+
+
+SMALL_RUN = {
+    **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
+    "policy_kwargs": {"encoder": "compact"},
+}
+
+
+def trained_with(term, steps=16, algorithm=CAMALPPO, policy="CamPolicy", env=None, **kwargs):
+    """Return an agent trained with one term and without CAMAL; another algorithm gets no terms."""
+    if algorithm is CAMALPPO:
+        kwargs = {"camal": {"weight": 0}, "terms": [term], **kwargs}
+    return algorithm(policy, env or CountingEnv(), **{**SMALL_RUN, **kwargs}).learn(steps)

@@ -1,6 +1,7 @@
 """Background mixing: which pixels are replaced by which, the loss, and what it needs."""
 
 import math
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -20,23 +21,14 @@ from camal_rl.agents.relevant_pixels import unpacked
 from camal_rl.agents.sample_evaluation import evaluate_samples
 from camal_rl.state_tree import from_bytes, to_bytes
 
-from .fakes import CountingEnv, WrongShapeEnv, unsegmented_env
+from .fakes import SMALL_RUN, CountingEnv, WrongShapeEnv, trained_with, unsegmented_env
 
 RELEVANT_PIXELS = "background_mix_relevant"
-SETTINGS = {
-    **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
-    "policy_kwargs": {"encoder": "compact"},
-}
+trained = partial(trained_with, "background_mix")
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def trained(steps=16, algorithm=CAMALPPO, policy="CamPolicy", env=None, **kwargs):
-    if algorithm is CAMALPPO:
-        kwargs = {"camal": {"weight": 0}, "terms": ["background_mix"], **kwargs}
-    return algorithm(policy, env or CountingEnv(), **{**SETTINGS, **kwargs}).learn(steps)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +194,7 @@ def test_what_does_not_serve_is_refused(env, message):
 
 def test_an_environment_without_segmentation_is_refused_at_setup():
     with pytest.raises(ValueError, match="background_mix needs"):
-        CAMALPPO("CamPolicy", unsegmented_env(), camal={"weight": 0}, terms=["background_mix"], **SETTINGS)
+        CAMALPPO("CamPolicy", unsegmented_env(), camal={"weight": 0}, terms=["background_mix"], **SMALL_RUN)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """DrAC: the two parts of its loss, the augmentations, and what it leaves alone."""
 
 import math
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -22,12 +23,9 @@ from camal_rl.agents.drac import (
 )
 from camal_rl.agents.sample_evaluation import evaluate_samples
 
-from .fakes import CountingEnv, unsegmented_env
+from .fakes import CountingEnv, trained_with, unsegmented_env
 
-SETTINGS = {
-    **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
-    "policy_kwargs": {"encoder": "compact"},
-}
+trained = partial(trained_with, "drac")
 
 
 def generator(seed=0):
@@ -83,12 +81,6 @@ def test_the_target_is_a_constant():
     policy_divergence(CategoricalDistribution(2).proba_distribution(target), shifted).backward()
     assert target.grad is None
     assert float(augmented.grad.abs().max()) > 0.1
-
-
-def trained(env=None, steps=16, algorithm=CAMALPPO, policy="CamPolicy", **kwargs):
-    if algorithm is CAMALPPO:
-        kwargs = {"camal": {"weight": 0}, "terms": ["drac"], **kwargs}
-    return algorithm(policy, env or CountingEnv(), **{**SETTINGS, **kwargs}).learn(steps)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """RRR at the input: the gradients, which of them count, and what the term needs."""
 
 import math
+from functools import partial
 
 import gymnasium as gym
 import pytest
@@ -17,19 +18,10 @@ from camal_rl.agents.input_gradients import (
 from camal_rl.agents.relevant_pixels import unpacked
 from camal_rl.agents.sample_evaluation import evaluate_samples
 
-from .fakes import CountingEnv, unsegmented_env
+from .fakes import CountingEnv, trained_with, unsegmented_env
 
 RELEVANT_PIXELS = "input_gradients_relevant"
-SETTINGS = {
-    **{"n_steps": 8, "batch_size": 8, "n_epochs": 2, "seed": 3, "learning_rate": 1e-2, "device": "cpu"},
-    "policy_kwargs": {"encoder": "compact"},
-}
-
-
-def trained(steps=16, algorithm=CAMALPPO, policy="CamPolicy", env=None, **kwargs):
-    if algorithm is CAMALPPO:
-        kwargs = {"camal": {"weight": 0}, "terms": ["input_gradients"], **kwargs}
-    return algorithm(policy, env or CountingEnv(), **{**SETTINGS, **kwargs}).learn(steps)
+trained = partial(trained_with, "input_gradients")
 
 
 @pytest.fixture(scope="module")
