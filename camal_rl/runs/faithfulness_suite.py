@@ -62,7 +62,7 @@ class Decision:
         target: the attention target, or the map's name for a classifier.
         output: takes images ``(n, C, H, W)``, returns ``(n, K)`` on the CPU.
         change: the measure of change.
-        grid: ``(h, w)`` of the target's map.
+        grid: ``(h, w)``, two or more cells, of which random subsets are removed for the faithfulness correlation.
         chunk_size: largest number of images given to ``output`` at once.
         other_changes: further measures of change by the suffix of their figures.
     """

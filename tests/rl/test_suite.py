@@ -12,10 +12,11 @@ from camal_rl.cli.main import main
 from camal_rl.comparison.plan import PlannedRun
 from camal_rl.comparison.run_tables import counterfactual_table
 from camal_rl.envs import make_vec
-from camal_rl.metrics import FAITHFULNESS_METRICS
+from camal_rl.metrics import FAITHFULNESS_METRICS, preferred_action_drop
 from camal_rl.rl.evaluate.attention import attention_report
 from camal_rl.rl.evaluate.counterfactuals import counterfactual_report
 from camal_rl.rl.evaluate.evaluation import evaluate_run, evaluation_settings, stages
+from camal_rl.rl.evaluate.faithfulness import head_decision, neutral_maps
 from camal_rl.rl.frames import sample_frames
 from camal_rl.rl.model_file import load_model
 from camal_rl.runs import faithfulness_suite
@@ -24,6 +25,7 @@ from camal_rl.runs.metrics_file import RunMetrics, read_metrics, write_metrics
 from camal_rl.runs.results import ResultKey, Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.task import EvaluationOptions, task_of
+from tests.agents.policies import channels_first, frames, policy_of
 
 # An absolute map has no ties: its pixels have one order.
 CAMAL = CamalConfig(value_rectification="absolute", policy_rectification="absolute")
@@ -124,6 +126,21 @@ def test_environments_that_cannot_redraw_have_no_counterfactuals(model):
     assert find_counterfactual(venv) is not None
     venv.interventions = lambda: ()
     assert counterfactual_report(model, venv, 4, 2, CAMAL, 0) == ()
+
+
+def test_a_map_of_one_cell_can_be_measured():
+    policy, images = policy_of("nature", shape=(3, 36, 36)), channels_first(frames(3, 36, 36))
+    assert policy.cam_grid == (1, 1)
+    decision = head_decision(policy, "policy", preferred_action_drop)
+    maps = {"own": torch.ones(3, 36, 36)}
+    found = Results(
+        faithfulness_suite.faithfulness_suite(decision, images, maps, neutral_maps(policy, "policy", images), 0)
+    )
+    assert found.names("map", figure="deletion_effect", control="mean") == [
+        "own",
+        "perturbation",
+        "integrated_gradients",
+    ]
 
 
 def test_the_evaluation_writes_the_suite(trained, tmp_path):

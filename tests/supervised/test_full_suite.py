@@ -1,6 +1,7 @@
 """``camal-rl evaluate --suite full`` of image classifiers: every figure, and maps on which no method trains."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from camal_rl.metrics import FAITHFULNESS_METRICS
 from camal_rl.runs import faithfulness_suite
 from camal_rl.runs.loading import load_config
 from camal_rl.runs.metrics_file import read_metrics
-from camal_rl.runs.results import ResultKey
+from camal_rl.runs.results import ResultKey, Results
 from camal_rl.runs.run_folder import RunFolder
 from camal_rl.runs.task import task_of
 from camal_rl.supervised.attention_report import attention_report
@@ -130,6 +131,29 @@ def test_attention_of_the_models_own_is_randomized_through_the_model():
     # This attention is a constant: no parameter changes it.
     assert {each.value for each in stages} == {1.0}
     assert results.select(figure="deletion_effect", target="built_in", control="mean").names("map") == MAPS
+
+
+class OneCell(PooledNet):
+    """Its map has one cell, so it is the same everywhere, for every image and every parameter."""
+
+    cam_layer = "pool"
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images):
+        return self.head(self.pool(self.features(images)).flatten(1))
+
+
+@pytest.mark.parametrize("grid", [1, 4])
+def test_a_map_of_one_cell_can_be_measured(grid):
+    model = OneCell()
+    cams = CamClassifier(model, torch.rand(1, 3, 16, 16))
+    settings = EvaluationConfig(images=6, grid=grid, seed=0, suite="full")
+    results = attention_report(model, cams, Squares(6), CAMAL, settings, "test").results
+    assert results.names("map", figure="deletion_effect", control="mean") == MAPS
+    assert Results.from_json(json.loads(json.dumps(results.to_json(), allow_nan=False))) == results
 
 
 def test_a_map_of_a_copy_is_that_of_the_copys_parameters():
