@@ -30,7 +30,6 @@ from camal_rl.runs.provenance import program_provenance
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parent / "docs" / "results" / "files"
 PREFIX = "formulations_"
-BASELINE = "ppo"
 LEAST_SHARE = 0.97
 """Least share of the baseline's return on training levels, or of its accuracy on validation images."""
 EFFECTS = ("deletion_effect_net", "insertion_change_auc_net")

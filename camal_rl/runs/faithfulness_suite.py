@@ -62,7 +62,8 @@ class Decision:
         target: the attention target, or the map's name for a classifier.
         output: takes images ``(n, C, H, W)``, returns ``(n, K)`` on the CPU.
         change: the measure of change.
-        grid: ``(h, w)``, two or more cells, of which random subsets are removed for the faithfulness correlation.
+        grid: ``(h, w)`` cells, of which random subsets are removed for the faithfulness correlation; one cell, which
+            has no subsets, counts as 2x2.
         chunk_size: largest number of images given to ``output`` at once.
         other_changes: further measures of change by the suffix of their figures.
     """
@@ -112,6 +113,7 @@ def faithfulness_suite(
         other measures of change if the decision has any (``deletion_effect_kl``, ``deletion_effect_sarfa`` ...).
     """
     output, change, target = decision.output, decision.change, decision.target
+    grid = decision.grid if max(decision.grid) > 1 else (2, 2)
     results: list[Result] = []
 
     def source() -> torch.Generator:
@@ -119,7 +121,7 @@ def faithfulness_suite(
 
     def measured(each: Tensor, fill: Fill = "mean") -> tuple[dict[str, float], dict[str, int], dict[str, list[float]]]:
         found = faithfulness(
-            images, each, output, change, fill, grid=decision.grid, chunk_size=decision.chunk_size, generator=source()
+            images, each, output, change, fill, grid=grid, chunk_size=decision.chunk_size, generator=source()
         )
         return found.means(), found.counts(), found.curves()
 

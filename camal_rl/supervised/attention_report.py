@@ -92,11 +92,10 @@ def attention_report(
     score = f"probability of the {camal.target} class"
     probabilities, change = _probabilities(model), ClassScoreDrop(classes)
     full = settings.suite == "full"
-    cells = max(2, settings.grid)  # a model's own grid can have one cell only, of which no subset is drawn
     neutral = neutral_maps(model, probabilities, batch.images, classes, _CHUNK) if full else {}
     for name, (cam, _) in maps.items():
         found_of_maps += alignment_results(_alignment(cam, batch, settings.grid), level_set, name)
-        decision = Decision(name, probabilities, change, (cells, cells), _CHUNK)
+        decision = Decision(name, probabilities, change, (settings.grid, settings.grid), _CHUNK)
         saliency = _saliency(cam, batch, settings.seed)
         if full:
             few = batch.images[:STABILITY_FRAMES]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from camal_rl.metrics import ClassScoreDrop
@@ -34,19 +33,15 @@ def neutral_maps(
     device = next(model.parameters()).device
 
     def score(real: Tensor, of: Tensor) -> Tensor:
-        return class_score(logits_of(model(real / 255)).float(), of, "log_probability")
+        return class_score(logits_of(model(real.to(device) / 255)).float(), of.to(device), "log_probability").cpu()
 
     # In floating point the mean color is not rounded.
     window, stride = window_for(images)
     change = ClassScoreDrop(classes)
     covered = perturbation_map(images.float(), probabilities, change, window, stride, chunk_size=chunk_size)
     with evaluating(model), recording_gradients():
-        parts = zip(images.split(chunk_size), classes.split(chunk_size), strict=True)
-        gradients = [
-            captum_map("integrated_gradients", score, each.to(device), [of.to(device)], chunk_size=chunk_size).cpu()
-            for each, of in parts
-        ]
-    return {"perturbation": covered, "integrated_gradients": torch.cat(gradients).float()}
+        gradients = captum_map("integrated_gradients", score, images, [classes], chunk_size=chunk_size)
+    return {"perturbation": covered, "integrated_gradients": gradients.float()}
 
 
 def map_of_classes(cams: CamClassifier, classes: Tensor, camal: CamalConfig) -> Callable[[nn.Module, Tensor], Tensor]:

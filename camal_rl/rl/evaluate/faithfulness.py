@@ -27,8 +27,7 @@ A Q-network has no distribution, so there is no divergence; SARFA compares one a
 def head_decision(policy: AttentivePolicy, head: AttentionTarget, change: Change) -> Decision:
     """Return the decision of a head, whose change is measured by ``change`` and the others of its kind."""
     others = _OTHER_CHANGES.get(heads(policy)[head].kind, {})
-    cells = policy.cam_grid if max(policy.cam_grid) > 1 else (2, 2)  # one cell has no subset
-    return Decision(head, head_output(policy, head), change, cells, CHUNK_SIZE, others)
+    return Decision(head, head_output(policy, head), change, policy.cam_grid, CHUNK_SIZE, others)
 
 
 def neutral_maps(policy: AttentivePolicy, head: AttentionTarget, images: Tensor) -> dict[str, Tensor]:
